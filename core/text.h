@@ -1,0 +1,49 @@
+// UTF-8 bytes -> tokens. The rules are those of docs/FORMAT.md, "Text"; their plain Python twin is in tests/twins.py.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace sparsedistill {
+
+enum class Tokenizer { sklearn, words, whitespace };
+
+struct TextRules {
+    Tokenizer tokenizer;
+    bool lowercase;
+};
+
+// The tokens of one or more texts, one after the other in one buffer that is reused from text to text.
+class Tokens {
+public:
+    // Readers of a token may load this many bytes past its start.
+    static constexpr std::size_t slack = 16;
+
+    struct Span {
+        std::size_t begin, size;
+    };
+
+    void clear() {
+        used_ = 0;
+        spans_.clear();
+    }
+    std::size_t size() const { return spans_.size(); }
+    std::string_view operator[](std::size_t i) const { return {buffer_.data() + spans_[i].begin, spans_[i].size}; }
+
+private:
+    friend class TokenWriter;
+    std::vector<char> buffer_;
+    std::vector<Span> spans_;
+    std::size_t used_ = 0;
+};
+
+// Appends the tokens of `text` to `tokens`. Any bytes are accepted: what is not UTF-8 reads as U+FFFD, one for each
+// maximal invalid piece, as Python's decode(errors="replace") does.
+void tokenize(std::string_view text, TextRules rules, Tokens& tokens);
+
+// The letters and digits of the lower-cased text, as UTF-8, into `out`; the text itself where it has none.
+void letters_and_digits(std::string_view text, std::string& out);
+
+}  // namespace sparsedistill

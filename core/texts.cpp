@@ -1,0 +1,185 @@
+#include "texts.h"
+
+#include <cstring>
+#include <string>
+
+namespace nb = nanobind;
+
+namespace {
+
+// The Arrow C data and stream interfaces: these layouts are fixed by the Arrow specification.
+struct ArrowSchema {
+    const char *format, *name, *metadata;
+    std::int64_t flags, n_children;
+    ArrowSchema** children;
+    ArrowSchema* dictionary;
+    void (*release)(ArrowSchema*);
+    void* private_data;
+};
+
+struct ArrowArray {
+    std::int64_t length, null_count, offset, n_buffers, n_children;
+    const void** buffers;
+    ArrowArray** children;
+    ArrowArray* dictionary;
+    void (*release)(ArrowArray*);
+    void* private_data;
+};
+
+struct ArrowArrayStream {
+    int (*get_schema)(ArrowArrayStream*, ArrowSchema*);
+    int (*get_next)(ArrowArrayStream*, ArrowArray*);
+    const char* (*get_last_error)(ArrowArrayStream*);
+    void (*release)(ArrowArrayStream*);
+    void* private_data;
+};
+
+// Owns one of the structures above.
+template <class T>
+struct Owned : T {
+    Owned() : T{} {}
+    explicit Owned(T* from) : T(*from) { from->release = nullptr; }  // the producer's copy is now empty
+    Owned(Owned&& other) noexcept : T(other) { other.release = nullptr; }
+    Owned& operator=(Owned&&) = delete;
+    ~Owned() {
+        if (this->release) this->release(this);
+    }
+};
+
+template <class T>
+T* from_capsule(nb::handle capsule, const char* name) {
+    auto* const pointer = static_cast<T*>(PyCapsule_GetPointer(capsule.ptr(), name));
+    if (!pointer) throw nb::python_error();
+    if (!pointer->release) throw nb::value_error("the Arrow capsule has been used already");
+    return pointer;
+}
+
+enum class Layout { offsets32, offsets64, views };
+
+Layout layout_of(const ArrowSchema& schema) {
+    if (schema.dictionary) throw nb::type_error("the Arrow array is dictionary-encoded: cast it to string");
+    const std::string format = schema.format;
+    if (format == "u" || format == "z") return Layout::offsets32;
+    if (format == "U" || format == "Z") return Layout::offsets64;
+    if (format == "vu" || format == "vz") return Layout::views;
+    if (format == "+s") throw nb::type_error("this is an Arrow table: pass its column of texts");
+    throw nb::type_error(("the Arrow array holds '" + format + "', not strings: cast it to string").c_str());
+}
+
+template <class Offset>
+void add_offsets(const ArrowArray& array, std::vector<std::string_view>& views) {
+    const auto* const offsets = static_cast<const Offset*>(array.buffers[1]) + array.offset;
+    const auto* const data = static_cast<const char*>(array.buffers[2]);
+    for (std::int64_t i = 0; i < array.length; ++i)
+        views.emplace_back(data + offsets[i], static_cast<std::size_t>(offsets[i + 1] - offsets[i]));
+}
+
+void add_views(const ArrowArray& array, std::vector<std::string_view>& views) {
+    struct View {
+        std::int32_t size;
+        char inlined[4];
+        std::int32_t buffer, offset;
+    };
+    const auto* const items = static_cast<const View*>(array.buffers[1]) + array.offset;
+    for (std::int64_t i = 0; i < array.length; ++i) {
+        const View& view = items[i];
+        const char* const data = view.size <= 12 ? view.inlined
+                                                 : static_cast<const char*>(array.buffers[2 + view.buffer]) + view.offset;
+        views.emplace_back(data, static_cast<std::size_t>(view.size));
+    }
+}
+
+void refuse_nulls(const ArrowArray& array, std::size_t before) {
+    const auto* const valid = static_cast<const unsigned char*>(array.buffers[0]);
+    if (array.null_count == 0 || !valid) return;
+    for (std::int64_t i = 0; i < array.length; ++i) {
+        const std::int64_t bit = array.offset + i;
+        if (!(valid[bit / 8] >> (bit % 8) & 1))
+            throw nb::value_error(("text " + std::to_string(before + static_cast<std::size_t>(i)) +
+                                   " is null: fill or drop the nulls first")
+                                      .c_str());
+    }
+}
+
+}  // namespace
+
+namespace sparsedistill {
+
+class ArrowArrays {
+public:
+    void add(Owned<ArrowArray> array, Layout layout, std::vector<std::string_view>& views) {
+        refuse_nulls(array, views.size());
+        if (array.length > 0) switch (layout) {
+                case Layout::offsets32: add_offsets<std::int32_t>(array, views); break;
+                case Layout::offsets64: add_offsets<std::int64_t>(array, views); break;
+                case Layout::views: add_views(array, views); break;
+            }
+        arrays_.push_back(std::move(array));
+    }
+
+private:
+    std::vector<Owned<ArrowArray>> arrays_;
+};
+
+Texts::~Texts() = default;
+
+Texts::Texts(nb::handle source) {
+    if (nb::hasattr(source, "__arrow_c_stream__")) {
+        const nb::object capsule = source.attr("__arrow_c_stream__")();
+        Owned<ArrowArrayStream> stream(from_capsule<ArrowArrayStream>(capsule, "arrow_array_stream"));
+        const auto check = [&](int error) {
+            if (!error) return;
+            const char* const message = stream.get_last_error(&stream);
+            throw nb::value_error(message ? message : "the Arrow stream failed");
+        };
+        Owned<ArrowSchema> schema;
+        check(stream.get_schema(&stream, &schema));
+        const Layout layout = layout_of(schema);
+        arrow_ = std::make_unique<ArrowArrays>();
+        for (;;) {
+            Owned<ArrowArray> array;
+            check(stream.get_next(&stream, &array));
+            if (!array.release) return;
+            arrow_->add(std::move(array), layout, views_);
+        }
+    }
+    if (nb::hasattr(source, "__arrow_c_array__")) {
+        const nb::object pair = source.attr("__arrow_c_array__")();
+        Owned<ArrowSchema> schema(from_capsule<ArrowSchema>(pair[0], "arrow_schema"));
+        Owned<ArrowArray> array(from_capsule<ArrowArray>(pair[1], "arrow_array"));
+        arrow_ = std::make_unique<ArrowArrays>();
+        arrow_->add(std::move(array), layout_of(schema), views_);
+        return;
+    }
+    if (!PyList_Check(source.ptr()) && !PyTuple_Check(source.ptr()))
+        throw nb::type_error("texts must be a list or tuple of str, or an Arrow array of strings");
+    // A tuple of our own: another thread may change the list while we read without the GIL.
+    items_ = nb::steal(PySequence_Tuple(source.ptr()));
+    if (!items_.is_valid()) throw nb::python_error();
+    const auto count = static_cast<std::size_t>(PyTuple_GET_SIZE(items_.ptr()));
+    views_.reserve(count);
+    for (std::size_t i = 0; i < count; ++i) add_python(PyTuple_GET_ITEM(items_.ptr(), static_cast<Py_ssize_t>(i)));
+}
+
+void Texts::add_python(nb::handle item) {
+    if (PyBytes_Check(item.ptr())) {
+        views_.emplace_back(PyBytes_AS_STRING(item.ptr()), static_cast<std::size_t>(PyBytes_GET_SIZE(item.ptr())));
+        return;
+    }
+    if (!PyUnicode_Check(item.ptr()))
+        throw nb::type_error(
+            ("text " + std::to_string(views_.size()) + " is " + Py_TYPE(item.ptr())->tp_name + ", not str").c_str());
+    Py_ssize_t size = 0;
+    if (const char* const data = PyUnicode_AsUTF8AndSize(item.ptr(), &size)) {
+        views_.emplace_back(data, static_cast<std::size_t>(size));
+        return;
+    }
+    // A lone surrogate has no UTF-8: its three bytes read as U+FFFD.
+    if (!PyErr_ExceptionMatches(PyExc_UnicodeEncodeError)) throw nb::python_error();
+    PyErr_Clear();
+    encoded_.push_back(nb::steal(PyUnicode_AsEncodedString(item.ptr(), "utf-8", "surrogatepass")));
+    if (!encoded_.back().is_valid()) throw nb::python_error();
+    add_python(encoded_.back());
+}
+
+}  // namespace sparsedistill

@@ -1,0 +1,273 @@
+"""The finished artefact: a directory that maps into memory and turns raw text into labels, with numpy alone."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import _core
+from .errors import FormatError
+from .format import read_json, read_tensors, replacing_directory, tensor, write_json, write_tensors
+from .threads import default_threads
+
+FORMAT_VERSION = 1
+CONFIG, TENSORS, CARD = "config.json", "model.safetensors", "README.md"
+ROW_TYPES = {"int8": np.int8, "int16": np.int16, "float32": np.float32}
+MAX_LAYERS = 16
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why a text got its label: ``logit`` = ``bias`` + the sum of all contributions, to rounding.
+
+    ``contributions`` are (n-gram, number) of the n-grams found, repeated ones summed, largest magnitude first. With a
+    hidden layer the rule is gradient times input: each n-gram counts with the weights that the ReLUs let through *for
+    this text*. With several labels, one of which applies, logits are taken relative to their mean over the labels,
+    since only differences between logits matter there.
+    """
+
+    label: str
+    logit: float
+    bias: float
+    contributions: list[tuple[str, float]]
+
+
+class Classifier:
+    """A distilled classifier. Get one with :meth:`load`; it is immutable and safe to share between threads."""
+
+    def __init__(
+        self, config: dict[str, Any], tensors: dict[str, np.ndarray], path: str | os.PathLike | None = None, card: str = ""
+    ):
+        """From the parsed ``config.json`` and the arrays of ``model.safetensors``; both are checked.
+
+        Errors: :class:`FormatError` naming the field or tensor.
+        """
+        where = path or "the classifier"
+        self._config, self._tensors, self._card = config, tensors, card
+        self.path = Path(path).resolve() if path else None
+        if config.get("format") != "sparsedistill":
+            raise FormatError(f"{where}: config.json is not that of a sparsedistill classifier")
+        if config.get("format_version") != FORMAT_VERSION:
+            raise FormatError(
+                f"{where} has format version {config.get('format_version')!r}, this program reads {FORMAT_VERSION}: "
+                "upgrade sparsedistill, or write the classifier anew"
+            )
+        self.task: str = _field(config, "task", str, where)
+        if self.task not in ("single", "multi", "regression"):
+            raise FormatError(f"{where}: config.json: task is {self.task!r}, not single, multi or regression")
+        labels = _field(config, "labels", list, where)
+        if not labels or not all(isinstance(label, str) for label in labels):
+            raise FormatError(f"{where}: config.json: labels is not a list of names")
+        self.labels: tuple[str, ...] = tuple(labels)
+        text = _field(config, "text", dict, where)
+        if text.get("unicode") != _core.unicode_version:
+            raise FormatError(
+                f"{where} follows Unicode {text.get('unicode')!r}, this program {_core.unicode_version}: "
+                "take the version of sparsedistill that wrote it"
+            )
+        rows = _field(config, "rows", dict, where)
+        width, row_type = _field(rows, "width", int, where), _field(rows, "type", str, where)
+        if row_type not in ROW_TYPES:
+            raise FormatError(f"{where}: config.json: rows.type is {row_type!r}, not one of {', '.join(ROW_TYPES)}")
+        depth = _field(config, "layers", int, where)
+        if not 0 <= depth <= MAX_LAYERS:
+            raise FormatError(f"{where}: config.json: layers is {depth}, not 0 to {MAX_LAYERS}")
+        name = Path(where) / TENSORS if path else where
+        slots = tensor(tensors, "slots", (np.uint64,), (None,), name)
+        self._rows = tensor(tensors, "rows", (ROW_TYPES[row_type],), (None, width), name)
+        f32 = (np.float32,)
+        self._scale = tensor(tensors, "scale", f32, (width,), name) if row_type != "float32" else None
+        self._bias = tensor(tensors, "bias", f32, (width,), name)
+        self._relu_first = _field(config, "relu_first", bool, where)
+        self._layers = []
+        for i in range(depth):
+            weight = tensor(tensors, f"layers.{i}.weight", f32, (width, None), name)
+            width = weight.shape[1]
+            self._layers.append((weight, tensor(tensors, f"layers.{i}.bias", f32, (width,), name)))
+        if width != len(self.labels):
+            raise FormatError(f"{where}: {width} outputs for {len(self.labels)} labels")
+        small = [self._bias, *(a for layer in self._layers for a in layer)] + ([] if self._scale is None else [self._scale])
+        if not all(np.isfinite(a).all() for a in small):
+            raise FormatError(f"{name}: a scale, bias or dense weight is not finite")
+        self._thresholds = self._read_thresholds(where)
+        try:
+            self._lookup = _core.Lookup(
+                slots, len(self._rows), _field(text, "seed", int, where), _field(text, "tokenizer", str, where),
+                _field(text, "lowercase", bool, where), _field(text, "max_n", int, where),
+            )  # fmt: skip
+            self._model = _core.Model(
+                self._lookup, self._rows, self._scale, self._bias, self._relu_first, self._layers
+            )
+        except (TypeError, ValueError) as error:
+            raise FormatError(f"{where} is damaged: {error}") from None
+
+    def _read_thresholds(self, where: Any) -> np.ndarray | None:
+        if self.task != "multi":
+            return None
+        thresholds = self._config.get("thresholds")
+        numbers = isinstance(thresholds, list) and all(isinstance(t, int | float) and 0 <= t <= 1 for t in thresholds)
+        if not numbers or len(thresholds) != len(self.labels):
+            raise FormatError(f"{where}: config.json: thresholds is not a list of one number between 0 and 1 a label")
+        return np.array(thresholds)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> Classifier:
+        """Map the classifier in directory ``path``: milliseconds, whatever its size.
+
+        Errors: :class:`FormatError` when the directory is damaged or foreign; FileNotFoundError when it is not there.
+        """
+        path = Path(path)
+        for name in (CONFIG, TENSORS):
+            if not (path / name).is_file():
+                raise FileNotFoundError(f"{path} is not a classifier: it has no {name}")
+        card = path / CARD
+        return cls(
+            read_json(path / CONFIG),
+            read_tensors(path / TENSORS),
+            path,
+            card.read_text(encoding="utf-8") if card.is_file() else "",
+        )
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the classifier as a directory, whole or not at all; a directory already there is replaced."""
+        with replacing_directory(path) as temporary:
+            write_json(temporary / CONFIG, self._config)
+            write_tensors(temporary / TENSORS, self._tensors)
+            if self._card:
+                (temporary / CARD).write_text(self._card, encoding="utf-8")
+
+    def __reduce__(self):
+        # Workers map the file again instead of receiving its contents.
+        if self.path is not None:
+            return Classifier.load, (self.path,)
+        return Classifier, (self._config, {name: np.array(a) for name, a in self._tensors.items()}, None, self._card)
+
+    def __repr__(self) -> str:
+        rows, width = self._rows.shape
+        return (
+            f"Classifier({self.task}, labels {', '.join(self.labels[:4])}{' ...' if len(self.labels) > 4 else ''}; "
+            f"{rows:,} n-grams x {width} {self._rows.dtype}, {self.nbytes / 1e6:.1f} MB)"
+        )
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """A copy of ``config.json``."""
+        return copy.deepcopy(self._config)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays, as mapped."""
+        return sum(array.nbytes for array in self._tensors.values())
+
+    def decision_function(self, texts: Any, threads: int = 0) -> np.ndarray:
+        """Logits (regression: the score), float32 (n, C); for one str, (C,).
+
+        ``texts`` is a str, or n of them: a list, a tuple, any iterable, a numpy or pandas column, or anything with the
+        Arrow PyCapsule protocol. A text without a known n-gram, the empty one among them, pools to zero and gets the
+        score of the biases alone. The same bits for any ``threads`` (0: all processors granted) and any batch.
+
+        Errors: TypeError or ValueError naming the position of what is no text.
+        """
+        if isinstance(texts, str | bytes):
+            return self._score((texts,), 1)[0]
+        return self._score(_as_texts(texts), threads or default_threads())
+
+    def _score(self, texts: Any, threads: int) -> np.ndarray:
+        try:
+            return self._model.score(texts, threads)
+        except IndexError as error:  # the core checks rows where it uses them
+            raise FormatError(f"{self.path or 'the classifier'} is damaged: {error}") from None
+
+    def predict_proba(self, texts: Any, threads: int = 0) -> np.ndarray:
+        """Probabilities, float64 (n, C); for one str, (C,). Single-label rows sum to one; multi-label columns are apart.
+
+        Errors: those of :meth:`decision_function`; ValueError for a regression classifier.
+        """
+        if self.task == "regression":
+            raise ValueError("a regression classifier has no probabilities: use predict")
+        return probabilities(self.decision_function(texts, threads), self.task)
+
+    def predict(self, texts: Any, threads: int = 0) -> Any:
+        """Labels of n texts, as a list: a name each (single), a list of names each (multi), a float each (regression).
+
+        For one str the one label, list or float. ``texts``, ``threads`` and errors are as in :meth:`decision_function`.
+        """
+        logits = self.decision_function(texts, threads)
+        one = logits.ndim == 1
+        logits = np.atleast_2d(logits)
+        if self.task == "single":
+            labels: list[Any] = [self.labels[i] for i in logits.argmax(axis=1).tolist()]
+        elif self.task == "multi":
+            chosen = probabilities(logits, "multi") >= self._thresholds
+            labels = [[label for label, yes in zip(self.labels, row, strict=True) if yes] for row in chosen.tolist()]
+        else:
+            labels = logits[:, 0].tolist()
+        return labels[0] if one else labels
+
+    def explain(self, text: str, label: str | None = None, top: int | None = 10) -> Explanation:
+        """The ``top`` n-grams (None: all) that speak for or against ``label`` (default: the likeliest) in one text.
+
+        Errors: ValueError when there is no such label.
+        """
+        if not isinstance(text, str):
+            raise TypeError(f"explain takes one str, not {type(text).__name__}")
+        if label is not None and label not in self.labels:
+            raise ValueError(f"no label {label!r}: {', '.join(self.labels)}")
+        found = self._lookup.ngrams(text)
+        rows = self._rows[[row for _, row in found]].astype(np.float64)
+        if self._scale is not None:
+            rows *= self._scale
+        rows /= max(len(found), 1)
+        # Walk through the layers with the map the ReLUs leave linear for this text: x = rows.sum(0) @ through + constant.
+        x = rows.sum(axis=0) + self._bias
+        through, constant = np.eye(len(x)), self._bias.astype(np.float64)
+        relu = self._relu_first
+        for weight, bias in self._layers:
+            if relu:
+                active = x > 0
+                x, through, constant = x * active, through * active, constant * active
+            x, through, constant = x @ weight + bias, through @ weight, constant @ weight + bias
+            relu = True
+        which = int(x.argmax()) if label is None else self.labels.index(label)
+        column, shift, offset = through[:, which], x[which], constant[which]
+        if self.task == "single":
+            column, shift, offset = column - through.mean(axis=1), shift - x.mean(), offset - constant.mean()
+        sums: dict[str, float] = {}
+        for (ngram, _), contribution in zip(found, (rows @ column).tolist(), strict=True):
+            sums[ngram] = sums.get(ngram, 0.0) + contribution
+        ranked = sorted(sums.items(), key=lambda item: (-abs(item[1]), item[0]))
+        return Explanation(self.labels[which], float(shift), float(offset), ranked[:top])
+
+
+def probabilities(logits: np.ndarray, task: str) -> np.ndarray:
+    """Softmax (single) or sigmoid (multi) over the last axis, float64."""
+    logits = logits.astype(np.float64)
+    if task == "multi":
+        return 0.5 * (1 + np.tanh(0.5 * logits))  # the sigmoid, without overflow
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return powers / powers.sum(axis=-1, keepdims=True)
+
+
+def _as_texts(texts: Any) -> Any:
+    if isinstance(texts, list | tuple) or hasattr(texts, "__arrow_c_stream__") or hasattr(texts, "__arrow_c_array__"):
+        return texts
+    if isinstance(texts, np.ndarray):
+        if texts.ndim != 1:
+            raise ValueError(f"texts must be one-dimensional, not of shape {texts.shape}")
+        return texts.tolist()
+    if isinstance(texts, dict) or not isinstance(texts, Iterable):
+        raise TypeError(f"texts must be a str or many of them, not {type(texts).__name__}")
+    return list(texts)
+
+
+def _field(config: dict[str, Any], name: str, kind: type, where: Any) -> Any:
+    value = config.get(name)
+    if not isinstance(value, kind) or (kind is int and (isinstance(value, bool) or not 0 <= value < 1 << 64)):
+        raise FormatError(f"{where}: config.json: {name} is {value!r}, not {kind.__name__}")
+    return value

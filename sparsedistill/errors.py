@@ -1,0 +1,38 @@
+"""The errors a user can do something about."""
+
+
+class SparsedistillError(Exception):
+    """Base of every error this package raises on purpose."""
+
+
+class DataError(SparsedistillError, ValueError):
+    """Input that cannot be used: the message names file, row and field, and the way out."""
+
+
+class FormatError(SparsedistillError, ValueError):
+    """A classifier, vocabulary or run directory that is damaged, foreign or of another version."""
+
+
+class SettingsError(SparsedistillError, ValueError):
+    """Settings that cannot work, alone or together."""
+
+
+class MissingExtraError(SparsedistillError, ImportError):
+    """An optional dependency is not installed; the message names the extra that brings it."""
+
+
+def require(module: str, extra: str):
+    """Import ``module`` or say which extra brings it.
+
+    Errors: :class:`MissingExtraError` when the top-level package is absent.
+    """
+    import importlib
+
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] != module.split(".")[0]:
+            raise
+        raise MissingExtraError(
+            f"{module.split('.')[0]} is not installed: pip install 'sparsedistill[{extra}]'"
+        ) from None

@@ -1,0 +1,189 @@
+"""Files: tensors in the safetensors layout, JSON, and writing either so that no half file looks whole."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .errors import FormatError
+
+ALIGNMENT = 64  # bytes: a cache line
+_MAX_HEADER = 16 << 20
+_DTYPES = {
+    "U8": np.uint8,
+    "I8": np.int8,
+    "I16": np.int16,
+    "U32": np.uint32,
+    "I64": np.int64,
+    "U64": np.uint64,
+    "F32": np.float32,
+}
+_NAMES = {np.dtype(dtype): name for name, dtype in _DTYPES.items()}
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike) -> Iterator[Path]:
+    """Yield a temporary name beside ``path``; on success it becomes ``path``, on any error it is removed."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+@contextlib.contextmanager
+def replacing_directory(path: str | os.PathLike) -> Iterator[Path]:
+    """The same for a directory: yield an empty one that takes the place of ``path`` when all is written."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    try:
+        yield temporary
+        if path.exists():
+            old = path.with_name(f".{path.name}.{os.getpid()}.old")
+            shutil.rmtree(old, ignore_errors=True)
+            os.rename(path, old)  # a directory cannot be replaced in one step
+            os.rename(temporary, path)
+            shutil.rmtree(old)
+        else:
+            os.rename(temporary, path)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def write_json(path: str | os.PathLike, value: Any) -> None:
+    """Write ``value`` as indented JSON, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: str | os.PathLike) -> dict[str, Any]:
+    """Read a JSON object. Errors: :class:`FormatError` when it is none; OSError when there is no file."""
+    try:
+        value = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"{path} is not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise FormatError(f"{path} does not hold a JSON object")
+    return value
+
+
+def write_tensors(path: str | os.PathLike, tensors: Mapping[str, np.ndarray]) -> None:
+    """Write arrays in the safetensors layout, each at a multiple of 64 bytes, in the order given."""
+    header: dict[str, Any] = {}
+    pieces: list[np.ndarray] = []
+    position = 0
+
+    def add(name: str, array: np.ndarray) -> None:
+        nonlocal position
+        header[name] = {
+            "dtype": _NAMES[array.dtype],
+            "shape": list(array.shape),
+            "data_offsets": [position, position + array.nbytes],
+        }
+        pieces.append(array)
+        position += array.nbytes
+
+    for name, array in tensors.items():
+        # The layout allows no holes, so a gap is a tensor of its own.
+        if gap := -position % ALIGNMENT:
+            add(f"padding.{len(pieces)}", np.zeros(gap, np.uint8))
+        add(name, np.ascontiguousarray(array))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-(8 + len(text)) % ALIGNMENT)
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for piece in pieces:
+            file.write(piece.data if piece.nbytes else b"")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_tensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
+    """Map a file in the safetensors layout; nothing is copied, the arrays are read-only views of the file.
+
+    Errors: :class:`FormatError` naming what is wrong with the file; OSError when there is none.
+    """
+    path = Path(path)
+    size = path.stat().st_size
+    if size < 8:
+        raise FormatError(f"{path} is cut short: {size} bytes")
+    with open(path, "rb") as file:
+        header_size = int.from_bytes(file.read(8), "little")
+        if not 2 <= header_size <= min(_MAX_HEADER, size - 8):
+            raise FormatError(f"{path} is not a safetensors file: its header would be {header_size} bytes long")
+        try:
+            header = json.loads(file.read(header_size))
+        except (ValueError, RecursionError) as error:
+            raise FormatError(f"{path}: the header is not JSON: {error}") from None
+    if not isinstance(header, dict):
+        raise FormatError(f"{path}: the header is not a JSON object")
+    header.pop("__metadata__", None)
+    start = 8 + header_size
+    data = np.memmap(path, np.uint8, "r") if size > start else np.zeros(size, np.uint8)
+    tensors = {}
+    covered = 0
+    for name, begin, end, dtype, shape in sorted((_entry(path, n, e) for n, e in header.items()), key=lambda e: e[1:3]):
+        if begin != covered or start + end > size:
+            raise FormatError(f"{path}: tensor {name!r} lies outside the file, or is not next to the one before it")
+        covered = end
+        if end - begin != math.prod(shape) * dtype.itemsize:
+            raise FormatError(f"{path}: tensor {name!r} has {end - begin} bytes, not those of {dtype} {shape}")
+        if name.startswith("padding."):
+            continue
+        piece = data[start + begin : start + end]
+        # Another writer may not align; numpy and the core need it, so such a tensor alone is copied.
+        if (start + begin) % dtype.itemsize:
+            piece = piece.copy()
+        tensors[name] = np.asarray(piece).view(dtype).reshape(shape)
+    if start + covered != size:
+        raise FormatError(f"{path} is {size} bytes long, its tensors end at {start + covered}")
+    return tensors
+
+
+def _entry(path: Path, name: str, entry: Any) -> tuple[str, int, int, np.dtype, tuple[int, ...]]:
+    def whole(value: Any) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 62
+
+    if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
+        raise FormatError(f"{path}: tensor {name!r} is not described by dtype, shape and data_offsets")
+    dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
+    if not isinstance(dtype, str) or dtype not in _DTYPES:
+        raise FormatError(f"{path}: tensor {name!r} is of type {dtype!r}, not one of {', '.join(_DTYPES)}")
+    if not isinstance(shape, list) or len(shape) > 8 or not all(whole(n) for n in shape):
+        raise FormatError(f"{path}: tensor {name!r} has no valid shape")
+    if not isinstance(offsets, list) or len(offsets) != 2 or not all(map(whole, offsets)) or offsets[0] > offsets[1]:
+        raise FormatError(f"{path}: tensor {name!r} has no valid data_offsets")
+    return name, offsets[0], offsets[1], np.dtype(_DTYPES[dtype]), tuple(shape)
+
+
+def tensor(
+    tensors: Mapping[str, np.ndarray], name: str, dtypes: tuple[type, ...], shape: tuple[int | None, ...], path: Any
+) -> np.ndarray:
+    """The named array, checked: one of ``dtypes``, and ``shape`` where that is not None.
+
+    Errors: :class:`FormatError` naming file and tensor.
+    """
+    if name not in tensors:
+        raise FormatError(f"{path}: tensor {name!r} is missing")
+    array = tensors[name]
+    if array.dtype not in dtypes:
+        raise FormatError(f"{path}: tensor {name!r} is {array.dtype}, not {' or '.join(d.__name__ for d in dtypes)}")
+    if len(shape) != array.ndim or any(want not in (None, have) for want, have in zip(shape, array.shape, strict=True)):
+        raise FormatError(f"{path}: tensor {name!r} has the shape {array.shape}, not {shape}")
+    return array

@@ -1,0 +1,78 @@
+"""A progress bar: rate and time left on a terminal, silence anywhere else."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+_REDRAW_SECONDS = 0.1
+_QUIET_SECONDS = 2.0  # shorter work shows nothing
+
+
+class Progress:
+    """Counts finished units of long work and draws one line on stderr.
+
+    ``total`` is the number of units, or None when it is not known. ``done`` is what an earlier,
+    interrupted run has already finished: it counts towards the total but not towards the rate.
+    """
+
+    def __init__(self, what: str, total: int | None = None, unit: str = "texts", done: int = 0):
+        self.what, self.total, self.unit = what, total, unit
+        self.done, self._before = done, done
+        self._start = self._drawn = time.monotonic()
+        self._note = ""
+        self._visible = sys.stderr.isatty()
+        self._width = 0
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_) -> None:
+        if self._width:
+            self._draw(time.monotonic())
+            sys.stderr.write("\n")
+
+    def add(self, units: int = 1, note: str = "") -> None:
+        """Count ``units`` more as finished; ``note`` (a loss, say) stands at the end of the line."""
+        self.done += units
+        self._note = note or self._note
+        now = time.monotonic()
+        if self._visible and now - self._drawn >= _REDRAW_SECONDS and now - self._start >= _QUIET_SECONDS:
+            self._draw(now)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self._start
+
+    def _draw(self, now: float) -> None:
+        rate = (self.done - self._before) / max(now - self._start, 1e-9)
+        if self.total:
+            share = min(self.done / self.total, 1.0)
+            bar = ("#" * round(20 * share)).ljust(20, ".")
+            left = clock((self.total - self.done) / rate) if rate > 0 else "?"
+            line = f"{self.what} [{bar}] {share:4.0%} {self.done:,}/{self.total:,} {self.unit}, {_per_second(rate)}, {left} left"
+        else:
+            line = f"{self.what} {self.done:,} {self.unit}, {_per_second(rate)}, {clock(now - self._start)}"
+        if self._note:
+            line += f", {self._note}"
+        sys.stderr.write("\r" + line.ljust(self._width))
+        sys.stderr.flush()
+        self._width, self._drawn = len(line), now
+
+
+def clock(seconds: float) -> str:
+    """``75`` -> ``"1:15"``, ``4000`` -> ``"1:06:40"``."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def say(message: str) -> None:
+    """One line for the person at the terminal, on stderr."""
+    sys.stderr.write(message + "\n")
+    sys.stderr.flush()
+
+
+def _per_second(rate: float) -> str:
+    return f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.2f}/s"

@@ -1,0 +1,137 @@
+"""Every option of every stage: the fields of these dataclasses are the command line's options.
+
+A field's ``help`` metadata is what ``--help`` prints. Settings come, the later over the earlier,
+from the defaults here, the run directory's ``settings.json``, a TOML file, and the command line.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .errors import SettingsError, require
+
+TASKS = ("single", "multi", "regression")
+TOKENIZERS = ("sklearn", "words", "whitespace")
+MODES = ("scratch", "kd_private", "kd")
+
+
+def option(default: Any, help: str, choices: tuple[str, ...] = ()) -> Any:
+    return field(default=default, metadata={"help": help, "choices": choices})
+
+
+@dataclass(frozen=True)
+class Data:
+    """Where the texts are and how to read them."""
+
+    train: tuple[str, ...] = option((), "labelled texts: files, globs, folders or hf:name[/config][:split]")
+    dev: tuple[str, ...] = option((), "labelled texts to choose on; without it a seeded part of train is held out")
+    test: tuple[str, ...] = option((), "labelled texts to report on, used once")
+    corpus: tuple[str, ...] = option((), "unlabelled texts for the teacher to label")
+    text: str = option("text", "column of the text")
+    label: str = option("label", "column of the gold label (a list of names, or names joined by commas, for multi)")
+    labels: tuple[str, ...] = option((), "label names in the order of the teacher's classes; default: those of train, sorted")
+    task: str = option("single", "single: one label a text; multi: any number; regression: a score", TASKS)
+    encoding_errors: str = option("strict", "invalid UTF-8: refuse the file, or replace the bytes by U+FFFD", ("strict", "replace"))
+    dev_fraction: float = option(0.1, "share of train held out when no dev set is given")
+    seed: int = option(0, "seed of everything random in the run")
+
+
+@dataclass(frozen=True)
+class Teach:
+    """The teacher, and its fine-tuning."""
+
+    teacher: str = option("", "a Hugging Face model (path or hub id), module:function, or column:NAME for scores in the data")
+    finetune: bool = option(True, "fine-tune the model on train; off: use it as it is")
+    max_length: int = option(256, "tokens of a text that the teacher reads")
+    device: str = option("auto", "cpu, cuda, cuda:1 ...; auto takes a GPU when there is one")
+    precision: str = option("auto", "auto times one batch of each and takes the fastest", ("auto", "fp32", "bf16"))
+    threads: int = option(0, "CPU threads of the teacher and of training; 0: all")
+    epochs: int = option(3, "passes over train")
+    batch_size: int = option(32, "texts a step of fine-tuning")
+    learning_rate: float = option(5e-5, "peak learning rate of AdamW")
+    warmup: float = option(0.06, "share of the steps spent warming up")
+    weight_decay: float = option(0.01, "AdamW's weight decay")
+    checkpoint_seconds: float = option(60.0, "seconds between checkpoints")
+
+
+@dataclass(frozen=True)
+class Label:
+    """The teacher's word on every text of the corpus."""
+
+    scores: str = option("logits", "what a callable or a column gives", ("logits", "probabilities"))
+    batch_size: int = option(64, "texts a forward pass of the teacher")
+    shard_size: int = option(4096, "texts a shard: what an interruption can lose")
+
+
+@dataclass(frozen=True)
+class Count:
+    """The vocabulary: the most frequent n-grams."""
+
+    tokenizer: str = option("words", "how text becomes tokens", TOKENIZERS)
+    lowercase: bool = option(True, "lower-case the text first")
+    max_n: int = option(4, "longest n-gram, in tokens (1 to 8)")
+    size: int = option(1_000_000, "most n-grams kept (V)")
+    min_count: int = option(1, "n-grams seen less often are dropped")
+
+
+@dataclass(frozen=True)
+class Distill:
+    """The student and its training on the teacher's distribution."""
+
+    modes: tuple[str, ...] = option(("kd",), "students to train: kd on corpus and train, kd_private on the corpus alone, scratch on train's gold labels alone", MODES)
+    hidden: tuple[int, ...] = option((64,), "widths of the hidden layers; none: a row is one number a class")
+    embedding: int = option(0, "width of the table before the factor W1 (the paper's d_e); 0: train the table at the first hidden width, without W1")
+    steps: int = option(0, "training steps; 0: as many as --epochs takes")
+    epochs: float = option(10.0, "passes over the texts when steps is 0")
+    batch_size: int = option(512, "texts a step")
+    learning_rate: float = option(5e-3, "peak learning rate of the table and the dense layers")
+    warmup: float = option(0.06, "share of the steps spent warming up; then the rate falls linearly to zero")
+    ngram_dropout: float = option(0.1, "share of n-grams left out of each bag")
+    dropout: float = option(0.1, "dropout before each dense layer")
+    temperature: float = option(1.0, "softens both distributions of the loss")
+    evaluate_every: int = option(0, "steps between looks at dev; 0: ten looks in all")
+    checkpoint_seconds: float = option(60.0, "seconds between checkpoints")
+    threads: int = option(0, "CPU threads; 0: all")
+
+
+@dataclass(frozen=True)
+class Finetune:
+    """Stage 3: the distilled student on the gold labels of train (KD+FT)."""
+
+    enabled: bool = option(True, "also fine-tune the kd student; the better of the two on dev is kept as the classifier")
+    epochs: float = option(5.0, "passes over train")
+    batch_size: int = option(32, "texts a step")
+    learning_rate: float = option(1e-4, "peak learning rate")
+
+
+@dataclass(frozen=True)
+class Compress:
+    """From the student to the classifier that ships."""
+
+    rows: str = option("auto", "type of a row's numbers; auto: int8, or int16 without a hidden layer", ("auto", "int8", "int16", "float32"))
+    max_loss: float = option(0.005, "refuse when dev accuracy falls by more than this share")
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Figures of the classifiers as loaded from disk."""
+
+    speed_texts: int = option(5000, "texts of the speed measurement, taken from test or dev")
+    threads: int = option(0, "CPU threads of the speed measurement, for teacher and student alike; 0: all")
+    repeats: int = option(5, "alternating timings; the median counts")
+
+
+@dataclass(frozen=True)
+class Settings:
+    data: Data = Data()
+    teach: Teach = Teach()
+    label: Label = Label()
+    count: Count = Count()
+    distill: Distill = Distill()
+    finetune: Finetune = Finetune()
+    compress: Compress = Compress()
+    evaluate: Evaluate = Evaluate()

@@ -1,0 +1,128 @@
+"""The vocabulary: the n-grams that have a row, and how text becomes them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from . import _core
+from .errors import DataError, FormatError
+from .format import read_json, read_tensors, replacing_directory, tensor, write_json, write_tensors
+from .threads import default_threads
+
+VERSION = 1
+
+
+class Vocabulary:
+    """The V most frequent n-grams, by count descending and then by their UTF-8 bytes.
+
+    In this order a prefix always precedes its extensions, so the list is prefix-closed wherever it is cut.
+
+    Attributes: ``tokenizer``, ``lowercase``, ``max_n``: how text becomes n-grams; ``counts``: int64-compatible uint64
+    (V,); ``slots``: uint64 (S,) the lookup table; ``seed``: of the hash.
+    """
+
+    def __init__(
+        self,
+        tokenizer: str,
+        lowercase: bool,
+        max_n: int,
+        ngram_bytes: np.ndarray,
+        offsets: np.ndarray,
+        counts: np.ndarray,
+        seed: int = 0,
+    ):
+        self.tokenizer, self.lowercase, self.max_n = tokenizer, lowercase, max_n
+        self._bytes, self._offsets, self.counts = ngram_bytes, offsets, counts
+        self.slots, self.seed = _core.build_slots(ngram_bytes, offsets, seed)
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+    def __getitem__(self, row: int) -> str:
+        if not 0 <= row < len(self):
+            raise IndexError(f"row {row} of {len(self)}")
+        return bytes(self._bytes[self._offsets[row] : self._offsets[row + 1]]).decode()
+
+    def __repr__(self) -> str:
+        return f"Vocabulary({len(self):,} n-grams up to {self.max_n}, tokenizer {self.tokenizer!r})"
+
+    @cached_property
+    def lookup(self) -> _core.Lookup:
+        return _core.Lookup(self.slots, len(self), self.seed, self.tokenizer, self.lowercase, self.max_n)
+
+    def bags(self, texts: Sequence[str], threads: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """Row ids of each text's known n-grams.
+
+        Returns ``ids`` uint32 (total,) and ``offsets`` uint64 (n + 1,): text i has ``ids[offsets[i]:offsets[i+1]]``,
+        unigrams from left to right, then bigrams, and so on.
+        """
+        return self.lookup.bags(texts, threads or default_threads())
+
+    @classmethod
+    def count(
+        cls,
+        batches: Iterable[Sequence[str]],
+        *,
+        tokenizer: str = "words",
+        lowercase: bool = True,
+        max_n: int = 4,
+        size: int = 1_000_000,
+        min_count: int = 1,
+    ) -> Vocabulary:
+        """Count every n-gram of the texts, exactly, and keep the ``size`` most frequent.
+
+        Errors: :class:`DataError` when the texts hold no n-gram at all.
+        """
+        counter = _core.Counter(tokenizer, lowercase, max_n)
+        for texts in batches:
+            counter.add(texts)
+        ngrams, offsets, counts = counter.top(size, min_count)
+        if not len(counts):
+            raise DataError(
+                f"the {tokenizer} tokenizer finds no n-gram seen {min_count} times or more in these texts: "
+                "lower min_count, or take another tokenizer"
+            )
+        return cls(tokenizer, lowercase, max_n, ngrams, offsets, counts)
+
+    def save(self, directory: str | os.PathLike) -> None:
+        """Write ``vocabulary.json`` and ``vocabulary.safetensors`` into a directory of its own."""
+        with replacing_directory(directory) as temporary:
+            write_tensors(
+                temporary / "vocabulary.safetensors",
+                {"ngrams": self._bytes, "offsets": self._offsets, "counts": self.counts},
+            )
+            write_json(
+                temporary / "vocabulary.json",
+                {
+                    "version": VERSION,
+                    "tokenizer": self.tokenizer,
+                    "lowercase": self.lowercase,
+                    "max_n": self.max_n,
+                    "unicode": _core.unicode_version,
+                    "seed": self.seed,
+                    "size": len(self),
+                },
+            )
+
+    @classmethod
+    def load(cls, directory: str | os.PathLike) -> Vocabulary:
+        """Errors: :class:`FormatError` naming what is wrong; OSError when there is none."""
+        path = Path(directory) / "vocabulary.safetensors"
+        config = read_json(Path(directory) / "vocabulary.json")
+        if config.get("version") != VERSION:
+            raise FormatError(f"{directory} has vocabulary version {config.get('version')!r}, this program reads {VERSION}")
+        tensors = read_tensors(path)
+        offsets = tensor(tensors, "offsets", (np.uint64,), (None,), path)
+        counts = tensor(tensors, "counts", (np.uint64,), (len(offsets) - 1,), path)
+        ngrams = tensor(tensors, "ngrams", (np.uint8,), (None,), path)
+        try:
+            return cls(
+                config["tokenizer"], config["lowercase"], config["max_n"], ngrams, offsets, counts, config["seed"]
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise FormatError(f"{directory} is damaged: {error}") from None
