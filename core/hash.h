@@ -32,18 +32,19 @@ inline std::uint64_t load_first(const char* p, std::size_t count) {
 }
 }  // namespace hash_detail
 
-// Hash of a token's bytes. Sixteen bytes from the start of its last (partial) block on must be readable.
+// Hash of a token's bytes. The state, and with it the seed, goes into both factors: a factor that bytes alone could
+// make zero would give collisions under every seed. Sixteen bytes from the start of its last (partial) block on must be readable.
 inline std::uint64_t token_hash(const char* p, std::size_t size, std::uint64_t seed) {
     using namespace hash_detail;
     std::uint64_t state = seed ^ k0;
     std::size_t left = size;
     while (left > 16) {
-        state = mum(load(p) ^ state ^ k1, load(p + 8) ^ k2);
+        state = mum(load(p) ^ state ^ k1, load(p + 8) ^ std::rotl(state, 32) ^ k2);
         p += 16;
         left -= 16;
     }
     const std::uint64_t a = load_first(p, left < 8 ? left : 8), b = load_first(p + 8, left < 8 ? 0 : left - 8);
-    return mum(mum(a ^ state ^ k1, b ^ k2 ^ (size * k3)) ^ k0, k3);
+    return mum(mum(a ^ state ^ k1, b ^ std::rotl(state, 32) ^ k2 ^ (size * k3)) ^ k0, k3);
 }
 
 // Hash of an n-gram from the hash of all its tokens but the last, and the last token's.

@@ -42,7 +42,11 @@ class Classifier:
     """A distilled classifier. Get one with :meth:`load`; it is immutable and safe to share between threads."""
 
     def __init__(
-        self, config: dict[str, Any], tensors: dict[str, np.ndarray], path: str | os.PathLike | None = None, card: str = ""
+        self,
+        config: dict[str, Any],
+        tensors: dict[str, np.ndarray],
+        path: str | os.PathLike | None = None,
+        card: str = "",
     ):
         """From the parsed ``config.json`` and the arrays of ``model.safetensors``; both are checked.
 
@@ -92,7 +96,9 @@ class Classifier:
             self._layers.append((weight, tensor(tensors, f"layers.{i}.bias", f32, (width,), name)))
         if width != len(self.labels):
             raise FormatError(f"{where}: {width} outputs for {len(self.labels)} labels")
-        small = [self._bias, *(a for layer in self._layers for a in layer)] + ([] if self._scale is None else [self._scale])
+        small = [self._bias, *(a for layer in self._layers for a in layer)] + (
+            [] if self._scale is None else [self._scale]
+        )
         if not all(np.isfinite(a).all() for a in small):
             raise FormatError(f"{name}: a scale, bias or dense weight is not finite")
         self._thresholds = self._read_thresholds(where)
@@ -101,9 +107,7 @@ class Classifier:
                 slots, len(self._rows), _field(text, "seed", int, where), _field(text, "tokenizer", str, where),
                 _field(text, "lowercase", bool, where), _field(text, "max_n", int, where),
             )  # fmt: skip
-            self._model = _core.Model(
-                self._lookup, self._rows, self._scale, self._bias, self._relu_first, self._layers
-            )
+            self._model = _core.Model(self._lookup, self._rows, self._scale, self._bias, self._relu_first, self._layers)
         except (TypeError, ValueError) as error:
             raise FormatError(f"{where} is damaged: {error}") from None
 
@@ -199,16 +203,17 @@ class Classifier:
         For one str the one label, list or float. ``texts``, ``threads`` and errors are as in :meth:`decision_function`.
         """
         logits = self.decision_function(texts, threads)
-        one = logits.ndim == 1
-        logits = np.atleast_2d(logits)
+        decided = self.decide(np.atleast_2d(logits))
+        return decided[0] if logits.ndim == 1 else decided
+
+    def decide(self, logits: np.ndarray) -> list[Any]:
+        """What :meth:`predict` says for logits (n, C) that :meth:`decision_function` gave."""
         if self.task == "single":
-            labels: list[Any] = [self.labels[i] for i in logits.argmax(axis=1).tolist()]
-        elif self.task == "multi":
+            return [self.labels[i] for i in logits.argmax(axis=1).tolist()]
+        if self.task == "multi":
             chosen = probabilities(logits, "multi") >= self._thresholds
-            labels = [[label for label, yes in zip(self.labels, row, strict=True) if yes] for row in chosen.tolist()]
-        else:
-            labels = logits[:, 0].tolist()
-        return labels[0] if one else labels
+            return [[label for label, yes in zip(self.labels, row, strict=True) if yes] for row in chosen.tolist()]
+        return logits[:, 0].tolist()
 
     def explain(self, text: str, label: str | None = None, top: int | None = 10) -> Explanation:
         """The ``top`` n-grams (None: all) that speak for or against ``label`` (default: the likeliest) in one text.

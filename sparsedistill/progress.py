@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import sys
+import threading
 import time
+from collections.abc import Callable, Iterator
 
 _REDRAW_SECONDS = 0.1
 _QUIET_SECONDS = 2.0  # shorter work shows nothing
@@ -72,6 +76,33 @@ def say(message: str) -> None:
     """One line for the person at the terminal, on stderr."""
     sys.stderr.write(message + "\n")
     sys.stderr.flush()
+
+
+@contextlib.contextmanager
+def deferred_interrupt() -> Iterator[Callable[[], bool]]:
+    """Hold Ctrl-C back until the work asks for it: yields a function that says whether it came.
+
+    So a step of training or a shard is never cut in half. A second Ctrl-C interrupts at once; if the block ends before
+    the work has asked, the interrupt is raised then. Does nothing outside the main thread, where no signal arrives.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    came = False
+
+    def remember(*_) -> None:
+        nonlocal came
+        if came:
+            raise KeyboardInterrupt
+        came = True
+
+    before = signal.signal(signal.SIGINT, remember)
+    try:
+        yield lambda: came
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if came:
+        raise KeyboardInterrupt
 
 
 def _per_second(rate: float) -> str:

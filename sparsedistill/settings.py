@@ -7,12 +7,10 @@ from the defaults here, the run directory's ``settings.json``, a TOML file, and 
 from __future__ import annotations
 
 import dataclasses
-import json
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from .errors import SettingsError, require
+from .errors import SettingsError
 
 TASKS = ("single", "multi", "regression")
 TOKENIZERS = ("sklearn", "words", "whitespace")
@@ -33,9 +31,13 @@ class Data:
     corpus: tuple[str, ...] = option((), "unlabelled texts for the teacher to label")
     text: str = option("text", "column of the text")
     label: str = option("label", "column of the gold label (a list of names, or names joined by commas, for multi)")
-    labels: tuple[str, ...] = option((), "label names in the order of the teacher's classes; default: those of train, sorted")
+    labels: tuple[str, ...] = option(
+        (), "label names in the order of the teacher's classes; default: those of train, sorted"
+    )
     task: str = option("single", "single: one label a text; multi: any number; regression: a score", TASKS)
-    encoding_errors: str = option("strict", "invalid UTF-8: refuse the file, or replace the bytes by U+FFFD", ("strict", "replace"))
+    encoding_errors: str = option(
+        "strict", "invalid UTF-8: refuse the file, or replace the bytes by U+FFFD", ("strict", "replace")
+    )
     dev_fraction: float = option(0.1, "share of train held out when no dev set is given")
     seed: int = option(0, "seed of everything random in the run")
 
@@ -44,7 +46,9 @@ class Data:
 class Teach:
     """The teacher, and its fine-tuning."""
 
-    teacher: str = option("", "a Hugging Face model (path or hub id), module:function, or column:NAME for scores in the data")
+    teacher: str = option(
+        "", "a Hugging Face model (path or hub id), module:function, or column:NAME for scores in the data"
+    )
     finetune: bool = option(True, "fine-tune the model on train; off: use it as it is")
     max_length: int = option(256, "tokens of a text that the teacher reads")
     device: str = option("auto", "cpu, cuda, cuda:1 ...; auto takes a GPU when there is one")
@@ -82,9 +86,16 @@ class Count:
 class Distill:
     """The student and its training on the teacher's distribution."""
 
-    modes: tuple[str, ...] = option(("kd",), "students to train: kd on corpus and train, kd_private on the corpus alone, scratch on train's gold labels alone", MODES)
+    modes: tuple[str, ...] = option(
+        ("kd",),
+        "students to train: kd on corpus and train, kd_private on the corpus alone, scratch on train's gold labels alone",
+        MODES,
+    )
     hidden: tuple[int, ...] = option((64,), "widths of the hidden layers; none: a row is one number a class")
-    embedding: int = option(0, "width of the table before the factor W1 (the paper's d_e); 0: train the table at the first hidden width, without W1")
+    embedding: int = option(
+        0,
+        "width of the table before the factor W1 (the paper's d_e); 0: train the table at the first hidden width, without W1",
+    )
     steps: int = option(0, "training steps; 0: as many as --epochs takes")
     epochs: float = option(10.0, "passes over the texts when steps is 0")
     batch_size: int = option(512, "texts a step")
@@ -92,7 +103,6 @@ class Distill:
     warmup: float = option(0.06, "share of the steps spent warming up; then the rate falls linearly to zero")
     ngram_dropout: float = option(0.1, "share of n-grams left out of each bag")
     dropout: float = option(0.1, "dropout before each dense layer")
-    temperature: float = option(1.0, "softens both distributions of the loss")
     evaluate_every: int = option(0, "steps between looks at dev; 0: ten looks in all")
     checkpoint_seconds: float = option(60.0, "seconds between checkpoints")
     threads: int = option(0, "CPU threads; 0: all")
@@ -102,7 +112,9 @@ class Distill:
 class Finetune:
     """Stage 3: the distilled student on the gold labels of train (KD+FT)."""
 
-    enabled: bool = option(True, "also fine-tune the kd student; the better of the two on dev is kept as the classifier")
+    enabled: bool = option(
+        True, "also fine-tune the kd student; the better of the two on dev is kept as the classifier"
+    )
     epochs: float = option(5.0, "passes over train")
     batch_size: int = option(32, "texts a step")
     learning_rate: float = option(1e-4, "peak learning rate")
@@ -112,7 +124,11 @@ class Finetune:
 class Compress:
     """From the student to the classifier that ships."""
 
-    rows: str = option("auto", "type of a row's numbers; auto: int8, or int16 without a hidden layer", ("auto", "int8", "int16", "float32"))
+    rows: str = option(
+        "auto",
+        "type of a row's numbers; auto: int8, or int16 without a hidden layer",
+        ("auto", "int8", "int16", "float32"),
+    )
     max_loss: float = option(0.005, "refuse when dev accuracy falls by more than this share")
 
 
@@ -135,3 +151,66 @@ class Settings:
     finetune: Finetune = Finetune()
     compress: Compress = Compress()
     evaluate: Evaluate = Evaluate()
+
+
+SECTIONS: dict[str, type] = {f.name: type(f.default) for f in dataclasses.fields(Settings)}
+
+
+def build(values: dict[str, dict[str, Any]], where: str) -> Settings:
+    """Settings from nested dictionaries (TOML, JSON), with defaults for what is not there.
+
+    Errors: :class:`SettingsError` naming ``where`` and the field that is unknown, of a wrong type or not a choice.
+    """
+    if unknown := [name for name in values if name not in SECTIONS]:
+        raise SettingsError(f"{where}: there is no table [{unknown[0]}]: {', '.join(SECTIONS)}")
+    parts = {}
+    for section, kind in SECTIONS.items():
+        fields = {f.name: f for f in dataclasses.fields(kind)}
+        given = {}
+        for name, value in values.get(section, {}).items():
+            if name not in fields:
+                raise SettingsError(f"{where}: [{section}] has no field {name}: {', '.join(fields)}")
+            given[name] = _checked(value, fields[name], f"{where}: [{section}] {name}")
+        parts[section] = kind(**given)
+    return Settings(**parts)
+
+
+def _checked(value: Any, known: dataclasses.Field, where: str) -> Any:
+    default, choices = known.default, known.metadata["choices"]
+    if isinstance(default, tuple):
+        if isinstance(value, str):
+            value = (value,)
+        if not isinstance(value, list | tuple):
+            raise SettingsError(f"{where} is {value!r}, not a list")
+        item = int if known.name == "hidden" else str
+        if not all(isinstance(v, item) and not isinstance(v, bool) for v in value):
+            raise SettingsError(f"{where} is {value!r}, not a list of {'whole numbers' if item is int else 'strings'}")
+        value = tuple(value)
+    elif isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    elif type(value) is not type(default):
+        raise SettingsError(f"{where} is {value!r}, not {_kind(default)}")
+    if choices and (wrong := [v for v in (value if isinstance(value, tuple) else (value,)) if v not in choices]):
+        raise SettingsError(f"{where} is {wrong[0]!r}, not one of {', '.join(choices)}")
+    if isinstance(value, int | float) and not isinstance(value, bool) and value < 0:
+        raise SettingsError(f"{where} is {value}, below zero")
+    return value
+
+
+def _kind(default: Any) -> str:
+    return {bool: "true or false", int: "a whole number", float: "a number", str: "a string"}[type(default)]
+
+
+def parse_value(text: Any, default: Any) -> Any:
+    """A setting's value from the command line, of the type of its default; left as it is where it does not parse."""
+    if isinstance(default, tuple):
+        items = [part for item in ([text] if isinstance(text, str) else text) for part in item.split(",") if part]
+        return (
+            [int(item) if item.isascii() and item.isdigit() else item for item in items] if default == (64,) else items
+        )
+    if isinstance(default, bool):
+        return {"true": True, "on": True, "false": False, "off": False}.get(text.lower(), text)
+    try:
+        return type(default)(text)
+    except ValueError:
+        return text

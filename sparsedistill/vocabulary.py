@@ -115,7 +115,9 @@ class Vocabulary:
         path = Path(directory) / "vocabulary.safetensors"
         config = read_json(Path(directory) / "vocabulary.json")
         if config.get("version") != VERSION:
-            raise FormatError(f"{directory} has vocabulary version {config.get('version')!r}, this program reads {VERSION}")
+            raise FormatError(
+                f"{directory} has vocabulary version {config.get('version')!r}, this program reads {VERSION}"
+            )
         tensors = read_tensors(path)
         offsets = tensor(tensors, "offsets", (np.uint64,), (None,), path)
         counts = tensor(tensors, "counts", (np.uint64,), (len(offsets) - 1,), path)

@@ -1,0 +1,340 @@
+"""The command line: stages over a run directory, and prediction."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import dataclasses
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from . import __version__
+from .classifier import Classifier, probabilities
+from .errors import SettingsError, SparsedistillError, require
+from .format import read_json, replacing
+from .progress import Progress
+from .settings import SECTIONS, Settings, build, parse_value
+
+STAGES = {
+    "teach": "fine-tune the teacher on the labelled texts",
+    "label": "let the teacher score the corpus",
+    "count": "count n-grams: the vocabulary",
+    "distill": "train the student on the teacher's scores",
+    "finetune": "train the distilled student on the gold labels",
+    "compress": "fold and quantise the student into a classifier",
+    "evaluate": "measure the classifiers, choose one, write the report",
+}
+BATCH = 8192
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of ``sparsedistill``; returns the exit status (2: settings or data, 130: interrupted)."""
+    arguments = parser().parse_args(argv)
+    try:
+        arguments.work(arguments)
+    except SparsedistillError as error:
+        sys.stderr.write(f"sparsedistill: {error}\n")
+        return 2
+    except FileNotFoundError as error:
+        sys.stderr.write(f"sparsedistill: {error if error.strerror is None else f'{error.filename} is not there'}\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("\nsparsedistill: interrupted; the same command goes on from the last checkpoint\n")
+        return 130
+    except BrokenPipeError:
+        # The reader of our output has seen enough; keep the interpreter from writing to it once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    top = argparse.ArgumentParser(
+        prog="sparsedistill",
+        description="Distil a slow text classifier into a sparse n-gram student that labels raw text on a plain CPU.",
+        epilog="`sparsedistill COMMAND --help` lists a command's options.",
+    )
+    top.add_argument("--version", action="version", version=f"sparsedistill {__version__}")
+    commands = top.add_subparsers(metavar="COMMAND", required=True)
+
+    run = commands.add_parser("run", help="all stages, from a TOML file", description=_STAGE_TEXT)
+    run.add_argument("config", metavar="CONFIG", help="TOML file with a table a stage: [data], [teach], [label] ...")
+    run.add_argument(
+        "--run", metavar="DIR", help="run directory; default: `run` in the file, else runs/NAME_OF_THE_FILE"
+    )
+    run.add_argument("--set", metavar="STAGE.FIELD=VALUE", action="append", default=[], help="override one setting")
+    run.set_defaults(work=_run)
+
+    for stage, text in STAGES.items():
+        command = commands.add_parser(
+            stage, help=text, description=f"{text[0].upper()}{text[1:]}. {_STAGE_TEXT}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )  # fmt: skip
+        command.add_argument("config", metavar="CONFIG", nargs="?", help="TOML file with the settings")
+        command.add_argument(
+            "--run", metavar="DIR", help="run directory, which remembers the settings of earlier stages"
+        )
+        for section in ("data", "teach", stage) if stage == "label" else dict.fromkeys(("data", stage)):
+            _add_options(command, section)
+        command.set_defaults(work=_stage, stage=stage)
+
+    predict = commands.add_parser("predict", help="label texts with a classifier", description=_PREDICT_TEXT)
+    predict.add_argument("classifier", metavar="CLASSIFIER", help="directory of the classifier")
+    predict.add_argument(
+        "input", metavar="INPUT", nargs="*", default=["-"], help="files, globs or folders; default: stdin"
+    )
+    predict.add_argument("--text", default="text", metavar="COLUMN", help="column of the text (default: text)")
+    predict.add_argument("--output", "-o", metavar="FILE", help=".jsonl, .csv, .tsv or .parquet; default: stdout")
+    predict.add_argument("--proba", action="store_true", help="also write every label's probability")
+    predict.add_argument("--threads", type=int, default=0, metavar="N", help="0: all processors granted")
+    predict.add_argument("--encoding-errors", choices=("strict", "replace"), default="strict", help="invalid UTF-8")
+    predict.set_defaults(work=_predict)
+
+    inspect = commands.add_parser("inspect", help="look into a classifier or a run directory")
+    inspect.add_argument("path", metavar="PATH", help="directory of a classifier or of a run")
+    inspect.add_argument("--text", metavar="TEXT", help="explain the classifier's label for this text")
+    inspect.add_argument("--label", metavar="LABEL", help="explain this label instead of the likeliest")
+    inspect.set_defaults(work=_inspect)
+    return top
+
+
+_STAGE_TEXT = (
+    "What is finished is not done again; an interrupted stage goes on where it stopped. "
+    "Settings come from the run directory, the file and the command line, the later over the earlier."
+)
+_PREDICT_TEXT = (
+    "One result a text, in order. On stdout: a line of label and probability with a tab between (multi-label: labels "
+    "joined by commas; regression: the score). stdin is read as lines of text, or as JSON lines with the text column."
+)
+
+
+def _add_options(command: argparse.ArgumentParser, section: str) -> None:
+    group = command.add_argument_group(f"options of [{section}]")
+    for field in dataclasses.fields(SECTIONS[section]):
+        default = field.default
+        shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
+        name = "--" + field.name.replace("_", "-")
+        many = isinstance(default, tuple)
+        choices = field.metadata["choices"]
+        if isinstance(default, bool):
+            group.add_argument(
+                name, dest=f"{section}.{field.name}", action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS,
+                help=f"{field.metadata['help']} (default: {'on' if default else 'off'})",
+            )  # fmt: skip
+            continue
+        group.add_argument(
+            name, dest=f"{section}.{field.name}", default=argparse.SUPPRESS,
+            type=str if many else type(default),
+            nargs="*" if many else None,
+            choices=choices or None,
+            metavar=None if choices else field.name.upper(),
+            help=(field.metadata["help"] + (f" (default: {shown})" if shown != "" else "")).replace("%", "%%"),
+        )  # fmt: skip
+
+
+def _settings(arguments: argparse.Namespace) -> tuple[Settings, Path]:
+    """Settings and run directory of a stage command or of ``run``."""
+    values: dict[str, dict[str, Any]] = {}
+    directory = Path(arguments.run) if arguments.run else None
+    file: dict[str, Any] = {}
+    if arguments.config:
+        file = read_toml(Path(arguments.config))
+        if directory is None:
+            directory = Path(file.pop("run", f"runs/{Path(arguments.config).stem}"))
+        file.pop("run", None)
+    if directory is None:
+        raise SettingsError("no run directory: give --run DIR or a TOML file")
+    layers = [file]
+    # A complete TOML file stands for itself; without one, the run directory remembers.
+    if not arguments.config and (directory / "settings.json").is_file():
+        layers.insert(0, read_json(directory / "settings.json"))
+    for layer in layers:
+        for section, fields in layer.items():
+            if not isinstance(fields, dict):
+                raise SettingsError(
+                    f"{arguments.config or directory}: {section} stands outside the tables {', '.join(SECTIONS)}"
+                )
+            values.setdefault(section, {}).update(fields)
+    for name, value in vars(arguments).items():
+        section, dot, field = name.partition(".")
+        if dot:
+            kind = SECTIONS[section].__dataclass_fields__[field].default
+            values.setdefault(section, {})[field] = parse_value(value, kind) if isinstance(kind, tuple) else value
+    for assignment in getattr(arguments, "set", []):
+        name, equals, text = assignment.partition("=")
+        section, dot, field = name.partition(".")
+        if not equals or not dot:
+            raise SettingsError(f"--set {assignment}: not of the form STAGE.FIELD=VALUE")
+        known = SECTIONS.get(section)
+        if known is None or field not in known.__dataclass_fields__:
+            raise SettingsError(f"--set {assignment}: there is no setting {name}")
+        values.setdefault(section, {})[field] = parse_value(text, known.__dataclass_fields__[field].default)
+    return build(values, str(arguments.config or directory)), directory
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Parse a TOML file. Errors: :class:`SettingsError` when it is absent or not TOML."""
+    try:
+        import tomllib
+    except ModuleNotFoundError:  # Python 3.10
+        tomllib = require("tomli", "train")
+    if not path.is_file():
+        raise SettingsError(f"{path} is not there")
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is not TOML: {error}") from None
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    from .distill import Run
+
+    settings, directory = _settings(arguments)
+    Run(directory, settings).execute()
+
+
+def _stage(arguments: argparse.Namespace) -> None:
+    from .distill import Run
+
+    settings, directory = _settings(arguments)
+    Run(directory, settings).execute([arguments.stage])
+
+
+def _predict(arguments: argparse.Namespace) -> None:
+    from . import corpus
+
+    classifier = Classifier.load(arguments.classifier)
+    sources = corpus.expand(arguments.input)
+    known = None
+    if sources != ["-"]:
+        corpus.check(sources, arguments.text, encoding_errors=arguments.encoding_errors)
+        known = (
+            corpus.count(sources, arguments.text, encoding_errors=arguments.encoding_errors)
+            if sys.stderr.isatty()
+            else None
+        )
+    batches = corpus.read(sources, arguments.text, encoding_errors=arguments.encoding_errors, batch_size=BATCH)
+
+    def results() -> Iterator[tuple[list[str], np.ndarray]]:
+        with Progress("predict", known) as bar:
+            for batch in batches:
+                yield batch.texts, classifier.decision_function(batch.texts, arguments.threads)
+                bar.add(len(batch.texts))
+
+    if not arguments.output:
+        _write_lines(classifier, results(), arguments.proba, sys.stdout)
+        sys.stdout.flush()
+        return
+    kind = Path(arguments.output).suffix
+    if kind not in (".jsonl", ".csv", ".tsv", ".parquet"):
+        raise SettingsError(f"--output {arguments.output}: the name must end in .jsonl, .csv, .tsv or .parquet")
+    with replacing(arguments.output) as temporary:
+        if kind == ".parquet":
+            _write_parquet(classifier, results(), arguments.proba, temporary)
+            return
+        with open(temporary, "w", encoding="utf-8", newline="") as file:
+            if kind == ".jsonl":
+                for texts, logits in results():
+                    file.writelines(
+                        json.dumps(record, ensure_ascii=False) + "\n"
+                        for record in _records(classifier, texts, logits, arguments.proba)
+                    )
+            else:
+                writer = csv.writer(file, delimiter="\t" if kind == ".tsv" else ",")
+                for i, (texts, logits) in enumerate(results()):
+                    records = _records(classifier, texts, logits, arguments.proba)
+                    if i == 0 and records:
+                        writer.writerow(records[0])
+                    writer.writerows([_flat(value) for value in record.values()] for record in records)
+
+
+def _records(classifier: Classifier, texts: list[str], logits: np.ndarray, proba: bool) -> list[dict[str, Any]]:
+    if classifier.task == "regression":
+        return [{"text": t, "score": s} for t, s in zip(texts, logits[:, 0].tolist(), strict=True)]
+    records = []
+    chances = probabilities(logits, classifier.task).tolist()
+    for text, label, row in zip(texts, classifier.decide(logits), chances, strict=True):
+        record = {"text": text, "label": label}
+        if classifier.task == "single":
+            record["probability"] = max(row)
+        if proba:
+            record |= {f"p({name})": p for name, p in zip(classifier.labels, row, strict=True)}
+        records.append(record)
+    return records
+
+
+def _flat(value: Any) -> str:
+    return ",".join(value) if isinstance(value, list) else f"{value:.6g}" if isinstance(value, float) else value
+
+
+def _write_lines(
+    classifier: Classifier, results: Iterator[tuple[list[str], np.ndarray]], proba: bool, out: IO[str]
+) -> None:
+    for texts, logits in results:
+        for record in _records(classifier, texts, logits, proba):
+            out.write("\t".join(_flat(value) for name, value in record.items() if name != "text") + "\n")
+
+
+def _write_parquet(
+    classifier: Classifier, results: Iterator[tuple[list[str], np.ndarray]], proba: bool, path: Path
+) -> None:
+    pa, parquet = require("pyarrow", "arrow"), require("pyarrow.parquet", "arrow")
+    writer = None
+    try:
+        for texts, logits in results:
+            part = pa.Table.from_pylist(_records(classifier, texts, logits, proba))
+            writer = writer or parquet.ParquetWriter(path, part.schema, compression="zstd")
+            writer.write_table(part)
+    finally:
+        if writer:
+            writer.close()
+    if writer is None:
+        raise SettingsError("there is no text in the input")
+
+
+def _inspect(arguments: argparse.Namespace) -> None:
+    path = Path(arguments.path)
+    out = sys.stdout
+    if (path / "stages").is_dir():
+        for record in sorted((read_json(p) for p in (path / "stages").glob("*.json")), key=lambda r: r["finished"]):
+            small = {k: v for k, v in record["result"].items() if isinstance(v, str | int | float)}
+            facts = ", ".join(f"{k} {v:,}" if isinstance(v, int | float) else f"{k} {v}" for k, v in small.items())
+            out.write(f"{record['finished']}  {record['stage']:<20} {record['seconds']:>9,.1f} s  {facts}\n")
+        if (path / "report.md").is_file():
+            out.write("\n" + (path / "report.md").read_text(encoding="utf-8"))
+        path = path / "classifier"
+        if not path.is_dir():
+            return
+        out.write("\n")
+    classifier = Classifier.load(path)
+    config = classifier.config
+    out.write(f"{path}\n  {classifier!r}\n")
+    for name in ("text", "rows", "thresholds", "metrics"):
+        if name in config:
+            out.write(f"  {name}: {json.dumps(config[name], ensure_ascii=False)}\n")
+    source = config.get("provenance", {})
+    out.write(f"  provenance: {json.dumps({k: v for k, v in source.items() if k != 'settings'}, ensure_ascii=False)}\n")
+    if arguments.text is not None:
+        out.write("\n" + explanation(classifier, arguments.text, arguments.label))
+
+
+def explanation(classifier: Classifier, text: str, label: str | None = None, top: int = 6) -> str:
+    """A text, its label and its most telling n-grams, for a terminal."""
+    why = classifier.explain(text, label, top)
+    chance = ""
+    if classifier.task != "regression":
+        chance = f" ({classifier.predict_proba(text)[classifier.labels.index(why.label)]:.0%})"
+    lines = [f"{text!r}", f"  -> {why.label}{chance}"]
+    lines += [f"     {contribution:+.3f}  {ngram}" for ngram, contribution in why.contributions]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

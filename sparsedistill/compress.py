@@ -1,0 +1,91 @@
+"""From the student to the classifier: fold W1 into the table, then store the rows as small integers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from . import _core
+from .classifier import FORMAT_VERSION, ROW_TYPES, Classifier
+from .student import Student
+from .vocabulary import Vocabulary
+
+_CHUNK = 65536  # rows folded at a time, so that no second float table is held
+
+
+def compress(
+    student: Student,
+    vocabulary: Vocabulary,
+    labels: tuple[str, ...],
+    task: str,
+    rows: str = "auto",
+    thresholds: list[float] | None = None,
+    extra: dict[str, Any] | None = None,
+    card: str = "",
+) -> Classifier:
+    """The classifier that says what ``student`` says.
+
+    Folding: mean pooling is linear, so ``W1 mean(E) + b1 = mean(W1 E) + b1``, and W1 goes into the table once; done
+    where it does not widen the rows. ``rows`` is a type of ``ROW_TYPES`` or "auto" (int8; int16 without a hidden layer,
+    whose few numbers a row carry all there is). Integer rows have one scale a column. ``extra`` goes into config.json.
+    """
+    layers = list(student.dense)
+    fold = None
+    if student.factor is not None:
+        if student.first_width <= student.embedding:
+            fold, bias = student.factor.weight.detach().numpy().T, student.factor.bias
+        else:
+            layers.insert(0, student.factor)
+            bias = None
+    else:
+        bias = student.bias
+    folded = bias is not None
+    width = fold.shape[1] if fold is not None else student.table.shape[1]
+    if rows == "auto":
+        rows = "int8" if layers else "int16"
+
+    def chunk(begin: int) -> np.ndarray:
+        part = student.table[begin : begin + _CHUNK]
+        return part @ fold if fold is not None else part
+
+    starts = range(0, len(student.table), _CHUNK)
+    out = np.empty((len(student.table), width), ROW_TYPES[rows])
+    scale = None
+    if rows == "float32":
+        for begin in starts:
+            out[begin : begin + _CHUNK] = chunk(begin)
+    else:
+        most = np.iinfo(out.dtype).max
+        largest = np.max([np.abs(chunk(begin)).max(axis=0) for begin in starts], axis=0)
+        scale = np.where(largest > 0, largest / most, 1.0).astype(np.float32)
+        for begin in starts:
+            out[begin : begin + _CHUNK] = np.clip(np.rint(chunk(begin) / scale), -most, most)
+
+    tensors: dict[str, np.ndarray] = {"slots": vocabulary.slots, "rows": out}
+    if scale is not None:
+        tensors["scale"] = scale
+    tensors["bias"] = bias.detach().numpy().copy() if bias is not None else np.zeros(width, np.float32)
+    for i, layer in enumerate(layers):
+        tensors[f"layers.{i}.weight"] = np.ascontiguousarray(layer.weight.detach().numpy().T)
+        tensors[f"layers.{i}.bias"] = layer.bias.detach().numpy().copy()
+    config = {
+        "format": "sparsedistill",
+        "format_version": FORMAT_VERSION,
+        "task": task,
+        "labels": list(labels),
+        "text": {
+            "tokenizer": vocabulary.tokenizer,
+            "lowercase": vocabulary.lowercase,
+            "max_n": vocabulary.max_n,
+            "seed": vocabulary.seed,
+            "unicode": _core.unicode_version,
+        },
+        "pooling": "mean",
+        "rows": {"count": len(out), "width": width, "type": rows},
+        "relu_first": folded and bool(layers),
+        "layers": len(layers),
+        **({"thresholds": thresholds} if task == "multi" else {}),
+        **(extra or {}),
+    }
+    return Classifier(config, tensors, card=card)

@@ -1,0 +1,107 @@
+"""Figures: how right, how like the teacher, how fast."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from .classifier import probabilities
+
+# The figure that choices on dev are made by, per task; higher is better.
+PRIMARY = {"single": "accuracy", "multi": "micro_f1", "regression": "pearson"}
+
+
+def decisions(logits: np.ndarray, task: str, thresholds: np.ndarray | None = None) -> np.ndarray:
+    """Class indices int64 (n,) (single), chosen labels bool (n, C) (multi), or scores (n,) (regression)."""
+    if task == "single":
+        return logits.argmax(axis=1)
+    if task == "multi":
+        return probabilities(logits, task) >= (0.5 if thresholds is None else thresholds)
+    return logits[:, 0]
+
+
+def metrics(
+    logits: np.ndarray, targets: np.ndarray, task: str, thresholds: np.ndarray | None = None
+) -> dict[str, float]:
+    """Figures of float32 (n, C) logits against gold targets (shapes as in :class:`sparsedistill.corpus.Labelled`).
+
+    single: ``accuracy``, ``macro_f1`` (over the classes that occur, in gold or prediction); multi: ``micro_f1``,
+    ``macro_f1``, ``exact`` (all labels right); regression: ``pearson``, ``mae``, ``rmse``.
+    """
+    guess = decisions(logits, task, thresholds)
+    if task == "regression":
+        error = guess.astype(np.float64) - targets
+        return {
+            "pearson": pearson(guess, targets),
+            "mae": float(np.abs(error).mean()),
+            "rmse": float(np.sqrt((error**2).mean())),
+        }
+    if task == "single":
+        classes = np.arange(logits.shape[1])
+        yes, gold = guess[:, None] == classes, targets[:, None] == classes
+    else:
+        yes, gold = guess, targets > 0.5
+    true, said, real = (yes & gold).sum(axis=0), yes.sum(axis=0), gold.sum(axis=0)
+    occurs = said + real > 0
+    f1 = 2 * true[occurs] / (said + real)[occurs]
+    macro = float(f1.mean()) if len(f1) else 0.0
+    if task == "single":
+        return {"accuracy": float((guess == targets).mean()), "macro_f1": macro}
+    total = int((said + real).sum())
+    micro = float(2 * true.sum() / total) if total else 0.0
+    return {"micro_f1": micro, "macro_f1": macro, "exact": float((yes == gold).all(axis=1).mean())}
+
+
+def agreement(logits: np.ndarray, teacher: np.ndarray, task: str) -> float:
+    """Share of equal decisions (multi: over all labels of all texts; regression: Pearson's correlation)."""
+    if task == "regression":
+        return pearson(logits[:, 0], teacher[:, 0])
+    return float((decisions(logits, task) == decisions(teacher, task)).mean())
+
+
+def pearson(a: np.ndarray, b: np.ndarray) -> float:
+    """Pearson's correlation; 0 where one side is constant."""
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    a, b = a - a.mean(), b - b.mean()
+    norm = float(np.sqrt((a * a).sum() * (b * b).sum()))
+    return float((a * b).sum()) / norm if norm else 0.0
+
+
+def fit_thresholds(logits: np.ndarray, targets: np.ndarray) -> list[float]:
+    """The probability above which each label of a multi-label task is given: best F1 on these texts, 0.5 where none occurs.
+
+    Shapes (n, C). A threshold is put half-way between the two probabilities it separates.
+    """
+    chances, gold = probabilities(logits, "multi"), targets > 0.5
+    thresholds = []
+    for p, y in zip(chances.T, gold.T, strict=True):
+        if not y.any():
+            thresholds.append(0.5)
+            continue
+        order = np.argsort(-p, kind="stable")
+        ranked, right = p[order], np.cumsum(y[order])
+        f1 = 2 * right / (np.arange(1, len(p) + 1) + y.sum())
+        f1[:-1][ranked[:-1] == ranked[1:]] = -1  # equal probabilities cannot be separated
+        last = int(f1.argmax())
+        below = ranked[last + 1] if last + 1 < len(p) else 0.0
+        thresholds.append(float((ranked[last] + below) / 2))
+    return thresholds
+
+
+def alternate(workers: Sequence[tuple[Callable[[], object], int]], repeats: int) -> list[float]:
+    """Texts a second of each (function, texts it handles), timed in turn ``repeats`` times; the medians.
+
+    Taking turns spreads whatever else the machine does over all of them alike.
+    """
+    seconds: list[list[float]] = [[] for _ in workers]
+    for work, _ in workers:
+        work()  # once uncounted: caches, threads, lazy loading
+    for _ in range(repeats):
+        for taken, (work, _) in zip(seconds, workers, strict=True):
+            start = time.perf_counter()
+            work()
+            taken.append(time.perf_counter() - start)
+    return [texts / statistics.median(taken) for taken, (_, texts) in zip(seconds, workers, strict=True)]

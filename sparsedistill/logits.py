@@ -1,0 +1,249 @@
+"""What the teacher said of each text: shards of logits on disk, beside a manifest that knows the texts they belong to."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .errors import DataError
+from .progress import Progress, say
+
+_MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What ``manifest.json`` holds; ``shards`` are ``{"file", "texts", "fingerprint"}`` in the order of the texts."""
+
+    teacher: str
+    classes: int
+    shard_size: int
+    texts: int = 0
+    dtype: str = "float32"
+    shards: list[dict[str, Any]] = field(default_factory=list)
+    complete: bool = False
+
+
+def fingerprint(texts: Sequence[str]) -> str:
+    """16 bytes of BLAKE2b, in hex, over the texts and their boundaries."""
+    state = hashlib.blake2b(digest_size=16)
+    for text in texts:
+        raw = text.encode("utf-8", "surrogatepass")
+        state.update(len(raw).to_bytes(8, "little"))
+        state.update(raw)
+    return state.hexdigest()
+
+
+def label(
+    score: Callable[[list[str]], np.ndarray],
+    batches: Iterable[list[str]],
+    directory: str | os.PathLike[str],
+    *,
+    teacher: str,
+    classes: int,
+    shard_size: int,
+    total: int | None = None,
+    what: str = "label",
+) -> Logits:
+    """Score a stream of texts into ``directory``, shard by shard, going on where an earlier run stopped.
+
+    ``score`` gets one shard of at most ``shard_size`` texts and gives ``(n, classes)`` numbers, kept as float32.
+    ``batches`` may have any sizes; ``total`` (texts) is for the progress bar alone. A shard is not scored again
+    when its texts have the recorded fingerprint and its file is whole; another ``teacher``, ``classes`` or
+    ``shard_size`` starts over.
+
+    Errors: :class:`DataError` when the scores have the wrong shape or are not finite; finished shards stay.
+    """
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    fresh = Manifest(teacher=teacher, classes=classes, shard_size=shard_size)
+    entries = _resumable(directory, fresh)
+    whole = [_whole(directory / entry["file"], entry["texts"], classes) for entry in entries]
+    _write_manifest(directory, dataclasses.replace(fresh, shards=entries))
+
+    position = 0
+    index = -1
+    before = sum(entry["texts"] for entry, ok in zip(entries, whole) if ok)
+    with Progress(what, total, done=before) as progress:
+        for index, texts in enumerate(_cut(batches, shard_size)):
+            entry = {"file": _file(index), "texts": len(texts), "fingerprint": fingerprint(texts)}
+            known = index < len(entries)
+            if known and whole[index] and entries[index] == entry:
+                position += len(texts)
+                continue
+            if known and whole[index]:
+                progress.done -= entries[index]["texts"]
+            if known and entries[index] != entry:
+                # The manifest must forget the old texts before their file is overwritten, or a run killed in
+                # between would leave the new scores under the old fingerprint.
+                entries[index] = dict(entry, fingerprint="")
+                _write_manifest(directory, dataclasses.replace(fresh, shards=entries))
+            values = _checked(score(texts), texts, classes, position, teacher)
+            with _replacing(directory / _file(index)) as file:
+                np.save(file, values)
+            entries[index : index + 1] = [entry]
+            _write_manifest(directory, dataclasses.replace(fresh, shards=entries))
+            position += len(texts)
+            progress.add(len(texts))
+    del entries[index + 1 :]
+    _write_manifest(directory, dataclasses.replace(fresh, shards=entries, texts=position, complete=True))
+    keep = {entry["file"] for entry in entries}
+    for path in [*directory.glob("[0-9]*.npy"), *directory.glob(".*.tmp")]:
+        if path.name not in keep:
+            path.unlink(missing_ok=True)
+    return Logits.load(directory)
+
+
+class Logits:
+    """The finished logits of a corpus, read from disk when asked for."""
+
+    def __init__(self, directory: Path, manifest: Manifest):
+        self.directory, self.manifest = directory, manifest
+
+    @classmethod
+    def load(cls, directory: str | os.PathLike[str]) -> Logits:
+        """Open ``directory``. Errors: :class:`DataError` when it is missing, incomplete or damaged."""
+        directory = Path(directory)
+        manifest = _read_manifest(directory)
+        if manifest is None:
+            raise DataError(f"{directory / _MANIFEST} is missing or damaged, run the label stage")
+        if not manifest.complete:
+            raise DataError(f"{directory} holds unfinished labelling, run the label stage again to finish it")
+        for index, entry in enumerate(manifest.shards):
+            # Only our own names: a foreign manifest must not point elsewhere.
+            if entry["file"] != _file(index) or not _whole(directory / entry["file"], entry["texts"], manifest.classes):
+                raise DataError(f"{directory / _file(index)} is missing or damaged, run the label stage to score it again")
+        if sum(entry["texts"] for entry in manifest.shards) != manifest.texts:
+            raise DataError(f"{directory / _MANIFEST} counts other texts than its shards hold, delete it and label again")
+        return cls(directory, manifest)
+
+    def __len__(self) -> int:
+        return self.manifest.texts
+
+    def shards(self) -> Iterator[tuple[int, np.ndarray]]:
+        """Index of a shard's first text and its memory-mapped float32 ``(n, classes)``, shard by shard."""
+        start = 0
+        for entry in self.manifest.shards:
+            yield start, np.load(self.directory / entry["file"], mmap_mode="r", allow_pickle=False)
+            start += entry["texts"]
+
+    def array(self) -> np.ndarray:
+        """All logits in memory: float32 ``(texts, classes)``."""
+        out = np.empty((len(self), self.manifest.classes), np.float32)
+        for start, values in self.shards():
+            out[start : start + len(values)] = values
+        return out
+
+    def verify(self, batches: Iterable[list[str]]) -> None:
+        """Read the texts again and check that these logits are theirs. Errors: :class:`DataError` naming the shard."""
+        seen = 0
+        for index, texts in enumerate(_cut(batches, self.manifest.shard_size)):
+            if index >= len(self.manifest.shards) or self.manifest.shards[index]["fingerprint"] != fingerprint(texts):
+                raise DataError(
+                    f"{self.directory / _file(index)} was made from other texts than texts {seen + 1:,} to "
+                    f"{seen + len(texts):,} of the corpus, run the label stage again"
+                )
+            seen += len(texts)
+        if seen != len(self):
+            raise DataError(
+                f"{self.directory} holds logits of {len(self):,} texts but the corpus has {seen:,}, run the label stage again"
+            )
+
+
+def _file(index: int) -> str:
+    return f"{index:05}.npy"
+
+
+def _cut(batches: Iterable[list[str]], size: int) -> Iterator[list[str]]:
+    held: list[str] = []
+    for batch in batches:
+        held.extend(batch)
+        start = 0
+        while len(held) - start >= size:
+            yield held[start : start + size]
+            start += size
+        if start:
+            held = held[start:]
+    if held:
+        yield held
+
+
+def _checked(values: Any, texts: list[str], classes: int, position: int, teacher: str) -> np.ndarray:
+    values = np.asarray(values)
+    if values.shape != (len(texts), classes) or values.dtype.kind not in "fiu":
+        raise DataError(
+            f"the teacher {teacher} gave {values.dtype} scores of shape {values.shape} for {len(texts):,} texts, "
+            f"it should give numbers of shape ({len(texts)}, {classes})"
+        )
+    with np.errstate(over="ignore"):
+        values = np.ascontiguousarray(values, np.float32)
+    bad = np.flatnonzero(~np.isfinite(values).all(1))
+    if len(bad):
+        raise DataError(
+            f"the teacher {teacher} gave a score that is not finite for text {position + bad[0] + 1:,} of the corpus "
+            f"({texts[bad[0]][:60]!r}), remove the text or mend the teacher; finished shards are kept"
+        )
+    return values
+
+
+def _whole(path: Path, texts: int, classes: int) -> bool:
+    try:
+        values = np.load(path, mmap_mode="r", allow_pickle=False)  # refuses a file shorter than its header says
+    except (OSError, ValueError, EOFError):
+        return False
+    return values.shape == (texts, classes) and values.dtype == np.float32
+
+
+def _resumable(directory: Path, fresh: Manifest) -> list[dict[str, Any]]:
+    """Entries of an earlier run that this one may use."""
+    if not (directory / _MANIFEST).exists():
+        return []
+    old = _read_manifest(directory)
+    if old is None:
+        say(f"{directory / _MANIFEST} is damaged: labelling starts over")
+        return []
+    for name in ("teacher", "classes", "shard_size", "dtype"):
+        if getattr(old, name) != getattr(fresh, name):
+            say(f"{name} was {getattr(old, name)} and is {getattr(fresh, name)}: labelling starts over")
+            return []
+    # A foreign name would be read here and deleted at the end.
+    return [entry for index, entry in enumerate(old.shards) if entry["file"] == _file(index)]
+
+
+def _read_manifest(directory: Path) -> Manifest | None:
+    try:
+        manifest = Manifest(**json.loads((directory / _MANIFEST).read_text("utf-8")))
+        for entry in manifest.shards:
+            if not (isinstance(entry["file"], str) and isinstance(entry["fingerprint"], str) and entry["texts"] > 0):
+                return None
+        return manifest if manifest.dtype == "float32" and manifest.classes > 0 and manifest.shard_size > 0 else None
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def _write_manifest(directory: Path, manifest: Manifest) -> None:
+    with _replacing(directory / _MANIFEST) as file:
+        file.write((json.dumps(dataclasses.asdict(manifest), indent=1, ensure_ascii=False) + "\n").encode("utf-8", "replace"))
+
+
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[Any]:
+    """A file that appears under its name whole or not at all, also when the power goes."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

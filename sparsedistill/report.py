@@ -1,0 +1,167 @@
+"""What a person looks at: the table, the picture, the model card."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from .errors import MissingExtraError, require
+from .format import replacing
+from .progress import say
+
+NAMES = {
+    "teacher": "teacher",
+    "scratch": "student from scratch",
+    "kd_private": "KD† (no task data)",
+    "kd": "KD",
+    "kd_ft": "KD+FT",
+}
+# name in metrics.json -> (heading, how to write it)
+_FIGURES = {
+    "accuracy": ("accuracy", "{:.2%}"),
+    "exact": ("all labels right", "{:.2%}"),
+    "micro_f1": ("micro-F1", "{:.4f}"),
+    "macro_f1": ("macro-F1", "{:.4f}"),
+    "pearson": ("Pearson", "{:.4f}"),
+    "mae": ("mean error", "{:.3f}"),
+    "rmse": ("RMSE", "{:.3f}"),
+    "agreement": ("agrees with teacher", "{:.2%}"),
+    "texts_per_second": ("texts/s", "{:,.0f}"),
+    "megabytes": ("MB", "{:,.1f}"),
+}
+
+
+def table(result: dict[str, Any]) -> str:
+    """A Markdown table, aligned so that it also reads well in a terminal, of a run's ``metrics.json``."""
+    systems = result["systems"]
+    there = [name for name in _FIGURES if any(figures.get(name) is not None for figures in systems.values())]
+    teacher_rate = systems.get("teacher", {}).get("texts_per_second")
+    head = ["", *(_FIGURES[name][0] for name in there), *(["speed-up"] if teacher_rate else [])]
+    rows = []
+    for system, figures in systems.items():
+        mark = " *" if system == result["selected"] else ""
+        row = [NAMES.get(system, system) + mark]
+        row += ["-" if figures.get(name) is None else _FIGURES[name][1].format(figures[name]) for name in there]
+        if teacher_rate:
+            row.append(f"{figures['texts_per_second'] / teacher_rate:,.0f}x")
+        rows.append(row)
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+
+    def line(cells: list[str]) -> str:
+        first = cells[0].ljust(widths[0])
+        return "| " + " | ".join([first, *(c.rjust(w) for c, w in zip(cells[1:], widths[1:], strict=True))]) + " |"
+
+    rule = "|-" + "-|-".join(["-" * widths[0], *("-" * (w - 1) + ":" for w in widths[1:])]) + "-|"
+    rule = rule.replace(":-|", ": |")
+    precision = systems.get("teacher", {}).get("precision")
+    note = (
+        f"{result['texts']:,} {result['part']} texts; speed from raw text to label on {result['threads']} "
+        f"CPU thread{'s' if result['threads'] > 1 else ''}"
+        + (f", the teacher in {precision}" if precision else "")
+        + f"; * chosen on dev: {NAMES[result['selected']]}"
+    )
+    return "\n".join([line(head), rule, *map(line, rows), "", note])
+
+
+def plot(result: dict[str, Any], path: Path) -> None:
+    """Accuracy against speed (log axis) as a PNG; without matplotlib, one line that says so."""
+    try:
+        require("matplotlib", "report")
+    except MissingExtraError as error:
+        say(f"no picture: {error}")
+        return
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter
+
+    primary = result["primary"]
+    percent = primary == "accuracy"
+    points = [
+        (name, figures["texts_per_second"], figures[primary] * (100 if percent else 1))
+        for name, figures in result["systems"].items()
+        if figures.get(primary) is not None
+    ]
+    figure = Figure(figsize=(7.2, 4.4), layout="constrained", dpi=150)
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.set_xscale("log")
+    low, high = min(y for *_, y in points), max(y for *_, y in points)
+    room = max(high - low, 1e-3)
+    near: list[float] = []  # heights of labels already placed at the students' side
+    for name, x, y in sorted(points, key=lambda p: p[2]):
+        teacher, chosen = name == "teacher", name == result["selected"]
+        colour = "#444444" if teacher else ("#c44e00" if chosen else "#2a6f97")
+        axes.scatter(x, y, s=70 if chosen or teacher else 45, color=colour, marker="s" if teacher else "o", zorder=3)
+        height = y
+        if not teacher:
+            # Students are about equally fast: labels go to the left, pushed apart where points are close.
+            while near and height - near[-1] < 0.09 * room:
+                height += 0.01 * room
+            near.append(height)
+        axes.annotate(
+            NAMES.get(name, name), (x, y), xytext=(x * (1.5 if teacher else 1 / 1.5), height), textcoords="data",
+            ha="left" if teacher else "right", va="center", color=colour, fontweight="bold" if chosen else "normal",
+            arrowprops=None if abs(height - y) < 0.02 * room else {"arrowstyle": "-", "color": "#bbbbbb", "lw": 0.7},
+        )  # fmt: skip
+    slow, fast = min(x for _, x, _ in points), max(x for _, x, _ in points)
+    axes.set_xlim(slow / 3, fast * 3)
+    axes.set_ylim(low - 0.15 * room, max(high, max(near, default=high)) + 0.15 * room)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}" if x >= 1 else f"{x:g}"))
+    axes.set_xlabel(f"raw texts per second, {result['threads']} CPU threads (log scale)")
+    axes.set_ylabel(f"{_FIGURES[primary][0]} on {result['part']}" + (" (%)" if percent else ""))
+    if result.get("speedup"):
+        axes.set_title(f"{NAMES[result['selected']]}: {result['speedup']:,.0f} times the teacher's speed", loc="left")
+    axes.grid(True, which="major", color="#e5e5e5", zorder=0)
+    axes.spines[["top", "right"]].set_visible(False)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png")
+
+
+def card(name: str, result: dict[str, Any], config: dict[str, Any]) -> str:
+    """The model card of a shipped classifier."""
+    source, text, rows = config["provenance"], config["text"], config["rows"]
+    settings = source["settings"]
+    data = source["data"]
+    sizes = ", ".join(f"{part} {data[part]['texts']:,} texts" for part in ("train", "corpus", "dev") if part in data)
+    labels = ", ".join(f"`{label}`" for label in config["labels"][:20]) + (" ..." if len(config["labels"]) > 20 else "")
+    hidden = " -> ".join(map(str, settings["distill"]["hidden"])) or "none"
+    lines = [
+        "---",
+        "library_name: sparsedistill",
+        "pipeline_tag: text-classification",
+        "tags:",
+        "- sparsedistill",
+        "---",
+        "",
+        "# Sparse n-gram text classifier",
+        "",
+        f"A {config['task']} classifier over {labels}, distilled with "
+        f"[Sparse Distillation](https://arxiv.org/abs/2110.08536) (student: {NAMES[name]}).",
+        "",
+        "```python",
+        "from sparsedistill import Classifier",
+        "",
+        'classifier = Classifier.load("path/to/this/directory")',
+        'classifier.predict(["some text", "another"])',
+        "```",
+        "",
+        f"## Figures on {result['part']}",
+        "",
+        table(result),
+        "",
+        "## How it was made",
+        "",
+        f"- teacher: {source['teacher'] or 'none'}",
+        f"- data: {sizes}; seed {source['seed']}",
+        f"- text: tokeniser `{text['tokenizer']}`, {'lower-cased' if text['lowercase'] else 'case kept'}, "
+        f"n-grams of 1 to {text['max_n']} tokens, {rows['count']:,} of them",
+        f"- student: mean pooling, hidden layers {hidden}; rows of {rows['width']} x {rows['type']}",
+        f"- versions: {', '.join(f'{k} {v}' for k, v in source['versions'].items())}",
+        "",
+        "## Limits",
+        "",
+        f"It sees n-grams of at most {text['max_n']} tokens and averages them: irony, conditionals and whatever hangs on "
+        "more words than that are beyond it. A text without a known n-gram gets the score of the biases alone.",
+        "",
+    ]
+    return "\n".join(lines)

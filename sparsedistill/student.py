@@ -1,0 +1,103 @@
+"""The student being trained: a deep averaging network over n-grams (Iyyer et al. 2015; Ye et al. 2022).
+
+The table is not a torch parameter: its rows are updated in place by the core's lazy Adam, so that a step costs what
+the batch touches and no second copy of the table is ever made.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import nn
+
+from . import _core
+from .format import read_tensors, write_tensors
+
+
+class Student(nn.Module):
+    """``mean(table rows) -> [W1] -> hidden layers -> logits``.
+
+    ``embedding`` is the table's width before the factor W1 (the paper's d_e); 0 leaves W1 out and trains the table at
+    the width of the first hidden layer (or of the classes, without hidden layers): the same function, since nothing
+    non-linear stands between the table and W1.
+
+    Attributes: ``table`` float32 (V, d), ``bias`` (first width,), ``dense`` the layers after it.
+    """
+
+    def __init__(self, rows: int, classes: int, hidden: Sequence[int], embedding: int, dropout: float, seed: int):
+        super().__init__()
+        generator = torch.Generator().manual_seed(seed)
+        widths = [*hidden, classes]
+        self.hidden, self.embedding = tuple(hidden), embedding
+        width = embedding or widths[0]
+        # Bags average tens of rows: this scale makes pooled vectors of about unit size in training's first steps.
+        scale = 0.0 if not hidden and not embedding else 0.3
+        self.table = (
+            np.random.default_rng(seed).standard_normal((rows, width), np.float32) * np.float32(scale)
+        ).astype(np.float32, copy=False)
+        self.dropout = nn.Dropout(dropout)
+        self.factor = _linear(embedding, widths[0], generator) if embedding else None
+        self.bias = None if embedding else nn.Parameter(torch.zeros(widths[0]))
+        self.dense = nn.ModuleList(_linear(a, b, generator) for a, b in zip(widths, widths[1:], strict=False))
+
+    def forward(self, pooled: torch.Tensor) -> torch.Tensor:
+        """Logits (n, C) of pooled bags (n, d)."""
+        x = self.factor(self.dropout(pooled)) if self.factor is not None else pooled + self.bias
+        for layer in self.dense:
+            x = layer(self.dropout(torch.relu(x)))
+        return x
+
+    def pool(self, ids: np.ndarray, offsets: np.ndarray, threads: int) -> np.ndarray:
+        """Mean rows float32 (n, d) of bags given as in :meth:`Vocabulary.bags`."""
+        out = np.empty((len(offsets) - 1, self.table.shape[1]), np.float32)
+        _core.bag_mean(self.table, ids, offsets, out, threads)
+        return out
+
+    @torch.no_grad()
+    def logits(self, ids: np.ndarray, offsets: np.ndarray, threads: int, batch: int = 8192) -> np.ndarray:
+        """Logits float32 (n, C) without dropout."""
+        training, parts = self.training, []
+        self.eval()
+        for begin in range(0, len(offsets) - 1, batch):
+            some = offsets[begin : begin + batch + 1]
+            pooled = self.pool(ids[int(some[0]) : int(some[-1])], some - some[0], threads)
+            parts.append(self(torch.from_numpy(pooled)).numpy())
+        self.train(training)
+        return np.concatenate(parts) if parts else np.zeros((0, self.classes), np.float32)
+
+    @property
+    def classes(self) -> int:
+        """Number of outputs, C."""
+        return self.dense[-1].out_features if len(self.dense) else self.first_width
+
+    @property
+    def first_width(self) -> int:
+        """Width of the layer that the table, or W1, feeds."""
+        return self.factor.out_features if self.factor is not None else self.table.shape[1]
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All weights by name, as arrays that share memory with the student."""
+        return {"table": self.table} | {name: p.detach().numpy() for name, p in self.named_parameters()}
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write all weights in the safetensors layout."""
+        write_tensors(path, self.arrays())
+
+    def load(self, path: str | os.PathLike) -> Student:
+        """Read weights written by :meth:`save` for a student of the same shape."""
+        saved = read_tensors(path)
+        for name, array in self.arrays().items():
+            array[...] = saved[name]
+        return self
+
+
+def _linear(inputs: int, outputs: int, generator: torch.Generator) -> nn.Linear:
+    layer = nn.Linear(inputs, outputs)
+    bound = (6 / (inputs + outputs)) ** 0.5  # Glorot and Bengio 2010
+    with torch.no_grad():
+        layer.weight.uniform_(-bound, bound, generator=generator)
+        layer.bias.zero_()
+    return layer

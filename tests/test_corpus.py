@@ -1,0 +1,627 @@
+"""What comes out of corpus.py is what was written, in every format, or a DataError that says where and what to do."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sparsedistill import corpus
+from sparsedistill.errors import DataError, SettingsError
+from sparsedistill.settings import Data
+
+pa = pytest.importorskip("pyarrow")
+parquet = pytest.importorskip("pyarrow.parquet")
+
+ROOT = Path(__file__).resolve().parent.parent
+RECORDS = [
+    ("good film", "pos"),
+    ("", "neg"),
+    ('she said "no", twice,\nand "yes"\tonce', "pos"),
+    ("Größe 🙂 日本語 \u2028 \x85 \x0b end", "neg"),
+    (" spaces \r\n inside ", "pos"),
+]
+TEXTS = [text for text, _ in RECORDS]
+NAMES = [name for _, name in RECORDS]
+CLASSES = Data(label="label")
+
+
+def table(records=RECORDS, kind=None):
+    return pa.table({
+        "text": pa.array([text for text, _ in records], kind or pa.string()),
+        "label": pa.array([name for _, name in records], pa.string()),
+        "id": pa.array(range(len(records)), pa.int64()),
+    })  # fmt: skip
+
+
+def write_csv(file, records, delimiter=","):
+    writer = csv.writer(file, delimiter=delimiter, quoting=csv.QUOTE_ALL)
+    writer.writerow(["id", "text", "label"])
+    writer.writerows([i, text, name] for i, (text, name) in enumerate(records))
+
+
+def as_bytes(suffix: str, records) -> bytes:
+    """``records`` in the text format of ``suffix``."""
+    out = io.StringIO(newline="")
+    if suffix in (".csv", ".tsv"):
+        write_csv(out, records, "," if suffix == ".csv" else "\t")
+    elif suffix == ".jsonl":
+        for i, (text, name) in enumerate(records):
+            out.write(json.dumps({"id": i, "text": text, "label": name}, ensure_ascii=i % 2 == 0) + "\n")
+    elif suffix == ".ft":
+        out.writelines(f"__label__{name} {text}\n" for text, name in records)
+    else:
+        out.writelines(f"{text}\n" for text, _ in records)
+    return out.getvalue().encode()
+
+
+def put(path: Path, data: bytes | str) -> str:
+    path.write_bytes(data.encode() if isinstance(data, str) else data)
+    return str(path)
+
+
+def write(path: Path, records=RECORDS) -> str:
+    """``records`` in the format that ``path`` names."""
+    if path.suffix == ".parquet":
+        parquet.write_table(table(records), path, row_group_size=2)
+    elif path.suffix == ".feather":
+        with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table(records).schema) as writer:
+            writer.write_table(table(records), max_chunksize=2)
+    elif path.suffix == ".arrow":
+        with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, table(records).schema) as writer:
+            writer.write_table(table(records), max_chunksize=2)
+    elif path.suffix == ".gz":
+        put(path, gzip.compress(as_bytes(Path(path.stem).suffix, records)))
+    elif path.suffix == ".zst":
+        zstandard = pytest.importorskip("zstandard")
+        data = as_bytes(Path(path.stem).suffix, records)
+        cut = len(data) // 2  # two frames: what parallel compressors write
+        put(path, zstandard.compress(data[:cut]) + zstandard.compress(data[cut:]))
+    else:
+        put(path, as_bytes(path.suffix, records))
+    return str(path)
+
+
+def texts(*sources, **options):
+    return [text for batch in corpus.read(sources, **options) for text in batch.texts]
+
+
+def column(name, *sources, **options):
+    return [v for batch in corpus.read(sources, columns=[name], **options) for v in batch.columns[name]]
+
+
+def rows(*sources, **options):
+    return [row for batch in corpus.read(sources, **options) for row in batch.rows]
+
+
+TABLES = [".parquet", ".feather", ".arrow", ".csv", ".tsv", ".jsonl", ".csv.gz", ".jsonl.zst", ".tsv.zst"]
+LINES = [".txt", ".txt.gz", ".txt.zst", ".ft", ".ft.gz"]
+
+
+@pytest.mark.parametrize("suffix", TABLES)
+@pytest.mark.parametrize("batch_size", [1, 3, 100])
+def test_tables_give_back_what_was_written(tmp_path, suffix, batch_size):
+    path = write(tmp_path / f"a{suffix}")
+    batches = list(corpus.read([path], columns=["label", "id"], batch_size=batch_size))
+    assert [t for b in batches for t in b.texts] == TEXTS
+    assert [v for b in batches for v in b.columns["label"]] == NAMES
+    assert [int(v) for b in batches for v in b.columns["id"]] == list(range(len(RECORDS)))
+    assert all(len(b.texts) == len(b.rows) <= batch_size and b.first_row == b.rows[0] for b in batches)
+    assert {b.source for b in batches} == {path}
+    assert corpus.count([path]) == len(RECORDS)
+    corpus.check([path], columns=["label", "id"])
+
+
+# The csv module took no zero bytes before Python 3.11.
+NO_ZERO = "" if sys.version_info >= (3, 11) else "\0"
+any_text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters=NO_ZERO), max_size=30)
+one_line = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n\r"), max_size=30)
+quiet = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@pytest.mark.parametrize("suffix", TABLES)
+@quiet
+@given(st.lists(st.tuples(any_text, any_text), max_size=8))
+def test_any_text_survives_a_table(tmp_path, suffix, records):
+    path = write(tmp_path / f"a{suffix}", records)
+    assert texts(path, batch_size=3) == [text for text, _ in records]
+    assert column("label", path) == [name for _, name in records]
+    assert corpus.count([path]) == len(records)
+
+
+@pytest.mark.parametrize("suffix", [".txt", ".txt.gz", ".ft"])
+@quiet
+@given(st.lists(one_line.filter(lambda text: "__label__" not in text), max_size=8))
+def test_any_line_survives(tmp_path, suffix, lines):
+    lines = ["x", *lines]  # U+FEFF at the start of a file would be the byte order mark
+    path = write(tmp_path / f"a{suffix}", [(line, "x") for line in lines])
+    assert texts(path, batch_size=3) == lines
+    assert corpus.count([path]) == len(lines)
+    if suffix == ".ft":
+        assert column("label", path) == [["x"]] * len(lines)
+
+
+@quiet
+@given(st.binary(max_size=60))
+def test_any_bytes_are_read_or_refused(tmp_path, data):
+    for suffix in (".txt", ".csv", ".tsv", ".jsonl", ".ft", ".parquet", ".arrow", ".txt.gz", ".txt.zst"):
+        path = put(tmp_path / f"a{suffix}", data)
+        for errors in ("strict", "replace"):
+            try:
+                found = texts(path, encoding_errors=errors)
+            except DataError as error:
+                assert path in str(error) and "\n" not in str(error).replace(repr(data), "")
+            else:
+                assert len(found) == corpus.count([path])
+                "".join(found).encode()  # no half surrogate pairs
+
+
+def test_plain_lines(tmp_path):
+    path = put(tmp_path / "a.txt", "\ufeffone\r\n\n  two\x0bthree\x85\u2028four \nlast")
+    assert texts(path) == ["one", "", "  two\x0bthree\x85\u2028four ", "last"]
+    assert rows(path) == [1, 2, 3, 4] and corpus.count([path]) == 4
+    assert texts(put(tmp_path / "b.txt", '{"text": "a"}\n')) == ['{"text": "a"}']  # only stdin is looked at for JSON
+    for empty in ("", "\ufeff"):
+        assert texts(put(tmp_path / "c.txt", empty)) == [] and corpus.count([str(tmp_path / "c.txt")]) == 0
+    with pytest.raises(DataError, match=r"a\.txt holds plain lines and has no column 'label'; begin each line"):
+        texts(path, columns=["label"])
+
+
+@pytest.mark.parametrize("name", ["a.ft", "a.fasttext", "a.txt"])
+def test_fasttext(tmp_path, name):
+    path = put(tmp_path / name, "__label__a __label__b  two words\r\n__label__c\u00a0d x\nno label\n"
+               "ends __label__e here\n__label__f\n\n")  # fmt: skip
+    assert texts(path) == [" two words", "x", "no label", "ends here", "", ""]
+    assert column("label", path) == [["a", "b"], ["c\u00a0d"], [], ["e"], ["f"], []]
+    assert column("kind", path, label="kind") == column("label", path)
+    assert column("text", path) == texts(path)
+    assert corpus.count([path]) == 6
+    with pytest.raises(DataError, match="no column 'id'; it has 'label', 'text'"):
+        texts(path, columns=["id"])
+
+
+def test_csv_dialect(tmp_path):
+    path = put(tmp_path / "a.csv", '\ufeff"text",n\r\n"a ""b"",\r\nc",1\r\n\r\n,2\r\nd,3')
+    assert texts(path) == ['a "b",\r\nc', "", "d"] and column("n", path) == ["1", "2", "3"]
+    assert rows(path) == [2, 5, 6] and corpus.count([path]) == 3
+    path = put(tmp_path / "B.CSV", '\ufeff"n\n,",text\n1,a\n')  # the mark must not hide the quote
+    assert texts(path) == ["a"] and corpus.count([path]) == 1
+    assert len(texts(put(tmp_path / "b.csv", "text\n" + "x" * 300_000))[0]) == 300_000
+
+
+@pytest.mark.parametrize(
+    "name, content, message",
+    [
+        ("a.csv", "text,label\na,b\nc,d,e\n", r"a\.csv:3 has 3 fields, but the header has 2"),
+        ("a.csv", 'text,label\n"x\ny",b\nc\n', r"a\.csv:4 has 1 field, but the header has 2"),
+        ("a.csv", 'text,label\na,b\n"never closed,b\nc,d\n', r"a\.csv:3 is not valid CSV"),
+        ("a.csv", "text,label\na\rb,c\n", r"a\.csv:2 is not valid CSV"),
+        ("a.csv", "text,text,label\na,b,c\n", r"a\.csv has 2 columns 'text'; rename"),
+        ("a.tsv", "text\tlabel\na\tb\tc\n", r"a\.tsv:2 has 3 fields.*tab"),
+        ("a.csv", "sentence,label\na,b\n", r"a\.csv has no column 'text'; it has 'sentence', 'label': name"),
+        ("a.csv", "", r"there is no text in .*a\.csv"),
+        ("a.csv", "text,label\n", r"there is no text in .*a\.csv"),
+        ("a.jsonl", '{"text": "a", "label": 1}\n\nnope\n', r"a\.jsonl:3 is not valid JSON \(.*one object a line"),
+        ("a.jsonl", '[{"text": "a"}]\n', r"a\.jsonl:1 is JSON, but of type list, not an object; jq"),
+        ("a.jsonl", '{"text": "a", "label": 1}\n{"txt": "b"}\n', r"a\.jsonl:2 has no column 'text'; it has 'txt'"),
+        ("a.jsonl", '{"text": null, "label": 1}\n', r"text \(column 'text'\) at .*a\.jsonl:1 is null"),
+        ("a.jsonl", '{"text": 7, "label": 1}\n', r"\(column 'text'\) at .*a\.jsonl:1 is of type int, not a string"),
+        ("a.jsonl", '{"text": "\\ud800", "label": 1}\n', r"a\.jsonl:1 has half a surrogate.*--encoding-errors replace"),
+        ("a.jsonl", '{"text": "a", "label": 1}\n\u00a0\n', r"a\.jsonl:2 is not valid JSON"),
+        ("a.jsonl", "[" * 100_000, r"a\.jsonl:1 is not valid JSON"),
+        ("a.txt", b"\xff\xfea\0", r"a\.txt is UTF-16; convert it: iconv"),
+        ("a.txt.gz", gzip.compress(b"hello\n" * 9999)[:-20], r"a\.txt\.gz cannot be read to its end"),
+        ("a.txt.gz", b"hello", r"a\.txt\.gz cannot be read to its end"),
+        ("a.txt.zst", b"hello", r"a\.txt\.zst cannot be read to its end"),
+        ("a.parquet", b"hello world", r"a\.parquet cannot be read as Parquet"),
+        ("a.parquet", b"", r"a\.parquet cannot be read as Parquet.*empty"),
+        ("a.arrow", b"hello world", r"a\.arrow cannot be read as Arrow"),
+        ("a.feather", b"ARROW1\0\0junk", r"a\.feather cannot be read as Arrow"),
+        ("a.feather", b"FEA1junk", r"feather version 1 is not supported"),
+        ("a.xlsx", b"PK", r"a\.xlsx has a suffix that is not known \(known: \.parquet"),
+    ],
+)
+def test_refusals_name_place_and_way_out(tmp_path, name, content, message):
+    path = put(tmp_path / name, content)
+    columns = [] if ".txt" in name else ["label"]
+    with pytest.raises(DataError, match=message) as caught:
+        corpus.check([path], columns=columns)  # may see only the start
+        for _ in corpus.read([path], columns=columns):
+            pass
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".txt", ".ft", ".csv.gz"])
+def test_invalid_utf8(tmp_path, suffix):
+    data = as_bytes(suffix.removesuffix(".gz"), [("first", "a"), ("caf?", "b"), ("last", "a")]).replace(b"?", b"\xe9")
+    path = put(tmp_path / f"a{suffix}", gzip.compress(data) if suffix.endswith(".gz") else data)
+    line = 3 if suffix[1] in "ct" and "txt" not in suffix else 2
+    with pytest.raises(DataError, match=rf"a\{suffix}:{line} is not valid UTF-8; .*--encoding-errors replace"):
+        texts(path)
+    assert texts(path, encoding_errors="replace") == ["first", "caf\ufffd", "last"]
+    assert corpus.count([path]) == 3
+
+
+@pytest.mark.parametrize("kind", ["string", "large_string", "dictionary", "binary"])
+def test_invalid_utf8_in_arrow(tmp_path, kind):
+    raw = pa.array([b"ok", b"caf\xe9"], pa.large_binary() if kind == "large_string" else pa.binary())
+    held = pa.large_string() if kind == "large_string" else pa.string()
+    array = raw if kind == "binary" else pa.Array.from_buffers(held, 2, raw.buffers())
+    if kind == "dictionary":
+        array = pa.DictionaryArray.from_arrays(pa.array([0, 1]), array)
+    with pa.OSFile(str(tmp_path / "a.arrow"), "wb") as file:
+        made = pa.table({"text": array})
+        with pa.ipc.new_file(file, made.schema) as writer:
+            writer.write_table(made)
+    path = str(tmp_path / "a.arrow")
+    with pytest.raises(DataError, match=r"a\.arrow row 2 is not valid UTF-8"):
+        texts(path)
+    assert texts(path, encoding_errors="replace") == ["ok", "caf\ufffd"]
+
+
+def test_half_a_surrogate_pair_is_replaced(tmp_path):
+    path = put(tmp_path / "a.jsonl", '{"text": "a\\ud800b"}\n{"text": "\\ud83d\\ude42"}\n')
+    assert texts(path, encoding_errors="replace") == ["a\ufffdb", "🙂"]
+
+
+def test_damaged_in_the_middle(tmp_path):
+    zstandard = pytest.importorskip("zstandard")
+    whole = zstandard.compress(os.urandom(200_000).hex().encode())
+    path = put(tmp_path / "a.txt.zst", whole[:-1000])
+    with pytest.raises(DataError, match="cut short: the last zstd frame has no end"):
+        texts(path)
+    parquet.write_table(table([(f"text {i * 7919}", "x") for i in range(5000)]), tmp_path / "a.parquet")
+    data = bytearray((tmp_path / "a.parquet").read_bytes())
+    data[8:600] = bytes(592)
+    with pytest.raises(DataError, match=r"b\.parquet cannot be read as Parquet"):
+        texts(put(tmp_path / "b.parquet", bytes(data)))
+
+
+def test_zst_without_zstandard(tmp_path, monkeypatch):
+    path = write(tmp_path / "a.jsonl.zst")
+    cut = put(tmp_path / "cut.jsonl.zst", Path(path).read_bytes()[:-5])
+    monkeypatch.setitem(sys.modules, "zstandard", None)
+    assert texts(path) == TEXTS
+    with pytest.raises(DataError, match=r"cut\.jsonl\.zst cannot be read to its end"):
+        texts(cut)
+
+
+@pytest.mark.parametrize("kind", ["string", "large_string", "string_view", "binary", "dictionary"])
+def test_arrow_kinds_of_string(tmp_path, kind):
+    made = table().select(["text", "label"])
+    if kind == "dictionary":
+        made = made.set_column(0, "text", made["text"].dictionary_encode())
+    else:
+        made = made.set_column(0, "text", made["text"].cast(getattr(pa, kind)()))
+    with pa.OSFile(str(tmp_path / "a.arrow"), "wb") as file, pa.ipc.new_stream(file, made.schema) as writer:
+        writer.write_table(made)
+    assert texts(str(tmp_path / "a.arrow")) == TEXTS
+    if kind != "string_view":  # Parquet has none
+        parquet.write_table(made, tmp_path / "a.parquet")
+        assert texts(str(tmp_path / "a.parquet")) == TEXTS
+
+
+def test_parquet_columns_and_nulls(tmp_path):
+    path = str(tmp_path / "a.parquet")
+    parquet.write_table(pa.table({"text": ["a", "b", None], "n": [1, None, 3], "l": [["x"], [], None]}), path)
+    with pytest.raises(DataError, match=r"\(column 'text'\) at .*a\.parquet row 3 is null; drop the row"):
+        texts(path, batch_size=2)
+    with pytest.raises(DataError, match=r"a\.parquet has no column 'label'; it has 'text', 'n', 'l'"):
+        corpus.check([path], columns=["label"])
+    for name in ("n", "l"):
+        with pytest.raises(DataError, match=rf"column '{name}' of .*a\.parquet holds .*, not strings.*--text"):
+            corpus.check([path], text=name)
+    parquet.write_table(pa.table({"body": ["a", "b"], "n": [1, None], "l": [["x"], []]}), path)
+    (batch,) = corpus.read([path], text="body", columns=["n", "l"])
+    assert batch.texts == ["a", "b"] and batch.columns == {"n": [1, None], "l": [["x"], []]}
+    assert list(batch.rows) == [1, 2]
+
+
+# -- sources ------------------------------------------------------------------------------------------------------
+
+
+def test_expand(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("b.csv", "a.csv.gz", "sub/c.parquet", "notes.md", ".hidden.csv", ".git/x.csv", "[1].txt"):
+        path = Path("e" if name.startswith("[") else "d", name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    folder = [os.path.join("d", "a.csv.gz"), os.path.join("d", "b.csv"), os.path.join("d", "sub", "c.parquet")]
+    assert corpus.expand(["d"]) == folder
+    assert corpus.expand([Path("d")]) == corpus.expand("d") == folder
+    assert corpus.expand(["e/[1].txt", "d/*.csv", "hf:a/b:train", "-"]) == ["e/[1].txt", "d/b.csv", "hf:a/b:train", "-"]
+    assert corpus.expand(["d/**/*.parquet"]) == ["d/sub/c.parquet"]
+    for sources, message in [
+        (["d/b.csv", "nope.csv"], r"no such file or folder: 'nope\.csv'"),
+        (["d/*.tsv"], r"no file matches 'd/\*\.tsv'"),
+        (["d/*"], r"d/notes\.md has a suffix that is not known"),
+        (["-", "-"], "only once"),
+    ]:
+        with pytest.raises(DataError, match=message):
+            corpus.expand(sources)
+    Path("empty").mkdir()
+    with pytest.raises(DataError, match="folder empty holds no file"):
+        corpus.expand(["empty"])
+
+
+def test_several_sources_in_order(tmp_path):
+    first, second = write(tmp_path / "z.csv"), write(tmp_path / "a.parquet")
+    put(tmp_path / "m.jsonl", "")
+    found = list(corpus.read([first, second], batch_size=100))
+    assert [batch.source for batch in found] == [first, second]  # a batch never spans files
+    assert texts(str(tmp_path)) == TEXTS + TEXTS
+    corpus.check([str(tmp_path)])  # one empty file among others is no fault
+    assert corpus.count([str(tmp_path)]) == 2 * len(TEXTS)
+    with pytest.raises(DataError, match="no text in"):
+        corpus.check([str(tmp_path / "m.jsonl")])
+    with pytest.raises(DataError, match="no file is named"):
+        corpus.check([])
+
+
+@pytest.mark.parametrize(
+    "data, expected",
+    [(b"one\n\ntwo", ["one", "", "two"]), (b'\n {"text": "a\\nb"}\n{"text": ""}\n', ["a\nb", ""]), (b"", []),
+     (b"\xef\xbb\xbf__label__a b\n", ["b"])],
+)  # fmt: skip
+def test_stdin(monkeypatch, data, expected):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+    corpus.check(["-"])
+    assert corpus.count(["-"]) == 0
+    batches = list(corpus.read(["-"]))
+    assert [text for batch in batches for text in batch.texts] == expected
+    assert all(batch.source == "stdin" for batch in batches)
+
+
+def test_stdlib_formats_need_no_extra(tmp_path):
+    """Text formats and a pipe, in an interpreter that has none of the extras."""
+    paths = [write(tmp_path / f"a{suffix}") for suffix in (".csv", ".tsv.gz", ".jsonl", ".txt", ".ft.gz")]
+    program = (
+        "import sys\n"
+        "for name in ('pyarrow', 'zstandard', 'torch', 'datasets', 'pandas'): sys.modules[name] = None\n"
+        "from sparsedistill import corpus\n"
+        "for batch in corpus.read(sys.argv[1:] + ['-']): print(batch.source.split('/')[-1], len(batch.texts))\n"
+        "try: list(corpus.read(['x.parquet']))\n"
+        "except ImportError as error: print(error)\n"
+    )
+    write(tmp_path / "x.parquet")
+    done = subprocess.run(
+        [sys.executable, "-c", program, *paths],
+        input=b"a\nb", capture_output=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    lines = done.stdout.decode().split("\n")
+    assert done.returncode == 0, done.stderr.decode()
+    assert lines[:3] == ["a.csv 5", "a.tsv.gz 5", "a.jsonl 5"]
+    assert lines[5:7] == ["stdin 2", "pyarrow is not installed: pip install 'sparsedistill[arrow]'"]
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory):
+    """A folder of Hugging Face datasets on disk: nothing of these tests touches the network."""
+    datasets = pytest.importorskip("datasets")
+    folder = tmp_path_factory.mktemp("hub")
+    before = datasets.config.HF_DATASETS_CACHE
+    datasets.config.HF_DATASETS_CACHE = folder / "cache"
+    datasets.disable_progress_bars()
+    features = datasets.Features({
+        "text": datasets.Value("string"),
+        "label": datasets.ClassLabel(names=["neg", "pos"]),
+        "many": datasets.Sequence(datasets.ClassLabel(names=["x", "y"])),
+    })  # fmt: skip
+    rows = {"text": ["a", "b\n", "", "d"], "label": [0, 1, 1, 0], "many": [[], [1], [0, 1], [0]]}
+    made = datasets.Dataset.from_dict(rows, features=features)
+    unlabelled = datasets.Dataset.from_dict({**rows, "label": [0, -1, -1, -1]}, features=features)
+    splits = datasets.DatasetDict({"train": made, "validation": made.select([1]), "test": unlabelled})
+    splits.save_to_disk(folder / "saved")
+    made.save_to_disk(folder / "one")
+    for name in ("raw", "odd"):
+        (folder / name).mkdir()
+    made.to_parquet(folder / "raw" / "train.parquet")
+    made.select([1]).to_parquet(folder / "raw" / "validation.parquet")
+    made.to_parquet(folder / "odd" / "test.parquet")
+    datasets.enable_progress_bars()
+    yield folder
+    datasets.config.HF_DATASETS_CACHE = before
+
+
+@pytest.mark.parametrize(
+    "source, expected",
+    [("saved", ["a", "b\n", "", "d"]), ("saved:validation", ["b\n"]), ("one", ["a", "b\n", "", "d"]),
+     ("raw", ["a", "b\n", "", "d"]), ("raw:validation", ["b\n"]), ("raw:train[1:3]", ["b\n", ""]),
+     ("odd", ["a", "b\n", "", "d"])],
+)  # fmt: skip
+def test_hugging_face_datasets(hub, source, expected):
+    source = f"hf:{hub}/{source}"
+    corpus.check([source], columns=["label"])
+    assert corpus.count([source]) == len(expected)
+    batches = list(corpus.read([source], columns=["label", "many"], batch_size=2))
+    assert [text for batch in batches for text in batch.texts] == expected
+    names = dict(zip(["a", "b\n", "", "d"], ["neg", "pos", "pos", "neg"]))
+    assert [name for batch in batches for name in batch.columns["label"]] == [names[text] for text in expected]
+
+
+def test_class_names_are_read_from_the_schema(hub):
+    path = str(hub / "raw" / "train.parquet")  # the same file, as Parquet
+    assert column("label", path) == ["neg", "pos", "pos", "neg"]
+    found = corpus.labelled([path], Data(label="many", task="multi"))
+    assert found.labels == ("x", "y") and found.targets.tolist() == [[0, 0], [0, 1], [1, 1], [1, 0]]
+
+
+def test_hugging_face_refusals(hub):
+    for source, message in [
+        ("saved:nope", r"no split 'nope'; name one of train, validation, test"),
+        ("raw:nope", r"raw:nope cannot be loaded: .*nope"),
+        ("one:nope", r"has no splits; leave out :nope"),
+    ]:
+        with pytest.raises(DataError, match=message):
+            corpus.check([f"hf:{hub}/{source}"])
+    with pytest.raises(DataError, match="has no column 'body'; it has 'text', 'label', 'many'"):
+        corpus.check([f"hf:{hub}/raw"], text="body")
+    with pytest.raises(DataError, match=r"saved:test row 2 is missing"):  # -1
+        corpus.labelled([f"hf:{hub}/saved:test"], CLASSES)
+
+
+# -- labels -------------------------------------------------------------------------------------------------------
+
+
+def label_file(tmp_path, values, name="a.jsonl"):
+    return put(tmp_path / name, "".join(json.dumps({"text": f"t{i}", "label": v}) + "\n" for i, v in enumerate(values)))
+
+
+@pytest.mark.parametrize("suffix", [*TABLES, ".ft", ".ft.gz"])
+def test_labelled_single(tmp_path, suffix):
+    records = [(text.replace("\r", "").replace("\n", ""), name) for text, name in RECORDS]
+    found = corpus.labelled([write(tmp_path / f"a{suffix}", records)], CLASSES)
+    assert found.texts == [text for text, _ in records] and found.labels == ("neg", "pos") and found.extra == {}
+    assert found.targets.dtype == np.int64 and found.targets.tolist() == [1, 0, 1, 0, 1]
+
+
+@pytest.mark.parametrize(
+    "values, options, labels, targets",
+    [
+        ([10, 9, 10, -1], {}, ("-1", "9", "10"), [2, 1, 2, 0]),
+        (["10", "9", "b"], {}, ("10", "9", "b"), [0, 1, 2]),
+        ([True, False], {}, ("False", "True"), [1, 0]),
+        ([1.0, 0.0, 1], {}, ("0", "1"), [1, 0, 1]),
+        ([["a"], "b"], {}, ("a", "b"), [0, 1]),
+        ([0, 1, 0], {"labels": ("neg", "pos")}, ("neg", "pos"), [0, 1, 0]),
+        ([1, "neg"], {"labels": ("pos", "neg")}, ("pos", "neg"), [1, 1]),
+        (["0", "2"], {"labels": ("x", "y", "z")}, ("x", "y", "z"), [0, 2]),
+        ([1, 2], {"labels": ("1", "2", "3")}, ("1", "2", "3"), [0, 1]),  # names, though they could be indices
+        ([0, 1], {"labels": ("1", "0")}, ("1", "0"), [1, 0]),
+        (["b"], {"labels": ("b", "a")}, ("b", "a"), [0]),
+    ],
+)
+def test_labels_single(tmp_path, values, options, labels, targets):
+    found = corpus.labelled([label_file(tmp_path, values)], Data(**options))
+    assert found.labels == labels and found.targets.tolist() == targets
+
+
+def test_labels_of_another_set(tmp_path):
+    path = label_file(tmp_path, ["pos", "neg", "meh"], "dev.jsonl")
+    with pytest.raises(DataError, match=r"label 'meh' at .*dev\.jsonl:3 is not among those of train \(neg, pos\);"):
+        corpus.labelled([path], Data(), labels=("neg", "pos"))
+    with pytest.raises(DataError, match=r"'meh' at .*dev\.jsonl:3 is not among --labels \(pos, neg\)"):
+        corpus.labelled([path], Data(labels=("pos", "neg")))
+    assert corpus.labelled([path], Data(), labels=("meh", "neg", "pos")).targets.tolist() == [2, 1, 0]
+    with pytest.raises(DataError, match=r"label '0' at .*:1 is not among those of train"):
+        corpus.labelled([label_file(tmp_path, [0, 1])], Data(), labels=("neg", "pos"))
+    with pytest.raises(DataError, match=r"label '2' at .*:2 is not among --labels"):
+        corpus.labelled([label_file(tmp_path, [0, 2])], Data(labels=("neg", "pos")))
+
+
+@pytest.mark.parametrize(
+    "values, options, message",
+    [
+        (["a", None], {}, r"the label \(column 'label'\) at .*a\.jsonl:2 is missing"),
+        (["a", ""], {}, r"a\.jsonl:2 is missing"),
+        (["a", float("nan")], {}, r"a\.jsonl:2 is missing"),
+        (["a", []], {}, r"a\.jsonl:2 is missing"),
+        (["a", ["b", "c"]], {}, r"a\.jsonl:2 has 2 names \(b, c\), not one; use --task multi"),
+        (["a", {"b": 1}], {}, r"a\.jsonl:2 is of type dict"),
+        (["a", "a"], {}, r"only one label, 'a',.*--label"),
+        ([[], ""], {"task": "multi"}, r"no label at all"),
+        ([["a", None]], {"task": "multi"}, r"a\.jsonl:1 is missing"),
+        ([None], {"task": "multi"}, r"a\.jsonl:1 is missing"),
+        ([1, None], {"task": "regression"}, r"a\.jsonl:2 is missing"),
+        ([1, "x"], {"task": "regression"}, r"a\.jsonl:2 is 'x', but --task regression wants a number"),
+        ([1, float("nan")], {"task": "regression"}, r"a\.jsonl:2 is nan, .*finite"),
+        ([1, 1e39], {"task": "regression"}, r"a\.jsonl:2 is 1e\+39, .*finite"),
+        ([], {}, "there is no text in"),
+    ],
+)
+def test_label_refusals(tmp_path, values, options, message):
+    with pytest.raises(DataError, match=message):
+        corpus.labelled([label_file(tmp_path, values)], Data(**options))
+
+
+def test_label_settings(tmp_path):
+    path = label_file(tmp_path, ["a", "b"])
+    with pytest.raises(SettingsError, match="named twice"):
+        corpus.labelled([path], Data(labels=("a", "b", "a")))
+    with pytest.raises(SettingsError, match="task 'triple' is not known"):
+        corpus.labelled([path], Data(task="triple"))
+    with pytest.raises(SettingsError, match="encoding errors 'ignore' is not known"):
+        texts(path, encoding_errors="ignore")
+
+
+def test_labelled_row_is_the_line_of_the_file(tmp_path):
+    path = put(tmp_path / "a.csv", 'text,label\n"two\nlines",x\n\nb,\n')
+    with pytest.raises(DataError, match=r"a\.csv:5 is missing"):
+        corpus.labelled([path], CLASSES)
+    parquet.write_table(pa.table({"text": ["a", "b", "c"], "label": ["x", "y", "z"]}), tmp_path / "a.parquet")
+    other = write(tmp_path / "b.csv", [("a", "x")])
+    with pytest.raises(DataError, match=r"'z' at .*a\.parquet row 3 is not among"):
+        corpus.labelled([other, str(tmp_path / "a.parquet")], CLASSES, labels=("x", "y"))
+
+
+def test_multi(tmp_path):
+    path = label_file(tmp_path, [["b", "a"], [], "a, c", "", 7, ["a"]])
+    found = corpus.labelled([path], Data(task="multi"))
+    assert found.labels == ("7", "a", "b", "c") and found.targets.dtype == np.float32
+    assert found.targets.tolist() == [[0, 1, 1, 0], [0] * 4, [0, 1, 0, 1], [0] * 4, [1, 0, 0, 0], [0, 1, 0, 0]]
+    found = corpus.labelled([label_file(tmp_path, [[0, 2], [], [1]])], Data(task="multi", labels=("x", "y", "z")))
+    assert found.targets.tolist() == [[1, 0, 1], [0, 0, 0], [0, 1, 0]]
+    fast = put(tmp_path / "a.txt", "__label__b __label__a one\n__label__b two\n")
+    found = corpus.labelled([fast], Data(task="multi", label="kind"))
+    assert found.texts == ["one", "two"] and found.targets.tolist() == [[1, 1], [0, 1]]
+    with pytest.raises(DataError, match=r"a\.txt:1 has 2 names \(b, a\), not one; use --task multi"):
+        corpus.labelled([fast], Data(label="kind"))
+
+
+def test_regression_and_extra(tmp_path):
+    path = put(tmp_path / "a.csv", "text,label,group\na,0.5,x\nb,-2,y\nc,1e3,x\n")
+    found = corpus.labelled([path], Data(task="regression"), columns=["group"])
+    assert found.labels == ("score",) and found.targets.dtype == np.float32 and found.targets.shape == (3,)
+    assert found.targets.tolist() == [0.5, -2, 1000] and found.extra == {"group": ["x", "y", "x"]}
+
+
+# -- held out -----------------------------------------------------------------------------------------------------
+
+
+@given(st.integers(2, 300), st.floats(0.001, 0.999), st.integers(0, 5), st.integers(1, 9))
+@settings(deadline=None)
+def test_hold_out(n, fraction, seed, classes):
+    targets = np.random.default_rng(n).integers(0, classes, n)
+    for given_targets in (None, targets, np.eye(classes, dtype=np.float32)[targets], targets.astype(np.float32)):
+        held = corpus.hold_out(n, fraction, seed, given_targets)
+        assert 1 <= len(held) <= n - 1 and abs(len(held) - n * fraction) <= 1
+        assert held.dtype == np.int64 and (np.diff(held) > 0).all() and 0 <= held[0] and held[-1] < n
+        assert (held == corpus.hold_out(n, fraction, seed, given_targets)).all()
+    share = Counter(targets[corpus.hold_out(n, fraction, seed, targets)].tolist())
+    for name, members in Counter(targets.tolist()).items():
+        assert abs(share[name] - members * len(held) / n) <= 1.5
+
+
+def test_hold_out_depends_on_the_seed_and_keeps_rare_classes_in_train():
+    targets = np.array([0] * 95 + [1, 1, 1, 2, 3])
+    assert (corpus.hold_out(100, 0.1, 0) != corpus.hold_out(100, 0.1, 1)).any()
+    for seed in range(20):
+        held = corpus.hold_out(100, 0.1, seed, targets)
+        assert set(targets) == set(np.delete(targets, held)) and len(held) == 10
+    assert len(corpus.hold_out(50, 0.1, 0, np.arange(50))) == 5
+    for fraction in (0, 1, -0.5, float("nan")):
+        with pytest.raises(SettingsError, match="between 0 and 1"):
+            corpus.hold_out(10, fraction, 0)
+    with pytest.raises(DataError, match="1 labelled text cannot be split"):
+        corpus.hold_out(1, 0.1, 0)
+
+
+@pytest.mark.skipif(not (ROOT / "../shared/data").exists(), reason="needs the shared data")
+def test_sst2():
+    path = str(ROOT / "../shared/data/sst2/dev.parquet")
+    assert corpus.count([path]) == len(texts(path)) == 872
+    found = corpus.labelled([path], Data(label="label_name"))
+    assert found.labels == ("negative", "positive") and found.targets.sum() == 444
+    by_index = corpus.labelled([path], Data(labels=("negative", "positive")))
+    assert (by_index.targets == found.targets).all()

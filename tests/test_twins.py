@@ -1,0 +1,547 @@
+"""The twins themselves: against scikit-learn, ``re``, and answers worked out by hand."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from fractions import Fraction
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import twins
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from sklearn.feature_extraction.text import CountVectorizer
+
+TOKENIZERS = ("sklearn", "words", "whitespace")
+U64 = st.integers(0, twins.MASK)
+# A seed with every byte different, so that swapped or lost bytes show.
+SEED = 0x0123456789ABCDEF
+
+tokenizers = st.sampled_from(TOKENIZERS)
+finite = st.floats(-1e4, 1e4, width=32)
+unit = st.floats(-1, 1, width=32)
+
+
+# Text
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", ""),
+        ("caf\u00e9", "caf\u00e9"),
+        (b"caf\xc3\xa9", "caf\u00e9"),
+        (b"caf\xc3", "caf\ufffd"),
+        (b"\xe2\x82a", "\ufffda"),  # a cut sequence is one piece
+        (b"\xed\xa0\x80", "\ufffd" * 3),  # a surrogate is three
+        ("\ud800", "\ufffd" * 3),
+        ("\ud83d\ude00", "\ufffd" * 6),  # a pair written as two surrogates is not repaired
+        (b"\xc0\x80", "\ufffd" * 2),
+        (b"\xf4\x90\x80\x80", "\ufffd" * 4),
+        ("a\x00b", "a\x00b"),
+    ],
+)
+def test_decode(text, expected):
+    assert twins.decode(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", []),
+        (" \t\n\u3000", []),
+        ("The cat sat.", ["the", "cat", "sat", "."]),
+        ("wait... what?!", ["wait", "...", "what", "?!"]),
+        ("a _b_ 1st 3.5", ["a", "_b_", "1st", "3", ".", "5"]),
+        # apostrophes: inside a word they belong to it, elsewhere they are punctuation as written
+        ("don't", ["don't"]),
+        ("don\u2019t", ["don't"]),
+        ("rock\u2019n\u2019roll", ["rock'n'roll"]),
+        ("'quoted'", ["'", "quoted", "'"]),
+        ("\u2019tis dogs\u2019 a", ["\u2019", "tis", "dogs", "\u2019", "a"]),
+        ("a''b", ["a", "''", "b"]),
+        ("a-'b", ["a", "-'", "b"]),
+        ("a'\u0301b", ["a'\u0301b"]),  # a mark is a word character
+        ("\u6f22'a a'\u6f22", ["\u6f22", "'", "a", "a", "'", "\u6f22"]),
+        ("a'\U0001f600 \U0001f600'a", ["a", "'", "\U0001f600", "\U0001f600", "'", "a"]),
+        # the apostrophe follows a mark, but that belongs to an emoji
+        ("\u2764\ufe0f'a", ["\u2764\ufe0f", "'", "a"]),
+        # separators vanish, also inside a word or a run of punctuation
+        ("so\u00adft a\u200bb a\x00b", ["so", "ft", "a", "b", "a", "b"]),
+        ("!\u00ad!", ["!", "!"]),
+        ("x\ue000y\U000e0067z\ufeff", ["x", "y", "z"]),
+        # CJK
+        ("\u6f22\u5b57\u304b\u306a", ["\u6f22", "\u5b57", "\u304b", "\u306a"]),
+        ("ab\u6f22cd", ["ab", "\u6f22", "cd"]),
+        ("\u304b\u3099", ["\u304b", "\u3099"]),  # CJK is tested before marks
+        ("\ud55c\uad6d", ["\ud55c\uad6d"]),  # Hangul makes words
+        ("\u3002\u300c", ["\u3002\u300c"]),
+        # marks
+        ("e\u0301a", ["e\u0301a"]),
+        ("\u0301 \u0301a", ["\u0301", "\u0301a"]),
+        ("\u0915\u094d\u0937\u093f", ["\u0915\u094d\u0937\u093f"]),
+        ("1\ufe0f\u20e3", ["1\ufe0f\u20e3"]),
+        # emoji
+        ("ok\U0001f44d\U0001f3fd\U0001f44d!", ["ok", "\U0001f44d\U0001f3fd", "\U0001f44d", "!"]),
+        (
+            "\U0001f469\U0001f3fd\u200d\U0001f680\u200d\u2764\ufe0f\U0001f600",
+            ["\U0001f469\U0001f3fd\u200d\U0001f680\u200d\u2764\ufe0f", "\U0001f600"],
+        ),
+        ("\U0001f3fb\U0001f3fc", ["\U0001f3fb\U0001f3fc"]),  # alone an emoji, after one its modifier
+        ("\U0001f1e9\U0001f1ea", ["\U0001f1e9", "\U0001f1ea"]),
+        ("\u2780a", ["\u2780", "a"]),  # a number to isalnum, but emoji is tested first
+        ("\u2764\u200d", ["\u2764", "\u200d"]),  # a joiner that joins nothing is punctuation
+        ("\u2764\u200da", ["\u2764", "\u200d", "a"]),
+        ("a\u200d\u2764", ["a", "\u200d", "\u2764"]),
+        # what decoding left
+        (b"a\xffb", ["a", "\ufffd", "b"]),
+        ("a\ud800", ["a", "\ufffd\ufffd\ufffd"]),
+        # lower-casing comes first, and is the full one
+        ("\u0130", ["i\u0307"]),
+        ("\u039f\u03a3 \u03a3\u039f", ["\u03bf\u03c2", "\u03c3\u03bf"]),
+    ],
+)
+def test_words_by_hand(text, expected):
+    assert twins.tokenize(text, "words") == expected
+
+
+def test_modifiers_stay_with_their_emoji():
+    for modifier in "\ufe0f\ufe0e\u20e3\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff":
+        assert twins.tokenize(f"\u2764{modifier}{modifier}a") == [f"\u2764{modifier}{modifier}", "a"]
+    # any other mark starts a word
+    assert twins.tokenize("\u2764\ufe00a") == ["\u2764", "\ufe00a"]
+
+
+@pytest.mark.parametrize(
+    ("name", "ranges"),
+    [
+        (
+            "cjk",
+            "3005-3007 3021-3029 3031-3035 3038-303C 3040-30FF 3100-312F 31A0-31BF 31F0-31FF 3400-4DBF 4E00-9FFF "
+            "F900-FAFF FF66-FF9F 1AFF0-1B16F 20000-3FFFF",
+        ),
+        ("emoji", "231A-231B 23E9-23FA 25FD-25FE 2600-27BF 2B50-2B50 2B55-2B55 1F000-1FAFF"),
+    ],
+)
+def test_kinds_of_every_code_point(name, ranges):
+    pairs = [[int(end, 16) for end in pair.split("-")] for pair in ranges.split()]
+    inside = {code for low, high in pairs for code in range(low, high + 1)}
+    assert inside >= {code for code in range(0x110000) if twins.kind(chr(code)) == name}
+    # the rest of a range is unassigned or separates
+    assert all(twins.kind(chr(code)) in (name, "space") for code in inside)
+
+
+@pytest.mark.parametrize("lowercase", [True, False])
+@given(text=twins.texts())
+def test_sklearn_tokens_are_countvectorizers(lowercase, text):
+    s = twins.decode(text)
+    analyzer = CountVectorizer(lowercase=lowercase).build_analyzer()
+    assert twins.tokenize(text, "sklearn", lowercase) == analyzer(s)
+    assert twins.tokenize(text, "sklearn", lowercase) == re.findall(r"(?u)\b\w\w+\b", s.lower() if lowercase else s)
+
+
+@pytest.mark.parametrize("max_n", [1, 2, 4])
+@given(text=twins.texts())
+def test_bag_order_is_countvectorizers(max_n, text):
+    analyzer = CountVectorizer(ngram_range=(1, max_n)).build_analyzer()
+    assert twins.ngrams(twins.tokenize(text, "sklearn"), max_n) == analyzer(twins.decode(text))
+
+
+def test_ngrams_by_hand():
+    assert twins.ngrams(["a", "b", "a"], 4) == ["a", "b", "a", "a b", "b a", "a b a"]
+    assert twins.ngrams([], 4) == []
+
+
+@pytest.mark.parametrize("lowercase", [True, False])
+@given(text=twins.texts())
+def test_words_lose_separators_only(lowercase, text):
+    s = twins.decode(text)
+    s = s.lower() if lowercase else s
+    kept = "".join(c for c in s if twins.kind(c) != "space")
+    tokens = twins.tokenize(text, "words", lowercase)
+    assert all(tokens)
+    assert "".join(tokens).replace("\u2019", "'") == kept.replace("\u2019", "'")
+
+
+@pytest.mark.parametrize("lowercase", [True, False])
+@given(text=twins.texts())
+def test_words_agree_with_a_regular_expression(lowercase, text):
+    """The definition said another way: one letter a code point for its kind, and a pattern over those."""
+    s = twins.decode(text)
+    s = s.lower() if lowercase else s
+    letters = {"space": " ", "cjk": "c", "emoji": "e", "word": "w", "punct": "p"}
+
+    def letter(c: str) -> str:
+        if c in "\u200d":
+            return "j"
+        if c in "'\u2019":
+            return "'"
+        if "\U0001f3fb" <= c <= "\U0001f3ff":
+            return "t"
+        if c in "\ufe0e\ufe0f\u20e3":
+            return "m"
+        return letters[twins.kind(c)]
+
+    pattern = r"c|[et](?:[mt]|j[et])*|[wm]+(?:'[wm]+)*|[pj']+"
+    found = [s[m.start() : m.end()] for m in re.finditer(pattern, "".join(map(letter, s)))]
+    words = [t.replace("\u2019", "'") if twins.kind(t[0]) == "word" else t for t in found]
+    assert twins.tokenize(text, "words", lowercase) == words
+
+
+@given(text=twins.texts(), tokenizer=tokenizers, lowercase=st.booleans())
+def test_str_and_its_bytes_are_the_same_text(text, tokenizer, lowercase):
+    tokens = twins.tokenize(text, tokenizer, lowercase)
+    assert tokens == twins.tokenize(twins.raw(text), tokenizer, lowercase)
+    assert tokens == twins.tokenize(twins.decode(text), tokenizer, lowercase)
+    # ngram_hash and bag_of_strings split n-grams at spaces; the hash encodes tokens strictly
+    assert not any(" " in token for token in tokens)
+    assert all(token.encode("utf-8").decode("utf-8") == token for token in tokens)
+
+
+# Hash
+
+
+def test_mum_and_rotl_by_hand():
+    assert twins.mum(3, 5) == 15
+    assert twins.mum(1 << 63, 6) == 3  # low half 0, high half 3
+    assert twins.mum(twins.MASK, twins.MASK) == 1 ^ (twins.MASK - 1)
+    assert twins.rotl(0x0123456789ABCDEF, 32) == 0x89ABCDEF01234567
+    assert twins.rotl(1 << 63, 1) == 1
+
+
+def test_token_hash_reads_bytes_as_defined():
+    k0, k1, k2, k3, mask, mum = twins.K0, twins.K1, twins.K2, twins.K3, twins.MASK, twins.mum
+
+    def finish(a: int, b: int, s: int, n: int) -> int:
+        return mum(mum(a ^ s ^ k1, b ^ twins.rotl(s, 32) ^ k2 ^ (n * k3 & mask)) ^ k0, k3)
+
+    s = SEED ^ k0
+    digits = bytes(range(0x30, 0x52))  # 34 bytes
+    lo, hi = 0x3736353433323130, 0x3F3E3D3C3B3A3938
+    assert twins.token_hash(b"", SEED) == finish(0, 0, s, 0)
+    assert twins.token_hash(digits[:3], SEED) == finish(0x323130, 0, s, 3)
+    assert twins.token_hash(digits[:9], SEED) == finish(lo, 0x38, s, 9)
+    # 16 bytes are still the tail; the 17th makes them a block
+    assert twins.token_hash(digits[:16], SEED) == finish(lo, hi, s, 16)
+    one = mum(lo ^ s ^ k1, hi ^ twins.rotl(s, 32) ^ k2)
+    assert twins.token_hash(digits[:17], SEED) == finish(0x40, 0, one, 17)
+    assert twins.token_hash(digits[:32], SEED) == finish(0x4746454443424140, 0x4F4E4D4C4B4A4948, one, 32)
+    two = mum(0x4746454443424140 ^ one ^ k1, 0x4F4E4D4C4B4A4948 ^ twins.rotl(one, 32) ^ k2)
+    assert twins.token_hash(digits, SEED) == finish(0x5150, 0, two, 34)
+
+
+def test_ngram_hash_by_hand():
+    one, two, three = (twins.token_hash(t, SEED) for t in (b"not", "caf\u00e9".encode(), b"bad"))
+    k1, k2, mum, rotl = twins.K1, twins.K2, twins.mum, twins.rotl
+    pair = mum(one ^ k1, rotl(two, 32) ^ k2)
+    assert twins.ngram_hash("not", SEED) == one
+    assert twins.ngram_hash("not caf\u00e9", SEED) == pair
+    assert twins.ngram_hash("not caf\u00e9 bad", SEED) == mum(pair ^ k1, rotl(three, 32) ^ k2)
+
+
+@given(st.binary(max_size=40), st.binary(max_size=40), U64)
+def test_token_hash_tells_tokens_apart(a, b, seed):
+    assert 0 <= twins.token_hash(a, seed) <= twins.MASK
+    assert (a == b) == (twins.token_hash(a, seed) == twins.token_hash(b, seed))
+
+
+def test_hash_tells_padding_order_and_seed_apart():
+    hashes = [twins.token_hash(b"a" * n + b"\0" * z, seed) for n in range(20) for z in range(20) for seed in (0, 1)]
+    hashes += [twins.ngram_hash(g) for g in ("a b", "b a", "ab", "a b a", "b a a", "a a b")]
+    # a^n 0^z with n = 0 is the same for no other pair, so all are different texts or seeds
+    assert len(set(hashes)) == len(hashes)
+
+
+# Frozen with the format: a change here is a new format version.
+GOLDEN = {
+    ("a", 0): 0xDFB791624A192476,
+    ("a", 1): 0xED41E49E339651ED,
+    ("the", 0): 0x23A83104C6B781D9,
+    ("not bad", 0): 0xDE5FD453DEEEE3A6,
+    ("not bad at all", 0): 0x05EE56C7A8DDF616,
+    ("not bad at all", 0x0123456789ABCDEF): 0x4D068C7D8C50FA10,
+    ("don't", 0): 0x64AC77EA3E507F23,
+    ("caf\xe9", 0): 0xE2C2C4FE1D285466,
+    ("\u6f22", 0): 0x34C613C5313FA616,
+    ("\U0001f600", 0): 0xE2F59F36893F79C3,
+    ("0123456789abcdef", 0): 0x274EA4BDEF744102,
+    ("0123456789abcdefg", 0): 0x3368CAD09E739AA9,
+    ("0123456789abcdef0123456789abcdef", 0): 0x32D1D181BA30E067,
+    ("0123456789abcdef0123456789abcdef0", 0): 0x7566D6BA36277755,
+    ("a b c d e f g h", 0xFFFFFFFFFFFFFFFF): 0xB8DD1E7F1F658CAB,
+}
+
+
+@pytest.mark.parametrize(("ngram", "seed"), GOLDEN)
+def test_golden_hashes(ngram, seed):
+    assert twins.ngram_hash(ngram, seed) == GOLDEN[ngram, seed]
+
+
+# Lookup
+
+
+@given(st.lists(st.text("abc", min_size=1, max_size=4), unique=True, max_size=60), U64)
+def test_slots_find_what_was_put_in(ngrams, seed):
+    slots, used = twins.build_slots(ngrams, seed)
+    assert slots.dtype == np.uint64
+    size = len(slots)
+    assert size >= 16
+    assert size >= 2 * len(ngrams)
+    assert size & (size - 1) == 0
+    assert size == 16 or size // 2 < 2 * len(ngrams)
+    assert used == seed
+    assert [twins.lookup(slots, twins.ngram_hash(g, used)) for g in ngrams] == list(range(len(ngrams)))
+    assert twins.lookup(slots, twins.ngram_hash("absent", used)) is None
+    filled = [int(word) for word in slots if int(word) != 0x00000000FFFFFFFF]
+    expected = [twins.ngram_hash(g, used) >> 32 << 32 | row for row, g in enumerate(ngrams)]
+    assert sorted(filled) == sorted(expected)
+
+
+def test_slots_by_hand(monkeypatch):
+    # homes 15, 15, 0, 15 of 16: the run wraps round the end
+    hashes = {"a": 0x1_0000000F, "b": 0x2_0000000F, "c": 0x3_00000000, "d": 0x4_0000001F}
+    monkeypatch.setattr(twins, "ngram_hash", lambda ngram, seed: hashes[ngram])
+    slots, seed = twins.build_slots(list(hashes), 7)
+    assert seed == 7
+    assert len(slots) == 16
+    assert [int(slots[i]) for i in (15, 0, 1, 2)] == [0x1_00000000, 0x2_00000001, 0x3_00000002, 0x4_00000003]
+    assert all(int(slots[i]) == 0xFFFFFFFF for i in range(3, 15))
+    assert [twins.lookup(slots, h) for h in hashes.values()] == [0, 1, 2, 3]
+    assert twins.lookup(slots, 0x3_0000000F) == 2  # an alias: the tag, in the same run
+    assert twins.lookup(slots, 0x3_00000003) is None  # not in the same run
+    assert twins.lookup(slots, 0x5_0000000F) is None
+
+
+def test_a_collision_takes_the_next_seed(monkeypatch):
+    # "b" has the tag of "a", and the run from its home reaches a's slot
+    hashes = {"x": 0x9_00000004, "a": 0x1_00000005, "b": 0x1_00000004}
+    monkeypatch.setattr(twins, "ngram_hash", lambda g, seed: 0x2_00000004 if g == "b" and seed in good else hashes[g])
+    good = (0, 1, 1 << 64)  # a seed that does not wrap is found too, and is wrong
+    assert twins.build_slots(["x", "a", "b"], twins.MASK)[1] == 0
+    good = (8, 9)
+    slots, seed = twins.build_slots(["x", "a", "b"], 5)
+    assert seed == 8
+    assert [int(slots[i]) for i in (4, 5, 6)] == [0x9_00000000, 0x1_00000001, 0x2_00000002]
+    # the same tag is no collision where an empty slot comes first
+    good = ()
+    assert twins.build_slots(["a", "b"], 5)[1] == 5
+
+
+def test_slots_refuse_an_ngram_given_twice():
+    with pytest.raises(ValueError, match="twice"):
+        twins.build_slots(["a", "b", "a"])
+
+
+def test_bag_by_hand():
+    vocabulary = ["a", "b", "a b", "b a", "a b a", "c d"]
+    slots, seed = twins.build_slots(vocabulary)
+    # "c d" has a row, but its prefix "c" has none: never reached
+    assert twins.bag("a b a c d", slots, seed, max_n=3) == [0, 1, 0, 2, 3, 4]
+    assert twins.bag("a b a c d", slots, seed, max_n=2) == [0, 1, 0, 2, 3]
+    assert twins.bag("", slots, seed) == []
+
+
+@given(st.lists(twins.texts(), max_size=4), tokenizers, st.booleans(), st.integers(1, 4), st.integers(0, 40), U64)
+def test_bag_through_slots_is_bag_of_strings(texts, tokenizer, lowercase, max_n, size, seed):
+    how = {"tokenizer": tokenizer, "lowercase": lowercase, "max_n": max_n}
+    vocabulary = [ngram for ngram, _ in twins.count(texts, **how, size=size)]
+    slots, used = twins.build_slots(vocabulary, seed)
+    row = {ngram: r for r, ngram in enumerate(vocabulary)}
+    for text in texts:
+        rows = twins.bag(text, slots, used, **how)
+        assert rows == twins.bag_of_strings(text, vocabulary, **how)
+        # prefix closure: in this order of the vocabulary the chain rule loses nothing
+        grams = twins.ngrams(twins.tokenize(text, tokenizer, lowercase), max_n)
+        assert rows == [row[g] for g in grams if g in row]
+
+
+# Counting
+
+
+def vectorizer(tokenizer: str, lowercase: bool, max_n: int) -> CountVectorizer:
+    tokens = {
+        "sklearn": {},
+        "whitespace": {"tokenizer": str.split, "token_pattern": None},
+        "words": {"tokenizer": twins.words_tokens, "token_pattern": None},
+    }
+    return CountVectorizer(ngram_range=(1, max_n), lowercase=lowercase, **tokens[tokenizer])
+
+
+@given(st.lists(twins.texts(), max_size=5), tokenizers, st.booleans(), st.integers(1, 4))
+def test_counts_are_countvectorizers(texts, tokenizer, lowercase, max_n):
+    counted = twins.count(texts, tokenizer=tokenizer, lowercase=lowercase, max_n=max_n)
+    if not counted:  # scikit-learn refuses an empty vocabulary
+        assert all(twins.tokenize(text, tokenizer, lowercase) == [] for text in texts)
+        return
+    cv = vectorizer(tokenizer, lowercase, max_n)
+    totals = cv.fit_transform([twins.decode(text) for text in texts]).sum(axis=0).A1
+    assert dict(counted) == {ngram: totals[column] for ngram, column in cv.vocabulary_.items()}
+    assert len(counted) == len(cv.vocabulary_)
+
+
+@given(st.lists(twins.texts(), min_size=1, max_size=5), st.integers(1, 30), st.integers(1, 3))
+def test_vocabulary_is_ordered_and_cut(texts, size, min_count):
+    everything = twins.count(texts, max_n=3)
+    assert all(x[1] > y[1] or (x[1] == y[1] and x[0].encode() < y[0].encode()) for x, y in pairwise(everything))
+    kept = twins.count(texts, max_n=3, size=size, min_count=min_count)
+    assert kept == [(ngram, n) for ngram, n in everything if n >= min_count][:size]
+    if everything:
+        # the tie at the boundary is ours to break, the counts kept are not
+        cv = CountVectorizer(ngram_range=(1, 3), tokenizer=twins.words_tokens, token_pattern=None, max_features=size)
+        totals = cv.fit_transform([twins.decode(text) for text in texts]).sum(axis=0).A1
+        assert Counter(totals.tolist()) == Counter(n for _, n in everything[:size])
+
+
+def test_count_by_hand():
+    assert twins.count(["b a b", b"B", "\U0001f600 \uffee"], max_n=2) == [
+        *(("b", 3), ("a", 1), ("a b", 1), ("b a", 1)),
+        # UTF-8 puts U+FFEE before U+1F600; UTF-16 would not
+        *(("\uffee", 1), ("\U0001f600", 1), ("\U0001f600 \uffee", 1)),
+    ]
+
+
+# Pooling and score
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int16])
+@given(data=st.data())
+def test_integer_pool_is_the_exact_mean_to_rounding(dtype, data):
+    table = data.draw(hnp.arrays(dtype, (6, 3)))
+    scale = data.draw(hnp.arrays(np.float32, 3, elements=st.floats(2**-20, 1.0, width=32)))
+    rows = data.draw(st.lists(st.integers(0, 5), max_size=300))
+    pooled = twins.pool(rows, table, scale)
+    assert pooled.dtype == np.float32
+    assert pooled.shape == (3,)
+    for j in range(3):
+        exact = Fraction(sum(int(table[r, j]) for r in rows)) * Fraction(float(scale[j])) / max(len(rows), 1)
+        assert abs(Fraction(float(pooled[j])) - exact) <= abs(exact) * Fraction(1, 2**23)
+    assert pooled.tobytes() == twins.pool(rows[::-1], table, scale).tobytes()  # exact sums: any order
+
+
+def test_pool_rounds_where_it_says():
+    # the scale is divided first, in double: the sum times the scale, then divided, gives 0x1.528dccp-2
+    scale = np.array([float.fromhex("0x1.c367bcp-5")], np.float32)
+    assert twins.pool([0] * 7, np.array([[6]], np.int8), scale)[0] == float.fromhex("0x1.528dcep-2")
+    # and here dividing in float32 goes wrong
+    scale = np.array([float.fromhex("0x1.98683cp-5")], np.float32)
+    assert twins.pool([0] * 11 + [1], np.array([[1], [4]], np.int8), scale)[0] == float.fromhex("0x1.fe824ap-5")
+    # float rows: the order of the bag is the order of the sum
+    floats = np.array([[1.0], [2.0**-24]], np.float32)
+    assert twins.pool([0, 1, 1], floats)[0] == np.float32(1) / np.float32(3)
+    assert twins.pool([1, 1, 0], floats)[0] == (np.float32(1) + np.float32(2.0**-23)) / np.float32(3)
+
+
+def test_int8_sums_do_not_wrap():
+    table = np.full((1, 1), -128, np.int8)
+    assert twins.pool([0] * 1000, table, np.ones(1, np.float32))[0] == -128
+
+
+@given(
+    hnp.arrays(np.float32, (6, 3), elements=finite),
+    st.lists(st.integers(0, 5), max_size=50),
+)
+def test_float_pool_is_the_mean(table, rows):
+    pooled = twins.pool(rows, table)
+    assert pooled.dtype == np.float32
+    assert pooled.shape == (3,)
+    exact = table[rows].astype(np.float64).mean(axis=0) if rows else np.zeros(3)
+    np.testing.assert_allclose(pooled, exact, rtol=0, atol=50 * 1e4 * 2**-23)
+
+
+def test_an_empty_bag_scores_the_bias():
+    bias = np.array([0.5, -0.25], np.float32)
+    for pooled in (
+        twins.pool([], np.ones((3, 2), np.int8), np.ones(2, np.float32)),
+        twins.pool([], np.ones((3, 2), np.float32)),
+    ):
+        assert twins.score(pooled, bias).tolist() == [0.5, -0.25]
+
+
+def test_score_by_hand():
+    pooled = np.array([1.0, -3.0, 2.0], np.float32)
+    bias = np.array([1.0, 1.0, 1.0], np.float32)
+    # no layer: no relu
+    assert twins.score(pooled, bias).tolist() == [2, -2, 3]
+    weight = np.array([[1, 100, 10], [-1, 100, -10]], np.float32)
+    last = (weight, np.array([0.5, 0.5], np.float32))
+    assert twins.score(pooled, bias, [last]).tolist() == [32.5, -31.5]
+    # the relu is before each layer, not after the last
+    narrow = (np.array([[1, 7]], np.float32), np.array([-100], np.float32))
+    assert twins.score(pooled, bias, [last, narrow]).tolist() == [-67.5]
+
+
+def test_score_rounds_every_step_in_order():
+    one = np.float32(1)
+    tiny = np.float32(2.0**-24)
+    # bias first: 1 + 2^-24 is lost twice; the tail summed first would not be
+    layer = (np.array([[tiny, tiny]], np.float32), np.array([one]))
+    assert twins.score(np.ones(2, np.float32), np.zeros(2, np.float32), [layer])[0] == one
+    # inputs in order: 1 + 2^-24 is lost twice, 2^-24 + 2^-24 first would not be
+    layer = (np.array([[one, tiny, tiny]], np.float32), np.zeros(1, np.float32))
+    assert twins.score(np.ones(3, np.float32), np.zeros(3, np.float32), [layer])[0] == one
+    # product rounded before the sum: a fused multiply-add would leave 2^-24
+    x = np.float32(1 + 2.0**-12)
+    layer = (np.array([[x]], np.float32), np.array([-(x * x)], np.float32))
+    assert twins.score(np.array([x]), np.zeros(1, np.float32), [layer])[0] == 0
+    assert Fraction(float(x)) ** 2 != Fraction(float(x * x))
+
+
+@given(
+    hnp.arrays(np.float32, 5, elements=unit),
+    hnp.arrays(np.float32, 5, elements=unit),
+    hnp.arrays(np.float32, (4, 5), elements=unit),
+    hnp.arrays(np.float32, (2, 4), elements=unit),
+)
+def test_score_is_the_network_to_rounding(pooled, bias, w1, w2):
+    b1, b2 = np.ones(4, np.float32), np.ones(2, np.float32)
+    logits = twins.score(pooled, bias, [(w1, b1), (w2, b2)])
+    assert logits.dtype == np.float32
+    x = np.maximum(pooled.astype(np.float64) + bias, 0)
+    x = np.maximum(w1.astype(np.float64) @ x + b1, 0)
+    np.testing.assert_allclose(logits, w2.astype(np.float64) @ x + b2, rtol=0, atol=1e-4)
+
+
+# Fingerprint
+
+
+def test_fingerprint_by_hand():
+    assert twins.fingerprint("It's GOOD, 10/10!") == twins.token_hash(b"itsgood1010")
+    assert twins.fingerprint("it s good 10 10") == twins.fingerprint(b"IT'S  GOOD 1010")
+    assert twins.fingerprint("CAF\u00c9_x") == twins.token_hash("caf\u00e9x".encode())  # isalnum: no underscore
+    assert twins.fingerprint("\u0130!") == twins.token_hash(b"i")  # the dot above is a mark
+    # nothing alphanumeric: the bytes themselves, as given
+    assert twins.fingerprint("?!") == twins.token_hash(b"?!")
+    assert twins.fingerprint("!?") != twins.fingerprint("?!")
+    assert twins.fingerprint(b"\xff") == twins.token_hash(b"\xff") != twins.fingerprint("\ufffd")
+    assert twins.fingerprint("\ud800") == twins.token_hash(b"\xed\xa0\x80")
+    assert twins.fingerprint("") == twins.token_hash(b"")
+
+
+# What the strategy promises
+
+
+@given(twins.texts())
+def test_texts_are_known(text):
+    assert twins.known(text)
+    assert not twins.known("\U000e0ff0")  # never assigned
+
+
+def test_texts_reach_every_case():
+    """A strategy that quietly stops making emoji or broken bytes would let every property above pass."""
+    seen: Counter[str] = Counter()
+
+    @given(twins.texts())
+    def look(text):
+        s = twins.decode(text)
+        seen[type(text).__name__] += 1
+        seen.update({twins.kind(c) for c in s})
+        seen["broken"] += "\ufffd" in s
+        seen["lower"] += s != s.lower()
+        seen["apostrophe"] += any("'" in t and len(t) > 2 for t in twins.tokenize(text))
+
+    look()
+    wanted = ("str", "bytes", "space", "cjk", "emoji", "word", "punct", "broken", "lower", "apostrophe")
+    assert all(seen[name] for name in wanted), seen

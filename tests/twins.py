@@ -1,0 +1,402 @@
+"""Slow, obvious Python twins of the C++ core: what every kernel must agree with.
+
+Written from the definitions, not from the core, so that the two check each other. Nothing here is meant to be fast.
+
+Unicode: the core has the properties of Unicode 15.1.0 (Python 3.13) built in, the twins use those of the running
+Python. They can only be compared on code points both know: see ``known`` and the strategy ``texts`` at the end.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from hypothesis import strategies as st
+
+MASK = (1 << 64) - 1
+K0 = 0x9E3779B97F4A7C15
+K1 = 0xD1B54A32D192ED03
+K2 = 0x8CB92BA72F3D8DD7
+K3 = 0xABC98388FB8FAC03
+
+EMPTY_ROW = 0xFFFFFFFF
+
+ZWJ = 0x200D
+APOSTROPHES = (0x0027, 0x2019)
+# fmt: off
+CJK = (
+    (0x3005, 0x3007), (0x3021, 0x3029), (0x3031, 0x3035), (0x3038, 0x303C), (0x3040, 0x30FF), (0x3100, 0x312F),
+    (0x31A0, 0x31BF), (0x31F0, 0x31FF), (0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0xFF66, 0xFF9F),
+    (0x1AFF0, 0x1B16F), (0x20000, 0x3FFFF),
+)
+EMOJI = (
+    (0x231A, 0x231B), (0x23E9, 0x23FA), (0x25FD, 0x25FE), (0x2600, 0x27BF), (0x2B50, 0x2B50), (0x2B55, 0x2B55),
+    (0x1F000, 0x1FAFF),
+)
+# fmt: on
+MODIFIERS = (0xFE0F, 0xFE0E, 0x20E3, 0x1F3FB, 0x1F3FC, 0x1F3FD, 0x1F3FE, 0x1F3FF)
+
+
+# Text
+
+
+def raw(text: str | bytes) -> bytes:
+    """The bytes the core sees."""
+    return text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+
+
+def decode(text: str | bytes) -> str:
+    """The code points the core sees: every invalid piece of UTF-8, lone surrogates too, becomes U+FFFD."""
+    return raw(text).decode("utf-8", "replace")
+
+
+def is_word(c: str) -> bool:
+    return c.isalnum() or c == "_"
+
+
+def within(c: str, ranges: Sequence[tuple[int, int]]) -> bool:
+    return any(low <= ord(c) <= high for low, high in ranges)
+
+
+def kind(c: str) -> str:
+    """What a code point is to the ``words`` tokeniser: space, cjk, emoji, word or punct; the first that fits."""
+    category = unicodedata.category(c)
+    if c.isspace() or (category in ("Cc", "Cf", "Cs", "Cn", "Co") and ord(c) != ZWJ):
+        return "space"
+    if within(c, CJK):
+        return "cjk"
+    if within(c, EMOJI):
+        return "emoji"
+    if is_word(c) or category in ("Mn", "Mc", "Me"):
+        return "word"
+    return "punct"
+
+
+def tokenize(text: str | bytes, tokenizer: str = "words", lowercase: bool = True) -> list[str]:
+    """Tokens of a text, in order."""
+    s = decode(text)
+    if lowercase:
+        s = s.lower()
+    return {"sklearn": sklearn_tokens, "whitespace": str.split, "words": words_tokens}[tokenizer](s)
+
+
+def sklearn_tokens(s: str) -> list[str]:
+    """What ``re.findall(r"(?u)\\b\\w\\w+\\b", s)`` finds, spelled out: runs of two or more word characters."""
+    runs = "".join(c if is_word(c) else " " for c in s).split(" ")
+    return [run for run in runs if len(run) >= 2]
+
+
+def words_tokens(s: str) -> list[str]:
+    tokens = []
+    i = 0
+    while i < len(s):
+        k = kind(s[i])
+        if k == "space":
+            i += 1
+            continue
+        if k == "cjk":
+            end = i + 1
+            token = s[i]
+        elif k == "emoji":
+            end = emoji_end(s, i)
+            token = s[i:end]
+        elif k == "word":
+            end = word_end(s, i)
+            # Marks and letters stay as they are: only a typographic apostrophe is rewritten inside a word.
+            token = s[i:end].replace("\u2019", "'")
+        else:
+            # An apostrophe inside a word never gets here: word_end has taken it.
+            end = i + 1
+            while end < len(s) and kind(s[end]) == "punct":
+                end += 1
+            token = s[i:end]
+        tokens.append(token)
+        i = end
+    return tokens
+
+
+def emoji_end(s: str, start: int) -> int:
+    """End of the emoji at ``start`` with its modifiers and whatever is joined to it."""
+    end = start + 1
+    while end < len(s):
+        if ord(s[end]) in MODIFIERS:
+            end += 1
+        elif ord(s[end]) == ZWJ and end + 1 < len(s) and kind(s[end + 1]) == "emoji":
+            end += 2
+        else:
+            break
+    return end
+
+
+def word_end(s: str, start: int) -> int:
+    """End of the word at ``start``; an apostrophe between two of its characters is part of it."""
+    end = start + 1
+    while end < len(s):
+        if kind(s[end]) == "word":
+            end += 1
+        elif (
+            ord(s[end]) in APOSTROPHES
+            and kind(s[end - 1]) == "word"
+            and end + 1 < len(s)
+            and kind(s[end + 1]) == "word"
+        ):
+            end += 2
+        else:
+            break
+    return end
+
+
+def ngrams(tokens: Sequence[str], max_n: int) -> list[str]:
+    """All n-grams in bag order: unigrams in text order, then bigrams in text order, and so on."""
+    return [" ".join(tokens[i : i + n]) for n in range(1, max_n + 1) for i in range(len(tokens) - n + 1)]
+
+
+# Hash
+
+
+def mum(a: int, b: int) -> int:
+    product = a * b
+    return (product & MASK) ^ (product >> 64)
+
+
+def rotl(x: int, bits: int) -> int:
+    return ((x << bits) | (x >> (64 - bits))) & MASK
+
+
+def little(b: bytes) -> int:
+    """Little-endian integer of up to 8 bytes; missing ones count as zero."""
+    return int.from_bytes(b, "little")
+
+
+def token_hash(t: bytes, seed: int = 0) -> int:
+    s = seed ^ K0
+    rest = t
+    while len(rest) > 16:
+        s = mum(little(rest[:8]) ^ s ^ K1, little(rest[8:16]) ^ rotl(s, 32) ^ K2)
+        rest = rest[16:]
+    h = mum(little(rest[:8]) ^ s ^ K1, little(rest[8:16]) ^ rotl(s, 32) ^ K2 ^ (len(t) * K3 & MASK))
+    return mum(h ^ K0, K3)
+
+
+def extend(prefix: int, token: int) -> int:
+    """Hash of an n-gram from those of its first n-1 tokens and of its last token."""
+    return mum(prefix ^ K1, rotl(token, 32) ^ K2)
+
+
+def ngram_hash(ngram: str, seed: int = 0) -> int:
+    """Hash of an n-gram written with single spaces (no tokeniser leaves a space inside a token)."""
+    first, *others = [token_hash(token.encode("utf-8"), seed) for token in ngram.split(" ")]
+    h = first
+    for other in others:
+        h = extend(h, other)
+    return h
+
+
+def fingerprint(text: str | bytes) -> int:
+    """The same for texts that differ in case, spacing and punctuation only."""
+    letters = "".join(c for c in decode(text).lower() if c.isalnum())
+    return token_hash(letters.encode("utf-8") or raw(text), 0)
+
+
+# Lookup
+
+
+def lookup(slots: np.ndarray, h: int) -> int | None:
+    """Row of the n-gram with hash ``h``, or None. ``slots``: uint64 (S,), S a power of two."""
+    size = len(slots)
+    i = h & (size - 1)
+    while True:
+        word = int(slots[i])
+        if word & 0xFFFFFFFF == EMPTY_ROW:
+            return None
+        if word >> 32 == h >> 32:
+            return word & 0xFFFFFFFF
+        i = (i + 1) % size
+
+
+def build_slots(ngrams: Sequence[str], seed: int = 0) -> tuple[np.ndarray, int]:
+    """Slots of a vocabulary, uint64 (S,), and the seed used: the first from ``seed`` on without a collision.
+
+    Errors: ValueError for an n-gram given twice, which would collide under every seed.
+    """
+    if len(set(ngrams)) != len(ngrams):
+        raise ValueError("an n-gram is in the vocabulary twice")
+    size = 16
+    while size < 2 * len(ngrams):
+        size *= 2
+    while True:
+        slots = np.full(size, EMPTY_ROW, np.uint64)
+        for row, ngram in enumerate(ngrams):
+            h = ngram_hash(ngram, seed)
+            if lookup(slots, h) is not None:
+                break
+            i = h & (size - 1)
+            while int(slots[i]) & 0xFFFFFFFF != EMPTY_ROW:
+                i = (i + 1) % size
+            slots[i] = (h >> 32) << 32 | row
+        else:
+            return slots, seed
+        seed = (seed + 1) & MASK
+
+
+def bag(
+    text: str | bytes,
+    slots: np.ndarray,
+    seed: int = 0,
+    *,
+    tokenizer: str = "words",
+    lowercase: bool = True,
+    max_n: int = 4,
+) -> list[int]:
+    """Rows of a text in bag order, found through the slots; at each token a miss ends the chain."""
+    hashes = [token_hash(token.encode("utf-8"), seed) for token in tokenize(text, tokenizer, lowercase)]
+    levels: list[list[int]] = [[] for _ in range(max_n)]
+    for i in range(len(hashes)):
+        h = hashes[i]
+        for n in range(1, min(max_n, len(hashes) - i) + 1):
+            if n > 1:
+                h = extend(h, hashes[i + n - 1])
+            row = lookup(slots, h)
+            if row is None:
+                break
+            levels[n - 1].append(row)
+    return [row for level in levels for row in level]
+
+
+def bag_of_strings(
+    text: str | bytes,
+    vocabulary: Sequence[str],
+    *,
+    tokenizer: str = "words",
+    lowercase: bool = True,
+    max_n: int = 4,
+) -> list[int]:
+    """The same without any hash: an n-gram is found if it and all its prefixes are in the vocabulary."""
+    row = {ngram: r for r, ngram in enumerate(vocabulary)}
+    found = []
+    for ngram in ngrams(tokenize(text, tokenizer, lowercase), max_n):
+        tokens = ngram.split(" ")
+        if all(" ".join(tokens[:n]) in row for n in range(1, len(tokens) + 1)):
+            found.append(row[ngram])
+    return found
+
+
+# Counting
+
+
+def count(
+    texts: Iterable[str | bytes],
+    *,
+    tokenizer: str = "words",
+    lowercase: bool = True,
+    max_n: int = 4,
+    size: int | None = None,
+    min_count: int = 1,
+) -> list[tuple[str, int]]:
+    """The vocabulary: n-grams and their counts, by count descending, then UTF-8 bytes ascending."""
+    counts: Counter[str] = Counter()
+    for text in texts:
+        counts.update(ngrams(tokenize(text, tokenizer, lowercase), max_n))
+    kept = [(ngram, n) for ngram, n in counts.items() if n >= min_count]
+    return sorted(kept, key=lambda item: (-item[1], item[0].encode("utf-8")))[:size]
+
+
+# Pooling and score
+
+
+def pool(rows: Sequence[int], table: np.ndarray, scale: np.ndarray | None = None) -> np.ndarray:
+    """Mean of a bag, float32 (W,). ``table``: int8 or int16 (V, W) with ``scale`` float32 (W,), or float32 without."""
+    k = len(rows)
+    width = table.shape[1]
+    pooled = np.zeros(width, np.float32)
+    if k == 0:
+        return pooled
+    if table.dtype == np.float32:
+        for row in rows:
+            pooled = pooled + table[row]
+        return pooled / np.float32(k)
+    for j in range(width):
+        total = sum(int(table[row, j]) for row in rows)
+        pooled[j] = np.float32(float(total) * (float(scale[j]) / k))
+    return pooled
+
+
+def score(
+    pooled: np.ndarray,
+    bias: np.ndarray,
+    layers: Sequence[tuple[np.ndarray, np.ndarray]] = (),
+) -> np.ndarray:
+    """Logits, float32, of a pooled bag. ``layers``: float32 weight (out, in) and bias (out,) of each further layer.
+
+    Every product and every sum is rounded to float32, the terms of a sum in the order of the inputs, the bias first.
+    """
+    x = pooled + bias
+    for weight, layer_bias in layers:
+        x = np.where(x > 0, x, np.float32(0))
+        y = layer_bias.copy()
+        for i in range(len(x)):
+            y = y + weight[:, i] * x[i]
+        x = y
+    return x
+
+
+# What tests feed to twin and core
+
+CORE_UNICODE = (15, 1, 0)
+RUNNING_UNICODE = tuple(int(part) for part in unicodedata.unidata_version.split("."))
+
+# One or more of each case of the tokenisers and of lower-casing; all older than Unicode 14.
+# fmt: off
+SPICE = (
+    "a", "B", "z", "_", "0", "7", "it", "Not", "don't", "don\u2019t", "rock'n'roll", "'", "\u2019", "\u02bc", "''",
+    "-", ".", "!", "?!", "...", "@", "#", "$", "\\", "\u2014", "\u20ac", "\u00ab", "\ufffd",
+    " ", "  ", "\n", "\t", "\r", "\x0b", "\x0c", "\x1c", "\x1f", "\x85", "\xa0", "\u1680", "\u2028", "\u202f", "\u3000",
+    "\x00", "\x07", "\x7f", "\xad", "\u061c", "\u200b", "\u200c", "\u200d", "\u2060", "\u180e", "\ufeff", "\ue000",
+    "\U000e0067", "\U0010fffd",
+    "\u0300", "\u0345", "\u0483", "\u0488", "\u0903", "\u093f", "\u094d", "\u0e31", "\u20e3", "\ufe00", "\ufe0e",
+    "\ufe0f", "\u20dd", "\U000e0100",
+    "\u00e9", "\u00c9", "\u00df", "\u1e9e", "\u0130", "I", "\u0131", "\u01c5", "\u212a", "\u2126", "\u00aa", "\u00b2",
+    "\u00bd", "\u2167", "\u2460", "\u24b6", "\u0660", "\u0966", "\uff21", "\u0915", "\u0e01", "\uac00", "\u1100",
+    "\u05d0", "\u0410", "\u0416", "\u13a0", "\uab70", "\u10a0", "\u1c90", "\U00010400", "\U0001d400", "\U0001e900",
+    "\u0391", "\u03a3", "\u03c3", "\u03c2", "A\u03a3", "\u03a3'", "\u03a3.", "\u03a3\xad", "\u03a3\u0301",
+    "\u3005", "\u3007", "\u3021", "\u3041", "\u30a2", "\u30fb", "\u30fc", "\u3099", "\u309b", "\u4e00", "\u9fef",
+    "\uf900", "\uff66", "\uff9e", "\U0001b000", "\U00020000", "\u3001", "\u300c", "\u302a", "\u303d", "\u31c0",
+    "\u231a", "\u23e9", "\u25fd", "\u2600", "\u2705", "\u2764", "\u2780", "\u2b50", "\u2b55", "\u2b51", "\u00a9",
+    "\u2122", "\U0001f100", "\U0001f1e9", "\U0001f1ea", "\U0001f3fb", "\U0001f3ff", "\U0001f44d", "\U0001f468",
+    "\U0001f469", "\U0001f600", "\U0001f680", "\U0001fa70", "\u2764\ufe0f\u200d\U0001f525", "1\ufe0f\u20e3",
+    "\U0001f469\U0001f3fd\u200d\U0001f680",
+    "\ud83d", "\ude00", "\udc80",
+)
+# fmt: on
+
+SPICE_CHARACTERS = frozenset("".join(SPICE))
+
+# Every way for UTF-8 to be invalid: stray and missing continuations, overlong forms, surrogates, past U+10FFFF.
+BROKEN = (
+    *(b"\x80", b"\xbf", b"\xc0\x80", b"\xc1\xbf", b"\xc3", b"\xe2\x82", b"\xe0\x80\xaf", b"\xed\xa0\x80", b"\xed\x9f"),
+    *(b"\xf0\x9f", b"\xf0\x9f\x98", b"\xf0\x80\x80\x80", b"\xf4\x90\x80\x80", b"\xf5", b"\xfe", b"\xff", b"\xe1\x80a"),
+)
+
+
+def known(text: str | bytes) -> bool:
+    """Whether running Python and core know all code points of a text, so that twin and core can be compared on it.
+
+    A code point assigned in Unicode 15.1 but not in an older Python's is a letter to the one and nothing to the
+    other, and the reverse. A newer Python cannot tell what 15.1 had, so there only what 3.2 had is trusted.
+    """
+    old = unicodedata if RUNNING_UNICODE <= CORE_UNICODE else unicodedata.ucd_3_2_0
+    return all(old.category(c) != "Cn" or c in SPICE_CHARACTERS for c in decode(text))
+
+
+def texts() -> st.SearchStrategy[str | bytes]:
+    """Texts, str and bytes, with what tokenisers, lower-casing and decoding stumble over; all ``known``."""
+    anything = st.text(st.characters(exclude_categories=("Cn",)).filter(known), max_size=6)
+    words = st.sampled_from(("the", "The", "cat", "sat", "on", "a", "mat", "x", "isn't", "A" * 15, "b" * 16, "c" * 33))
+    spaced = st.builds(lambda piece, space: piece + space, words, st.sampled_from((" ", "  ", ", ", "")))
+    pieces = st.lists(st.one_of(st.sampled_from(SPICE), spaced, anything), max_size=12)
+    strings = pieces.map("".join)
+    broken = st.one_of(st.sampled_from(BROKEN), st.binary(max_size=4), st.sampled_from(SPICE).map(raw))
+    dirty = st.lists(st.one_of(broken, spaced.map(raw)), max_size=12).map(b"".join)
+    return st.one_of(strings, strings, dirty).filter(known)
