@@ -325,9 +325,10 @@ NB_MODULE(_core, m) {
              "lookup"_a, "rows"_a, "scale"_a.none(), "bias"_a, "relu_first"_a, "layers"_a)
         .def("score", &PyModel::score, "texts"_a, "threads"_a, "Logits float32 (n, outputs).");
 
-    m.def("bag_mean", &mean, "table"_a, "ids"_a, "offsets"_a, "out"_a, "threads"_a,
+    // What is written in place must not be converted: the result would go into a copy and be lost.
+    m.def("bag_mean", &mean, "table"_a, "ids"_a, "offsets"_a, "out"_a.noconvert(), "threads"_a,
           "out[b] = mean of the rows of bag b; zero for an empty bag.");
-    m.def("bag_adam", &adam, "table"_a, "moment1"_a, "moment2"_a, "ids"_a, "offsets"_a, "grad"_a, "learning_rate"_a,
-          "beta1"_a, "beta2"_a, "epsilon"_a, "step"_a, "threads"_a,
+    m.def("bag_adam", &adam, "table"_a.noconvert(), "moment1"_a.noconvert(), "moment2"_a.noconvert(), "ids"_a,
+          "offsets"_a, "grad"_a, "learning_rate"_a, "beta1"_a, "beta2"_a, "epsilon"_a, "step"_a, "threads"_a,
           "One step of lazy Adam on the rows of the bags, in place, from the gradient of bag_mean's output.");
 }

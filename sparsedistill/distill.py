@@ -161,14 +161,13 @@ class Run:
             return ("score",)
         if data.labels:
             return data.labels
-        if teach.teacher and not self.column and ":" not in teach.teacher and not self.fine_tunes_teacher:
-            # A teacher used as it is knows its classes: its order counts, and train must speak of the same ones.
+        if data.train:
+            return self._train_all.labels
+        if teach.teacher and not self.column and ":" not in teach.teacher:
             from .teacher import model_labels
 
             if named := model_labels(teach.teacher):
                 return named
-        if data.train:
-            return self._train_all.labels
         raise SettingsError("the label names are not known: give --labels in the order of the teacher's classes")
 
     @cached_property

@@ -499,19 +499,21 @@ def _device(torch: Any, name: str) -> Any:
 def _load(path: str, **options: Any) -> tuple[Any, Any, dict[str, Any]]:
     """Tokenizer, fp32 model on the CPU, and what its loading had to make up."""
     torch, transformers = require("torch", "teacher"), require("transformers", "teacher")
-    logging = transformers.utils.logging
     local = Path(path).is_dir()
     if not local and (Path(path).is_absolute() or path.startswith(".") or path.count("/") > 1):
         raise SettingsError(f"the teacher {path} is not a folder, check the path")
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(path, local_files_only=local)
-        model, info = transformers.AutoModelForSequenceClassification.from_pretrained(
-            path, local_files_only=local, dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True, **options
-        )
-    except (OSError, ValueError, KeyError) as error:
+        with _quiet():
+            tokenizer = transformers.AutoTokenizer.from_pretrained(path, local_files_only=local)
+            model, info = transformers.AutoModelForSequenceClassification.from_pretrained(
+                path,
+                local_files_only=local,
+                dtype=torch.float32,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
+                **options,
+            )
+    except Exception as error:  # a missing, foreign or damaged file fails in many ways, all of which mean the same
         reason = " ".join(str(error).split("\n")[0].split())
         remedy = (
             "it should hold config.json, weights and a tokenizer, as save_pretrained writes them"
@@ -519,21 +521,34 @@ def _load(path: str, **options: Any) -> tuple[Any, Any, dict[str, Any]]:
             else "give the path of a folder with its model, or check its hub id and the network"
         )
         raise SettingsError(f"the teacher {path} cannot be loaded ({reason}), {remedy}") from error
+    # Without its files the library makes a tokenizer that knows nothing but special tokens.
+    if not set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens):
+        raise SettingsError(f"the teacher {path} has no tokenizer, save its tokenizer beside the model")
+    return tokenizer, model, info
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence the library's reports and bars, and leave its settings as they were."""
+    logging = require("transformers", "teacher").utils.logging
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
     finally:
         logging.set_verbosity(verbosity)
         if bars:
             logging.enable_progress_bar()
-    if not tokenizer.get_vocab():
-        raise SettingsError(f"the teacher {path} has no tokenizer, save its tokenizer beside the model")
-    return tokenizer, model, info
 
 
 def _save(tokenizer: Any, model: Any, directory: Path) -> None:
     directory.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", suffix=".tmp", dir=directory.parent))
     try:
-        model.save_pretrained(temporary)
-        tokenizer.save_pretrained(temporary)
+        with _quiet():
+            model.save_pretrained(temporary)
+            tokenizer.save_pretrained(temporary)
         if directory.exists():
             # Not one rename, for the folder holds other files; the caller's last file marks it whole.
             for file in temporary.iterdir():
@@ -685,9 +700,11 @@ def _probe(torch: Any, model: Any, device: Any, rows: int = _PROBE[0], tokens: i
 
 
 def _time(candidates: dict[str, Callable[[], Any]]) -> dict[str, float]:
-    """Seconds each takes: the least of three, in turns, after one to warm up."""
+    """Seconds each takes: the least of three, in turns, after one to warm up; a slow machine gets fewer turns."""
     took = dict.fromkeys(candidates, math.inf)
     for turn in range(4):
+        if turn > 1 and sum(took.values()) > 1:
+            break
         for name, once in candidates.items():
             started = time.perf_counter()
             once()

@@ -200,6 +200,26 @@ def fingerprint(text: str | bytes) -> int:
     return token_hash(letters.encode("utf-8") or raw(text), 0)
 
 
+# Frozen with the format: a change here is a new format version.
+GOLDEN = {
+    ("a", 0): 0xDFB791624A192476,
+    ("a", 1): 0xED41E49E339651ED,
+    ("the", 0): 0x23A83104C6B781D9,
+    ("not bad", 0): 0xDE5FD453DEEEE3A6,
+    ("not bad at all", 0): 0x05EE56C7A8DDF616,
+    ("not bad at all", 0x0123456789ABCDEF): 0x4D068C7D8C50FA10,
+    ("don't", 0): 0x64AC77EA3E507F23,
+    ("caf\xe9", 0): 0xE2C2C4FE1D285466,
+    ("\u6f22", 0): 0x34C613C5313FA616,
+    ("\U0001f600", 0): 0xE2F59F36893F79C3,
+    ("0123456789abcdef", 0): 0x274EA4BDEF744102,
+    ("0123456789abcdefg", 0): 0x3368CAD09E739AA9,
+    ("0123456789abcdef0123456789abcdef", 0): 0x32D1D181BA30E067,
+    ("0123456789abcdef0123456789abcdef0", 0): 0x7566D6BA36277755,
+    ("a b c d e f g h", 0xFFFFFFFFFFFFFFFF): 0xB8DD1E7F1F658CAB,
+}
+
+
 # Lookup
 
 
@@ -343,6 +363,15 @@ def score(
 
 
 # What tests feed to twin and core
+
+
+def packed(ngrams: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """n-grams as the core takes them: their UTF-8 end to end, uint8, and where each begins, uint64 (V + 1,)."""
+    encoded = [ngram.encode("utf-8") for ngram in ngrams]
+    offsets = np.cumsum([0, *map(len, encoded)], dtype=np.uint64)
+    return np.frombuffer(b"".join(encoded), np.uint8), offsets
+
+
 
 CORE_UNICODE = (15, 1, 0)
 RUNNING_UNICODE = tuple(int(part) for part in unicodedata.unidata_version.split("."))

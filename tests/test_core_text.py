@@ -1,0 +1,198 @@
+"""The core's tokenisers, fingerprints and hash against their twins, and against scikit-learn on real texts."""
+
+from __future__ import annotations
+
+import sys
+import unicodedata
+from pathlib import Path
+
+import numpy as np
+import pytest
+import twins
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.feature_extraction.text import CountVectorizer
+
+from sparsedistill import _core
+
+TOKENIZERS = ("sklearn", "words", "whitespace")
+DATA = Path(__file__).parents[2] / "shared" / "data"
+
+tokenizers = st.sampled_from(TOKENIZERS)
+# Around the hash's blocks of 8 and 16 bytes, in characters of 1 to 4 bytes, and once far past every buffer.
+long_tokens = st.builds(
+    lambda c, n: c * n,
+    st.sampled_from(("a", "Z", "9", "é", "Σ", "İ", "क", "漢", "\U00010400", "😀", ".", "\u200d")),
+    st.sampled_from((1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 48, 49, 64, 65, 5000)),
+)
+mixed = st.lists(st.one_of(long_tokens, twins.texts().filter(lambda t: isinstance(t, str))), max_size=6).map(" ".join)
+texts = st.one_of(twins.texts(), mixed, st.binary(max_size=40).filter(twins.known))
+
+
+def core_tokens(text: str | bytes, tokenizer: str, lowercase: bool) -> list[str]:
+    (tokens,) = _core.tokenize([text], tokenizer, lowercase)
+    return tokens
+
+
+# Tokens
+
+
+@settings(max_examples=1500)
+@given(texts, tokenizers, st.booleans())
+def test_tokens(text, tokenizer, lowercase):
+    assert core_tokens(text, tokenizer, lowercase) == twins.tokenize(text, tokenizer, lowercase)
+
+
+@settings(max_examples=200)
+@given(st.lists(texts, max_size=8), tokenizers, st.booleans())
+def test_tokens_of_many_texts_are_those_of_each(batch, tokenizer, lowercase):
+    each = [core_tokens(text, tokenizer, lowercase) for text in batch]
+    assert _core.tokenize(batch, tokenizer, lowercase) == each
+    assert _core.tokenize(tuple(batch), tokenizer, lowercase) == each
+
+
+@settings(max_examples=500)
+@given(st.binary(max_size=12), tokenizers, st.booleans())
+def test_any_bytes_read_as_python_reads_them(text, tokenizer, lowercase):
+    # Decoding alone: core against core, so that no code point is out of bounds.
+    assert core_tokens(text, tokenizer, lowercase) == core_tokens(text.decode("utf-8", "replace"), tokenizer, lowercase)
+
+
+@pytest.mark.parametrize("lead", range(0x80, 0x100))
+def test_every_lead_byte_and_second_byte(lead):
+    tails = (b"", b"\x80", b"\x80\x80", b"\xbf\xbf", b"a")
+    pieces = [bytes((lead, second)) + tail + b"z" for second in range(256) for tail in tails]
+    pieces = [piece for piece in pieces if b" " not in piece]
+    expected = [piece.decode("utf-8", "replace").split() for piece in pieces]
+    assert _core.tokenize(pieces, "whitespace", False) == expected
+
+
+def core_unicode_points() -> str:
+    """All code points that running Python and core agree are assigned (with surrogates and private ones)."""
+    return "".join(
+        c for c in map(chr, range(sys.maxunicode + 1)) if unicodedata.category(c) != "Cn" and twins.known(c)
+    )
+
+
+POINTS = core_unicode_points()
+
+
+@pytest.mark.parametrize("lowercase", [False, True])
+@pytest.mark.parametrize("tokenizer", TOKENIZERS)
+def test_every_code_point_in_a_word(tokenizer, lowercase):
+    batch = [f"a{c}b" for c in POINTS]
+    expected = [twins.tokenize(text, tokenizer, lowercase) for text in batch]
+    got = _core.tokenize(batch, tokenizer, lowercase)
+    assert [(hex(ord(c)), g, e) for c, g, e in zip(POINTS, got, expected, strict=True) if g != e] == []
+
+
+def test_every_code_point_beside_a_sigma():
+    # Whether a letter is cased, or looked past, shows in the sigma beside it only.
+    batch = [f"{c}Σ AΣ{c} AΣ{c}A A{c}Σ" for c in POINTS]
+    got = _core.tokenize(batch, "whitespace", True)
+    wrong = [
+        (hex(ord(c)), g) for c, t, g in zip(POINTS, batch, got, strict=True) if g != twins.decode(t).lower().split()
+    ]
+    assert wrong == []
+
+
+def test_every_code_point_after_an_apostrophe_and_an_emoji():
+    some = [c for c in POINTS if unicodedata.category(c) != "Co"]
+    batch = [f"a'{c} {c}'a ☀{c}" for c in some]
+    got = _core.tokenize(batch, "words", False)
+    wrong = [(hex(ord(c)), g) for c, t, g in zip(some, batch, got, strict=True) if g != twins.tokenize(t, "words", False)]
+    assert wrong == []
+
+
+def test_tokenizer_is_checked():
+    with pytest.raises(ValueError, match="no tokenizer 'nltk'"):
+        _core.tokenize(["a"], "nltk", True)
+
+
+def test_unicode_version_is_the_twins():
+    assert tuple(map(int, _core.unicode_version.split("."))) == twins.CORE_UNICODE
+
+
+def test_empty():
+    assert _core.tokenize([], "words", True) == []
+    assert _core.tokenize(["", b"", " "], "words", True) == [[], [], []]
+
+
+# Hash
+
+
+@pytest.mark.parametrize(("ngram", "seed"), twins.GOLDEN)
+def test_golden_hashes(ngram, seed):
+    assert _core.ngram_hash(ngram.encode(), seed) == twins.GOLDEN[ngram, seed]
+
+
+words = st.one_of(long_tokens, st.text(st.characters(exclude_categories=("Cs",)), max_size=40)).map(
+    lambda token: token.replace(" ", "")
+)
+
+
+@settings(max_examples=800)
+@given(st.lists(words, min_size=1, max_size=5).map(" ".join), st.integers(0, twins.MASK))
+def test_ngram_hash(ngram, seed):
+    assert _core.ngram_hash(ngram.encode(), seed) == twins.ngram_hash(ngram, seed)
+
+
+def test_token_hash_of_every_length():
+    for n in range(100):
+        token = bytes(range(128, 128 + n))
+        assert _core.ngram_hash(token, n) == twins.token_hash(token, n)
+
+
+# Fingerprints
+
+
+@settings(max_examples=500)
+@given(st.lists(texts, max_size=6))
+def test_fingerprints(batch):
+    expected = np.array([twins.fingerprint(text) for text in batch], np.uint64)
+    for threads in (1, 2):
+        got = _core.fingerprints(batch, threads)
+        assert got.dtype == np.uint64
+        assert got.tolist() == expected.tolist()
+
+
+def test_fingerprint_of_every_code_point():
+    # Two letters around it tell "kept" from "dropped" and leave no text to the rule of texts without letters.
+    batch = [f"A{c}Σ" for c in POINTS]
+    expected = [twins.fingerprint(text) for text in batch]
+    for threads in (1, 3):
+        got = _core.fingerprints(batch, threads).tolist()
+        wrong = [hex(ord(c)) for c, g, e in zip(POINTS, got, expected, strict=True) if g != e]
+        assert wrong == []
+
+
+def test_fingerprints_of_texts_without_letters():
+    batch = ["", "!", "?", " ", "!!", b"\xff", b"\xff\xff", "\ud800", "😀", "." * 5000]
+    got = _core.fingerprints(batch, 1).tolist()
+    assert got == [twins.fingerprint(text) for text in batch]
+    assert len(set(got)) == len(batch)
+
+
+# Real texts
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="the data sets are not beside this repository")
+@pytest.mark.parametrize("path", sorted(DATA.glob("*/*.parquet")), ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_sklearn_tokens_of_real_texts(path):
+    """Every text of every file, token for token: 1.46 million texts, 370 MB, most of a minute in all."""
+    parquet = pytest.importorskip("pyarrow.parquet")
+    analyze = CountVectorizer().build_analyzer()
+    file = parquet.ParquetFile(path)
+    columns = [name for name in ("text", "text_a", "text_b") if name in file.schema_arrow.names]
+    assert columns
+    seen = 0
+    for batch in file.iter_batches(1000, columns=columns):
+        for column in batch.columns:
+            texts = column.to_pylist()
+            got = _core.tokenize(column, "sklearn", True)
+            assert len(got) == len(texts)
+            # Not assert got == expected: the report on a thousand texts would take minutes.
+            wrong = [(text, tokens) for text, tokens in zip(texts, got, strict=True) if analyze(text) != tokens]
+            assert wrong[:1] == []
+        seen += len(batch)
+    assert seen == file.metadata.num_rows

@@ -1,0 +1,345 @@
+"""The stages over a run directory, on real tweets; with the real encoder where a teacher matters, else with columns of scores."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sparsedistill import Classifier, DataError, SettingsError
+from sparsedistill.distill import Run, _digest
+from sparsedistill.format import read_json, read_tensors
+from sparsedistill.settings import build
+from sparsedistill.vocabulary import Vocabulary
+
+LABELS = ("negative", "neutral", "positive")
+
+
+def write_csv(path: Path, rows: list[dict]) -> str:
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return str(path)
+
+
+def write_jsonl(path: Path, rows: list[dict]) -> str:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return str(path)
+
+
+def scores(text: str, classes: int = 3) -> list[float]:
+    """A stand-in for an LLM's judgement: a function of some words, so that a student can learn it."""
+    low = text.lower()
+    good = sum(word in low for word in ("good", "love", "great", "thank", "happy", "best", "!"))
+    bad = sum(word in low for word in ("not", "bad", "worst", "delay", "cancel", "hate", "no "))
+    return [bad - good + 0.5, 1.0 - good - bad, good - bad + 0.25][:classes]
+
+
+def learnable(tweets: list[tuple[str, str]]) -> list[dict]:
+    return [
+        {"text": text, "label": LABELS[int(np.argmax(scores(text)))], "scores": scores(text)} for text, _ in tweets
+    ]
+
+
+@pytest.fixture
+def files(tmp_path: Path, tweets) -> dict[str, str]:
+    rows = learnable(tweets[:1400])
+    return {
+        "train": write_jsonl(tmp_path / "train.jsonl", rows[:300]),
+        "dev": write_jsonl(tmp_path / "dev.jsonl", [{k: r[k] for k in ("text", "label")} for r in rows[300:400]]),
+        "test": write_jsonl(tmp_path / "test.jsonl", [{k: r[k] for k in ("text", "label")} for r in rows[400:600]]),
+        "corpus": write_jsonl(tmp_path / "corpus.jsonl", [{k: r[k] for k in ("text", "scores")} for r in rows[600:]]),
+    }
+
+
+def settings(files: dict[str, str], **over):
+    values: dict = {
+        "data": {**files},
+        "teach": {"teacher": "column:scores"},
+        "distill": {"hidden": [16], "epochs": 3, "batch_size": 64, "threads": 1},
+        "finetune": {"epochs": 1},
+        "compress": {"max_loss": 0.05},
+        "evaluate": {"repeats": 1, "threads": 1},
+    }
+    for section, fields in over.items():
+        values.setdefault(section, {}).update(fields)
+    return build(values, "test")
+
+
+def weights(path: Path) -> dict[str, np.ndarray]:
+    return {name: np.array(array) for name, array in read_tensors(path).items()}
+
+
+def same(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> bool:
+    return set(a) == set(b) and all(np.array_equal(a[name], b[name]) for name in a)
+
+
+def test_real_teacher_from_text_to_classifier(tmp_path, tweets, encoder):
+    rows = [{"text": text, "label": label} for text, label in tweets[:700]]
+    files = {
+        "train": write_csv(tmp_path / "train.csv", rows[:160]),
+        "dev": write_csv(tmp_path / "dev.csv", rows[160:240]),
+        "test": write_csv(tmp_path / "test.csv", rows[240:340]),
+        "corpus": write_csv(tmp_path / "corpus.csv", [{"text": row["text"]} for row in rows[340:]]),
+    }
+    asked = settings(
+        files,
+        teach={"teacher": str(encoder), "epochs": 1, "max_length": 32, "precision": "fp32", "batch_size": 16},
+        label={"shard_size": 128},
+        distill={"modes": ["scratch", "kd_private", "kd"]},
+    )
+    run = Run(tmp_path / "run", asked)
+    run.execute()
+    metrics = read_json(tmp_path / "run" / "metrics.json")
+    assert set(metrics["systems"]) == {"teacher", "scratch", "kd_private", "kd", "kd_ft"}
+    assert metrics["selected"] in ("kd", "kd_ft")
+    assert metrics["texts"] == 100
+    for figures in metrics["systems"].values():
+        assert 0 <= figures["accuracy"] <= 1
+        assert figures["texts_per_second"] > 0
+    assert metrics["speedup"] > 100
+    # The figures are those of the directory that ships.
+    shipped = Classifier.load(tmp_path / "run" / "classifier")
+    gold = [row["label"] for row in rows[240:340]]
+    right = np.mean([a == b for a, b in zip(shipped.predict([r["text"] for r in rows[240:340]]), gold, strict=True)])
+    assert right == pytest.approx(metrics["systems"][metrics["selected"]]["accuracy"])
+    # The student's teacher is the fine-tuned encoder: its logits are those in the shards.
+    from sparsedistill.logits import Logits
+
+    logits = Logits.load(tmp_path / "run" / "logits" / "corpus").array()
+    assert logits.shape == (360, 3)
+    texts = [text for batch in run.corpus_batches() for text in batch]
+    np.testing.assert_allclose(run.open_teacher().logits(texts[:40]), logits[:40], atol=1e-4)
+    for name in ("report.png", "report.md", "settings.json", "data.json", "classifier/README.md"):
+        assert (tmp_path / "run" / name).stat().st_size > 100
+    # A second run does nothing again.
+    records = {path: path.stat().st_mtime_ns for path in (tmp_path / "run" / "stages").glob("*.json")}
+    Run(tmp_path / "run", asked).execute()
+    assert records == {path: path.stat().st_mtime_ns for path in (tmp_path / "run" / "stages").glob("*.json")}
+    # Another learning rate trains students again, but asks the teacher nothing.
+    other = dataclasses.replace(asked, distill=dataclasses.replace(asked.distill, learning_rate=0.004))
+    Run(tmp_path / "run", other).execute()
+    changed = {path.name for path, when in records.items() if path.stat().st_mtime_ns != when}
+    assert not {name for name in changed if name.startswith(("teach", "label", "count"))}
+    assert {"distill.kd.json", "finetune.json", "compress.kd.json", "evaluate.json"} <= changed
+
+
+def test_student_learns_what_the_column_says(tmp_path, files):
+    run = Run(tmp_path / "run", settings(files, distill={"modes": ["scratch", "kd"], "epochs": 15}))
+    run.execute()
+    systems = read_json(tmp_path / "run" / "metrics.json")["systems"]
+    assert systems["kd"]["macro_f1"] > systems["scratch"]["macro_f1"] + 0.1
+    assert "teacher" not in systems
+
+
+@pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGINT])
+def test_interrupted_training_ends_in_the_same_weights(tmp_path, files, kill):
+    values = {
+        "data": files,
+        "teach": {"teacher": "column:scores"},
+        "distill": {"hidden": [16], "steps": 400, "batch_size": 64, "threads": 1, "checkpoint_seconds": 0.2},
+        "finetune": {"enabled": False},
+        "compress": {"max_loss": 1.0},
+        "evaluate": {"repeats": 1, "threads": 1},
+    }
+    Run(tmp_path / "whole", build(values, "test")).execute()
+
+    code = (
+        "import json, sys; from sparsedistill import cli; from sparsedistill.distill import Run;"
+        "from sparsedistill.settings import build; import sparsedistill.train as t, time\n"
+        "rate = t.Schedule.rate\n"
+        "t.Schedule.rate = lambda self, step: (time.sleep(0.01), rate(self, step))[1]\n"  # so that a kill hits the middle
+        "Run(sys.argv[1], build(json.loads(sys.argv[2]), 'test')).execute()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path / "cut"), json.dumps(values)], stderr=subprocess.PIPE, text=True
+    )
+    state = tmp_path / "cut" / "students" / "kd" / "checkpoint" / "state.json"
+    deadline = time.monotonic() + 120
+    while not state.is_file() and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(kill)
+    process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert not (tmp_path / "cut" / "students" / "kd" / "student.safetensors").exists()
+    step = read_json(state)["step"]
+    assert 0 < step < 400
+
+    Run(tmp_path / "cut", build(values, "test")).execute()
+    name = Path("students") / "kd" / "student.safetensors"
+    assert same(weights(tmp_path / "whole" / name), weights(tmp_path / "cut" / name))
+    assert not state.parent.exists()
+
+
+def test_private_student_knows_nothing_of_train(tmp_path, files, tweets):
+    modes = {"distill": {"modes": ["kd_private"]}, "finetune": {"enabled": False}}
+    Run(tmp_path / "a", settings(files, **modes)).execute()
+    other = learnable(tweets[1400:1700])
+    changed = {**files, "train": write_jsonl(tmp_path / "other.jsonl", other)}
+    Run(tmp_path / "b", settings(changed, **modes)).execute()
+    name = Path("students") / "kd_private" / "student.safetensors"
+    assert same(weights(tmp_path / "a" / name), weights(tmp_path / "b" / name))
+    vocabulary = Vocabulary.load(tmp_path / "a" / "vocabulary" / "corpus")
+    corpus = [json.loads(line)["text"] for line in Path(files["corpus"]).read_text(encoding="utf-8").splitlines()]
+    assert list(vocabulary) == list(Vocabulary.count([corpus]))
+
+
+def test_texts_of_dev_and_test_never_enter_corpus_or_counts(tmp_path, files):
+    marked = [{"text": f"zyzzyva {i} quixotic", "label": "neutral"} for i in range(5)]
+    for name in ("dev", "test"):
+        with open(files[name], "a", encoding="utf-8") as file:
+            file.writelines(json.dumps(row) + "\n" for row in marked)
+    with open(files["corpus"], "a", encoding="utf-8") as file:
+        # Case and punctuation do not hide a text.
+        file.writelines(json.dumps({"text": f"Zyzzyva {i}, QUIXOTIC!", "scores": [0, 0, 0]}) + "\n" for i in range(5))
+    with open(files["train"], "a", encoding="utf-8") as file:
+        file.write(json.dumps({"text": "ZYZZYVA 0 quixotic.", "label": "neutral", "scores": [0, 0, 0]}) + "\n")
+    run = Run(tmp_path / "run", settings(files, distill={"modes": ["scratch", "kd_private", "kd"]}))
+    run.execute(["label", "count"])
+    data = read_json(tmp_path / "run" / "data.json")
+    assert data["corpus"]["dropped"] == 5
+    assert data["train"]["texts"] == 300
+    for name in ("all", "corpus", "train"):
+        vocabulary = Vocabulary.load(tmp_path / "run" / "vocabulary" / name)
+        assert not [ngram for ngram in vocabulary if "zyzzyva" in ngram]
+    assert sum(len(batch) for batch in run.corpus_batches()) == data["corpus"]["texts"] == 800
+
+
+def test_held_out_dev_is_taken_before_counting(tmp_path, files):
+    del files["dev"]
+    run = Run(tmp_path / "run", settings(files, distill={"modes": ["scratch"]}))
+    run.execute(["count"])
+    assert len(run.dev.texts) == 30
+    assert len(run.train.texts) <= 270
+    assert not set(run.dev.texts) & set(run.train.texts)
+    vocabulary = Vocabulary.load(tmp_path / "run" / "vocabulary" / "train")
+    assert list(vocabulary) == list(Vocabulary.count([run.train.texts]))
+    again = Run(tmp_path / "again", settings(files, distill={"modes": ["scratch"]}))
+    assert again.dev.texts == run.dev.texts
+
+
+def multi_teacher(texts: list[str]) -> np.ndarray:
+    """Probabilities of two independent labels."""
+    return np.array([[0.9 if "@" in t else 0.1, 0.8 if "http" in t else 0.05] for t in texts])
+
+
+def quality_teacher(texts: list[str]) -> np.ndarray:
+    """A quality from 0 to 5: here, how long the text is."""
+    return np.array([min(len(t) / 28, 5.0) for t in texts])
+
+
+def test_multi_label_with_a_callable(tmp_path, tweets, monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    rows = [
+        {"text": t, "label": [n for n, yes in (("mention", "@" in t), ("link", "http" in t)) if yes]} for t, _ in tweets[:900]
+    ]
+    files = {
+        "train": write_jsonl(tmp_path / "train.jsonl", rows[:200]),
+        "dev": write_jsonl(tmp_path / "dev.jsonl", rows[200:300]),
+        "test": write_jsonl(tmp_path / "test.jsonl", rows[300:500]),
+        "corpus": write_jsonl(tmp_path / "corpus.jsonl", [{"text": r["text"]} for r in rows[500:]]),
+    }
+    asked = settings(
+        files,
+        data={"task": "multi", "labels": ["mention", "link"]},
+        teach={"teacher": "test_distill:multi_teacher"},
+        label={"scores": "probabilities"},
+        distill={"epochs": 20},
+    )
+    Run(tmp_path / "run", asked).execute()
+    systems = read_json(tmp_path / "run" / "metrics.json")["systems"]
+    assert systems["teacher"]["micro_f1"] == 1.0
+    assert systems["kd"]["micro_f1"] > 0.9
+    classifier = Classifier.load(tmp_path / "run" / "classifier")
+    assert sorted(classifier.predict("@bob see http://t.co/x")) == ["link", "mention"]
+    assert classifier.predict("nothing of either") == []
+    chances = classifier.predict_proba("@bob see http://t.co/x")
+    assert chances.min() > 0.5  # they are apart: their sum is no 1
+
+
+def test_regression_on_a_score(tmp_path, tweets, monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    rows = [{"text": t, "label": float(quality_teacher([t])[0])} for t, _ in tweets[:900]]
+    files = {
+        "train": write_jsonl(tmp_path / "train.jsonl", rows[:200]),
+        "test": write_jsonl(tmp_path / "test.jsonl", rows[300:500]),
+        "corpus": write_jsonl(tmp_path / "corpus.jsonl", [{"text": r["text"]} for r in rows[500:]]),
+    }
+    asked = settings(
+        files, data={"task": "regression"}, teach={"teacher": "test_distill:quality_teacher"}, distill={"epochs": 40}
+    )
+    Run(tmp_path / "run", asked).execute()
+    metrics = read_json(tmp_path / "run" / "metrics.json")
+    assert metrics["systems"]["teacher"]["mae"] < 1e-6
+    assert metrics["systems"]["kd"]["pearson"] > 0.3
+    classifier = Classifier.load(tmp_path / "run" / "classifier")
+    assert isinstance(classifier.predict("some text"), float)
+    with pytest.raises(ValueError, match="no probabilities"):
+        classifier.predict_proba("some text")
+
+
+def test_without_any_labelled_text(tmp_path, files):
+    asked = settings(
+        {"corpus": files["corpus"]},
+        data={"labels": list(LABELS)},
+        distill={"modes": ["kd"], "epochs": 15},
+    )
+    Run(tmp_path / "run", asked).execute()
+    metrics = read_json(tmp_path / "run" / "metrics.json")
+    assert metrics["part"] == "dev"
+    assert metrics["systems"]["kd"]["accuracy"] > 0.5
+    assert Classifier.load(tmp_path / "run" / "classifier").labels == LABELS
+
+
+def test_refusals_come_first(tmp_path, files, tweets):
+    def refused(kind, match, over=None, **sections):
+        with pytest.raises(kind, match=match):
+            Run(tmp_path / "refused", settings({**files, **(over or {})}, **sections)).execute()
+        assert not (tmp_path / "refused" / "logits").exists()
+
+    refused(DataError, "corpus.jsonl.*nonsense", teach={"teacher": "column:nonsense"})
+    refused(SettingsError, "no teacher", teach={"teacher": ""})
+    refused(SettingsError, "nothing to learn from", over={"train": (), "corpus": ()})
+    refused(SettingsError, "kd_private", over={"corpus": ()}, distill={"modes": ["kd_private"]})
+    refused(DataError, "headline", data={"text": "headline"})
+    strange = write_jsonl(tmp_path / "strange.jsonl", [{"text": "a", "label": "meh"}])
+    refused(DataError, r"meh.*strange\.jsonl", over={"dev": strange})
+    refused(DataError, "all of them are texts of dev or test", over={"corpus": files["test"]}, distill={"modes": ["scratch"]})
+    bad = write_jsonl(tmp_path / "nan.jsonl", [{"text": "a", "scores": [0, float("nan"), 0]}])
+    with pytest.raises(DataError, match="scores"):
+        Run(tmp_path / "nan", settings({**files, "corpus": bad})).execute()
+    two = write_jsonl(tmp_path / "two.jsonl", [{"text": f"text {i}", "scores": [0, 1]} for i in range(3)])
+    with pytest.raises(DataError, match="2 numbers a row.*3 labels"):
+        Run(tmp_path / "two", settings({**files, "corpus": two})).execute()
+
+
+def test_lossy_rows_are_refused(tmp_path, files, monkeypatch):
+    run = Run(tmp_path / "run", settings(files, distill={"epochs": 15}, compress={"max_loss": 0.0}))
+    run.execute(["label", "count", "distill", "finetune"])
+    from sparsedistill import compress
+
+    def ruin(*args, **kwargs):
+        classifier = original(*args, **kwargs)
+        return Classifier(classifier.config, {**classifier._tensors, "rows": np.zeros_like(classifier._rows)})
+
+    original = compress.compress
+    monkeypatch.setattr(compress, "compress", ruin)
+    with pytest.raises(SettingsError, match="--rows float32"):
+        run.compress()
+    assert not (tmp_path / "run" / "classifiers" / "kd").exists()
+
+
+def test_digest_is_of_values():
+    assert _digest({"a": 1, "b": (1, 2)}) == _digest({"b": [1, 2], "a": 1})
+    assert _digest({"a": 1}) != _digest({"a": 2})
+    assert os.path.exists(__file__)
