@@ -93,6 +93,9 @@ class Run:
         teacher = settings.teach.teacher
         if self.needs_teacher and not teacher:
             raise SettingsError("no teacher: give --teacher a Hugging Face model, module:function, or column:NAME")
+        require("torch", "train")
+        if self.needs_teacher and not self.column and not _is_callable(teacher):
+            require("transformers", "teacher")
         for name in ("train", "dev", "test", "corpus"):
             if sources := getattr(data, name):
                 columns = [] if name == "corpus" else [data.label]
@@ -151,7 +154,7 @@ class Run:
     @property
     def fine_tunes_teacher(self) -> bool:
         teach = self.settings.teach
-        is_model = bool(teach.teacher) and not self.column and ":" not in teach.teacher
+        is_model = bool(teach.teacher) and not self.column and not _is_callable(teach.teacher)
         return is_model and teach.finetune and bool(self.settings.data.train)
 
     @cached_property
@@ -163,7 +166,7 @@ class Run:
             return data.labels
         if data.train:
             return self._train_all.labels
-        if teach.teacher and not self.column and ":" not in teach.teacher:
+        if teach.teacher and not self.column and not _is_callable(teach.teacher):
             from .teacher import model_labels
 
             if named := model_labels(teach.teacher):
@@ -825,6 +828,11 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def _is_callable(teacher: str) -> bool:
+    """Whether the teacher is named as module:function."""
+    return ":" in teacher and not Path(teacher).exists()
 
 
 def _soft(logits: np.ndarray, task: str) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What the teacher said of each text: shards of logits on disk, beside a manifest that knows the texts they belong to."""
+"""What the teacher said of each text: shards of logits, beside a manifest that knows the texts they belong to."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def label(
 
     position = 0
     index = -1
-    before = sum(entry["texts"] for entry, ok in zip(entries, whole) if ok)
+    before = sum(entry["texts"] for entry, ok in zip(entries, whole, strict=False) if ok)
     with Progress(what, total, done=before) as progress:
         for index, texts in enumerate(_cut(batches, shard_size)):
             entry = {"file": _file(index), "texts": len(texts), "fingerprint": fingerprint(texts)}
@@ -121,9 +121,13 @@ class Logits:
         for index, entry in enumerate(manifest.shards):
             # Only our own names: a foreign manifest must not point elsewhere.
             if entry["file"] != _file(index) or not _whole(directory / entry["file"], entry["texts"], manifest.classes):
-                raise DataError(f"{directory / _file(index)} is missing or damaged, run the label stage to score it again")
+                raise DataError(
+                    f"{directory / _file(index)} is missing or damaged, run the label stage to score it again"
+                )
         if sum(entry["texts"] for entry in manifest.shards) != manifest.texts:
-            raise DataError(f"{directory / _MANIFEST} counts other texts than its shards hold, delete it and label again")
+            raise DataError(
+                f"{directory / _MANIFEST} counts other texts than its shards hold, delete it and label again"
+            )
         return cls(directory, manifest)
 
     def __len__(self) -> int:
@@ -155,7 +159,8 @@ class Logits:
             seen += len(texts)
         if seen != len(self):
             raise DataError(
-                f"{self.directory} holds logits of {len(self):,} texts but the corpus has {seen:,}, run the label stage again"
+                f"{self.directory} holds logits of {len(self):,} texts but the corpus has {seen:,}, "
+                "run the label stage again"
             )
 
 
@@ -232,7 +237,9 @@ def _read_manifest(directory: Path) -> Manifest | None:
 
 def _write_manifest(directory: Path, manifest: Manifest) -> None:
     with _replacing(directory / _MANIFEST) as file:
-        file.write((json.dumps(dataclasses.asdict(manifest), indent=1, ensure_ascii=False) + "\n").encode("utf-8", "replace"))
+        file.write(
+            (json.dumps(dataclasses.asdict(manifest), indent=1, ensure_ascii=False) + "\n").encode("utf-8", "replace")
+        )
 
 
 @contextlib.contextmanager

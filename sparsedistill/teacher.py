@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -117,8 +118,8 @@ class TransformerTeacher:
         self.precision = next(iter(candidates))
         if len(candidates) > 1:
             inputs = _probe(self._torch, model, self._device)
-            took = _time({name: lambda n=name, m=m: self._forward(m, inputs, n) for name, m in candidates.items()})
-            self.precision = min(took, key=took.get)
+            took = _time({name: partial(self._forward, m, inputs, name) for name, m in candidates.items()})
+            self.precision = min(took, key=lambda name: took[name])
             say(_verdict("label", took, self.precision, "forward"))
         self._model = candidates[self.precision]
 
@@ -194,7 +195,11 @@ def to_logits(values: Any, scores: str, task: str, where: str) -> np.ndarray:
         _refuse(outside, where, 'a probability outside 0 to 1, set scores to "logits" if these are logits')
         if task == "single":
             total = values.sum(1)
-            _refuse(np.abs(total - 1) > 1e-2, where, 'probabilities that do not sum to 1, normalise them or set task to "multi"')
+            _refuse(
+                np.abs(total - 1) > 1e-2,
+                where,
+                'probabilities that do not sum to 1, normalise them or set task to "multi"',
+            )
             values = np.log(np.maximum(values, _FLOOR))
         else:
             values = np.clip(values, _FLOOR, 1 - _FLOOR)
@@ -235,7 +240,9 @@ def finetune(
     gold = _targets(targets, texts, classes, task, "train")
     dev_gold = _targets(dev_targets, dev_texts, classes, task, "dev")
     if not len(texts):
-        raise DataError("there are no labelled texts to fine-tune the teacher on, name some in train or set finetune = false")
+        raise DataError(
+            "there are no labelled texts to fine-tune the teacher on, name some in train or set finetune = false"
+        )
     if settings.epochs < 1 or settings.batch_size < 1:
         raise SettingsError("epochs and batch_size of the teacher must be at least 1, set finetune = false to skip it")
     device = _device(torch, settings.device)
@@ -248,16 +255,29 @@ def finetune(
         model.config.id2label = dict(enumerate(names))
         model.config.label2id = {name: i for i, name in enumerate(names)}
         model.config.problem_type = {
-            "single": "single_label_classification", "multi": "multi_label_classification", "regression": "regression"
+            "single": "single_label_classification",
+            "multi": "multi_label_classification",
+            "regression": "regression",
         }[task]
         limit, pad = _limit(tokenizer, model, settings.max_length), _padding(tokenizer, model)
         key = json.dumps(
             [
-                _digest(tokenizer, model, limit), fingerprint(texts), fingerprint(dev_texts), _bytes(gold), _bytes(dev_gold),
-                names, task, seed, settings.epochs, settings.batch_size, settings.learning_rate, settings.warmup,
-                settings.weight_decay, settings.precision,
+                _digest(tokenizer, model, limit),
+                fingerprint(texts),
+                fingerprint(dev_texts),
+                _bytes(gold),
+                _bytes(dev_gold),
+                names,
+                task,
+                seed,
+                settings.epochs,
+                settings.batch_size,
+                settings.learning_rate,
+                settings.warmup,
+                settings.weight_decay,
+                settings.precision,
             ]
-        )  # fmt: skip
+        )
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "training.json").unlink(missing_ok=True)
         run = _Run(torch, settings, model.to(device), device, pad, task, seed, directory / "checkpoint.pt", key)
@@ -285,9 +305,13 @@ def open_teacher(
     if directory is not None and (Path(directory) / "training.json").exists():
         path = str(directory)
     elif not path:
-        raise SettingsError("no teacher is named, set teacher to a model's path or hub id, module:function or column:NAME")
+        raise SettingsError(
+            "no teacher is named, set teacher to a model's path or hub id, module:function or column:NAME"
+        )
     elif path.startswith("column:"):
-        raise SettingsError(f"{path} is a column of scores, which needs no labelling, use finetune = false and keep it in the corpus")
+        raise SettingsError(
+            f"{path} is a column of scores, which needs no labelling, use finetune = false and keep it in the corpus"
+        )
     elif ":" in path and not Path(path).exists():
         return CallableTeacher(path, classes=classes, task=task, scores=label.scores)
     return TransformerTeacher(
@@ -298,7 +322,9 @@ def open_teacher(
 class _Run:
     """One fine-tuning: everything in a checkpoint, and the loop that changes it."""
 
-    def __init__(self, torch: Any, settings: Teach, model: Any, device: Any, pad: int, task: str, seed: int, path: Path, key: str):
+    def __init__(
+        self, torch: Any, settings: Teach, model: Any, device: Any, pad: int, task: str, seed: int, path: Path, key: str
+    ):
         self.torch, self.settings, self.model, self.device, self.pad = torch, settings, model, device, pad
         self.task, self.seed, self.path, self.key = task, seed, path, key
         # Biases and norms are not decayed: they have one dimension.
@@ -313,7 +339,9 @@ class _Run:
         self.best: dict[str, Any] | None = None
         self.best_epoch = 0
 
-    def train(self, ids: list[list[int]], gold: np.ndarray, dev_ids: list[list[int]], dev_gold: np.ndarray) -> dict[str, Any]:
+    def train(
+        self, ids: list[list[int]], gold: np.ndarray, dev_ids: list[list[int]], dev_gold: np.ndarray
+    ) -> dict[str, Any]:
         torch, settings = self.torch, self.settings
         self.resume()
         if not self.precision:
@@ -342,7 +370,9 @@ class _Run:
                     loss.backward()
                     value = loss.item()
                     if not math.isfinite(value):
-                        raise SettingsError(f"the teacher's loss is {value} at step {self.step + 1}, lower its learning_rate")
+                        raise SettingsError(
+                            f"the teacher's loss is {value} at step {self.step + 1}, lower its learning_rate"
+                        )
                     torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
                     for group in self.optimiser.param_groups:
                         group["lr"] = settings.learning_rate * _schedule(self.step, total, settings.warmup)
@@ -442,17 +472,23 @@ class _Run:
             self.loss(ids, gold, name).backward()
             self.model.zero_grad(set_to_none=True)
 
-        took = _time({name: lambda name=name: once(name) for name in ("fp32", "bf16")})
-        best = min(took, key=took.get)
+        took = _time({name: partial(once, name) for name in ("fp32", "bf16")})
+        best = min(took, key=lambda name: took[name])
         say(_verdict("teach", took, best, "forward and backward"))
         return best
 
     def checkpoint(self) -> None:
         state = {
-            "key": self.key, "model": self.model.state_dict(), "optimiser": self.optimiser.state_dict(), "step": self.step,
-            "seconds": self.seconds, "precision": self.precision, "dev": self.dev, "best": self.best,
+            "key": self.key,
+            "model": self.model.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "step": self.step,
+            "seconds": self.seconds,
+            "precision": self.precision,
+            "dev": self.dev,
+            "best": self.best,
             "best_epoch": self.best_epoch,
-        }  # fmt: skip
+        }
         temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
         try:
             self.torch.save(state, temporary)
@@ -578,7 +614,9 @@ def _import(spec: str) -> Callable[[list[str]], Any]:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] != module_name.split(".")[0]:
             raise  # the module is there, something it needs is not: its own message says what
-        raise SettingsError(f"the teacher {spec} names no module that can be imported from {here}, check its name") from None
+        raise SettingsError(
+            f"the teacher {spec} names no module that can be imported from {here}, check its name"
+        ) from None
     except (AttributeError, ValueError):
         raise SettingsError(f"the teacher {spec} names no function of {module_name}, write module:function") from None
     finally:
@@ -595,7 +633,7 @@ def _columns(names: tuple[str, ...], labels: Sequence[str], path: str) -> list[i
         return None
     if sorted(theirs) == sorted(ours) and len(set(ours)) == len(ours):
         return [theirs.index(name) for name in ours]
-    pairs = ", ".join(f"{a} = {b}" for a, b in zip(names, labels))
+    pairs = ", ".join(f"{a} = {b}" for a, b in zip(names, labels, strict=False))
     say(f"the classes of the teacher {path} are taken in their order: {pairs}")
     return None
 
@@ -630,7 +668,9 @@ def _digest(tokenizer: Any, model: Any, limit: int) -> str:
     config = model.config.to_dict()
     for name in ("_name_or_path", "transformers_version", "dtype", "torch_dtype"):
         config.pop(name, None)
-    words = tokenizer.backend_tokenizer.to_str() if tokenizer.is_fast else json.dumps(sorted(tokenizer.get_vocab().items()))
+    words = (
+        tokenizer.backend_tokenizer.to_str() if tokenizer.is_fast else json.dumps(sorted(tokenizer.get_vocab().items()))
+    )
     state.update(json.dumps([config, words, limit], sort_keys=True, default=str).encode("utf-8", "surrogatepass"))
     for name, tensor in sorted(model.state_dict().items()):
         state.update(name.encode())
@@ -639,7 +679,7 @@ def _digest(tokenizer: Any, model: Any, limit: int) -> str:
 
 
 def _bytes(values: np.ndarray) -> str:
-    return hashlib.blake2b(np.ascontiguousarray(values), digest_size=16).hexdigest()
+    return hashlib.blake2b(values.tobytes(), digest_size=16).hexdigest()
 
 
 def _clean(text: str) -> str:
@@ -655,8 +695,12 @@ def _tokenise(tokenizer: Any, texts: Sequence[str], limit: int) -> list[list[int
         return []
     encoded = tokenizer(
         [_clean(text) for text in texts],
-        truncation=True, max_length=limit, padding=False, return_attention_mask=False, return_token_type_ids=False,
-    )  # fmt: skip
+        truncation=True,
+        max_length=limit,
+        padding=False,
+        return_attention_mask=False,
+        return_token_type_ids=False,
+    )
     # A tokenizer without special tokens makes nothing of an empty text, and a model needs something.
     return [row or [tokenizer.pad_token_id or tokenizer.eos_token_id or 0] for row in encoded["input_ids"]]
 
@@ -752,11 +796,20 @@ def _targets(targets: Any, texts: Sequence[str], classes: int, task: str, where:
     if not len(texts):
         return values.reshape((0,) if task == "single" else (0, classes))
     if len(values) != len(texts) or values.shape[1:] != (() if task == "single" else (classes,)):
-        raise DataError(f"the targets of {where} have shape {values.shape} for {len(texts)} texts, {task} needs {_wanted(task)}")
+        raise DataError(
+            f"the targets of {where} have shape {values.shape} for {len(texts)} texts, "
+            + ("one class index a text is needed" if task == "single" else f"{task} needs {_wanted(task)}")
+        )
     if task == "single":
-        _refuse((values < 0) | (values >= classes), f"the targets of {where}", f"a class outside 0 to {classes - 1}, check labels")
+        _refuse(
+            np.less(values, 0) | np.greater_equal(values, classes),
+            f"the targets of {where}",
+            f"a class outside 0 to {classes - 1}, check labels",
+        )
     else:
-        _refuse(~np.isfinite(values).all(1), f"the targets of {where}", "a number that is not finite, leave the text out")
+        _refuse(
+            ~np.isfinite(values).all(1), f"the targets of {where}", "a number that is not finite, leave the text out"
+        )
     return values
 
 

@@ -37,14 +37,14 @@ def core_tokens(text: str | bytes, tokenizer: str, lowercase: bool) -> list[str]
 # Tokens
 
 
-@settings(max_examples=1500)
+@settings(max_examples=600)
 @given(texts, tokenizers, st.booleans())
 def test_tokens(text, tokenizer, lowercase):
     assert core_tokens(text, tokenizer, lowercase) == twins.tokenize(text, tokenizer, lowercase)
 
 
-@settings(max_examples=200)
-@given(st.lists(texts, max_size=8), tokenizers, st.booleans())
+@settings(max_examples=120)
+@given(st.lists(texts, max_size=6), tokenizers, st.booleans())
 def test_tokens_of_many_texts_are_those_of_each(batch, tokenizer, lowercase):
     each = [core_tokens(text, tokenizer, lowercase) for text in batch]
     assert _core.tokenize(batch, tokenizer, lowercase) == each
@@ -68,10 +68,10 @@ def test_every_lead_byte_and_second_byte(lead):
 
 
 def core_unicode_points() -> str:
-    """All code points that running Python and core agree are assigned (with surrogates and private ones)."""
-    return "".join(
-        c for c in map(chr, range(sys.maxunicode + 1)) if unicodedata.category(c) != "Cn" and twins.known(c)
-    )
+    """All code points that running Python and core agree are assigned, surrogates too; of private ones one in 32."""
+    every = (chr(i) for i in range(sys.maxunicode + 1))
+    assigned = (c for c in every if unicodedata.category(c) != "Cn" and twins.known(c))
+    return "".join(c for c in assigned if unicodedata.category(c) != "Co" or ord(c) % 64 in (0, 63))
 
 
 POINTS = core_unicode_points()
@@ -97,10 +97,9 @@ def test_every_code_point_beside_a_sigma():
 
 
 def test_every_code_point_after_an_apostrophe_and_an_emoji():
-    some = [c for c in POINTS if unicodedata.category(c) != "Co"]
-    batch = [f"a'{c} {c}'a ☀{c}" for c in some]
+    batch = [f"a'{c} {c}'a ☀{c}" for c in POINTS]
     got = _core.tokenize(batch, "words", False)
-    wrong = [(hex(ord(c)), g) for c, t, g in zip(some, batch, got, strict=True) if g != twins.tokenize(t, "words", False)]
+    wrong = [(hex(ord(c)), g) for c, t, g in zip(POINTS, batch, got, strict=True) if g != twins.tokenize(t, "words", False)]
     assert wrong == []
 
 
@@ -146,8 +145,8 @@ def test_token_hash_of_every_length():
 # Fingerprints
 
 
-@settings(max_examples=500)
-@given(st.lists(texts, max_size=6))
+@settings(max_examples=200)
+@given(st.lists(texts, max_size=4))
 def test_fingerprints(batch):
     expected = np.array([twins.fingerprint(text) for text in batch], np.uint64)
     for threads in (1, 2):

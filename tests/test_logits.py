@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -48,23 +49,32 @@ def run(texts, directory, score=None, *, step=5, size=8, teacher="t", classes=2)
 def test_any_batches_give_the_same_shards(tmp_path_factory, sizes, size):
     texts = texts_of(sum(sizes))
     cuts = np.cumsum([0, *sizes])
-    batches = [texts[a:b] for a, b in zip(cuts, cuts[1:])]
+    batches = [texts[a:b] for a, b in itertools.pairwise(cuts)]
     score = Scorer()
     out = label(score, batches, tmp_path_factory.mktemp("l"), teacher="t", classes=2, shard_size=size)
-    assert len(out) == len(texts) and out.manifest.complete
-    assert np.array_equal(out.array(), truth(texts)) and out.array().dtype == np.float32
-    assert [len(c) for c in score.calls] == [size] * (len(texts) // size) + [len(texts) % size] * (len(texts) % size > 0)
+    assert len(out) == len(texts)
+    assert out.manifest.complete
+    assert np.array_equal(out.array(), truth(texts))
+    assert out.array().dtype == np.float32
+    assert [len(c) for c in score.calls] == [size] * (len(texts) // size) + [len(texts) % size] * (
+        len(texts) % size > 0
+    )
     assert [(start, len(v)) for start, v in out.shards()] == [(k * size, len(c)) for k, c in enumerate(score.calls)]
     out.verify([texts])
 
 
 def test_no_texts(tmp_path):
     _, out = run([], tmp_path, classes=3)
-    assert len(out) == 0 and out.array().shape == (0, 3) and list(out.shards()) == []
+    assert len(out) == 0
+    assert out.array().shape == (0, 3)
+    assert list(out.shards()) == []
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(st.text(st.characters(), max_size=6), max_size=5), st.lists(st.text(st.characters(), max_size=6), max_size=5))
+@given(
+    st.lists(st.text(st.characters(), max_size=6), max_size=5),
+    st.lists(st.text(st.characters(), max_size=6), max_size=5),
+)
 def test_fingerprint_tells_texts_apart(a, b):
     assert (fingerprint(a) == fingerprint(b)) == (a == b)
 
@@ -79,7 +89,8 @@ def test_a_finished_run_is_not_scored_again(tmp_path):
     texts = texts_of(30)
     run(texts, tmp_path)
     score, out = run(texts, tmp_path, step=3)
-    assert score.calls == [] and np.array_equal(out.array(), truth(texts))
+    assert score.calls == []
+    assert np.array_equal(out.array(), truth(texts))
 
 
 def test_only_changed_new_and_damaged_shards_are_scored(tmp_path):
@@ -97,7 +108,8 @@ def test_only_changed_new_and_damaged_shards_are_scored(tmp_path):
 def test_a_shorter_corpus_leaves_no_stale_shards(tmp_path):
     run(texts_of(30), tmp_path)
     score, out = run(texts_of(16), tmp_path)
-    assert score.calls == [] and len(out) == 16
+    assert score.calls == []
+    assert len(out) == 16
     assert sorted(p.name for p in tmp_path.iterdir()) == ["00000.npy", "00001.npy", "manifest.json"]
 
 
@@ -118,7 +130,8 @@ def test_a_damaged_manifest_starts_over(tmp_path, capsys):
     run(texts, tmp_path)
     (tmp_path / "manifest.json").write_text('{"teacher": ')
     score, _ = run(texts, tmp_path)
-    assert len(score.calls) == 2 and "damaged" in capsys.readouterr().err
+    assert len(score.calls) == 2
+    assert "damaged" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 1e300])
@@ -150,13 +163,13 @@ def test_load_refuses_what_is_missing_or_damaged(tmp_path):
     run(texts_of(20), tmp_path)
     whole = (tmp_path / "00001.npy").read_bytes()
     (tmp_path / "00001.npy").write_bytes(whole[:-1])
-    with pytest.raises(DataError, match="00001.npy"):
+    with pytest.raises(DataError, match=r"00001\.npy"):
         Logits.load(tmp_path)
     (tmp_path / "00001.npy").write_bytes(whole)
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     manifest["shards"][1]["file"] = "../00001.npy"
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(DataError, match="00001.npy"):
+    with pytest.raises(DataError, match=r"00001\.npy"):
         Logits.load(tmp_path)
 
 
@@ -166,10 +179,10 @@ def test_verify_names_the_shard(tmp_path):
     out.verify([texts[:3], texts[3:]])
     with pytest.raises(DataError, match=r"00001\.npy .* texts 9 to 16"):
         out.verify([texts[:10], ["other"], texts[11:]])
-    with pytest.raises(DataError, match="16 texts but the corpus|other texts|20 texts but the corpus has 16"):
+    with pytest.raises(DataError, match="20 texts but the corpus has 16"):
         out.verify([texts[:16]])
     with pytest.raises(DataError, match=r"00002\.npy"):
-        out.verify([texts + ["more"]])
+        out.verify([[*texts, "more"]])
 
 
 def test_old_scores_never_stand_under_new_texts(tmp_path, monkeypatch):

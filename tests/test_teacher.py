@@ -33,14 +33,27 @@ TARGETS = [int(text.rsplit(" ", 1)[0] in GOOD) for text in TEXTS]
 DEV = ["a lovely wonderful friend", "angry and horrible", "great love", "i hate the awful mess"]
 DEV_TARGETS = [1, 0, 1, 0]
 TEACH = Teach(
-    teacher=ENCODER, precision="fp32", device="cpu", epochs=1, batch_size=8, learning_rate=3e-4, max_length=32, threads=1
+    teacher=ENCODER,
+    precision="fp32",
+    device="cpu",
+    epochs=1,
+    batch_size=8,
+    learning_rate=3e-4,
+    max_length=32,
+    threads=1,
 )
 
 
 def tune(directory, teach=TEACH, **changes):
-    given = dict(
-        texts=TEXTS, targets=TARGETS, dev_texts=DEV, dev_targets=DEV_TARGETS, labels=("bad", "good"), task="single", seed=1
-    )
+    given = {
+        "texts": TEXTS,
+        "targets": TARGETS,
+        "dev_texts": DEV,
+        "dev_targets": DEV_TARGETS,
+        "labels": ("bad", "good"),
+        "task": "single",
+        "seed": 1,
+    }
     return finetune(teach, directory, **{**given, **changes})
 
 
@@ -62,12 +75,17 @@ def weights(directory):
 
 def test_a_separable_toy_is_learnt(tuned):
     directory, result = tuned
-    assert result["dev"] == [1.0] and result["metric"] == "accuracy" and result["best_epoch"] == 1
-    assert result["precision"] == "fp32" and result["steps"] == 8
+    assert result["dev"] == [1.0]
+    assert result["metric"] == "accuracy"
+    assert result["best_epoch"] == 1
+    assert result["precision"] == "fp32"
+    assert result["steps"] == 8
     assert json.loads((directory / "training.json").read_text()) == result
-    assert not (directory / "checkpoint.pt").exists() and list(directory.parent.glob(".*")) == []
+    assert not (directory / "checkpoint.pt").exists()
+    assert list(directory.parent.glob(".*")) == []
     config = json.loads((directory / "config.json").read_text())
-    assert config["id2label"] == {"0": "bad", "1": "good"} and config["label2id"] == {"bad": 0, "good": 1}
+    assert config["id2label"] == {"0": "bad", "1": "good"}
+    assert config["label2id"] == {"bad": 0, "good": 1}
     assert config["problem_type"] == "single_label_classification"
     teacher = opened(directory)
     assert teacher.labels == ("bad", "good")
@@ -79,12 +97,13 @@ def test_bucketed_logits_are_those_of_each_text_alone(tuned):
     teacher = opened(directory)
     texts = ["", "word " * 300, *TEXTS[:9], "\ud800 alone", "日本語 🎉", *(f"{'long ' * i}end" for i in range(20))]
     together = teacher.logits(texts)
-    assert together.dtype == np.float32 and together.shape == (len(texts), 2)
+    assert together.dtype == np.float32
+    assert together.shape == (len(texts), 2)
     # The reference goes around the class: one text a call, the library's own padding and mask.
     tokenizer = transformers.AutoTokenizer.from_pretrained(directory)
     model = transformers.AutoModelForSequenceClassification.from_pretrained(directory).eval()
     with torch.no_grad():
-        for text, row in zip(texts, together):
+        for text, row in zip(texts, together, strict=False):
             clean = text.replace("\ud800", "\ufffd")
             alone = model(**tokenizer(clean, truncation=True, max_length=32, return_tensors="pt")).logits[0].numpy()
             assert np.abs(alone - row).max() < 1e-4, text
@@ -109,18 +128,21 @@ def test_bf16_agrees_and_auto_takes_one(tuned, capsys):
     half = opened(tuned[0], precision="bf16")
     assert half.precision == "bf16"
     values = half.logits(TEXTS)
-    assert 0 < np.abs(values - full).max() < 0.1 and (values.argmax(1) == full.argmax(1)).all()
+    assert 0 < np.abs(values - full).max() < 0.1
+    assert (values.argmax(1) == full.argmax(1)).all()
     auto = opened(tuned[0], precision="auto")
     assert auto.precision in ("fp32", "bf16")
     said = capsys.readouterr().err
-    assert f"runs in {auto.precision}" in said and said.count(" ms") == 2
+    assert f"runs in {auto.precision}" in said
+    assert said.count(" ms") == 2
 
 
 def test_name_follows_content_not_place(tuned, tmp_path):
     teacher = opened(tuned[0], precision="bf16")
     teacher.save(tmp_path / "tuned")
     copy = opened(tmp_path / "tuned")
-    assert copy.name == teacher.name and str(tmp_path) not in copy.name
+    assert copy.name == teacher.name
+    assert str(tmp_path) not in copy.name
     saved, kept = weights(tmp_path / "tuned"), weights(tuned[0])
     assert all(np.array_equal(saved[k], kept[k]) for k in kept)  # not the rounded copy it runs on
     assert opened(tuned[0], max_length=16).name != teacher.name
@@ -132,7 +154,9 @@ def test_name_follows_content_not_place(tuned, tmp_path):
     assert opened(tmp_path / "tuned").name != teacher.name
 
 
-@pytest.mark.parametrize(("error", "dev"), [(KeyboardInterrupt, False), (RuntimeError, False), (KeyboardInterrupt, True)])
+@pytest.mark.parametrize(
+    ("error", "dev"), [(KeyboardInterrupt, False), (RuntimeError, False), (KeyboardInterrupt, True)]
+)
 def test_interrupted_training_ends_as_if_undisturbed(tmp_path, monkeypatch, error, dev):
     # Without dev texts the weights compared are those of the last step; with them, those of the best epoch, here
     # the first, which the checkpoint has to carry.
@@ -152,17 +176,21 @@ def test_interrupted_training_ends_as_if_undisturbed(tmp_path, monkeypatch, erro
     monkeypatch.setattr(module, "Progress", Bar)
     with pytest.raises(error):
         tune(tmp_path / "cut", teach, **few)
-    assert (tmp_path / "cut" / "checkpoint.pt").exists() and not (tmp_path / "cut" / "training.json").exists()
+    assert (tmp_path / "cut" / "checkpoint.pt").exists()
+    assert not (tmp_path / "cut" / "training.json").exists()
     resumed = tune(tmp_path / "cut", teach, **few)
     assert len(steps) == 4 + 2  # six steps in all, none twice
     a, b = weights(tmp_path / "whole"), weights(tmp_path / "cut")
-    assert a.keys() == b.keys() and all(np.array_equal(a[k], b[k]) for k in a)
-    assert {k: resumed[k] for k in ("dev", "best_epoch", "steps")} == {k: whole[k] for k in ("dev", "best_epoch", "steps")}
+    assert a.keys() == b.keys()
+    assert all(np.array_equal(a[k], b[k]) for k in a)
+    assert {k: resumed[k] for k in ("dev", "best_epoch", "steps")} == {
+        k: whole[k] for k in ("dev", "best_epoch", "steps")
+    }
     assert not (tmp_path / "cut" / "checkpoint.pt").exists()
 
 
 def test_a_checkpoint_of_other_data_or_damaged_starts_over(tmp_path, monkeypatch, capsys):
-    few = dict(texts=TEXTS[:16], targets=TARGETS[:16])
+    few = {"texts": TEXTS[:16], "targets": TARGETS[:16]}
     teach = dataclasses.replace(TEACH, checkpoint_seconds=0.0)
 
     class Bar(module.Progress):
@@ -191,35 +219,47 @@ def test_the_best_epoch_is_kept(tmp_path, monkeypatch):
 
     monkeypatch.setattr(module._Run, "evaluate", evaluate)
     result = tune(tmp_path / "t", dataclasses.replace(TEACH, epochs=3), texts=TEXTS[:8], targets=TARGETS[:8])
-    assert result["dev"] == [0.5, 0.9, 0.7] and result["best_epoch"] == 2
+    assert result["dev"] == [0.5, 0.9, 0.7]
+    assert result["best_epoch"] == 2
     kept = weights(tmp_path / "t")
     name = "classifier.weight"
-    assert np.array_equal(kept[name], seen[1][name].numpy()) and not np.array_equal(kept[name], seen[2][name].numpy())
+    assert np.array_equal(kept[name], seen[1][name].numpy())
+    assert not np.array_equal(kept[name], seen[2][name].numpy())
 
 
 def test_multi_and_regression(tmp_path, capsys):
     few, bits = TEXTS[:16], np.eye(3, dtype=int)[np.arange(16) % 3]
     labels = ("a", "b", "c")
     multi = tune(tmp_path / "m", texts=few, targets=bits, dev_texts=few, dev_targets=bits, labels=labels, task="multi")
-    assert multi["metric"] == "micro_f1" and 0 <= multi["dev"][0] <= 1
+    assert multi["metric"] == "micro_f1"
+    assert 0 <= multi["dev"][0] <= 1
     assert json.loads((tmp_path / "m" / "config.json").read_text())["problem_type"] == "multi_label_classification"
     # A trained head of other classes gives way to a new one; no dev texts: the last epoch.
     other = dataclasses.replace(TEACH, teacher=str(tmp_path / "m"), epochs=3)
     score = tune(
-        tmp_path / "r", other, targets=np.array(TARGETS) * 2.0, dev_texts=[], dev_targets=[], labels=("x",), task="regression"
+        tmp_path / "r",
+        other,
+        targets=np.array(TARGETS) * 2.0,
+        dev_texts=[],
+        dev_targets=[],
+        labels=("x",),
+        task="regression",
     )
     assert "new one is trained" in capsys.readouterr().err
-    assert score["dev"] == [] and score["best_epoch"] == 3
+    assert score["dev"] == []
+    assert score["best_epoch"] == 3
     teacher = open_teacher(TEACH, labels=("x",), task="regression", label=Label(), directory=tmp_path / "r")
     values = teacher.logits(DEV)
-    assert values.shape == (4, 1) and values[[0, 2]].mean() > values[[1, 3]].mean() + 0.5
+    assert values.shape == (4, 1)
+    assert values[[0, 2]].mean() > values[[1, 3]].mean() + 0.5
 
 
 def test_batches_of_an_epoch_are_a_function_of_seed_and_epoch():
     lengths = np.random.default_rng(0).integers(1, 60, 1000)
     a, b = module._shuffled(lengths, 16, 3, 1), module._shuffled(lengths, 16, 3, 1)
-    assert all(np.array_equal(x, y) for x, y in zip(a, b))
-    assert sorted(np.concatenate(a)) == list(range(1000)) and len(a) == 63
+    assert all(np.array_equal(x, y) for x, y in zip(a, b, strict=False))
+    assert sorted(np.concatenate(a)) == list(range(1000))
+    assert len(a) == 63
     assert not np.array_equal(np.concatenate(a), np.concatenate(module._shuffled(lengths, 16, 3, 2)))
     padded = sum(lengths[x].max() * len(x) for x in a)
     assert padded < 1.1 * lengths.sum()
@@ -227,14 +267,17 @@ def test_batches_of_an_epoch_are_a_function_of_seed_and_epoch():
 
 def test_schedule():
     rates = [module._schedule(step, 100, 0.1) for step in range(100)]
-    assert rates[0] == 0.1 and max(rates) == rates[9] == rates[10] == 1.0 and rates[-1] == pytest.approx(1 / 90)
+    assert rates[0] == 0.1
+    assert max(rates) == rates[9] == rates[10] == 1.0
+    assert rates[-1] == pytest.approx(1 / 90)
     assert module._schedule(0, 1, 0.06) == 1.0
 
 
 def test_columns_follow_the_labels_of_the_data(tuned, capsys):
     plain = open_teacher(TEACH, labels=("Bad", "Good"), task="single", label=Label(), directory=tuned[0])
     turned = open_teacher(TEACH, labels=("good", "bad"), task="single", label=Label(), directory=tuned[0])
-    assert turned.labels == ("good", "bad") and capsys.readouterr().err == ""
+    assert turned.labels == ("good", "bad")
+    assert capsys.readouterr().err == ""
     assert np.array_equal(turned.logits(DEV), plain.logits(DEV)[:, ::-1])
     open_teacher(TEACH, labels=("minus", "plus"), task="single", label=Label(), directory=tuned[0])
     assert "bad = minus, good = plus" in capsys.readouterr().err
@@ -291,13 +334,17 @@ def test_callable_teachers(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     teach = dataclasses.replace(TEACH, teacher="my_scores:score")
     teacher = open_teacher(teach, labels=("a", "b"), task="single", label=Label())
-    assert teacher.name == "my_scores:score" and teacher.precision == "given"
+    assert teacher.name == "my_scores:score"
+    assert teacher.precision == "given"
     values = teacher.logits(["abc", "d"])
-    assert values.dtype == np.float32 and values.tolist() == [[3, 1], [1, 1]]
+    assert values.dtype == np.float32
+    assert values.tolist() == [[3, 1], [1, 1]]
     for spec in ("my_scores:missing", "my_scores:NUMBER", "no_such_module:score"):
         with pytest.raises(SettingsError, match=spec):
             CallableTeacher(spec, classes=2, task="single")
-    tensor = CallableTeacher(lambda t: torch.ones(len(t), 2, dtype=torch.bfloat16, requires_grad=True), classes=2, task="single")
+    tensor = CallableTeacher(
+        lambda t: torch.ones(len(t), 2, dtype=torch.bfloat16, requires_grad=True), classes=2, task="single"
+    )
     assert tensor.logits(["a"]).tolist() == [[1, 1]]
     numbers = CallableTeacher(lambda t: [float(len(x)) for x in t], classes=1, task="regression")
     assert numbers.logits(["ab", "c"]).tolist() == [[2], [1]]
@@ -313,7 +360,8 @@ def test_probabilities_come_back(rows):
     soft = np.exp(values) / np.exp(values).sum(1, keepdims=True)
     back = to_logits(soft, "probabilities", "single", "x")
     again = np.exp(back) / np.exp(back).sum(1, keepdims=True)
-    assert np.abs(again - soft).max() < 1e-5 and back.dtype == np.float32
+    assert np.abs(again - soft).max() < 1e-5
+    assert back.dtype == np.float32
     sigmoid = 1 / (1 + np.exp(-values))
     assert np.abs(to_logits(sigmoid, "probabilities", "multi", "x") - values).max() < 1e-3
     assert np.array_equal(to_logits(values, "logits", "single", "x"), values.astype(np.float32))

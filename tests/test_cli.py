@@ -1,0 +1,182 @@
+"""The command line as a person meets it: real processes, real files."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import sparsedistill
+from sparsedistill import Classifier, cli
+from sparsedistill.settings import SECTIONS, Settings, build, parse_value
+from test_distill import LABELS, learnable, write_csv, write_jsonl
+
+
+def run(*arguments: str, stdin: str | bytes = b"", cwd: Path | None = None) -> subprocess.CompletedProcess:
+    data = stdin.encode() if isinstance(stdin, str) else stdin
+    return subprocess.run(
+        [sys.executable, "-m", "sparsedistill", *map(str, arguments)], input=data, capture_output=True, cwd=cwd, timeout=200
+    )
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, tweets) -> Path:
+    """A run made stage by stage from the command line."""
+    home = tmp_path_factory.mktemp("cli")
+    rows = learnable(tweets[:900])
+    write_jsonl(home / "train.jsonl", rows[:200])
+    write_csv(home / "test.csv", [{"text": r["text"], "label": r["label"]} for r in rows[200:300]])
+    write_jsonl(home / "corpus.jsonl", [{"text": r["text"], "scores": r["scores"]} for r in rows[300:]])
+    first = ("--train", "train.jsonl", "--corpus", "corpus.jsonl", "--test", "test.csv")
+    steps = (
+        ("teach", *first, "--teacher", "column:scores"),
+        ("label",),
+        ("count", "--max-n", "3"),
+        ("distill", "--hidden", "8", "--epochs", "10", "--threads", "1"),
+        ("finetune", "--epochs", "1"),
+        ("compress", "--max-loss", "1"),
+        ("evaluate", "--repeats", "1"),
+    )
+    for stage, *options in steps:
+        done = run(stage, "--run", "run", *options, cwd=home)
+        assert done.returncode == 0, done.stderr.decode()
+    return home
+
+
+def test_stages_alone_make_a_classifier(made):
+    settings = json.loads((made / "run" / "settings.json").read_text())
+    assert settings["count"]["max_n"] == 3  # remembered from its own stage
+    assert settings["distill"]["hidden"] == [8]
+    classifier = Classifier.load(made / "run" / "classifier")
+    assert classifier.labels == LABELS
+    assert (made / "run" / "report.md").read_text().count("|") > 20
+
+
+def test_stage_without_what_it_needs_says_so(made, tmp_path):
+    done = run(
+        "distill", "--run", tmp_path / "new", "--train", "train.jsonl", "--modes", "scratch", cwd=made
+    )
+    assert done.returncode == 2
+    assert b"sparsedistill count --run" in done.stderr
+
+
+def test_run_takes_a_file_and_overrides(made, tmp_path):
+    (made / "small.toml").write_text(
+        '[data]\ntrain = "train.jsonl"\ncorpus = ["corpus.jsonl"]\ntest = "test.csv"\n'
+        '[teach]\nteacher = "column:scores"\n[distill]\nhidden = [4]\nepochs = 2\nthreads = 1\n'
+        "[finetune]\nenabled = false\n[compress]\nmax_loss = 1\n[evaluate]\nrepeats = 1\n"
+    )
+    done = run("run", "small.toml", "--run", tmp_path / "run", "--set", "distill.hidden=", "--set", "count.max_n=2", cwd=made)
+    assert done.returncode == 0, done.stderr.decode()
+    classifier = Classifier.load(tmp_path / "run" / "classifier")
+    assert classifier.config["layers"] == 0
+    assert classifier.config["rows"] == {"count": classifier.config["rows"]["count"], "width": 3, "type": "int16"}
+    assert classifier.config["text"]["max_n"] == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("run", "absent.toml"), "absent.toml is not there"),
+        (("label",), "no run directory"),
+        (("predict", "absent"), "absent is not a classifier"),
+        (("run", "bad.toml"), "bad.toml is not TOML"),
+        (("run", "unknown.toml"), r"[distill] has no field widht"),
+        (("run", "type.toml"), r"[distill] epochs is 'many', not a number"),
+        (("run", "choice.toml"), "not one of sklearn, words, whitespace"),
+        (("run", "choice.toml", "--set", "count.nothing=1"), "there is no setting count.nothing"),
+    ],
+)
+def test_mistakes_are_named(tmp_path, arguments, message):
+    (tmp_path / "bad.toml").write_text("[data\n")
+    (tmp_path / "unknown.toml").write_text("[distill]\nwidht = 3\n")
+    (tmp_path / "type.toml").write_text('[distill]\nepochs = "many"\n')
+    (tmp_path / "choice.toml").write_text('[count]\ntokenizer = "bpe"\n')
+    done = run(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr.decode()
+    assert b"Traceback" not in done.stderr
+
+
+def test_predict_reads_stdin_and_keeps_order(made):
+    texts = ["good good good", "", "worst delay, not good", "\u00e9\u4e2d\U0001f600", "  "]
+    done = run("predict", made / "run" / "classifier", stdin="\n".join(texts) + "\n")
+    assert done.returncode == 0, done.stderr.decode()
+    lines = [line.split("\t") for line in done.stdout.decode().splitlines()]
+    classifier = Classifier.load(made / "run" / "classifier")
+    assert [line[0] for line in lines] == classifier.predict(texts)
+    chances = classifier.predict_proba(texts).max(axis=1)
+    np.testing.assert_allclose([float(line[1]) for line in lines], chances, rtol=1e-5)
+    assert lines[1][0] == classifier.predict("")
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".tsv", ".parquet"])
+def test_predict_writes_files(made, tmp_path, suffix):
+    out = tmp_path / f"out{suffix}"
+    done = run("predict", made / "run" / "classifier", made / "test.csv", "--proba", "-o", out)
+    assert done.returncode == 0, done.stderr.decode()
+    from sparsedistill import corpus
+
+    columns = ["label", "probability", *(f"p({label})" for label in LABELS)]
+    found = [batch for batch in corpus.read([str(out)], "text", columns)]
+    texts = [text for batch in found for text in batch.texts]
+    expected = [text for batch in corpus.read([str(made / "test.csv")]) for text in batch.texts]
+    assert texts == expected
+    classifier = Classifier.load(made / "run" / "classifier")
+    assert [label for batch in found for label in batch.columns["label"]] == classifier.predict(texts)
+    got = np.array([[float(v) for v in batch.columns[f"p({label})"]] for label in LABELS for batch in found])
+    np.testing.assert_allclose(got.T, classifier.predict_proba(texts), rtol=1e-4)
+    assert [p.name for p in tmp_path.iterdir()] == [out.name]  # no temporary file is left
+
+
+def test_predict_refuses_before_writing(made, tmp_path):
+    broken = tmp_path / "broken.txt"
+    broken.write_bytes(b"fine\nnot \xff fine\n")
+    done = run("predict", made / "run" / "classifier", broken, "-o", tmp_path / "out.jsonl")
+    assert done.returncode == 2
+    assert b"broken.txt" in done.stderr
+    assert not (tmp_path / "out.jsonl").exists()
+    assert run("predict", made / "run" / "classifier", broken, "--encoding-errors", "replace").stdout.count(b"\n") == 2
+    assert b"must end in" in run("predict", made / "run" / "classifier", "-o", tmp_path / "out.xlsx").stderr
+
+
+def test_inspect_shows_run_and_reasons(made):
+    done = run("inspect", made / "run", "--text", "good good good")
+    assert done.returncode == 0, done.stderr.decode()
+    shown = done.stdout.decode()
+    for part in ("distill.kd", "KD", "n-grams x 8 int8", "-> ", "good"):
+        assert part in shown
+
+
+def test_version_and_help():
+    assert run("--version").stdout.decode().strip() == f"sparsedistill {sparsedistill.__version__}"
+    for command in ([], *([name] for name in (*cli.STAGES, "run", "predict", "inspect"))):
+        done = run(*command, "--help")
+        assert done.returncode == 0
+        assert b"usage: sparsedistill" in done.stdout
+
+
+def test_every_setting_is_an_option_with_help():
+    text = {name: run(name, "--help").stdout.decode() for name in cli.STAGES}
+    for section, kind in SECTIONS.items():
+        for name, field in kind.__dataclass_fields__.items():
+            where = text["teach" if section == "data" else section]
+            assert f"--{name.replace('_', '-')}" in where or f"--no-{name}" in where
+            assert field.metadata["help"]
+
+
+def test_settings_survive_json_and_the_command_line():
+    import dataclasses
+
+    asked = build({"distill": {"hidden": [3, 4], "learning_rate": 1}, "data": {"train": "a.csv"}}, "here")
+    assert asked.distill.hidden == (3, 4)
+    assert asked.distill.learning_rate == 1.0
+    assert asked.data.train == ("a.csv",)
+    again = build(json.loads(json.dumps(dataclasses.asdict(asked))), "here")
+    assert again == asked
+    assert parse_value("3,4", Settings().distill.hidden) == [3, 4]
+    assert parse_value(["a b.csv", "c"], ()) == ["a b.csv", "c"]

@@ -1,0 +1,233 @@
+"""Training's kernels against torch: EmbeddingBag's mean and SparseAdam."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sparsedistill import _core
+
+torch = pytest.importorskip("torch")
+
+BETAS, EPSILON = (0.9, 0.98), 1e-6
+RATE = 0.05
+
+seeds = st.integers(0, 1 << 32)
+# Few rows, so that ids repeat within a bag and over bags; empty bags anywhere; widths around the vectors' lengths.
+shapes = st.tuples(st.integers(1, 12), st.one_of(st.integers(1, 70), st.sampled_from((128, 200))))
+bag_sizes = st.lists(st.integers(0, 9), max_size=12)
+
+
+def packed(bags) -> tuple[np.ndarray, np.ndarray]:
+    offsets = np.cumsum([0, *map(len, bags)], dtype=np.uint64)
+    return np.concatenate([np.zeros(0, np.uint32), *[np.asarray(bag, np.uint32) for bag in bags]]), offsets
+
+
+def mean(table, ids, offsets, threads=1) -> np.ndarray:
+    out = np.full((len(offsets) - 1, table.shape[1]), np.nan, np.float32)
+    _core.bag_mean(table, ids, offsets, out, threads)
+    return out
+
+
+class Torch:
+    """The same table under torch."""
+
+    def __init__(self, table: np.ndarray):
+        self.bag = torch.nn.EmbeddingBag.from_pretrained(
+            torch.tensor(table), freeze=False, mode="mean", sparse=True, include_last_offset=True
+        )
+        self.optimizer = torch.optim.SparseAdam(self.bag.parameters(), lr=RATE, betas=BETAS, eps=EPSILON)
+
+    def mean(self, ids, offsets):
+        return self.bag(torch.tensor(ids.astype(np.int64)), torch.tensor(offsets.astype(np.int64)))
+
+    def step(self, ids, offsets, grad) -> None:
+        self.optimizer.zero_grad()
+        self.mean(ids, offsets).backward(torch.tensor(grad))
+        self.optimizer.step()
+
+    def arrays(self) -> list[np.ndarray]:
+        state = self.optimizer.state[self.bag.weight]
+        return [self.bag.weight.detach().numpy(), state["exp_avg"].numpy(), state["exp_avg_sq"].numpy()]
+
+
+def zeros_like(table):
+    return np.zeros_like(table), np.zeros_like(table)
+
+
+def batches(rng, v, width, steps, sizes):
+    for _ in range(steps):
+        bags = [rng.integers(0, v, size) for size in rng.permutation(sizes).astype(int)]
+        ids, offsets = packed(bags)
+        yield ids, offsets, rng.standard_normal((len(bags), width)).astype(np.float32)
+
+
+@settings(max_examples=150)
+@given(seeds, shapes, bag_sizes)
+def test_mean_is_embedding_bags(seed, shape, sizes):
+    rng = np.random.default_rng(seed)
+    table = rng.standard_normal(shape).astype(np.float32)
+    ids, offsets = packed([rng.integers(0, shape[0], size) for size in sizes])
+    got = mean(table, ids, offsets)
+    expected = Torch(table).mean(ids, offsets).detach().numpy() if sizes else np.zeros((0, shape[1]), np.float32)
+    np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
+    for threads in (0, 2, 3):
+        assert np.array_equal(mean(table, ids, offsets, threads), got)
+
+
+def test_mean_by_hand():
+    table = np.array([[1, 10], [3, 50], [-1, 0]], np.float32)
+    ids, offsets = packed([[0, 1], [], [2], [1, 1, 1, 0], []])
+    assert mean(table, ids, offsets).tolist() == [[2, 30], [0, 0], [-1, 0], [2.5, 40], [0, 0]]
+    assert mean(table, *packed([])).shape == (0, 2)
+
+
+@settings(max_examples=60)
+@given(seeds, shapes, bag_sizes.filter(any), st.integers(1, 6))
+def test_adam_is_sparse_adam(seed, shape, sizes, steps):
+    rng = np.random.default_rng(seed)
+    table = rng.standard_normal(shape).astype(np.float32)
+    twin = Torch(table)
+    moments = zeros_like(table)
+    for step, (ids, offsets, grad) in enumerate(batches(rng, *shape, steps, sizes), 1):
+        before = [array.copy() for array in (table, *moments)]
+        _core.bag_adam(table, *moments, ids, offsets, grad, RATE, *BETAS, EPSILON, step, 1)
+        twin.step(ids, offsets, grad)
+        untouched = np.setdiff1d(np.arange(shape[0]), ids)
+        for array, old, expected, near in zip((table, *moments), before, twin.arrays(), (1e-5, 1e-6, 1e-6), strict=True):
+            np.testing.assert_allclose(array, expected, rtol=2e-5, atol=near)
+            assert np.array_equal(array[untouched], old[untouched])
+
+
+def test_adam_by_hand():
+    # One id twice in one bag of two, once in a bag of one, and an empty bag whose gradient goes nowhere.
+    table = np.zeros((3, 1), np.float32)
+    m, v = zeros_like(table)
+    ids, offsets = packed([[1, 1], [], [1], [2, 0]])
+    grad = np.array([[1], [100], [3], [-8]], np.float32)
+    _core.bag_adam(table, m, v, ids, offsets, grad, 0.5, 0.75, 0.5, 0, 1, 1)
+    # gradients: row 1: 1/2 + 1/2 + 3 = 4, rows 0 and 2: -8/2 = -4
+    assert m.tolist() == [[-1], [1], [-1]]
+    assert v.tolist() == [[8], [8], [8]]
+    # both bias corrections undone: the step is lr * g / |g|
+    np.testing.assert_allclose(table, [[0.5], [-0.5], [0.5]], rtol=1e-6)
+
+
+@settings(max_examples=30)
+@given(seeds, st.integers(1, 3000), st.integers(1, 40), st.integers(1, 80))
+def test_threads_change_no_bit(seed, v, width, n):
+    rng = np.random.default_rng(seed)
+    start = rng.standard_normal((v, width)).astype(np.float32)
+    steps = list(batches(rng, v, width, 3, rng.integers(0, 60, n)))
+    results = []
+    for threads in (1, 2, 3, 16):
+        table = start.copy()
+        moments = zeros_like(table)
+        for step, (ids, offsets, grad) in enumerate(steps, 1):
+            _core.bag_adam(table, *moments, ids, offsets, grad, RATE, *BETAS, EPSILON, step, threads)
+        results.append([table, *moments, mean(table, *steps[0][:2], threads)])
+    for other in results[1:]:
+        assert all(np.array_equal(a, b) for a, b in zip(other, results[0], strict=True))
+
+
+def test_no_bags_change_nothing():
+    table = np.ones((2, 3), np.float32)
+    m, v = zeros_like(table)
+    for bags in ([], [[], []]):
+        ids, offsets = packed(bags)
+        _core.bag_adam(table, m, v, ids, offsets, np.ones((len(bags), 3), np.float32), RATE, *BETAS, EPSILON, 1, 2)
+    assert (table == 1).all()
+    assert not m.any()
+    assert not v.any()
+
+
+# What is refused, and that nothing was changed by then
+
+
+def arguments(**changes):
+    table = np.ones((3, 4), np.float32)
+    ids, offsets = packed([[0, 1], [2]])
+    fine = {
+        "table": table,
+        "moment1": np.zeros_like(table),
+        "moment2": np.zeros_like(table),
+        "ids": ids,
+        "offsets": offsets,
+        "grad": np.ones((2, 4), np.float32),
+        "out": np.zeros((2, 4), np.float32),
+    }
+    return fine | changes
+
+
+def call_adam(a, step=1):
+    names = ("table", "moment1", "moment2", "ids", "offsets", "grad")
+    _core.bag_adam(*(a[name] for name in names), RATE, *BETAS, EPSILON, step, 1)
+
+
+def call_mean(a):
+    _core.bag_mean(a["table"], a["ids"], a["offsets"], a["out"], 1)
+
+
+u32, u64 = np.uint32, np.uint64
+
+
+@pytest.mark.parametrize("call", [call_adam, call_mean])
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"ids": np.array([0, 1, 3], u32)}, IndexError, "past the end of the table"),
+        ({"ids": np.array([0, 1, 0xFFFFFFFF], u32)}, IndexError, "past the end of the table"),
+        ({"ids": np.array([0, 1], u32)}, ValueError, "offsets must begin at 0 and end"),
+        ({"offsets": np.array([], u64)}, ValueError, "offsets must begin at 0 and end"),
+        ({"offsets": np.array([1, 2, 3], u64)}, ValueError, "offsets must begin at 0 and end"),
+        ({"offsets": np.array([0, 2, 4], u64)}, ValueError, "offsets must begin at 0 and end"),
+        ({"offsets": np.array([0, 1 << 63, 3], u64)}, ValueError, "offsets must not fall"),
+        ({"table": np.ones((0, 4), np.float32)}, IndexError, "past the end of the table"),
+    ],
+)
+def test_bags_are_checked(call, changes, error, message):
+    with pytest.raises(error, match=message):
+        call(arguments(**changes))
+
+
+@pytest.mark.parametrize("shape", [(1, 4), (3, 4), (2, 3), (2, 5), (0, 0)])
+def test_shapes_are_checked(shape):
+    wrong = np.zeros(shape, np.float32)
+    with pytest.raises(ValueError, match="out must be"):
+        call_mean(arguments(out=wrong))
+    with pytest.raises(ValueError, match="grad must be"):
+        call_adam(arguments(grad=wrong))
+    if shape != (3, 4):
+        for name in ("moment1", "moment2"):
+            with pytest.raises(ValueError, match="the moments must have"):
+                call_adam(arguments(**{name: wrong}))
+    with pytest.raises(TypeError):
+        call_mean(arguments(out=np.zeros(8, np.float32)))
+
+
+def test_steps_begin_at_one():
+    with pytest.raises(ValueError, match="the first step is 1"):
+        call_adam(arguments(), step=0)
+
+
+def test_what_is_written_in_place_is_never_a_copy():
+    # A converted argument would take the result and lose it.
+    for wrong in (
+        np.zeros((2, 4)),
+        np.zeros((2, 4), np.float16),
+        np.zeros((2, 8), np.float32)[:, ::2],
+        np.zeros((4, 2), np.float32).T,
+        np.zeros((2, 4), np.int32),
+    ):
+        with pytest.raises(TypeError):
+            call_mean(arguments(out=wrong))
+    for name in ("table", "moment1", "moment2"):
+        for wrong in (np.ones((3, 4)), np.ones((4, 3), np.float32).T, np.ones((6, 4), np.float32)[::2]):
+            with pytest.raises(TypeError):
+                call_adam(arguments(**{name: wrong}))
+    frozen = np.zeros((2, 4), np.float32)
+    frozen.flags.writeable = False
+    with pytest.raises(TypeError):
+        call_mean(arguments(out=frozen))

@@ -1,0 +1,313 @@
+"""Counting, the lookup table and bags against their twins and CountVectorizer; damaged tables."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+import twins
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.feature_extraction.text import CountVectorizer
+
+from sparsedistill import _core
+
+TOKENIZERS = ("sklearn", "words", "whitespace")
+
+tokenizers = st.sampled_from(TOKENIZERS)
+seeds = st.one_of(st.sampled_from((0, 1, twins.MASK)), st.integers(0, twins.MASK))
+# Few words, so that n-grams repeat; and whatever else texts may be.
+plain = st.lists(st.sampled_from(("the", "not", "Bad", "at", "all", "a", "漢", "don't", "😀", "!")), max_size=14).map(
+    " ".join
+)
+texts = st.one_of(plain, plain, twins.texts())
+rules = st.fixed_dictionaries({"tokenizer": tokenizers, "lowercase": st.booleans(), "max_n": st.integers(1, 5)})
+
+
+def counted(batches, size=1 << 40, min_count=1, *, tokenizer, lowercase, max_n):
+    counter = _core.Counter(tokenizer, lowercase, max_n)
+    for batch in batches:
+        counter.add(batch)
+    ngrams, offsets, counts = counter.top(size, min_count)
+    assert (ngrams.dtype, offsets.dtype, counts.dtype) == (np.uint8, np.uint64, np.uint64)
+    assert len(offsets) == len(counts) + 1
+    strings = [bytes(ngrams[a:b]).decode() for a, b in zip(offsets[:-1], offsets[1:], strict=True)]
+    return list(zip(strings, counts.tolist(), strict=True)), counter.distinct
+
+
+def zipf_texts(n: int, words: int, seed: int) -> list[str]:
+    rng = np.random.default_rng(seed)
+    return [" ".join(f"w{i}" for i in (rng.zipf(1.2, rng.integers(0, 60)) % words)) for _ in range(n)]
+
+
+def make_lookup(vocabulary, seed=0, *, tokenizer="whitespace", lowercase=False, max_n=4):
+    slots, used = _core.build_slots(*twins.packed(vocabulary), seed)
+    return _core.Lookup(slots, len(vocabulary), used, tokenizer, lowercase, max_n)
+
+
+def split(ids: np.ndarray, offsets: np.ndarray) -> list[list[int]]:
+    assert (ids.dtype, offsets.dtype) == (np.uint32, np.uint64)
+    assert offsets[0] == 0
+    assert offsets[-1] == len(ids)
+    return [ids[a:b].tolist() for a, b in zip(offsets[:-1], offsets[1:], strict=True)]
+
+
+# Counting
+
+
+@settings(max_examples=300)
+@given(st.lists(texts, max_size=8), rules, st.integers(0, 40), st.integers(0, 4))
+def test_counts(batch, rules, size, min_count):
+    everything = twins.count(batch, **rules)
+    assert counted([batch[:2], [], batch[2:]], **rules) == (everything, len(everything))
+    cut = twins.count(batch, **rules, size=size, min_count=min_count)
+    assert counted([batch], size, min_count, **rules)[0] == cut
+
+
+@pytest.mark.parametrize("max_n", [1, 3])
+def test_counts_past_every_growth_of_the_index(max_n):
+    batch = zipf_texts(600, 20000, 1)
+    expected = twins.count(batch, tokenizer="whitespace", max_n=max_n)
+    assert len(expected) > 3000
+    got, distinct = counted([batch], tokenizer="whitespace", lowercase=True, max_n=max_n)
+    assert distinct == len(expected)
+    assert got == expected
+    for size in (0, 1, 10, 1000, len(expected) - 1, len(expected), len(expected) + 1):
+        assert counted([batch], size, tokenizer="whitespace", lowercase=True, max_n=max_n)[0] == expected[:size]
+
+
+def test_count_leaves_what_was_counted():
+    counter = _core.Counter("words", True, 2)
+    counter.add(["a b"])
+    first = counter.top(10, 1)
+    counter.add(["a"])
+    second = counter.top(10, 1)
+    assert first[2].tolist() == [1, 1, 1]
+    assert second[2].tolist() == [2, 1, 1]
+
+
+@pytest.mark.parametrize("size", [1, 7, 100, 1000, 5000])
+def test_top_is_countvectorizers_but_for_ties(size):
+    # CountVectorizer's ties at the boundary are those of an unstable sort: they may differ, their count may not.
+    batch = zipf_texts(400, 3000, 2)
+    vectorizer = CountVectorizer(ngram_range=(1, 3), max_features=size)
+    totals = np.asarray(vectorizer.fit_transform(batch).sum(axis=0)).ravel()
+    theirs = {ngram: int(totals[column]) for ngram, column in vectorizer.vocabulary_.items()}
+    ours = dict(counted([batch], size, tokenizer="sklearn", lowercase=True, max_n=3)[0])
+    assert len(ours) == len(theirs) == size
+    boundary = min(ours.values())
+    assert boundary == min(theirs.values())
+    above = {ngram: n for ngram, n in ours.items() if n > boundary}
+    assert above == {ngram: n for ngram, n in theirs.items() if n > boundary}
+
+
+@given(st.lists(plain, max_size=6), st.integers(0, 60))
+def test_top_is_prefix_closed(batch, size):
+    seen = set()
+    for ngram, _ in counted([batch], size, tokenizer="words", lowercase=True, max_n=4)[0]:
+        prefix = ngram.rpartition(" ")[0]
+        assert not prefix or prefix in seen
+        seen.add(ngram)
+
+
+def test_counter_checks_its_rules():
+    with pytest.raises(ValueError, match="tokenizer"):
+        _core.Counter("", True, 1)
+    for max_n in (0, 9, 1 << 31):
+        with pytest.raises(ValueError, match="max_n must be 1 to 8"):
+            _core.Counter("words", True, max_n)
+
+
+# Slots
+
+
+ngram_lists = st.lists(
+    st.lists(st.text("abcé漢", min_size=1, max_size=20), min_size=1, max_size=4).map(" ".join), unique=True, max_size=40
+)
+
+
+@settings(max_examples=300)
+@given(ngram_lists, seeds)
+def test_slots(ngrams, seed):
+    slots, used = _core.build_slots(*twins.packed(ngrams), seed)
+    expected, expected_seed = twins.build_slots(ngrams, seed)
+    assert slots.dtype == np.uint64
+    assert (slots.tolist(), used) == (expected.tolist(), expected_seed)
+
+
+def test_slots_of_many():
+    ngrams = [ngram for ngram, _ in twins.count(zipf_texts(200, 4000, 3), tokenizer="whitespace", max_n=3)]
+    for v in (1, 7, 8, 9, 4096, 4097, len(ngrams)):
+        slots, used = _core.build_slots(*twins.packed(ngrams[:v]), 5)
+        expected, expected_seed = twins.build_slots(ngrams[:v], 5)
+        assert len(slots) == max(16, 1 << (2 * v - 1).bit_length())
+        assert (slots.tolist(), used) == (expected.tolist(), expected_seed)
+
+
+# Found by search: these have the same tag and the same home in 16 slots under seed 0.
+COLLIDING = (("t318094", "t602794"), ("t180361", "t820051"), ("t262192", "t855875"))
+
+
+@pytest.mark.parametrize("pair", COLLIDING)
+def test_a_collision_takes_the_next_seed(pair):
+    a, b = (twins.ngram_hash(token, 0) for token in pair)
+    assert (a >> 32, a & 15) == (b >> 32, b & 15)
+    slots, used = _core.build_slots(*twins.packed(pair), 0)
+    assert used == 1
+    assert slots.tolist() == twins.build_slots(pair, 0)[0].tolist()
+    assert split(*make_lookup(pair).bags([" ".join(pair)], 1)) == [[0, 1]]
+
+
+def test_the_seed_wraps():
+    pair = ("t590447", "t840916")  # these collide under the largest seed
+    slots, used = _core.build_slots(*twins.packed(pair), twins.MASK)
+    assert used == 0
+    assert slots.tolist() == twins.build_slots(pair, twins.MASK)[0].tolist()
+
+
+@pytest.mark.parametrize("ngrams", [["a", "a"], ["a", "b c", "d", "b c"], ["", ""]])
+def test_an_ngram_given_twice_is_refused(ngrams):
+    with pytest.raises(ValueError, match="is one there twice"):
+        _core.build_slots(*twins.packed(ngrams), 0)
+
+
+@pytest.mark.parametrize(
+    ("ngrams", "offsets"), [(b"ab", []), (b"ab", [1, 2]), (b"ab", [0, 1]), (b"ab", [0, 3]), (b"ab", [0, 2, 1, 2]), (b"", [0, 9, 0])]
+)
+def test_offsets_are_checked(ngrams, offsets):
+    with pytest.raises(ValueError, match="offsets must"):
+        _core.build_slots(np.frombuffer(ngrams, np.uint8), np.array(offsets, np.uint64), 0)
+
+
+# Bags
+
+
+@settings(max_examples=400)
+@given(st.lists(texts, min_size=1, max_size=6), rules, seeds, st.randoms(use_true_random=False))
+def test_bags(batch, rules, seed, random):
+    # Any part of the n-grams, so that chains end at a missing prefix though the longer n-gram has a row.
+    ngrams = [ngram for ngram, _ in twins.count(batch, **rules)]
+    vocabulary = random.sample(ngrams, random.randint(0, len(ngrams)))
+    slots, used = twins.build_slots(vocabulary, seed)
+    expected = [twins.bag(text, slots, used, **rules) for text in batch]
+    lookup = _core.Lookup(slots, len(vocabulary), used, **rules)
+    assert split(*lookup.bags(batch, 1)) == expected
+    assert expected == [twins.bag_of_strings(text, vocabulary, **rules) for text in batch]
+    for text, rows in zip(batch, expected, strict=True):
+        assert lookup.ngrams(text) == [(vocabulary[row], row) for row in rows]
+
+
+def test_bags_by_hand():
+    lookup = make_lookup(["a", "b", "a b", "a b c", "c a b"])
+    assert split(*lookup.bags(["a b c a b", "b c", "c", "", "  ", b"a\x00 a"], 1)) == [
+        [0, 1, 0, 1, 2, 2, 3],  # "c a b" is never reached: "c" has no row
+        [1],
+        [],
+        [],
+        [],
+        [0],
+    ]
+    assert lookup.ngrams("b a b") == [("b", 1), ("a", 0), ("b", 1), ("a b", 2)]
+    assert lookup.ngrams("zzz") == []
+    assert make_lookup([]).ngrams("a") == []
+
+
+def test_an_alias_is_found_as_its_twin():
+    # Where only the hash is kept, a foreign n-gram with the same tag and home is taken for the known one.
+    known, alias = COLLIDING[0]
+    assert split(*make_lookup([known]).bags([alias], 1)) == [[0]]
+
+
+def test_no_texts():
+    for threads in (1, 5):
+        assert split(*make_lookup(["a"]).bags([], threads)) == []
+
+
+def test_many_texts_are_one_by_one_and_threads_do_not_matter():
+    batch = zipf_texts(1500, 800, 4)
+    batch[3] = batch[700] = ""
+    batch[10] = " ".join(batch[:200])  # far longer than the others
+    vocabulary = [ngram for ngram, _ in twins.count(batch[:500], tokenizer="whitespace", max_n=4, min_count=2)]
+    lookup = make_lookup(vocabulary)
+    single = [split(*lookup.bags([text], 1))[0] for text in batch]
+    for threads in (1, 2, 5, 64):
+        assert split(*lookup.bags(batch, threads)) == single
+    slots, used = twins.build_slots(vocabulary)
+    some = range(0, 1500, 50)
+    expected = [twins.bag(batch[i], slots, used, tokenizer="whitespace", lowercase=False) for i in some]
+    assert [single[i] for i in some] == expected
+
+
+# Damage
+
+
+@pytest.mark.parametrize("size", [0, 1, 3, 12, 17, 31])
+def test_a_size_that_is_no_power_of_two(size):
+    with pytest.raises(ValueError, match="power of two"):
+        _core.Lookup(np.full(size, twins.EMPTY_ROW, np.uint64), 1, 0, "words", True, 4)
+
+
+def test_a_row_past_the_end():
+    slots, seed = _core.build_slots(*twins.packed(["a", "b"]), 0)
+    for rows in (0, 1):
+        lookup = _core.Lookup(slots, rows, seed, "words", True, 1)
+        for threads in (1, 2):
+            with pytest.raises(IndexError, match="names a row that does not exist"):
+                lookup.bags(["", "b"] * 1000, threads)
+        with pytest.raises(IndexError, match="names a row that does not exist"):
+            lookup.ngrams("b")
+    # The first row is still good, and so is the object.
+    assert split(*lookup.bags(["a", ""], 2)) == [[0], []]
+
+
+def test_no_empty_slot():
+    slots = np.zeros(16, np.uint64)
+    lookup = _core.Lookup(slots, 1, 0, "words", True, 1)
+    with pytest.raises(IndexError, match="no empty slot"):
+        lookup.bags(["a"], 1)
+    with pytest.raises(IndexError, match="no empty slot"):
+        lookup.ngrams("a")
+
+
+@settings(max_examples=300)
+@given(
+    st.lists(st.one_of(st.integers(0, twins.MASK), st.integers(0, 9)), min_size=16, max_size=16),
+    st.integers(0, 8),
+    st.integers(0, 7),
+    st.booleans(),
+)
+def test_no_slots_can_crash(values, keep, rows, known_tags):
+    slots, seed = twins.build_slots(["a", "b", "c", "a b", "b c", "a b c"])
+    random.Random(keep).shuffle(values)
+    for i, value in enumerate(values[keep:]):
+        # A wrong row under a right tag is what gets furthest.
+        tag = int(slots[i]) >> 32 << 32 if known_tags else 0
+        slots[i] = tag | value % (1 << 32) if tag else value
+    lookup = _core.Lookup(slots, rows, seed, "whitespace", False, 3)
+    try:
+        bags = split(*lookup.bags(["a b c d e f g", "c b a"], 2))
+    except IndexError:
+        return
+    assert all(row < rows for bag in bags for row in bag)
+
+
+def test_lookup_checks_its_rules():
+    slots = np.full(16, twins.EMPTY_ROW, np.uint64)
+    with pytest.raises(ValueError, match="tokenizer"):
+        _core.Lookup(slots, 1, 0, "Words", True, 4)
+    for max_n in (0, 9):
+        with pytest.raises(ValueError, match="max_n"):
+            _core.Lookup(slots, 1, 0, "words", True, max_n)
+    for wrong in (-1, 1 << 64, "0", None):
+        with pytest.raises(TypeError):
+            _core.Lookup(slots, 1, wrong, "words", True, 4)
+
+
+def test_lookup_keeps_its_slots_alive():
+    slots, seed = _core.build_slots(*twins.packed(["a"]), 0)
+    lookup = _core.Lookup(slots.copy(), 1, seed, "words", True, 1)
+    del slots
+    junk = [np.full(16, 7, np.uint64) for _ in range(100)]
+    assert split(*lookup.bags(["a"], 1)) == [[0]]
+    assert len(junk) == 100

@@ -1,0 +1,316 @@
+"""Scoring against its twin, to the bit: row types, widths, layers, threads, batches, long bags, forks."""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import twins
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sparsedistill import _core
+
+ROW_TYPES = ("int8", "int16", "float32")
+VOCABULARY = [f"t{i}" for i in range(60)]
+SLOTS, SEED = twins.build_slots(VOCABULARY)
+
+
+def text_of(rows) -> str:
+    """The text whose bag is ``rows``, with a word that has none between them."""
+    return " unknown ".join(f"t{row}" for row in rows)
+
+
+def lookup_of(v: int) -> _core.Lookup:
+    slots, seed = _core.build_slots(*twins.packed(VOCABULARY[:v]), 0)
+    return _core.Lookup(slots, v, seed, "whitespace", False, 2)
+
+
+def numbers(rng: np.random.Generator, shape, spread: float) -> np.ndarray:
+    """float32 of many magnitudes, so that the order and the rounding of every step show."""
+    return (rng.standard_normal(shape) * np.exp(rng.normal(0, spread, shape))).astype(np.float32)
+
+
+class Net:
+    """A random model with its twin: ``core`` takes texts, ``twin`` the rows of one bag."""
+
+    def __init__(self, seed, row_type, v, width, depth=0, relu_first=False, spread=2.0, lookup=None):
+        rng = np.random.default_rng(seed)
+        if row_type == "float32":
+            self.rows, self.scale = numbers(rng, (v, width), spread), None
+        else:
+            info = np.iinfo(row_type)
+            self.rows = rng.integers(info.min, info.max, (v, width), row_type, endpoint=True)
+            self.scale = numbers(rng, width, spread)
+        self.bias = numbers(rng, width, spread)
+        self.relu_first = relu_first
+        widths = [width, *rng.integers(1, 70, depth).tolist()]
+        self.layers = [
+            (numbers(rng, (n_in, n_out), spread), numbers(rng, n_out, spread))
+            for n_in, n_out in zip(widths[:-1], widths[1:], strict=True)
+        ]
+        lookup = lookup or lookup_of(v)
+        self.core = _core.Model(lookup, self.rows, self.scale, self.bias, relu_first, self.layers)
+
+    def twin(self, rows) -> np.ndarray:
+        pooled = twins.pool(rows, self.rows, self.scale)
+        layers = [(weight.T, bias) for weight, bias in self.layers]
+        if layers and not self.relu_first:
+            # The twin has a ReLU before every layer: here the first comes without one.
+            x = pooled + self.bias
+            y = layers[0][1].copy()
+            for i in range(len(x)):
+                y = y + layers[0][0][:, i] * x[i]
+            return twins.score(y, np.zeros_like(y), layers[1:])
+        return twins.score(pooled, self.bias, layers)
+
+    def check(self, bags, threads=1) -> None:
+        got = self.core.score([text_of(bag) for bag in bags], threads)
+        assert got.dtype == np.float32
+        assert same_bits(got, [self.twin(bag) for bag in bags])
+
+
+def same_bits(got: np.ndarray, expected) -> bool:
+    expected = np.array(expected, np.float32).reshape(got.shape)
+    return np.array_equal(got.view(np.uint32), expected.view(np.uint32))
+
+
+def random_bags(rng: np.random.Generator, n: int, v: int, longest: int) -> list[list[int]]:
+    return [rng.integers(0, v, rng.integers(0, longest + 1)).tolist() for _ in range(n)]
+
+
+# Bits
+
+
+@settings(max_examples=500)
+@given(
+    seed=st.integers(0, 1 << 32),
+    row_type=st.sampled_from(ROW_TYPES),
+    v=st.integers(1, 60),
+    width=st.integers(1, 200),
+    depth=st.integers(0, 3),
+    relu_first=st.booleans(),
+    bags=st.lists(st.lists(st.integers(0, 59), max_size=30), min_size=1, max_size=4),
+)
+def test_score(seed, row_type, v, width, depth, relu_first, bags):
+    bags = [[row % v for row in bag] for bag in bags]
+    Net(seed, row_type, v, width, depth, relu_first).check(bags)
+
+
+@pytest.mark.parametrize("row_type", ROW_TYPES)
+def test_every_width(row_type):
+    # Tiles of columns and what is left of them: each width up to three tiles and beyond.
+    rng = np.random.default_rng(0)
+    for width in range(1, 201):
+        Net(width, row_type, 20, width).check(random_bags(rng, 2, 20, 6))
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_every_inner_width(depth):
+    rng = np.random.default_rng(1)
+    for seed in range(60):
+        Net(seed, "int8", 10, 1 + seed % 9, depth, seed % 2 == 0).check(random_bags(rng, 3, 10, 5))
+
+
+@pytest.mark.parametrize("row_type", ROW_TYPES)
+def test_long_bags(row_type):
+    # Longer than any distance of prefetching, and than one group of texts.
+    rng = np.random.default_rng(2)
+    Net(3, row_type, 60, 67).check([rng.integers(0, 60, n).tolist() for n in (0, 11, 12, 13, 25, 300, 0, 1000)])
+
+
+def test_ngrams_of_several_tokens_are_pooled_in_bag_order():
+    texts = ["not bad at all", "at all bad not", "bad", "", "not not bad bad at all at all"]
+    vocabulary = [ngram for ngram, _ in twins.count(texts, tokenizer="words", max_n=3)]
+    slots, seed = twins.build_slots(vocabulary)
+    lookup = _core.Lookup(slots, len(vocabulary), seed, "words", True, 3)
+    for row_type in ROW_TYPES:
+        net = Net(4, row_type, len(vocabulary), 33, 1, True, lookup=lookup)
+        bags = [twins.bag(text, slots, seed, max_n=3) for text in texts]
+        assert same_bits(net.core.score(texts, 1), [net.twin(bag) for bag in bags])
+
+
+@pytest.mark.parametrize("row_type", ROW_TYPES)
+@pytest.mark.parametrize("depth", [0, 2])
+def test_an_empty_bag_gives_the_biases(row_type, depth):
+    net = Net(5, row_type, 3, 9, depth, True)
+    net.check([[], [1], []])
+    if not depth:
+        assert same_bits(net.core.score(["", "nothing known"], 1), [net.bias, net.bias])
+
+
+def test_relu():
+    lookup = lookup_of(2)
+    rows = np.array([[1, -1], [-3, 2]], np.float32)
+    eye, zero = np.eye(2, dtype=np.float32), np.zeros(2, np.float32)
+    texts = ["t0", "t1"]
+    for relu_first, layers, expected in (
+        (False, [], [[1, -1], [-3, 2]]),
+        (True, [], [[1, -1], [-3, 2]]),  # a ReLU stands before a layer, never at the end
+        (False, [(eye, zero)], [[1, -1], [-3, 2]]),
+        (True, [(eye, zero)], [[1, 0], [0, 2]]),
+        (False, [(eye, zero), (-eye, zero)], [[-1, 0], [0, -2]]),
+    ):
+        assert _core.Model(lookup, rows, None, zero, relu_first, layers).score(texts, 1).tolist() == expected
+
+
+def exact(total: int, scale: np.float32, k: int) -> np.float32:
+    return np.float32(float(total) * (float(scale) / k))
+
+
+@pytest.mark.parametrize("k", [65535, 65536, 65537, 131072, 131073, 200001])
+@pytest.mark.parametrize("row_type", ["int8", "int16"])
+def test_the_longest_bags_do_not_overflow(row_type, k):
+    low, high = np.iinfo(row_type).min, np.iinfo(row_type).max
+    width = 70  # a tile and a rest
+    rows = np.array([[low] * width, [high] * width, [1] * width], row_type)
+    scale = np.linspace(0.1, 3, width, dtype=np.float32)
+    model = _core.Model(lookup_of(3), rows, scale, np.zeros(width, np.float32), False, [])
+    texts = [" ".join(["t0"] * k), " ".join(["t1"] * k), " ".join(["t2"] + ["t0"] * k), "t1"]
+    totals = [(low * k, k), (high * k, k), (low * k + 1, k + 1), (high, 1)]
+    expected = [[exact(total, s, n) for s in scale] for total, n in totals]
+    for threads in (1, 2):
+        assert same_bits(model.score(texts, threads), expected)
+
+
+# Threads, batches, order
+
+
+@pytest.fixture(scope="module")
+def batch():
+    rng = np.random.default_rng(6)
+    bags = random_bags(rng, 2000, 60, 40)
+    bags[5] = rng.integers(0, 60, 3000).tolist()
+    bags[1000] = bags[1999] = []
+    return [text_of(bag) for bag in bags]
+
+
+@pytest.mark.parametrize("row_type", ROW_TYPES)
+def test_threads_batches_and_order_change_no_bit(row_type, batch):
+    model = Net(7, row_type, 60, 100, 2, True).core
+    whole = model.score(batch, 1)
+    for threads in (2, 7, 100):
+        assert same_bits(model.score(batch, threads), whole)
+    rng = random.Random(8)
+    for pieces in (1, 2, 9, 100):
+        cuts = [0, *sorted(rng.randint(0, len(batch)) for _ in range(pieces)), len(batch)]
+        parts = [model.score(batch[a:b], 1 + a % 3) for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+        assert same_bits(np.concatenate(parts), whole)
+    assert same_bits(np.concatenate([model.score([text], 1) for text in batch[:300]]), whole[:300])
+    order = rng.sample(range(len(batch)), len(batch))
+    assert same_bits(model.score([batch[i] for i in order], 2), whole[order])
+
+
+def test_no_texts():
+    for depth in (0, 2):
+        net = Net(9, "int8", 5, 6, depth)
+        for threads in (0, 1, 4):
+            assert net.core.score([], threads).shape == (0, len(net.twin([])))
+
+
+def test_calls_from_many_threads_agree(batch):
+    model = Net(10, "int8", 60, 64, 1).core
+    whole = model.score(batch, 1)
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(lambda i: model.score(batch, 1 + i % 3), range(40)))
+    assert all(same_bits(result, whole) for result in results)
+
+
+def test_the_gil_is_released(batch):
+    model = Net(11, "int8", 60, 200).core
+    ran = []
+    begin = threading.Event()
+    other = threading.Thread(target=lambda: (begin.wait(), ran.append(True)))
+    interval = sys.getswitchinterval()
+    # Nobody is made to give way, so the other thread runs only where the GIL is given up.
+    sys.setswitchinterval(1000)
+    try:
+        other.start()
+        begin.set()
+        for _ in range(500):
+            model.score(batch, 1)
+            if ran:
+                break
+        seen = bool(ran)
+    finally:
+        sys.setswitchinterval(interval)
+    other.join()
+    assert seen
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_after_a_fork(batch):
+    model = Net(12, "int16", 60, 50, 1).core
+    whole = model.score(batch, 3)
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.write(write, b"y" if same_bits(model.score(batch, 3), whole) else b"n")
+        finally:
+            os._exit(0)
+    os.close(write)
+    with os.fdopen(read, "rb") as pipe:
+        answer = pipe.read()
+    os.waitpid(child, 0)
+    assert answer == b"y"
+    assert same_bits(model.score(batch, 3), whole)
+
+
+# What is refused
+
+
+def test_a_damaged_table_raises():
+    lookup = _core.Lookup(SLOTS, 60, SEED, "whitespace", False, 2)
+    slots = SLOTS.copy()
+    slots[slots == twins.EMPTY_ROW] = 1 << 40
+    full = _core.Lookup(slots, 60, SEED, "whitespace", False, 2)
+    rows, bias = np.zeros((60, 3), np.float32), np.zeros(3, np.float32)
+    assert _core.Model(lookup, rows, None, bias, False, []).score(["t1 unknown"], 1).shape == (1, 3)
+    for threads in (1, 3):
+        with pytest.raises(IndexError, match="no empty slot"):
+            _core.Model(full, rows, None, bias, False, []).score(["t1", "unknown"] * 2000, threads)
+    short = _core.Lookup(SLOTS, 7, SEED, "whitespace", False, 2)
+    model = _core.Model(short, rows[:7], None, bias, False, [])
+    with pytest.raises(IndexError, match="names a row that does not exist"):
+        model.score(["t6", "t7"], 1)
+    assert model.score(["t6"], 1).shape == (1, 3)
+
+
+def test_shapes_are_checked():
+    lookup = lookup_of(4)
+    rows, scale, bias = np.zeros((4, 5), np.int8), np.ones(5, np.float32), np.zeros(5, np.float32)
+    _core.Model(lookup, rows, scale, bias, False, [])
+    f32 = np.float32
+    for wrong in (
+        (rows[:3], scale, bias, []),
+        (rows, scale[:4], bias, []),
+        (rows, scale, bias[:4], []),
+        (rows, None, bias, []),
+        (rows.astype(f32), scale, bias, []),
+        (np.zeros((4, 0), np.int8), scale[:0], bias[:0], []),
+        (rows, scale, bias, [(np.zeros((4, 2), f32), np.zeros(2, f32))]),
+        (rows, scale, bias, [(np.zeros((5, 2), f32), np.zeros(3, f32))]),
+        (rows, scale, bias, [(np.zeros((5, 0), f32), np.zeros(0, f32))]),
+        (rows, scale, bias, [(np.zeros((5, 2), f32), np.zeros(2, f32)), (np.zeros((5, 2), f32), np.zeros(2, f32))]),
+    ):
+        with pytest.raises(ValueError, match=r"width|shape|scale|number of rows"):
+            _core.Model(lookup, *wrong[:3], False, wrong[3])
+    for dtype in (np.int32, np.uint8, np.float64, np.float16, np.bool_, np.uint16):
+        with pytest.raises(TypeError):
+            _core.Model(lookup, rows.astype(dtype), scale, bias, False, [])
+
+
+def test_a_model_keeps_its_arrays_alive():
+    rng = np.random.default_rng(13)
+    rows = rng.integers(-9, 9, (4, 5), np.int8)
+    expected = rows[2].astype(np.float32)
+    model = _core.Model(lookup_of(4), rows.copy(), np.ones(5, np.float32), np.zeros(5, np.float32), False, [])
+    junk = [np.full((4, 5), 7, np.int8) for _ in range(100)]
+    assert same_bits(model.score(["t2"], 1), [expected])
+    assert len(junk) == 100
