@@ -67,7 +67,10 @@ def prepare(source: Path, directory: Path) -> None:
     random.Random(SEED).shuffle(kept)
     ends = (TRAIN, TRAIN + DEV, TRAIN + DEV + TEST, len(kept))
     for name, begin, end in zip(names, (0, *ends), ends, strict=False):
-        with replacing(directory / f"{name}.csv") as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
+        with (
+            replacing(directory / f"{name}.csv") as temporary,
+            open(temporary, "w", encoding="utf-8", newline="") as file,
+        ):
             writer = csv.writer(file)
             labelled = name != "corpus"
             writer.writerow(["text", "label"] if labelled else ["text"])
@@ -98,7 +101,9 @@ def main() -> int:
     result = read_json(directory / "metrics.json")
     stages = [read_json(path) for path in (directory / "stages").glob("*.json")]
     systems = result["systems"]
-    summary = {f"{name}_accuracy": systems[name]["accuracy"] for name in ("teacher", "scratch", "kd_private", "kd", "kd_ft")}
+    summary = {
+        f"{name}_accuracy": systems[name]["accuracy"] for name in ("teacher", "scratch", "kd_private", "kd", "kd_ft")
+    }
     summary |= {
         "selected": result["selected"],
         "speedup": result["speedup"],

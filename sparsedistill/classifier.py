@@ -116,7 +116,7 @@ class Classifier:
             return None
         thresholds = self._config.get("thresholds")
         numbers = isinstance(thresholds, list) and all(isinstance(t, int | float) and 0 <= t <= 1 for t in thresholds)
-        if not numbers or len(thresholds) != len(self.labels):
+        if not isinstance(thresholds, list) or not numbers or len(thresholds) != len(self.labels):
             raise FormatError(f"{where}: config.json: thresholds is not a list of one number between 0 and 1 a label")
         return np.array(thresholds)
 
@@ -189,7 +189,7 @@ class Classifier:
             raise FormatError(f"{self.path or 'the classifier'} is damaged: {error}") from None
 
     def predict_proba(self, texts: Any, threads: int = 0) -> np.ndarray:
-        """Probabilities, float64 (n, C); for one str, (C,). Single-label rows sum to one; multi-label columns are apart.
+        """Probabilities, float64 (n, C); for one str, (C,). Single-label rows sum to one.
 
         Errors: those of :meth:`decision_function`; ValueError for a regression classifier.
         """
@@ -229,7 +229,7 @@ class Classifier:
         if self._scale is not None:
             rows *= self._scale
         rows /= max(len(found), 1)
-        # Walk through the layers with the map the ReLUs leave linear for this text: x = rows.sum(0) @ through + constant.
+        # The ReLUs leave a linear map for this text: x = rows.sum(axis=0) @ through + constant, layer by layer.
         x = rows.sum(axis=0) + self._bias
         through, constant = np.eye(len(x)), self._bias.astype(np.float64)
         relu = self._relu_first
@@ -273,6 +273,7 @@ def _as_texts(texts: Any) -> Any:
 
 def _field(config: dict[str, Any], name: str, kind: type, where: Any) -> Any:
     value = config.get(name)
-    if not isinstance(value, kind) or (kind is int and (isinstance(value, bool) or not 0 <= value < 1 << 64)):
+    wrong = isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 64
+    if wrong if kind is int else not isinstance(value, kind):
         raise FormatError(f"{where}: config.json: {name} is {value!r}, not {kind.__name__}")
     return value

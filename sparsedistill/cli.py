@@ -19,7 +19,7 @@ from .classifier import Classifier, probabilities
 from .errors import SettingsError, SparsedistillError, require
 from .format import read_json, replacing
 from .progress import Progress
-from .settings import SECTIONS, Settings, build, parse_value
+from .settings import SECTIONS, Settings, build, default_of, parse_value
 
 STAGES = {
     "teach": "fine-tune the teacher on the labelled texts",
@@ -165,17 +165,16 @@ def _settings(arguments: argparse.Namespace) -> tuple[Settings, Path]:
     for name, value in vars(arguments).items():
         section, dot, field = name.partition(".")
         if dot:
-            kind = SECTIONS[section].__dataclass_fields__[field].default
+            kind = default_of(section, field)
             values.setdefault(section, {})[field] = parse_value(value, kind) if isinstance(kind, tuple) else value
     for assignment in getattr(arguments, "set", []):
         name, equals, text = assignment.partition("=")
         section, dot, field = name.partition(".")
         if not equals or not dot:
             raise SettingsError(f"--set {assignment}: not of the form STAGE.FIELD=VALUE")
-        known = SECTIONS.get(section)
-        if known is None or field not in known.__dataclass_fields__:
+        if section not in SECTIONS or field not in {f.name for f in dataclasses.fields(SECTIONS[section])}:
             raise SettingsError(f"--set {assignment}: there is no setting {name}")
-        values.setdefault(section, {})[field] = parse_value(text, known.__dataclass_fields__[field].default)
+        values.setdefault(section, {})[field] = parse_value(text, default_of(section, field))
     return build(values, str(arguments.config or directory)), directory
 
 

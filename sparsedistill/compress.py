@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+from torch import nn
 
 from . import _core
 from .classifier import FORMAT_VERSION, ROW_TYPES, Classifier
@@ -30,8 +31,9 @@ def compress(
     where it does not widen the rows. ``rows`` is a type of ``ROW_TYPES`` or "auto" (int8; int16 without a hidden layer,
     whose few numbers a row carry all there is). Integer rows have one scale a column. ``extra`` goes into config.json.
     """
-    layers = list(student.dense)
-    fold = None
+    layers = [cast(nn.Linear, layer) for layer in student.dense]
+    fold: np.ndarray | None = None
+    bias: nn.Parameter | None
     if student.factor is not None:
         if student.first_width <= student.embedding:
             fold, bias = student.factor.weight.detach().numpy().T, student.factor.bias

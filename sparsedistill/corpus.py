@@ -188,7 +188,7 @@ def labelled(
     places: list[tuple[str, Sequence[int]]] = []
     wanted = [data.label, *columns]
     for batch in _read(found, data.text, wanted, data.encoding_errors, label=data.label):
-        for row, value in zip(batch.rows, batch.columns[data.label]):
+        for row, value in zip(batch.rows, batch.columns[data.label], strict=True):
             try:
                 values.append(parse(value))
             except ValueError as error:
@@ -419,7 +419,7 @@ def _without_mark(file: Iterable[bytes], name: str) -> Iterator[bytes]:
 
 
 def _decoded(file: Iterable[bytes], name: str, errors: str) -> Iterator[str]:
-    """Lines with their ends, cut at \\n alone: no part of another character is that byte, so each decodes by itself."""
+    """Lines with their ends, cut at line feeds alone: no part of another character is that byte, so each decodes alone."""
     for number, line in enumerate(_without_mark(file, name), 1):
         try:
             yield line.decode("utf-8", errors)
@@ -558,9 +558,9 @@ def _table(lines: Iterator[str], name: str, delimiter: str, text: str, columns: 
 
 def _batches(records: Iterator[Record], name: str, columns: list[str], size: int) -> Iterator[Batch]:
     while part := list(itertools.islice(records, size)):
-        rows, texts, values = zip(*part)
-        by_column = list(zip(*values)) if columns else []
-        yield Batch(name, rows, list(texts), {c: list(v) for c, v in zip(columns, by_column)})
+        rows, texts, values = zip(*part, strict=True)
+        by_column = list(zip(*values, strict=True)) if columns else []
+        yield Batch(name, rows, list(texts), {c: list(v) for c, v in zip(columns, by_column, strict=False)})
 
 
 # -- formats of columns -------------------------------------------------------------------------------------------
@@ -807,7 +807,7 @@ def _sorted_names(names: set[str]) -> tuple[str, ...]:
 def _first_stranger(sets: list, index: dict[str, int], places: list[tuple[str, Sequence[int]]]) -> tuple[str, str]:
     """The first name that is not in ``index``, and where it stands."""
     everywhere = ((source, row) for source, rows in places for row in rows)
-    for names, (source, row) in zip(sets, everywhere):
+    for names, (source, row) in zip(sets, everywhere, strict=True):
         for name in names:
             if name not in index:
                 return name, _at(source, row)

@@ -21,17 +21,17 @@ import platform
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from . import __version__, _core, corpus, evaluate, report
+from . import __version__, _core, evaluate, report
 from .classifier import Classifier, probabilities
-from .corpus import Labelled
 from .errors import DataError, FormatError, SettingsError, require
 from .format import read_json, replacing, replacing_directory, write_json
+from .inputs import Inputs
 from .logits import Logits
 from .logits import label as label_shards
 from .progress import clock, say
@@ -43,7 +43,6 @@ STAGES = ("teach", "label", "count", "distill", "finetune", "compress", "evaluat
 # What each student learns from: (the teacher's word on the corpus, and on train, gold labels of train; vocabulary).
 _SOURCES = {"kd": ("all", True, True), "kd_private": ("corpus", True, False), "scratch": ("train", False, False)}
 KEYED_AWAY = ("threads", "device", "checkpoint_seconds")  # settings that change the time a stage takes, not its result
-HELD_OUT_SHARE, HELD_OUT_MOST = 0.05, 2000  # of the corpus, where there is no labelled text to choose on
 
 
 class Run:
@@ -51,6 +50,7 @@ class Run:
 
     def __init__(self, directory: str | os.PathLike, settings: Settings):
         self.directory, self.settings = Path(directory), settings
+        self.inputs = Inputs(settings)
         self.directory.mkdir(parents=True, exist_ok=True)
         self._checked = False
 
@@ -91,181 +91,28 @@ class Run:
         if any(width < 1 for width in settings.distill.hidden) or settings.distill.embedding < 0:
             raise SettingsError("distill: hidden widths must be at least 1, and embedding at least 0")
         teacher = settings.teach.teacher
-        if self.needs_teacher and not teacher:
+        if self.inputs.needs_teacher and not teacher:
             raise SettingsError("no teacher: give --teacher a Hugging Face model, module:function, or column:NAME")
         require("torch", "train")
-        if self.needs_teacher and not self.column and not _is_callable(teacher):
+        if self.inputs.needs_teacher and self.inputs.teacher_is_model:
             require("transformers", "teacher")
-        for name in ("train", "dev", "test", "corpus"):
-            if sources := getattr(data, name):
-                columns = [] if name == "corpus" else [data.label]
-                if self.column and (name == "corpus" or (name == "train" and self.uses_train_logits)):
-                    columns.append(self.column)
-                corpus.check(sources, data.text, columns, encoding_errors=data.encoding_errors, label=data.label)
-        if data.task == "single" and len(self.labels) < 2:
-            raise DataError(f"only one label, {self.labels[0]!r}: a classifier needs two")
+        self.inputs.check()
         known = self.directory / "data.json"
-        files = {name: _describe(getattr(data, name)) for name in ("train", "dev", "test", "corpus")}
-        asked = json.loads(json.dumps({"files": files, "data": dataclasses.asdict(data), "column": self.column}))
+        asked = {"files": self.inputs.files(), "data": dataclasses.asdict(data), "column": self.inputs.column}
+        asked = json.loads(json.dumps(asked))  # as it will be read back
         if known.is_file() and (found := read_json(known)).get("asked") == asked:
             self.data = found
         else:
-            self.data = {"asked": asked, **self._read_all()}
+            self.data = {"asked": asked, **self.inputs.describe()}
             write_json(known, self.data)
         self._checked = True
-
-    def _read_all(self) -> dict[str, Any]:
-        result: dict[str, Any] = {"task": self.settings.data.task, "labels": list(self.labels)}
-        for name, part in (("train", self.train), ("dev", self.dev), ("test", self.test)):
-            if part is not None:
-                result[name] = {"texts": len(part.texts), "fingerprint": _digest_part(part)}
-                if self.settings.data.task == "single":
-                    counts = np.bincount(part.targets, minlength=len(self.labels))
-                    result[name]["labels"] = dict(zip(self.labels, counts.tolist(), strict=True))
-        self._dropped = 0
-        texts, state = 0, hashlib.blake2b(digest_size=16)
-        for batch in self.corpus_batches():
-            texts += len(batch)
-            state.update(_core.fingerprints(batch, default_threads()).tobytes())
-        if self.settings.data.corpus:
-            if not texts:
-                raise DataError("no text of the corpus is left: all of them are texts of dev or test")
-            result["corpus"] = {"texts": texts, "dropped": self._dropped, "fingerprint": state.hexdigest()}
-            if self._dropped:
-                say(
-                    f"corpus: {self._dropped:,} texts are in dev or test (case and punctuation aside) and were left out"
-                )
-        return result
-
-    @property
-    def column(self) -> str | None:
-        """The column that holds the teacher's scores, where that is the teacher."""
-        kind, _, name = self.settings.teach.teacher.partition(":")
-        return name if kind == "column" else None
-
-    @property
-    def needs_teacher(self) -> bool:
-        return bool(set(self.settings.distill.modes) - {"scratch"})
-
-    @property
-    def uses_train_logits(self) -> bool:
-        return bool(self.settings.data.train) and "kd" in self.settings.distill.modes
-
-    @property
-    def fine_tunes_teacher(self) -> bool:
-        teach = self.settings.teach
-        is_model = bool(teach.teacher) and not self.column and not _is_callable(teach.teacher)
-        return is_model and teach.finetune and bool(self.settings.data.train)
-
-    @cached_property
-    def labels(self) -> tuple[str, ...]:
-        data, teach = self.settings.data, self.settings.teach
-        if data.task == "regression":
-            return ("score",)
-        if data.labels:
-            return data.labels
-        if data.train:
-            return self._train_all.labels
-        if teach.teacher and not self.column and not _is_callable(teach.teacher):
-            from .teacher import model_labels
-
-            if named := model_labels(teach.teacher):
-                return named
-        raise SettingsError("the label names are not known: give --labels in the order of the teacher's classes")
-
-    @cached_property
-    def _train_all(self) -> Labelled:
-        data = self.settings.data
-        labels = self.__dict__.get("labels")  # not while they are being found here
-        return corpus.labelled(data.train, data, labels, self._extra)
-
-    @property
-    def _extra(self) -> tuple[str, ...]:
-        return (self.column,) if self.column and self.uses_train_logits else ()
-
-    @cached_property
-    def _held_out(self) -> np.ndarray:
-        data, every = self.settings.data, self._train_all
-        if data.dev:
-            return np.zeros(len(every.texts), bool)
-        targets = every.targets if data.task == "single" else None
-        held = np.zeros(len(every.texts), bool)
-        held[corpus.hold_out(len(every.texts), data.dev_fraction, data.seed, targets)] = True
-        return held
-
-    @cached_property
-    def train(self) -> Labelled | None:
-        """Labelled training texts, without held-out ones and without texts of dev or test."""
-        if not self.settings.data.train:
-            return None
-        every = self._train_all
-        keep = ~self._held_out & ~self._is_blocked(every.texts)
-        if dropped := int((~keep & ~self._held_out).sum()):
-            say(f"train: {dropped:,} texts are in dev or test (case and punctuation aside) and were left out")
-        if not keep.any():
-            raise DataError("no text of train is left: all of them are texts of dev or test")
-        return _select(every, keep)
-
-    @cached_property
-    def dev(self) -> Labelled | None:
-        data = self.settings.data
-        if data.dev:
-            return corpus.labelled(data.dev, data, self.labels)
-        return _select(self._train_all, self._held_out) if data.train else None
-
-    @cached_property
-    def test(self) -> Labelled | None:
-        data = self.settings.data
-        return corpus.labelled(data.test, data, self.labels) if data.test else None
-
-    @cached_property
-    def _blocked(self) -> np.ndarray:
-        """Sorted fingerprints of all texts that nothing may be learnt from."""
-        parts = [p.texts for p in (self.dev, self.test) if p is not None]
-        if not parts:
-            return np.zeros(0, np.uint64)
-        return np.unique(np.concatenate([_core.fingerprints(texts, default_threads()) for texts in parts]))
-
-    def _is_blocked(self, texts: list[str]) -> np.ndarray:
-        if not len(self._blocked):
-            return np.zeros(len(texts), bool)
-        found = _core.fingerprints(texts, default_threads())
-        at = np.minimum(np.searchsorted(self._blocked, found), len(self._blocked) - 1)
-        return self._blocked[at] == found
-
-    def _corpus(self) -> Iterator[tuple[list[str], list[Any], bool]]:
-        """(texts, the teacher's column, whether they are held out for dev) batch by batch, in the order of the files."""
-        data = self.settings.data
-        columns = (self.column,) if self.column else ()
-        batches = corpus.read(data.corpus, data.text, columns, encoding_errors=data.encoding_errors)
-        held_out_left = HELD_OUT_MOST if self.dev is None else 0
-        for batch in batches:
-            values = batch.columns[self.column] if self.column else [None] * len(batch.texts)
-            blocked = self._is_blocked(batch.texts)
-            self._dropped = getattr(self, "_dropped", 0) + int(blocked.sum())
-            held = np.zeros(len(blocked), bool)
-            if held_out_left:
-                # By fingerprint, so that equal texts fall on the same side wherever they stand.
-                some = _core.fingerprints(batch.texts, default_threads()) % np.uint64(1000)
-                held = some < np.uint64(1000 * HELD_OUT_SHARE)
-            for want in (False, True):
-                which = np.flatnonzero(~blocked & (held == want))
-                if len(which):
-                    yield [batch.texts[i] for i in which], [values[i] for i in which], want
-
-    def corpus_batches(self) -> Iterator[list[str]]:
-        """The corpus: its texts without those of dev and test, in the order of the files."""
-        if self.settings.data.corpus:
-            for texts, _, held in self._corpus():
-                if not held:
-                    yield texts
 
     # ---- stages ----------------------------------------------------------------------------------------------------
 
     def once(
         self, name: str, inputs: dict[str, Any], outputs: list[Path], work: Callable[[str], dict[str, Any] | None]
     ) -> dict[str, Any]:
-        """Do ``work(key)`` unless ``stages/NAME.json`` says that it was done with the same inputs; return its result."""
+        """Do ``work(key)`` unless ``stages/NAME.json`` says it was done with the same inputs; return its result."""
         key = _digest(inputs)
         record = self.directory / "stages" / f"{name}.json"
         if record.is_file() and all(path.exists() for path in outputs):
@@ -304,24 +151,24 @@ class Run:
 
     def teach(self) -> None:
         """Fine-tune the teacher on train, where it is a model that wants it."""
-        if not self.needs_teacher or not self.fine_tunes_teacher:
+        if not self.inputs.needs_teacher or not self.inputs.fine_tunes_teacher:
             return
         from . import teacher
 
-        directory, train, dev = self.directory / "teacher", self.train, self.dev
+        directory, train, dev = self.directory / "teacher", self.inputs.part("train"), self.inputs.part("dev")
         settings = self.settings.teach
         inputs = {
             "teach": _keyed(settings),
             "train": self.data["train"]["fingerprint"],
             "dev": self.data["dev"]["fingerprint"],
-            "labels": self.labels,
+            "labels": self.inputs.labels,
             "task": self.settings.data.task,
         }
         self.once(
             "teach", inputs, [directory / "config.json"],
             lambda key: teacher.finetune(
                 settings, directory, train.texts, train.targets, dev.texts, dev.targets,
-                labels=self.labels, task=self.settings.data.task, seed=self.settings.data.seed,
+                labels=self.inputs.labels, task=self.settings.data.task, seed=self.settings.data.seed,
             ),
         )  # fmt: skip
 
@@ -330,7 +177,7 @@ class Run:
         from . import teacher
 
         if not hasattr(self, "_teacher"):
-            fitted = self.directory / "teacher" if self.fine_tunes_teacher else None
+            fitted = self.directory / "teacher" if self.inputs.fine_tunes_teacher else None
             if fitted:
                 self.result_of("teach")
             chosen = self.directory / "logits" / "precision.json"
@@ -338,7 +185,11 @@ class Run:
             if settings.precision == "auto" and chosen.is_file():
                 settings = dataclasses.replace(settings, precision=read_json(chosen)["precision"])
             self._teacher = teacher.open_teacher(
-                settings, labels=self.labels, task=self.settings.data.task, label=self.settings.label, directory=fitted
+                settings,
+                labels=self.inputs.labels,
+                task=self.settings.data.task,
+                label=self.settings.label,
+                directory=fitted,
             )
             # Half a corpus must not be labelled at one precision and half at another.
             write_json(chosen, {"precision": self._teacher.precision})
@@ -347,9 +198,9 @@ class Run:
     @cached_property
     def _teacher_inputs(self) -> dict[str, Any]:
         teach = self.settings.teach
-        if self.fine_tunes_teacher:
+        if self.inputs.fine_tunes_teacher:
             known: Any = self.result_of("teach")["key"]
-        elif self.column:
+        elif self.inputs.column:
             known = self.data["asked"]["files"]
         else:
             known = teach.teacher
@@ -358,22 +209,24 @@ class Run:
             "max_length": teach.max_length,
             "precision": teach.precision,
             "scores": self.settings.label.scores,
-            "labels": self.labels,
+            "labels": self.inputs.labels,
         }
 
     def label(self) -> None:
         """Ask the teacher about corpus, train and dev."""
-        if not self.needs_teacher:
+        if not self.inputs.needs_teacher:
             return
         if self.settings.data.corpus:
-            self._label("corpus", self.data["corpus"]["fingerprint"], self.data["corpus"]["texts"], self.corpus_batches)
-        if self.train is not None and self.uses_train_logits:
-            self._label_part("train", self.train)
-        if self.dev is not None and not self.column:
-            self._label_part("dev", self.dev)
+            self._label(
+                "corpus", self.data["corpus"]["fingerprint"], self.data["corpus"]["texts"], self.inputs.corpus_texts
+            )
+        if self.inputs.uses_train_logits:
+            self._label_part("train")
+        if self.inputs.dev is not None and not self.inputs.column:
+            self._label_part("dev")
 
-    def _label_part(self, name: str, part: Labelled) -> None:
-        texts = part.texts
+    def _label_part(self, name: str) -> None:
+        texts = self.inputs.part(name).texts
         self._label(
             name, self.data[name]["fingerprint"], len(texts),
             lambda: (texts[i : i + 8192] for i in range(0, len(texts), 8192)),
@@ -384,16 +237,16 @@ class Run:
         settings = self.settings.label
 
         def work(_key: str) -> dict[str, Any]:
-            if self.column:
+            if self.inputs.column:
                 shutil.rmtree(directory, ignore_errors=True)  # its scores come in order: no shard may be skipped
                 score, source = self._column_scores(name)
-                teacher_name, precision = f"column:{self.column}", "given"
+                teacher_name, precision = f"column:{self.inputs.column}", "given"
             else:
                 teacher = self.open_teacher()
                 score, source, teacher_name, precision = teacher.logits, batches(), teacher.name, teacher.precision
             start = time.monotonic()
             found = label_shards(
-                score, source, directory, teacher=teacher_name, classes=len(self.labels),
+                score, source, directory, teacher=teacher_name, classes=len(self.inputs.labels),
                 shard_size=settings.shard_size, total=total, what=f"label {name}",
             )  # fmt: skip
             return {
@@ -411,17 +264,20 @@ class Run:
         from .teacher import to_logits
 
         waiting: list[Any] = []
-        task, kind, where = self.settings.data.task, self.settings.label.scores, f"column {self.column!r} of {name}"
+        task, kind, where = (
+            self.settings.data.task,
+            self.settings.label.scores,
+            f"column {self.inputs.column!r} of {name}",
+        )
 
         def batches() -> Iterator[list[str]]:
             if name == "corpus":
-                for texts, values, held in self._corpus():
-                    if not held:
-                        waiting.extend(values)
-                        yield texts
+                for texts, values in self.inputs.corpus():
+                    waiting.extend(values)
+                    yield texts
             else:
-                part = getattr(self, name)
-                waiting.extend(part.extra[self.column])
+                part = self.inputs.part(name)
+                waiting.extend(part.extra[str(self.inputs.column)])
                 yield part.texts
 
         def score(texts: list[str]) -> np.ndarray:
@@ -430,13 +286,13 @@ class Run:
             try:
                 array = np.array(values, dtype=np.float64)
             except (TypeError, ValueError):
-                raise DataError(f"{where} does not hold {len(self.labels)} numbers in each row") from None
+                raise DataError(f"{where} does not hold {len(self.inputs.labels)} numbers in each row") from None
             if array.ndim == 1 and task == "regression":
                 array = array[:, None]
-            if array.ndim != 2 or array.shape[1] != len(self.labels):
+            if array.ndim != 2 or array.shape[1] != len(self.inputs.labels):
                 raise DataError(
                     f"{where} holds {array.shape[1] if array.ndim == 2 else 'single'} numbers a row, the data has "
-                    f"{len(self.labels)} labels ({', '.join(self.labels)})"
+                    f"{len(self.inputs.labels)} labels ({', '.join(self.inputs.labels)})"
                 )
             return to_logits(array, kind, task, where)
 
@@ -467,9 +323,9 @@ class Run:
             def work(_key: str, name: str = name, directory: Path = directory) -> dict[str, Any]:
                 def batches() -> Iterator[list[str]]:
                     if name != "train":
-                        yield from self.corpus_batches()
+                        yield from self.inputs.corpus_texts()
                     if name != "corpus":
-                        yield self.train.texts
+                        yield self.inputs.part("train").texts
 
                 vocabulary = Vocabulary.count(batches(), **dataclasses.asdict(settings))
                 vocabulary.save(directory)
@@ -530,7 +386,12 @@ class Run:
 
         settings = self.settings.distill
         return Student(
-            rows, len(self.labels), settings.hidden, settings.embedding, settings.dropout, self.settings.data.seed
+            rows,
+            len(self.inputs.labels),
+            settings.hidden,
+            settings.embedding,
+            settings.dropout,
+            self.settings.data.seed,
         )
 
     def _examples(self, mode: str, vocabulary: Vocabulary, threads: int):
@@ -540,14 +401,15 @@ class Run:
         _, on_corpus, on_train = _SOURCES[mode]
         bags, targets = [], []
         if on_corpus and self.settings.data.corpus:
-            bags += [vocabulary.bags(texts, threads) for texts in self.corpus_batches()]
+            bags += [vocabulary.bags(texts, threads) for texts in self.inputs.corpus_texts()]
             targets.append(_soft(self._teacher_says("corpus"), task))
-        if on_train and self.train is not None:
-            bags.append(vocabulary.bags(self.train.texts, threads))
+        if on_train and self.settings.data.train:
+            bags.append(vocabulary.bags(self.inputs.part("train").texts, threads))
             targets.append(_soft(self._teacher_says("train"), task))
         if mode == "scratch":
-            bags.append(vocabulary.bags(self.train.texts, threads))
-            targets.append(_gold(self.train.targets, len(self.labels), task))
+            train = self.inputs.part("train")
+            bags.append(vocabulary.bags(train.texts, threads))
+            targets.append(_gold(train.targets, len(self.inputs.labels), task))
         lengths = np.concatenate([np.diff(offsets) for _, offsets in bags])
         offsets = np.concatenate([np.zeros(1, np.uint64), np.cumsum(lengths, dtype=np.uint64)])
         examples = Examples(np.concatenate([ids for ids, _ in bags]), offsets, np.concatenate(targets))
@@ -587,40 +449,31 @@ class Run:
         return score
 
     def _judges(self) -> tuple[list[str], np.ndarray]:
-        """Texts and truth that choices are made on: dev's gold, or the teacher's word on a held-out part of the corpus."""
-        if self.dev is not None:
-            return self.dev.texts, self.dev.targets
+        """Texts and truth to choose on: dev's gold, or the teacher's word on a held-out part of the corpus."""
+        if self.inputs.dev is not None:
+            return self.inputs.dev.texts, self.inputs.dev.targets
         if not hasattr(self, "_held_out_corpus"):
-            texts: list[str] = []
-            values: list[Any] = []
-            for some, scores, held in self._corpus():
-                if held:
-                    texts += some
-                    values += scores
-                if len(texts) >= HELD_OUT_MOST:
-                    break
-            if not texts:
-                raise DataError("the corpus is too small to hold out a part to choose on: give --dev")
-            logits = self._score_now(texts[:HELD_OUT_MOST], values[:HELD_OUT_MOST])
+            texts, values = self.inputs.held_out()
+            logits = self._score_now(texts, values)
             task = self.settings.data.task
             decided = evaluate.decisions(logits, task)
-            self._held_out_corpus = texts[:HELD_OUT_MOST], decided.astype(np.float32) if task == "multi" else decided
+            self._held_out_corpus = texts, decided.astype(np.float32) if task == "multi" else decided
         return self._held_out_corpus
 
     def _score_now(self, texts: list[str], values: list[Any]) -> np.ndarray:
         from .teacher import to_logits
 
-        if not self.column:
+        if not self.inputs.column:
             return self.open_teacher().logits(texts)
         array = np.array(values, dtype=np.float64).reshape(len(texts), -1)
-        return to_logits(array, self.settings.label.scores, self.settings.data.task, f"column {self.column!r}")
+        return to_logits(array, self.settings.label.scores, self.settings.data.task, f"column {self.inputs.column!r}")
 
     def finetune(self) -> None:
         """Stage 3: the kd student on train's gold labels."""
         from . import train
 
         settings, task = self.settings.finetune, self.settings.data.task
-        if not settings.enabled or "kd" not in self.settings.distill.modes or self.train is None:
+        if not settings.enabled or "kd" not in self.settings.distill.modes or not self.settings.data.train:
             return
         threads = self._torch_threads(self.settings.distill.threads)
         directory = self.directory / "students" / "kd_ft"
@@ -634,8 +487,9 @@ class Run:
         def work(key: str) -> dict[str, Any]:
             name = before["result"]["vocabulary"]
             vocabulary = Vocabulary.load(self.directory / "vocabulary" / name)
-            ids, offsets = vocabulary.bags(self.train.texts, threads)
-            examples = train.Examples(ids, offsets, _gold(self.train.targets, len(self.labels), task))
+            labelled = self.inputs.part("train")
+            ids, offsets = vocabulary.bags(labelled.texts, threads)
+            examples = train.Examples(ids, offsets, _gold(labelled.targets, len(self.inputs.labels), task))
             student = self.new_student(len(vocabulary)).load(self.directory / "students" / "kd" / "student.safetensors")
             result = train.train(
                 student, examples, self._schedule(settings, len(examples), threads, steps=0), task, directory,
@@ -651,7 +505,7 @@ class Run:
     @property
     def students(self) -> list[str]:
         """Names of the students this run trains."""
-        names = [mode for mode in ("scratch", "kd_private", "kd") if mode in self.settings.distill.modes]
+        names: list[str] = [mode for mode in ("scratch", "kd_private", "kd") if mode in self.settings.distill.modes]
         if self.settings.finetune.enabled and "kd" in names and self.settings.data.train:
             names.append("kd_ft")
         return names
@@ -679,7 +533,7 @@ class Run:
                 exact = student.logits(*vocabulary.bags(texts, threads), threads)
                 thresholds = evaluate.fit_thresholds(exact, truth) if task == "multi" else None
                 classifier = compress(
-                    student, vocabulary, self.labels, task, settings.rows, thresholds,
+                    student, vocabulary, self.inputs.labels, task, settings.rows, thresholds,
                     {"provenance": self.provenance(name)},
                 )  # fmt: skip
                 compressed = classifier.decision_function(texts, threads)
@@ -692,8 +546,8 @@ class Run:
                 )
                 if before - after > settings.max_loss:
                     raise SettingsError(
-                        f"{name}: {classifier.config['rows']['type']} rows cost {before - after:.4f} of {primary} on dev, more "
-                        f"than {settings.max_loss}: take --rows float32, or allow it with --max-loss"
+                        f"{name}: {classifier.config['rows']['type']} rows cost {before - after:.4f} {primary} on dev, "
+                        f"more than {settings.max_loss}: take --rows float32, or allow it with --max-loss"
                     )
                 classifier.save(directory)
                 return {"before": before, "after": after, "agreement": same, "bytes": classifier.nbytes}
@@ -705,9 +559,9 @@ class Run:
         """Measure every classifier as loaded from disk, choose one on dev, and write the report."""
         task, settings = self.settings.data.task, self.settings.evaluate
         compressed = {name: self.result_of(f"compress.{name}") for name in self.students}
-        part = "test" if self.test is not None else "dev"
-        if part == "test" and self.needs_teacher and not self.column:
-            self._label_part("test", self.test)
+        part = "test" if self.inputs.test is not None else "dev"
+        if part == "test" and self.inputs.needs_teacher and not self.inputs.column:
+            self._label_part("test")
         inputs = {
             "evaluate": _keyed(settings),
             "compress": {name: record["key"] for name, record in compressed.items()},
@@ -720,13 +574,13 @@ class Run:
     def _measure(self, part: str, compressed: dict[str, Any], task: str) -> dict[str, Any]:
         settings = self.settings.evaluate
         threads = self._torch_threads(settings.threads)
-        if self.dev is None and part == "dev":
+        if self.inputs.dev is None and part == "dev":
             texts, truth = self._judges()
         else:
-            judged = getattr(self, part)
+            judged = self.inputs.part(part)
             texts, truth = judged.texts, judged.targets
         teacher_logits = None
-        if self.needs_teacher and not self.column and self.dev is not None:
+        if self.inputs.needs_teacher and not self.inputs.column and self.inputs.dev is not None:
             teacher_logits = self._teacher_says(part)
         systems: dict[str, Any] = {}
         if teacher_logits is not None:
@@ -751,12 +605,12 @@ class Run:
             figures["dev"] = compressed[name]["result"]["after"]
             figures["megabytes"] = _size(self.directory / "classifiers" / name) / 1e6
             systems[name] = figures
-            workers[name] = (lambda c=classifier: c.predict(speed_texts, threads=threads), len(speed_texts))
-        if self.needs_teacher and not self.column:
+            workers[name] = (partial(classifier.predict, speed_texts, threads), len(speed_texts))
+        if self.inputs.needs_teacher and not self.inputs.column:
             teacher = self.open_teacher()
             # As many texts as take the teacher seconds, so that turns can be taken.
             few = speed_texts[: max(32, min(len(speed_texts), 512))]
-            workers = {"teacher": (lambda: teacher.logits(few), len(few)), **workers}
+            workers = {"teacher": (partial(teacher.logits, few), len(few)), **workers}
             systems.setdefault("teacher", {})["megabytes"] = _weights_size(teacher, self.directory)
             systems["teacher"]["precision"] = teacher.precision
         for name, rate in zip(workers, evaluate.alternate(list(workers.values()), settings.repeats), strict=True):
@@ -767,7 +621,7 @@ class Run:
             "task": task,
             "part": part,
             "texts": len(texts),
-            "labels": list(self.labels),
+            "labels": list(self.inputs.labels),
             "threads": threads,
             "selected": chosen,
             "primary": evaluate.PRIMARY[task],
@@ -788,7 +642,9 @@ class Run:
         config = {**classifier.config, "metrics": {result["part"]: result["systems"][name]}}
         with replacing_directory(self.directory / "classifier") as temporary:
             write_json(temporary / "config.json", config)
-            shutil.copyfile(classifier.path / "model.safetensors", temporary / "model.safetensors")
+            shutil.copyfile(
+                self.directory / "classifiers" / name / "model.safetensors", temporary / "model.safetensors"
+            )
             card = report.card(name, result, config)
             (temporary / "README.md").write_text(card, encoding="utf-8")
 
@@ -830,11 +686,6 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _is_callable(teacher: str) -> bool:
-    """Whether the teacher is named as module:function."""
-    return ":" in teacher and not Path(teacher).exists()
-
-
 def _soft(logits: np.ndarray, task: str) -> np.ndarray:
     return logits if task == "regression" else probabilities(logits, task).astype(np.float32)
 
@@ -845,16 +696,6 @@ def _gold(targets: np.ndarray, classes: int, task: str) -> np.ndarray:
     return targets.reshape(len(targets), -1).astype(np.float32)
 
 
-def _select(part: Labelled, keep: np.ndarray) -> Labelled:
-    where = np.flatnonzero(keep)
-    return Labelled(
-        [part.texts[i] for i in where],
-        part.targets[keep],
-        part.labels,
-        {name: [values[i] for i in where] for name, values in part.extra.items()},
-    )
-
-
 def _keyed(settings: Any) -> dict[str, Any]:
     return {name: value for name, value in dataclasses.asdict(settings).items() if name not in KEYED_AWAY}
 
@@ -862,30 +703,6 @@ def _keyed(settings: Any) -> dict[str, Any]:
 def _digest(value: Any) -> str:
     text = json.dumps(value, sort_keys=True, ensure_ascii=True)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-
-
-def _digest_part(part: Labelled) -> str:
-    state = hashlib.blake2b(digest_size=16)
-    for text in part.texts:
-        data = text.encode("utf-8", "surrogatepass")
-        state.update(len(data).to_bytes(8, "little") + data)
-    state.update(part.targets.tobytes())
-    return state.hexdigest()
-
-
-def _describe(sources: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Name, size and content hash of every input file."""
-    result: list[dict[str, Any]] = []
-    for source in corpus.expand(sources) if sources else []:
-        entry: dict[str, Any] = {"source": source}
-        if os.path.isfile(source):
-            state = hashlib.blake2b(digest_size=16)
-            with open(source, "rb") as file:
-                while block := file.read(1 << 22):
-                    state.update(block)
-            entry |= {"bytes": os.path.getsize(source), "fingerprint": state.hexdigest()}
-        result.append(entry)
-    return result
 
 
 def _parameters(student: Any) -> int:

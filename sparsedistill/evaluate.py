@@ -71,7 +71,7 @@ def pearson(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def fit_thresholds(logits: np.ndarray, targets: np.ndarray) -> list[float]:
-    """The probability above which each label of a multi-label task is given: best F1 on these texts, 0.5 where none occurs.
+    """The probability from which on each label of a multi-label task is given: best F1 here, 0.5 where it never occurs.
 
     Shapes (n, C). A threshold is put half-way between the two probabilities it separates.
     """

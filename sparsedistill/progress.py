@@ -55,7 +55,8 @@ class Progress:
             share = min(self.done / self.total, 1.0)
             bar = ("#" * round(20 * share)).ljust(20, ".")
             left = clock((self.total - self.done) / rate) if rate > 0 else "?"
-            line = f"{self.what} [{bar}] {share:4.0%} {self.done:,}/{self.total:,} {self.unit}, {_per_second(rate)}, {left} left"
+            line = f"{self.what} [{bar}] {share:4.0%} {self.done:,}/{self.total:,} {self.unit}"
+            line += f", {_per_second(rate)}, {left} left"
         else:
             line = f"{self.what} {self.done:,} {self.unit}, {_per_second(rate)}, {clock(now - self._start)}"
         if self._note:

@@ -160,8 +160,8 @@ def card(name: str, result: dict[str, Any], config: dict[str, Any]) -> str:
         "",
         "## Limits",
         "",
-        f"It sees n-grams of at most {text['max_n']} tokens and averages them: irony, conditionals and whatever hangs on "
-        "more words than that are beyond it. A text without a known n-gram gets the score of the biases alone.",
+        f"It sees n-grams of at most {text['max_n']} tokens and averages them: irony, conditionals and whatever hangs "
+        "on more words than that are beyond it. A text without a known n-gram gets the score of the biases alone.",
         "",
     ]
     return "\n".join(lines)

@@ -18,6 +18,7 @@ MODES = ("scratch", "kd_private", "kd")
 
 
 def option(default: Any, help: str, choices: tuple[str, ...] = ()) -> Any:
+    """A field of a settings class, with what ``--help`` says of it."""
     return field(default=default, metadata={"help": help, "choices": choices})
 
 
@@ -88,13 +89,13 @@ class Distill:
 
     modes: tuple[str, ...] = option(
         ("kd",),
-        "students to train: kd on corpus and train, kd_private on the corpus alone, scratch on train's gold labels alone",
+        "students to train: kd (corpus and train), kd_private (the corpus alone), scratch (train's gold labels alone)",
         MODES,
     )
     hidden: tuple[int, ...] = option((64,), "widths of the hidden layers; none: a row is one number a class")
     embedding: int = option(
         0,
-        "width of the table before the factor W1 (the paper's d_e); 0: train the table at the first hidden width, without W1",
+        "width of the table before the factor W1 (the paper's d_e); 0: no W1, the table has the first hidden width",
     )
     steps: int = option(0, "training steps; 0: as many as --epochs takes")
     epochs: float = option(10.0, "passes over the texts when steps is 0")
@@ -143,6 +144,8 @@ class Evaluate:
 
 @dataclass(frozen=True)
 class Settings:
+    """All of them, a part a stage."""
+
     data: Data = Data()
     teach: Teach = Teach()
     label: Label = Label()
@@ -154,6 +157,11 @@ class Settings:
 
 
 SECTIONS: dict[str, type] = {f.name: type(f.default) for f in dataclasses.fields(Settings)}
+
+
+def default_of(section: str, name: str) -> Any:
+    """Default value of a field, which also tells its type."""
+    return next(f.default for f in dataclasses.fields(SECTIONS[section]) if f.name == name)
 
 
 def build(values: dict[str, dict[str, Any]], where: str) -> Settings:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -24,14 +25,15 @@ class Student(nn.Module):
     the width of the first hidden layer (or of the classes, without hidden layers): the same function, since nothing
     non-linear stands between the table and W1.
 
-    Attributes: ``table`` float32 (V, d), ``bias`` (first width,), ``dense`` the layers after it.
+    Attributes: ``table`` float32 (V, d); ``factor`` W1 and its bias, or None; ``bias`` (``first_width``,) where there
+    is no W1; ``dense`` the layers after the first; ``classes`` C.
     """
 
     def __init__(self, rows: int, classes: int, hidden: Sequence[int], embedding: int, dropout: float, seed: int):
         super().__init__()
         generator = torch.Generator().manual_seed(seed)
         widths = [*hidden, classes]
-        self.hidden, self.embedding = tuple(hidden), embedding
+        self.embedding, self.first_width, self.classes = embedding, widths[0], classes
         width = embedding or widths[0]
         # Bags average tens of rows: this scale makes pooled vectors of about unit size in training's first steps.
         scale = 0.0 if not hidden and not embedding else 0.3
@@ -40,12 +42,16 @@ class Student(nn.Module):
         ).astype(np.float32, copy=False)
         self.dropout = nn.Dropout(dropout)
         self.factor = _linear(embedding, widths[0], generator) if embedding else None
-        self.bias = None if embedding else nn.Parameter(torch.zeros(widths[0]))
-        self.dense = nn.ModuleList(_linear(a, b, generator) for a, b in zip(widths, widths[1:], strict=False))
+        self.bias = nn.Parameter(torch.zeros(widths[0])) if not embedding else None
+        self.dense = nn.ModuleList(_linear(a, b, generator) for a, b in pairwise(widths))
 
     def forward(self, pooled: torch.Tensor) -> torch.Tensor:
         """Logits (n, C) of pooled bags (n, d)."""
-        x = self.factor(self.dropout(pooled)) if self.factor is not None else pooled + self.bias
+        if self.factor is not None:
+            x = self.factor(self.dropout(pooled))
+        else:
+            assert self.bias is not None
+            x = pooled + self.bias
         for layer in self.dense:
             x = layer(self.dropout(torch.relu(x)))
         return x
@@ -67,16 +73,6 @@ class Student(nn.Module):
             parts.append(self(torch.from_numpy(pooled)).numpy())
         self.train(training)
         return np.concatenate(parts) if parts else np.zeros((0, self.classes), np.float32)
-
-    @property
-    def classes(self) -> int:
-        """Number of outputs, C."""
-        return self.dense[-1].out_features if len(self.dense) else self.first_width
-
-    @property
-    def first_width(self) -> int:
-        """Width of the layer that the table, or W1, feeds."""
-        return self.factor.out_features if self.factor is not None else self.table.shape[1]
 
     def arrays(self) -> dict[str, np.ndarray]:
         """All weights by name, as arrays that share memory with the student."""

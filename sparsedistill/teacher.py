@@ -319,6 +319,21 @@ def open_teacher(
     )
 
 
+def model_labels(path: str) -> tuple[str, ...]:
+    """Label names of a Hugging Face sequence classifier, in the order of its classes.
+
+    Errors: :class:`SettingsError` when its configuration cannot be read.
+    """
+    transformers = require("transformers", "teacher")
+    try:
+        config = transformers.AutoConfig.from_pretrained(path, local_files_only=Path(path).is_dir())
+    except (OSError, ValueError) as error:
+        raise SettingsError(
+            f"the teacher {path} has no configuration to read its labels from ({_clean(str(error))}), give labels"
+        ) from None
+    return tuple(str(config.id2label[i]) for i in range(config.num_labels))
+
+
 class _Run:
     """One fine-tuning: everything in a checkpoint, and the loop that changes it."""
 

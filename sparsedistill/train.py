@@ -24,7 +24,7 @@ BETAS, EPSILON = (0.9, 0.98), 1e-6  # the paper's
 class Examples:
     """Bags and what the student is to say of them: ``ids``, ``offsets`` as in :meth:`Vocabulary.bags`.
 
-    ``targets`` float32 (n, C): probabilities (single: a row sums to one; multi: each on its own) or scores (regression).
+    ``targets`` float32 (n, C): probabilities (single: rows sum to one; multi: each its own) or scores (regression).
     """
 
     ids: np.ndarray
@@ -109,7 +109,7 @@ def train(
     state: dict[str, Any] = {"key": key, "step": 0, "best": None, "curve": [], "seconds": 0.0}
 
     def arrays() -> dict[str, np.ndarray]:
-        dense = {}
+        dense: dict[str, np.ndarray] = {}
         for i, parameter in enumerate(parameters):
             slot = optimizer.state[parameter]
             dense |= {f"dense.{i}.{name}": slot[name].numpy() for name in ("exp_avg", "exp_avg_sq")}
@@ -170,6 +170,7 @@ def train(
                 loss = loss_of(student(pooled), torch.from_numpy(examples.targets[chosen]), task)
                 optimizer.zero_grad()
                 loss.backward()
+                assert pooled.grad is not None
                 gradient = pooled.grad.contiguous().numpy()
                 _core.bag_adam(
                     student.table, *moments, ids, offsets, gradient, rate, *BETAS, EPSILON, step, schedule.threads

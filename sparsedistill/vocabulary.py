@@ -53,6 +53,7 @@ class Vocabulary:
 
     @cached_property
     def lookup(self) -> _core.Lookup:
+        """The core's view: n-gram hash to row."""
         return _core.Lookup(self.slots, len(self), self.seed, self.tokenizer, self.lowercase, self.max_n)
 
     def bags(self, texts: Sequence[str], threads: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -2,8 +2,75 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+import pytest
 from hypothesis import HealthCheck, settings
+
+from sparsedistill import Classifier, _core
+from sparsedistill.vocabulary import Vocabulary
 
 # No test is timed: machines are shared.
 settings.register_profile("sparsedistill", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("sparsedistill")
+
+TEXTS = [
+    "The film was not bad at all",
+    "not good, not bad: a film",
+    "Das war nicht schlecht \U0001f600",
+    "映画 was good good good",
+]
+
+
+def make_parts(
+    task: str = "single", row_type: str = "int8", depth: int = 1, labels: int = 3, relu_first: bool = True, seed: int = 0
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """``config.json`` and arrays of a small classifier with random weights and the n-grams of ``TEXTS``."""
+    rng = np.random.default_rng(seed)
+    vocabulary = Vocabulary.count([TEXTS], tokenizer="words", max_n=3)
+    widths = [labels if depth == 0 else 8, *[6] * (depth - 1), *[labels] * (depth > 0)]
+    shape = (len(vocabulary), widths[0])
+    tensors: dict[str, np.ndarray] = {"slots": vocabulary.slots}
+    if row_type == "float32":
+        tensors["rows"] = rng.standard_normal(shape).astype(np.float32)
+    else:
+        most = np.iinfo(row_type).max
+        tensors["rows"] = rng.integers(-most, most, shape, row_type, endpoint=True)
+        tensors["scale"] = (rng.uniform(0.5, 2, widths[0]) * 4 / most).astype(np.float32)
+    tensors["bias"] = rng.standard_normal(widths[0]).astype(np.float32)
+    for i, (n_in, n_out) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+        tensors[f"layers.{i}.weight"] = rng.standard_normal((n_in, n_out)).astype(np.float32)
+        tensors[f"layers.{i}.bias"] = rng.standard_normal(n_out).astype(np.float32)
+    config = {
+        "format": "sparsedistill",
+        "format_version": 1,
+        "task": task,
+        "labels": [f"label {i}" for i in range(labels)],
+        "text": {
+            "tokenizer": vocabulary.tokenizer,
+            "lowercase": vocabulary.lowercase,
+            "max_n": vocabulary.max_n,
+            "seed": vocabulary.seed,
+            "unicode": _core.unicode_version,
+        },
+        "pooling": "mean",
+        "rows": {"count": len(vocabulary), "width": widths[0], "type": row_type},
+        "relu_first": relu_first and depth > 0,
+        "layers": depth,
+    }
+    if task == "multi":
+        config["thresholds"] = rng.uniform(0.3, 0.7, labels).tolist()
+    return config, tensors
+
+
+@pytest.fixture(scope="session")
+def parts():
+    """The function ``make_parts``."""
+    return make_parts
+
+
+@pytest.fixture(scope="session")
+def classifier() -> Classifier:
+    """One small classifier in memory."""
+    return Classifier(*make_parts())

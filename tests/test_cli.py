@@ -19,7 +19,11 @@ from test_distill import LABELS, learnable, write_csv, write_jsonl
 def run(*arguments: str, stdin: str | bytes = b"", cwd: Path | None = None) -> subprocess.CompletedProcess:
     data = stdin.encode() if isinstance(stdin, str) else stdin
     return subprocess.run(
-        [sys.executable, "-m", "sparsedistill", *map(str, arguments)], input=data, capture_output=True, cwd=cwd, timeout=200
+        [sys.executable, "-m", "sparsedistill", *map(str, arguments)],
+        input=data,
+        capture_output=True,
+        cwd=cwd,
+        timeout=200,
     )
 
 
@@ -57,9 +61,7 @@ def test_stages_alone_make_a_classifier(made):
 
 
 def test_stage_without_what_it_needs_says_so(made, tmp_path):
-    done = run(
-        "distill", "--run", tmp_path / "new", "--train", "train.jsonl", "--modes", "scratch", cwd=made
-    )
+    done = run("distill", "--run", tmp_path / "new", "--train", "train.jsonl", "--modes", "scratch", cwd=made)
     assert done.returncode == 2
     assert b"sparsedistill count --run" in done.stderr
 
@@ -70,7 +72,9 @@ def test_run_takes_a_file_and_overrides(made, tmp_path):
         '[teach]\nteacher = "column:scores"\n[distill]\nhidden = [4]\nepochs = 2\nthreads = 1\n'
         "[finetune]\nenabled = false\n[compress]\nmax_loss = 1\n[evaluate]\nrepeats = 1\n"
     )
-    done = run("run", "small.toml", "--run", tmp_path / "run", "--set", "distill.hidden=", "--set", "count.max_n=2", cwd=made)
+    done = run(
+        "run", "small.toml", "--run", tmp_path / "run", "--set", "distill.hidden=", "--set", "count.max_n=2", cwd=made
+    )
     assert done.returncode == 0, done.stderr.decode()
     classifier = Classifier.load(tmp_path / "run" / "classifier")
     assert classifier.config["layers"] == 0

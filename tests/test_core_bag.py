@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from sparsedistill import _core
 
 torch = pytest.importorskip("torch")
+torch.set_num_threads(1)
 
 BETAS, EPSILON = (0.9, 0.98), 1e-6
 RATE = 0.05

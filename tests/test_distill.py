@@ -46,9 +46,7 @@ def scores(text: str, classes: int = 3) -> list[float]:
 
 
 def learnable(tweets: list[tuple[str, str]]) -> list[dict]:
-    return [
-        {"text": text, "label": LABELS[int(np.argmax(scores(text)))], "scores": scores(text)} for text, _ in tweets
-    ]
+    return [{"text": text, "label": LABELS[int(np.argmax(scores(text)))], "scores": scores(text)} for text, _ in tweets]
 
 
 @pytest.fixture
@@ -241,7 +239,8 @@ def quality_teacher(texts: list[str]) -> np.ndarray:
 def test_multi_label_with_a_callable(tmp_path, tweets, monkeypatch):
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
     rows = [
-        {"text": t, "label": [n for n, yes in (("mention", "@" in t), ("link", "http" in t)) if yes]} for t, _ in tweets[:900]
+        {"text": t, "label": [n for n, yes in (("mention", "@" in t), ("link", "http" in t)) if yes]}
+        for t, _ in tweets[:900]
     ]
     files = {
         "train": write_jsonl(tmp_path / "train.jsonl", rows[:200]),
@@ -314,7 +313,12 @@ def test_refusals_come_first(tmp_path, files, tweets):
     refused(DataError, "headline", data={"text": "headline"})
     strange = write_jsonl(tmp_path / "strange.jsonl", [{"text": "a", "label": "meh"}])
     refused(DataError, r"meh.*strange\.jsonl", over={"dev": strange})
-    refused(DataError, "all of them are texts of dev or test", over={"corpus": files["test"]}, distill={"modes": ["scratch"]})
+    refused(
+        DataError,
+        "all of them are texts of dev or test",
+        over={"corpus": files["test"]},
+        distill={"modes": ["scratch"]},
+    )
     bad = write_jsonl(tmp_path / "nan.jsonl", [{"text": "a", "scores": [0, float("nan"), 0]}])
     with pytest.raises(DataError, match="scores"):
         Run(tmp_path / "nan", settings({**files, "corpus": bad})).execute()

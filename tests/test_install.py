@@ -44,7 +44,12 @@ def classifier(tmp_path_factory) -> Path:
 def clean(home: Path, *command: str, stdin: str = "") -> subprocess.CompletedProcess:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     return subprocess.run(
-        [home / "bin" / command[0], *command[1:]], input=stdin, capture_output=True, text=True, env=environment, cwd=home
+        [home / "bin" / command[0], *command[1:]],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=home,
     )
 
 

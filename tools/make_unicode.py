@@ -89,7 +89,8 @@ def main() -> None:
     for start in range(0, 0x110000, 1 << SHIFT):
         block = tuple(records.setdefault(record(c), len(records)) for c in range(start, start + (1 << SHIFT)))
         stage1.append(blocks.setdefault(block, len(blocks)))
-    assert len(records) < 256 and len(blocks) < 65536
+    assert len(records) < 256
+    assert len(blocks) < 65536
     text = f"""// Written by tools/make_unicode.py from Unicode {VERSION}. Do not edit.
 #pragma once
 #include <cstdint>

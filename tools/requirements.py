@@ -1,4 +1,4 @@
-"""Print the requirements of the package and of the named extras, for pip: torch is not to be built against the package."""
+"""Print the requirements of the package and of the named extras on one line, for pip."""
 
 from __future__ import annotations
 
