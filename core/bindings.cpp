@@ -9,6 +9,7 @@
 #include <nanobind/stl/vector.h>
 
 #include <memory>
+#include <mutex>
 #include <string>
 #include <utility>
 
@@ -239,13 +240,19 @@ public:
     void add(nb::handle source) {
         const Texts texts(source);
         const nb::gil_scoped_release release;
+        const std::lock_guard lock(mutex_);
         for (const auto text : texts.views()) counter_.add(text);
     }
-    std::uint64_t distinct() const { return counter_.distinct(); }
+    std::uint64_t distinct() const {
+        const nb::gil_scoped_release release;
+        const std::lock_guard lock(mutex_);
+        return counter_.distinct();
+    }
     auto top(std::uint64_t size, std::uint64_t min_count) const {
         Counter::Ngrams ngrams;
         {
             const nb::gil_scoped_release release;
+            const std::lock_guard lock(mutex_);
             ngrams = counter_.top(size, min_count);
         }
         return std::make_tuple(to_numpy(std::move(ngrams.bytes)), to_numpy(std::move(ngrams.offsets)),
@@ -254,6 +261,7 @@ public:
 
 private:
     Counter counter_;
+    mutable std::mutex mutex_;  // the GIL does not protect it
 };
 
 Bags checked_bags(const Read1<std::uint32_t>& ids, const Read1<std::uint64_t>& offsets, std::size_t rows) {

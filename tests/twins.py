@@ -372,7 +372,6 @@ def packed(ngrams: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     return np.frombuffer(b"".join(encoded), np.uint8), offsets
 
 
-
 CORE_UNICODE = (15, 1, 0)
 RUNNING_UNICODE = tuple(int(part) for part in unicodedata.unidata_version.split("."))
 
