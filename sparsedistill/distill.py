@@ -372,7 +372,7 @@ class Run:
                 student = self.new_student(len(vocabulary))
                 result = train.train(
                     student, examples, self._schedule(settings, len(examples), threads), task, directory,
-                    self._dev_score(vocabulary, threads), f"distill {mode}", key,
+                    self._dev_score(vocabulary, threads), f"distill {mode}", key, keep_best=mode == "scratch",
                 )  # fmt: skip
                 student.save(directory / "student.safetensors")
                 shutil.rmtree(directory / "checkpoint", ignore_errors=True)
@@ -420,12 +420,12 @@ class Run:
             )
         return examples
 
-    def _schedule(self, settings: Any, texts: int, threads: int, **over: Any):
+    def _schedule(self, settings: Any, texts: int, threads: int):
         from .train import Schedule
 
         distill = self.settings.distill
-        batch_size = min(over.get("batch_size", settings.batch_size), texts)
-        steps = over.get("steps", distill.steps) or max(1, round(settings.epochs * texts / batch_size))
+        batch_size = min(settings.batch_size, max(1, texts // 64))
+        steps = (distill.steps if settings is distill else 0) or max(1, round(settings.epochs * texts / batch_size))
         return Schedule(
             steps=steps,
             batch_size=batch_size,
@@ -493,8 +493,8 @@ class Run:
             examples = train.Examples(ids, offsets, _gold(labelled.targets, len(self.inputs.labels), task))
             student = self.new_student(len(vocabulary)).load(self.directory / "students" / "kd" / "student.safetensors")
             result = train.train(
-                student, examples, self._schedule(settings, len(examples), threads, steps=0), task, directory,
-                self._dev_score(vocabulary, threads), "finetune", key,
+                student, examples, self._schedule(settings, len(examples), threads), task, directory,
+                self._dev_score(vocabulary, threads), "finetune", key, keep_best=True,
             )  # fmt: skip
             student.save(directory / "student.safetensors")
             shutil.rmtree(directory / "checkpoint", ignore_errors=True)

@@ -93,13 +93,14 @@ def train(
     score: Callable[[Student], float],
     what: str,
     key: str,
+    keep_best: bool,
 ) -> dict[str, Any]:
-    """Train ``student`` and leave it with the weights that scored best on dev.
+    """Train ``student`` and leave it with its last weights, or with ``keep_best`` those that scored best on dev.
 
     ``score(student)`` is looked at before the first step, every ``evaluate_every`` steps and after the last; higher is
     better. What a step does is a function of (seed, step) alone, so a run that was stopped goes on from
     ``directory/checkpoint`` to the same weights. ``key`` names the inputs: a checkpoint of other inputs is not used.
-    Returns ``steps``, ``seconds`` of training, ``best`` and the ``curve`` of (step, loss, dev).
+    Returns ``steps``, ``seconds`` of training, ``dev`` of the weights left and the ``curve`` of (step, loss, dev).
     """
     checkpoint, best_path = directory / "checkpoint", directory / "best.safetensors"
     directory.mkdir(parents=True, exist_ok=True)
@@ -138,7 +139,8 @@ def train(
         state["curve"].append([state["step"], loss, dev])
         if state["best"] is None or dev > state["best"]:
             state["best"] = dev
-            student.save(best_path)
+            if keep_best:
+                student.save(best_path)
 
     texts, seed = len(examples), schedule.seed
     epoch, order = -1, np.arange(0)
@@ -190,8 +192,14 @@ def train(
                 if stop:
                     say(f"\n{what}: stopped at step {step:,}; the same command goes on from there")
                     raise KeyboardInterrupt
-    student.load(best_path)
-    return {name: state[name] for name in ("seconds", "best", "curve")} | {"steps": schedule.steps}
+    if keep_best:
+        student.load(best_path)
+    return {
+        "steps": schedule.steps,
+        "seconds": state["seconds"],
+        "dev": state["best"] if keep_best else state["curve"][-1][2],
+        "curve": state["curve"],
+    }
 
 
 def _pieces(position: int, count: int, length: int) -> list[tuple[int, int, int]]:

@@ -135,6 +135,21 @@ def test_threads_change_no_bit(seed, v, width, n):
         assert all(np.array_equal(a, b) for a, b in zip(other, results[0], strict=True))
 
 
+def test_gradients_are_summed_in_the_order_of_the_bags():
+    # Without momentum the first moment is the gradient itself: the same bits as one float32 addition after the other.
+    rng = np.random.default_rng(0)
+    bags = [rng.integers(0, 4, rng.integers(0, 30)) for _ in range(100)]
+    grad = (rng.standard_normal((100, 19)) * np.exp(rng.normal(0, 3, (100, 19)))).astype(np.float32)
+    expected = np.zeros((4, 19), np.float32)
+    for bag, row in zip(bags, grad, strict=True):
+        for i in bag:
+            expected[i] += row * (np.float32(1) / np.float32(len(bag)))
+    table = np.zeros((4, 19), np.float32)
+    m, v = zeros_like(table)
+    _core.bag_adam(table, m, v, *packed(bags), grad, RATE, 0.0, 0.5, EPSILON, 1, 2)
+    assert np.array_equal(m, expected)
+
+
 def test_no_bags_change_nothing():
     table = np.ones((2, 3), np.float32)
     m, v = zeros_like(table)

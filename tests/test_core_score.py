@@ -191,6 +191,15 @@ def batch():
 
 
 @pytest.mark.parametrize("row_type", ROW_TYPES)
+def test_short_texts(row_type):
+    # Many to a group of texts that are looked up together.
+    net = Net(14, row_type, 60, 65)
+    bags = random_bags(np.random.default_rng(15), 1000, 60, 3)
+    for threads in (1, 2):
+        net.check(bags, threads)
+
+
+@pytest.mark.parametrize("row_type", ROW_TYPES)
 def test_threads_batches_and_order_change_no_bit(row_type, batch):
     model = Net(7, row_type, 60, 100, 2, True).core
     whole = model.score(batch, 1)
