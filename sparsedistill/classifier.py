@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import numpy as np
 from . import _core
 from .errors import FormatError
 from .format import read_json, read_tensors, replacing_directory, tensor, write_json, write_tensors
-from .threads import default_threads
+from .threads import asked_threads
 
 FORMAT_VERSION = 1
 CONFIG, TENSORS, CARD = "config.json", "model.safetensors", "README.md"
@@ -75,6 +76,11 @@ class Classifier:
                 f"{where} follows Unicode {text.get('unicode')!r}, this program {_core.unicode_version}: "
                 "take the version of sparsedistill that wrote it"
             )
+        max_n = _field(text, "max_n", int, where)
+        if not 1 <= max_n <= 8:
+            raise FormatError(f"{where}: config.json: max_n is {max_n}, not 1 to 8")
+        if config.get("pooling") != "mean":
+            raise FormatError(f"{where}: config.json: pooling is {config.get('pooling')!r}, not mean")
         rows = _field(config, "rows", dict, where)
         width, row_type = _field(rows, "width", int, where), _field(rows, "type", str, where)
         if row_type not in ROW_TYPES:
@@ -105,7 +111,7 @@ class Classifier:
         try:
             self._lookup = _core.Lookup(
                 slots, len(self._rows), _field(text, "seed", int, where), _field(text, "tokenizer", str, where),
-                _field(text, "lowercase", bool, where), _field(text, "max_n", int, where),
+                _field(text, "lowercase", bool, where), max_n,
             )  # fmt: skip
             self._model = _core.Model(self._lookup, self._rows, self._scale, self._bias, self._relu_first, self._layers)
         except (TypeError, ValueError) as error:
@@ -135,7 +141,7 @@ class Classifier:
             read_json(path / CONFIG),
             read_tensors(path / TENSORS),
             path,
-            card.read_text(encoding="utf-8") if card.is_file() else "",
+            card.read_text(encoding="utf-8", errors="replace") if card.is_file() else "",
         )
 
     def save(self, path: str | os.PathLike) -> None:
@@ -180,12 +186,17 @@ class Classifier:
         """
         if isinstance(texts, str | bytes):
             return self._score((texts,), 1)[0]
-        return self._score(_as_texts(texts), threads or default_threads())
+        return self._score(_as_texts(texts), asked_threads(threads))
 
     def _score(self, texts: Any, threads: int) -> np.ndarray:
-        try:
+        with self._damage_named():
             return self._model.score(texts, threads)
-        except IndexError as error:  # the core checks rows where it uses them
+
+    @contextlib.contextmanager
+    def _damage_named(self) -> Iterator[None]:
+        try:
+            yield
+        except IndexError as error:  # the core checks slots and rows where it uses them
             raise FormatError(f"{self.path or 'the classifier'} is damaged: {error}") from None
 
     def predict_proba(self, texts: Any, threads: int = 0) -> np.ndarray:
@@ -224,7 +235,8 @@ class Classifier:
             raise TypeError(f"explain takes one str, not {type(text).__name__}")
         if label is not None and label not in self.labels:
             raise ValueError(f"no label {label!r}: {', '.join(self.labels)}")
-        found = self._lookup.ngrams(text)
+        with self._damage_named():
+            found = self._lookup.ngrams(text)
         rows = self._rows[[row for _, row in found]].astype(np.float64)
         if self._scale is not None:
             rows *= self._scale
@@ -260,6 +272,11 @@ def probabilities(logits: np.ndarray, task: str) -> np.ndarray:
 
 
 def _as_texts(texts: Any) -> Any:
+    dtype = getattr(texts, "dtype", None)
+    if type(texts).__module__.split(".")[0] == "pandas" and (
+        str(dtype) == "object" or getattr(dtype, "storage", "") == "python"
+    ):
+        return texts.tolist()  # for the Arrow protocol pandas would have to convert, which needs pyarrow
     if isinstance(texts, list | tuple) or hasattr(texts, "__arrow_c_stream__") or hasattr(texts, "__arrow_c_array__"):
         return texts
     if isinstance(texts, np.ndarray):

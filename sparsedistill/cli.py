@@ -81,8 +81,10 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--run", metavar="DIR", help="run directory, which remembers the settings of earlier stages"
         )
-        for section in ("data", "teach", stage) if stage == "label" else dict.fromkeys(("data", stage)):
-            _add_options(command, section)
+        _add_options(command, "data")
+        _add_options(command, stage)
+        if stage == "label":  # a teacher used as it is needs no stage of its own
+            _add_options(command, "teach", ("teacher", "finetune", "max_length", "device", "precision", "threads"))
         command.set_defaults(work=_stage, stage=stage)
 
     predict = commands.add_parser("predict", help="label texts with a classifier", description=_PREDICT_TEXT)
@@ -115,9 +117,11 @@ _PREDICT_TEXT = (
 )
 
 
-def _add_options(command: argparse.ArgumentParser, section: str) -> None:
+def _add_options(command: argparse.ArgumentParser, section: str, only: Sequence[str] = ()) -> None:
     group = command.add_argument_group(f"options of [{section}]")
     for field in dataclasses.fields(SECTIONS[section]):
+        if only and field.name not in only:
+            continue
         default = field.default
         shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
         name = "--" + field.name.replace("_", "-")

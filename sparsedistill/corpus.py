@@ -419,7 +419,7 @@ def _without_mark(file: Iterable[bytes], name: str) -> Iterator[bytes]:
 
 
 def _decoded(file: Iterable[bytes], name: str, errors: str) -> Iterator[str]:
-    """Lines with their ends, cut at line feeds alone: no part of another character is that byte, so each decodes alone."""
+    """Lines with their ends, cut at line feeds: no part of another character is that byte, so each decodes alone."""
     for number, line in enumerate(_without_mark(file, name), 1):
         try:
             yield line.decode("utf-8", errors)

@@ -374,9 +374,6 @@ class Run:
                     student, examples, self._schedule(settings, len(examples), threads), task, directory,
                     self._dev_score(vocabulary, threads), f"distill {mode}", key, keep_best=mode == "scratch",
                 )  # fmt: skip
-                student.save(directory / "student.safetensors")
-                shutil.rmtree(directory / "checkpoint", ignore_errors=True)
-                (directory / "best.safetensors").unlink(missing_ok=True)
                 return {**result, "vocabulary": name, "texts": len(examples), "parameters": _parameters(student)}
 
             self.once(f"distill.{mode}", inputs, [directory / "student.safetensors"], work)
@@ -496,9 +493,6 @@ class Run:
                 student, examples, self._schedule(settings, len(examples), threads), task, directory,
                 self._dev_score(vocabulary, threads), "finetune", key, keep_best=True,
             )  # fmt: skip
-            student.save(directory / "student.safetensors")
-            shutil.rmtree(directory / "checkpoint", ignore_errors=True)
-            (directory / "best.safetensors").unlink(missing_ok=True)
             return {**result, "vocabulary": name, "texts": len(examples), "parameters": _parameters(student)}
 
         self.once("finetune", inputs, [directory / "student.safetensors"], work)

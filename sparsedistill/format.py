@@ -57,7 +57,11 @@ def replacing_directory(path: str | os.PathLike) -> Iterator[Path]:
             old = path.with_name(f".{path.name}.{os.getpid()}.old")
             shutil.rmtree(old, ignore_errors=True)
             os.rename(path, old)  # a directory cannot be replaced in one step
-            os.rename(temporary, path)
+            try:
+                os.rename(temporary, path)
+            except OSError:
+                os.rename(old, path)
+                raise
             shutil.rmtree(old)
         else:
             os.rename(temporary, path)
@@ -83,9 +87,14 @@ def read_json(path: str | os.PathLike) -> dict[str, Any]:
     return value
 
 
-def write_tensors(path: str | os.PathLike, tensors: Mapping[str, np.ndarray]) -> None:
-    """Write arrays in the safetensors layout, each at a multiple of 64 bytes, in the order given."""
-    header: dict[str, Any] = {}
+def write_tensors(
+    path: str | os.PathLike, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write arrays in the safetensors layout, each at a multiple of 64 bytes, in the order given.
+
+    Errors: ValueError for a name or type that the layout does not have.
+    """
+    header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
     pieces: list[np.ndarray] = []
     position = 0
 
@@ -100,6 +109,8 @@ def write_tensors(path: str | os.PathLike, tensors: Mapping[str, np.ndarray]) ->
         position += array.nbytes
 
     for name, array in tensors.items():
+        if name.startswith("padding.") or name == "__metadata__" or array.dtype not in _NAMES:
+            raise ValueError(f"no tensor can have the name {name!r} and the type {array.dtype}")
         # The layout allows no holes, so a gap is a tensor of its own.
         if gap := -position % ALIGNMENT:
             add(f"padding.{len(pieces)}", np.zeros(gap, np.uint8))
@@ -121,20 +132,8 @@ def read_tensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """
     path = Path(path)
     size = path.stat().st_size
-    if size < 8:
-        raise FormatError(f"{path} is cut short: {size} bytes")
-    with open(path, "rb") as file:
-        header_size = int.from_bytes(file.read(8), "little")
-        if not 2 <= header_size <= min(_MAX_HEADER, size - 8):
-            raise FormatError(f"{path} is not a safetensors file: its header would be {header_size} bytes long")
-        try:
-            header = json.loads(file.read(header_size))
-        except (ValueError, RecursionError) as error:
-            raise FormatError(f"{path}: the header is not JSON: {error}") from None
-    if not isinstance(header, dict):
-        raise FormatError(f"{path}: the header is not a JSON object")
+    header, start = _read_header(path, size)
     header.pop("__metadata__", None)
-    start = 8 + header_size
     data = np.memmap(path, np.uint8, "r") if size > start else np.zeros(size, np.uint8)
     tensors = {}
     covered = 0
@@ -150,10 +149,39 @@ def read_tensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
         # Another writer may not align; numpy and the core need it, so such a tensor alone is copied.
         if (start + begin) % dtype.itemsize:
             piece = piece.copy()
-        tensors[name] = np.asarray(piece).view(dtype).reshape(shape)
+        try:
+            tensors[name] = np.asarray(piece).view(dtype).reshape(shape)
+        except ValueError as error:  # empty, yet of a length that no array can have
+            raise FormatError(f"{path}: tensor {name!r} has an impossible shape: {error}") from None
     if start + covered != size:
         raise FormatError(f"{path} is {size} bytes long, its tensors end at {start + covered}")
     return tensors
+
+
+def read_metadata(path: str | os.PathLike) -> dict[str, str]:
+    """The metadata that :func:`write_tensors` put into a file. Errors: as :func:`read_tensors`."""
+    header, _ = _read_header(Path(path), Path(path).stat().st_size)
+    metadata = header.get("__metadata__", {})
+    if not isinstance(metadata, dict):
+        raise FormatError(f"{path}: __metadata__ is not a JSON object")
+    return metadata
+
+
+def _read_header(path: Path, size: int) -> tuple[dict[str, Any], int]:
+    """The header, and where the data begins."""
+    if size < 8:
+        raise FormatError(f"{path} is cut short: {size} bytes")
+    with open(path, "rb") as file:
+        header_size = int.from_bytes(file.read(8), "little")
+        if not 2 <= header_size <= min(_MAX_HEADER, size - 8):
+            raise FormatError(f"{path} is not a safetensors file: its header would be {header_size} bytes long")
+        try:
+            header = json.loads(file.read(header_size))
+        except (ValueError, RecursionError) as error:
+            raise FormatError(f"{path}: the header is not JSON: {error}") from None
+    if not isinstance(header, dict):
+        raise FormatError(f"{path}: the header is not a JSON object")
+    return header, 8 + header_size
 
 
 def _entry(path: Path, name: str, entry: Any) -> tuple[str, int, int, np.dtype, tuple[int, ...]]:

@@ -8,6 +8,13 @@ from functools import lru_cache
 from pathlib import Path
 
 
+def asked_threads(threads: int) -> int:
+    """``threads``, or what this process is granted for 0. Errors: ValueError below 0."""
+    if threads < 0:
+        raise ValueError(f"threads is {threads}: give 0 for all, or a number")
+    return threads or default_threads()
+
+
 @lru_cache(maxsize=1)
 def default_threads() -> int:
     """Processors this process may run on, less where a container's quota (cgroup v2) grants fewer; at least 1."""

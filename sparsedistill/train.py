@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import torch
 from torch.nn import functional
 
 from . import _core
-from .format import read_json, read_tensors, replacing_directory, write_json, write_tensors
+from .format import read_metadata, read_tensors, write_tensors
 from .progress import Progress, deferred_interrupt, say
 from .student import Student
 
@@ -95,14 +96,16 @@ def train(
     key: str,
     keep_best: bool,
 ) -> dict[str, Any]:
-    """Train ``student`` and leave it with its last weights, or with ``keep_best`` those that scored best on dev.
+    """Train ``student`` and save it as ``directory/student.safetensors``: its last weights, or with
+    ``keep_best`` those that scored best on dev.
 
     ``score(student)`` is looked at before the first step, every ``evaluate_every`` steps and after the last; higher is
     better. What a step does is a function of (seed, step) alone, so a run that was stopped goes on from
-    ``directory/checkpoint`` to the same weights. ``key`` names the inputs: a checkpoint of other inputs is not used.
-    Returns ``steps``, ``seconds`` of training, ``dev`` of the weights left and the ``curve`` of (step, loss, dev).
+    ``directory/checkpoint.safetensors`` to the same weights. ``key`` names the inputs: a checkpoint of other
+    inputs is not used. Returns ``steps``, ``seconds`` of training, ``dev`` of the weights left, and the ``curve`` of
+    (step, loss, dev).
     """
-    checkpoint, best_path = directory / "checkpoint", directory / "best.safetensors"
+    checkpoint, best_path = directory / "checkpoint.safetensors", directory / "best.safetensors"
     directory.mkdir(parents=True, exist_ok=True)
     moments = np.zeros_like(student.table), np.zeros_like(student.table)
     parameters = list(student.parameters())
@@ -117,11 +120,10 @@ def train(
         return {**student.arrays(), "moment1": moments[0], "moment2": moments[1], **dense}
 
     def save() -> None:
-        with replacing_directory(checkpoint) as temporary:
-            write_tensors(temporary / "state.safetensors", arrays())
-            write_json(temporary / "state.json", state)
+        # State and weights in one file: one rename replaces both.
+        write_tensors(checkpoint, arrays(), {"state": json.dumps(state)})
 
-    if checkpoint.is_dir() and (found := read_json(checkpoint / "state.json"))["key"] == key:
+    if checkpoint.is_file() and (found := json.loads(read_metadata(checkpoint)["state"]))["key"] == key:
         state = found
         for parameter in parameters:  # Adam makes its state at the first step: make it here
             optimizer.state[parameter] = {
@@ -129,7 +131,7 @@ def train(
                 "exp_avg": torch.zeros_like(parameter),
                 "exp_avg_sq": torch.zeros_like(parameter),
             }
-        saved = read_tensors(checkpoint / "state.safetensors")
+        saved = read_tensors(checkpoint)
         for name, array in arrays().items():
             array[...] = saved[name]
         say(f"{what}: going on from step {state['step']:,} of {schedule.steps:,}")
@@ -194,6 +196,9 @@ def train(
                     raise KeyboardInterrupt
     if keep_best:
         student.load(best_path)
+    student.save(directory / "student.safetensors")
+    checkpoint.unlink(missing_ok=True)
+    best_path.unlink(missing_ok=True)
     return {
         "steps": schedule.steps,
         "seconds": state["seconds"],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ import numpy as np
 from . import _core
 from .errors import DataError, FormatError
 from .format import read_json, read_tensors, replacing_directory, tensor, write_json, write_tensors
-from .threads import default_threads
+from .threads import asked_threads
 
 VERSION = 1
 
@@ -39,6 +38,8 @@ class Vocabulary:
         self.tokenizer, self.lowercase, self.max_n = tokenizer, lowercase, max_n
         self._bytes, self._offsets, self.counts = ngram_bytes, offsets, counts
         self.slots, self.seed = _core.build_slots(ngram_bytes, offsets, seed)
+        #: the core's view: n-gram hash to row
+        self.lookup = _core.Lookup(self.slots, len(self), self.seed, tokenizer, lowercase, max_n)
 
     def __len__(self) -> int:
         return len(self.counts)
@@ -51,18 +52,13 @@ class Vocabulary:
     def __repr__(self) -> str:
         return f"Vocabulary({len(self):,} n-grams up to {self.max_n}, tokenizer {self.tokenizer!r})"
 
-    @cached_property
-    def lookup(self) -> _core.Lookup:
-        """The core's view: n-gram hash to row."""
-        return _core.Lookup(self.slots, len(self), self.seed, self.tokenizer, self.lowercase, self.max_n)
-
     def bags(self, texts: Sequence[str], threads: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """Row ids of each text's known n-grams.
 
         Returns ``ids`` uint32 (total,) and ``offsets`` uint64 (n + 1,): text i has ``ids[offsets[i]:offsets[i+1]]``,
         unigrams from left to right, then bigrams, and so on.
         """
-        return self.lookup.bags(texts, threads or default_threads())
+        return self.lookup.bags(texts, asked_threads(threads))
 
     @classmethod
     def count(
@@ -118,6 +114,11 @@ class Vocabulary:
         if config.get("version") != VERSION:
             raise FormatError(
                 f"{directory} has vocabulary version {config.get('version')!r}, this program reads {VERSION}"
+            )
+        if config.get("unicode") != _core.unicode_version:
+            raise FormatError(
+                f"{directory} follows Unicode {config.get('unicode')!r}, this program {_core.unicode_version}: "
+                "count again"
             )
         tensors = read_tensors(path)
         offsets = tensor(tensors, "offsets", (np.uint64,), (None,), path)

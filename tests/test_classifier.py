@@ -269,7 +269,6 @@ def test_a_damaged_row_number_is_a_format_error(parts):
         damaged(parts).predict(["film"])
 
 
-@pytest.mark.xfail(strict=True, raises=IndexError, reason="explain lets the core's IndexError through")
 def test_a_damaged_row_number_is_a_format_error_in_explain(parts):
     with pytest.raises(FormatError, match="names a row that does not exist"):
         damaged(parts).explain("film")

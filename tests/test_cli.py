@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from test_distill import LABELS, learnable, write_csv, write_jsonl
 
 import sparsedistill
 from sparsedistill import Classifier, cli
 from sparsedistill.settings import SECTIONS, Settings, build, parse_value
-from test_distill import LABELS, learnable, write_csv, write_jsonl
 
 
 def run(*arguments: str, stdin: str | bytes = b"", cwd: Path | None = None) -> subprocess.CompletedProcess:
@@ -22,7 +23,7 @@ def run(*arguments: str, stdin: str | bytes = b"", cwd: Path | None = None) -> s
         [sys.executable, "-m", "sparsedistill", *map(str, arguments)],
         input=data,
         capture_output=True,
-        cwd=cwd,
+        cwd=cwd or tempfile.gettempdir(),  # not here, where the sources would hide the installed package
         timeout=200,
     )
 
@@ -126,7 +127,7 @@ def test_predict_writes_files(made, tmp_path, suffix):
     from sparsedistill import corpus
 
     columns = ["label", "probability", *(f"p({label})" for label in LABELS)]
-    found = [batch for batch in corpus.read([str(out)], "text", columns)]
+    found = list(corpus.read([str(out)], "text", columns))
     texts = [text for batch in found for text in batch.texts]
     expected = [text for batch in corpus.read([str(made / "test.csv")]) for text in batch.texts]
     assert texts == expected
