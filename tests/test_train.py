@@ -1,0 +1,167 @@
+"""Training against plain torch, and from the student to the classifier."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sparsedistill.compress import compress
+from sparsedistill.student import Student
+from sparsedistill.train import BETAS, EPSILON, Examples, Schedule, _pieces, loss_of, train
+from sparsedistill.vocabulary import Vocabulary
+
+TEXTS = [
+    " ".join(words) for words in itertools.product(("not", "so", "very"), ("good", "bad", "odd"), ("film", "plot"))
+]
+SHAPES = [((), 0), ((), 5), ((6,), 0), ((6, 4), 0), ((6,), 8), ((6, 4), 8), ((6,), 3)]  # (hidden, embedding)
+
+
+def examples(task: str = "single", classes: int = 3) -> tuple[Vocabulary, Examples]:
+    vocabulary = Vocabulary.count([TEXTS], max_n=3)
+    ids, offsets = vocabulary.bags(TEXTS)
+    targets = np.random.default_rng(0).random((len(TEXTS), classes)).astype(np.float32)
+    if task == "single":
+        targets /= targets.sum(axis=1, keepdims=True)
+    return vocabulary, Examples(ids, offsets, targets)
+
+
+def schedule(**over) -> Schedule:
+    values = {
+        "steps": 12, "batch_size": 7, "learning_rate": 0.02, "warmup": 0.2, "ngram_dropout": 0.0,
+        "evaluate_every": 5, "checkpoint_seconds": 1e9, "threads": 2, "seed": 3,
+    }  # fmt: skip
+    return Schedule(**{**values, **over})
+
+
+@pytest.mark.parametrize(("hidden", "embedding"), SHAPES)
+@pytest.mark.parametrize("task", ["single", "multi", "regression"])
+def test_steps_are_those_of_plain_torch(tmp_path, hidden, embedding, task):
+    vocabulary, data = examples(task)
+    plan = schedule()
+    ours = Student(len(vocabulary), 3, hidden, embedding, 0.0, 1)
+    twin = Student(len(vocabulary), 3, hidden, embedding, 0.0, 1)
+    train(ours, data, plan, task, tmp_path, lambda s: 0.0, "test", "key", keep_best=False)
+
+    bag = torch.nn.EmbeddingBag.from_pretrained(
+        torch.from_numpy(twin.table.copy()), freeze=False, mode="mean", sparse=True
+    )
+    lazy = torch.optim.SparseAdam(bag.parameters(), betas=BETAS, eps=EPSILON)
+    dense = torch.optim.Adam(twin.parameters(), betas=BETAS, eps=EPSILON)
+    for step in range(1, plan.steps + 1):
+        places = _pieces((step - 1) * plan.batch_size, plan.batch_size, len(data))
+        chosen = np.concatenate([np.random.default_rng([3, 1, e]).permutation(len(data))[a:b] for e, a, b in places])
+        texts = [
+            torch.from_numpy(data.ids[int(data.offsets[i]) : int(data.offsets[i + 1])].astype(np.int64)) for i in chosen
+        ]
+        starts = torch.tensor([0, *itertools.accumulate(len(t) for t in texts)][:-1])
+        for optimizer in (lazy, dense):
+            optimizer.param_groups[0]["lr"] = plan.rate(step)
+            optimizer.zero_grad()
+        loss_of(twin(bag(torch.cat(texts), starts)), torch.from_numpy(data.targets[chosen]), task).backward()
+        lazy.step()
+        dense.step()
+    np.testing.assert_allclose(ours.table, bag.weight.detach().numpy(), atol=2e-5)
+    for (name, a), (_, b) in zip(ours.named_parameters(), twin.named_parameters(), strict=True):
+        np.testing.assert_allclose(a.detach().numpy(), b.detach().numpy(), atol=2e-5, err_msg=name)
+
+
+def test_loss_is_kl_up_to_the_targets_entropy():
+    logits = torch.tensor([[1.0, -2.0, 0.5], [0.0, 0.0, 3.0]])
+    targets = torch.tensor([[0.2, 0.3, 0.5], [0.9, 0.05, 0.05]])
+    kl = torch.nn.functional.kl_div(torch.log_softmax(logits, 1), targets, reduction="batchmean")
+    entropy = -(targets * targets.log()).sum(1).mean()
+    assert loss_of(logits, targets, "single").item() == pytest.approx((kl + entropy).item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.4])
+def test_same_seed_same_bits_and_dropout_changes_them(tmp_path, dropout):
+    vocabulary, data = examples()
+
+    def trained(seed: int, threads: int, where: str) -> np.ndarray:
+        student = Student(len(vocabulary), 3, (6,), 0, dropout, 1)
+        plan = schedule(ngram_dropout=dropout, seed=seed, threads=threads)
+        train(student, data, plan, "single", tmp_path / where, lambda s: 0.0, "test", "key", keep_best=False)
+        return student.table
+
+    first = trained(1, 1, "a")
+    assert np.array_equal(first, trained(1, 3, "b"))
+    assert not np.array_equal(first, trained(2, 1, "c"))
+
+
+def test_best_weights_are_kept(tmp_path):
+    vocabulary, data = examples()
+    student = Student(len(vocabulary), 3, (6,), 0, 0.0, 1)
+    seen: list[np.ndarray] = []
+
+    def score(s: Student) -> float:
+        seen.append(s.table.copy())
+        return [0.1, 0.9, 0.3, 0.2][len(seen) - 1]
+
+    result = train(student, data, schedule(), "single", tmp_path, score, "test", "key", keep_best=True)
+    assert np.array_equal(student.table, seen[1])
+    assert result["dev"] == 0.9
+    assert [step for step, _, _ in result["curve"]] == [0, 5, 10, 12]
+    assert [path.name for path in tmp_path.iterdir()] == ["student.safetensors"]
+    again = Student(len(vocabulary), 3, (6,), 0, 0.0, 9).load(tmp_path / "student.safetensors")
+    assert np.array_equal(again.table, student.table)
+
+
+@given(st.integers(0, 500), st.integers(1, 90), st.integers(1, 40))
+def test_pieces_walk_through_epochs(position, count, length):
+    places = [(e, i) for e, begin, end in _pieces(position, count, length) for i in range(begin, end)]
+    assert places == [divmod(p, length) for p in range(position, position + count)]
+
+
+@settings(max_examples=30)
+@given(st.integers(1, 300), st.floats(0, 1))
+def test_rate_rises_then_falls(steps, warmup):
+    rates = [schedule(steps=steps, warmup=warmup, learning_rate=1.0).rate(step) for step in range(1, steps + 1)]
+    peak = int(np.argmax(rates))
+    assert max(rates) <= 1 + 1e-9
+    assert all(a < b for a, b in itertools.pairwise(rates[: peak + 1]))
+    assert all(a > b > 0 for a, b in itertools.pairwise(rates[peak:]))
+
+
+@given(st.lists(st.lists(st.integers(0, 9), max_size=5), min_size=1, max_size=8), st.data())
+def test_batches_are_the_texts_asked_for(bags, data):
+    offsets = np.array([0, *itertools.accumulate(map(len, bags))], np.uint64)
+    every = Examples(
+        np.array([i for bag in bags for i in bag], np.uint32), offsets, np.zeros((len(bags), 1), np.float32)
+    )
+    which = data.draw(st.lists(st.integers(0, len(bags) - 1), min_size=1, max_size=6))
+    ids, starts = every.batch(np.array(which))
+    assert [ids[int(a) : int(b)].tolist() for a, b in itertools.pairwise(starts)] == [bags[i] for i in which]
+    ids, starts = every.batch(np.array(which), lambda n: np.arange(n) % 2 == 0)
+    flat = [(k, i) for k, w in enumerate(which) for i in bags[w]][::2]
+    assert [(k, i) for k in range(len(which)) for i in ids[int(starts[k]) : int(starts[k + 1])].tolist()] == flat
+
+
+@pytest.mark.parametrize(("hidden", "embedding"), SHAPES)
+@pytest.mark.parametrize("rows", ["auto", "int8", "int16", "float32"])
+def test_classifier_says_what_the_student_says(hidden, embedding, rows):
+    vocabulary, _ = examples()
+    student = Student(len(vocabulary), 3, hidden, embedding, 0.1, 1)
+    rng = np.random.default_rng(2)
+    for array in student.arrays().values():
+        array[...] = rng.standard_normal(array.shape) * 0.5
+    texts = [*TEXTS, "", "nothing known", "good good good bad film"]
+    expected = student.logits(*vocabulary.bags(texts), 1)
+    classifier = compress(student, vocabulary, ("a", "b", "c"), "single", rows)
+    found = classifier.decision_function(texts)
+    bound = {"int8": 0.1, "int16": 1e-3, "float32": 1e-5}[classifier.config["rows"]["type"]]
+    assert np.abs(found - expected).max() < bound
+    folded = embedding == 0 or (hidden or (3,))[0] <= embedding
+    assert classifier.config["rows"]["width"] == ((hidden or (3,))[0] if folded else embedding)
+    assert classifier.config["layers"] == len(hidden) + (0 if folded else 1)
+
+
+def test_the_table_is_never_larger_than_the_vocabulary(tmp_path):
+    vocabulary = Vocabulary.count([TEXTS], size=1_000_000)
+    assert len(vocabulary) < 200
+    assert len(Student(len(vocabulary), 3, (6,), 0, 0.0, 1).table) == len(vocabulary)
+    assert len(Vocabulary.count([TEXTS], size=5)) == 5
