@@ -75,7 +75,6 @@ def parser() -> argparse.ArgumentParser:
     for stage, text in STAGES.items():
         command = commands.add_parser(
             stage, help=text, description=f"{text[0].upper()}{text[1:]}. {_STAGE_TEXT}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
         )  # fmt: skip
         command.add_argument("config", metavar="CONFIG", nargs="?", help="TOML file with the settings")
         command.add_argument(

@@ -31,12 +31,17 @@ _NAMES = {np.dtype(dtype): name for name, dtype in _DTYPES.items()}
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[Path]:
-    """Yield a temporary name beside ``path``; on success it becomes ``path``, on any error it is removed."""
+    """Yield a temporary name beside ``path``; on success it becomes ``path``, on any error it is removed.
+
+    The file is on the disk before it gets its name, so that it is whole under that name also when the power goes.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -121,8 +126,6 @@ def write_tensors(
         file.write(len(text).to_bytes(8, "little") + text)
         for piece in pieces:
             file.write(piece.data if piece.nbytes else b"")
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def read_tensors(path: str | os.PathLike) -> dict[str, np.ndarray]:

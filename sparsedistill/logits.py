@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import json
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from .errors import DataError
+from .format import replacing, write_json
 from .progress import Progress, say
 
 _MANIFEST = "manifest.json"
@@ -88,7 +88,7 @@ def label(
                 entries[index] = dict(entry, fingerprint="")
                 _write_manifest(directory, dataclasses.replace(fresh, shards=entries))
             values = _checked(score(texts), texts, classes, position, teacher)
-            with _replacing(directory / _file(index)) as file:
+            with replacing(directory / _file(index)) as temporary, open(temporary, "wb") as file:
                 np.save(file, values)
             entries[index : index + 1] = [entry]
             _write_manifest(directory, dataclasses.replace(fresh, shards=entries))
@@ -236,21 +236,4 @@ def _read_manifest(directory: Path) -> Manifest | None:
 
 
 def _write_manifest(directory: Path, manifest: Manifest) -> None:
-    with _replacing(directory / _MANIFEST) as file:
-        file.write(
-            (json.dumps(dataclasses.asdict(manifest), indent=1, ensure_ascii=False) + "\n").encode("utf-8", "replace")
-        )
-
-
-@contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[Any]:
-    """A file that appears under its name whole or not at all, also when the power goes."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_json(directory / _MANIFEST, dataclasses.asdict(manifest))

@@ -21,6 +21,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from .errors import DataError, SettingsError, require
+from .format import replacing, write_json
 from .logits import fingerprint
 from .progress import Progress, say
 from .settings import Label, Teach
@@ -283,7 +284,7 @@ def finetune(
         run = _Run(torch, settings, model.to(device), device, pad, task, seed, directory / "checkpoint.pt", key)
         result = run.train(_tokenise(tokenizer, texts, limit), gold, _tokenise(tokenizer, dev_texts, limit), dev_gold)
     _save(tokenizer, model, directory)
-    _write_json(directory / "training.json", result)
+    write_json(directory / "training.json", result)
     (directory / "checkpoint.pt").unlink(missing_ok=True)
     return result
 
@@ -504,12 +505,8 @@ class _Run:
             "best": self.best,
             "best_epoch": self.best_epoch,
         }
-        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
-        try:
+        with replacing(self.path) as temporary:
             self.torch.save(state, temporary)
-            os.replace(temporary, self.path)
-        finally:
-            temporary.unlink(missing_ok=True)
 
     def resume(self) -> None:
         if not self.path.exists():
@@ -609,12 +606,6 @@ def _save(tokenizer: Any, model: Any, directory: Path) -> None:
             os.rename(temporary, directory)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _write_json(path: Path, value: Any) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(value, indent=1) + "\n", "utf-8")
-    os.replace(temporary, path)
 
 
 def _import(spec: str) -> Callable[[list[str]], Any]:
