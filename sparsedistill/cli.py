@@ -35,7 +35,12 @@ BATCH = 8192
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of ``sparsedistill``; returns the exit status (2: settings or data, 130: interrupted)."""
-    arguments = parser().parse_args(argv)
+    arguments, rest = parser().parse_known_args(argv)
+    # argparse takes a `nargs="*"` positional for finished at the first option; people write inputs behind options.
+    if rest and (arguments.work is not _predict or any(word.startswith("-") for word in rest)):
+        arguments.parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        arguments.input += rest
     try:
         arguments.work(arguments)
     except SparsedistillError as error:
@@ -45,7 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"sparsedistill: {error if error.strerror is None else f'{error.filename} is not there'}\n")
         return 2
     except KeyboardInterrupt:
-        sys.stderr.write("\nsparsedistill: interrupted; the same command goes on from the last checkpoint\n")
+        goes_on = "" if arguments.work in (_predict, _inspect) else "; the same command goes on from where it stopped"
+        sys.stderr.write(f"\nsparsedistill: interrupted{goes_on}\n")
         return 130
     except BrokenPipeError:
         # The reader of our output has seen enough; keep the interpreter from writing to it once more.
@@ -70,7 +76,7 @@ def parser() -> argparse.ArgumentParser:
         "--run", metavar="DIR", help="run directory; default: `run` in the file, else runs/NAME_OF_THE_FILE"
     )
     run.add_argument("--set", metavar="STAGE.FIELD=VALUE", action="append", default=[], help="override one setting")
-    run.set_defaults(work=_run)
+    run.set_defaults(work=_run, parser=run)
 
     for stage, text in STAGES.items():
         command = commands.add_parser(
@@ -82,33 +88,35 @@ def parser() -> argparse.ArgumentParser:
         )
         _add_options(command, "data")
         _add_options(command, stage)
-        if stage == "label":  # a teacher used as it is needs no stage of its own
-            _add_options(command, "teach", ("teacher", "finetune", "max_length", "device", "precision", "threads"))
-        command.set_defaults(work=_stage, stage=stage)
+        # What a stage alone may have to be told, because no earlier one was.
+        if stage != "teach":
+            _add_options(command, "teach", ("teacher", "finetune", "max_length", "device", "precision"))
+        if stage != "distill":
+            _add_options(command, "distill", ("modes",))
+        command.set_defaults(work=_stage, stage=stage, parser=command)
 
     predict = commands.add_parser("predict", help="label texts with a classifier", description=_PREDICT_TEXT)
     predict.add_argument("classifier", metavar="CLASSIFIER", help="directory of the classifier")
-    predict.add_argument(
-        "input", metavar="INPUT", nargs="*", default=["-"], help="files, globs or folders; default: stdin"
-    )
+    predict.add_argument("input", metavar="INPUT", nargs="*", help="files, globs or folders; default: stdin")
     predict.add_argument("--text", default="text", metavar="COLUMN", help="column of the text (default: text)")
     predict.add_argument("--output", "-o", metavar="FILE", help=".jsonl, .csv, .tsv or .parquet; default: stdout")
     predict.add_argument("--proba", action="store_true", help="also write every label's probability")
     predict.add_argument("--threads", type=int, default=0, metavar="N", help="0: all processors granted")
     predict.add_argument("--encoding-errors", choices=("strict", "replace"), default="strict", help="invalid UTF-8")
-    predict.set_defaults(work=_predict)
+    predict.set_defaults(work=_predict, parser=predict)
 
     inspect = commands.add_parser("inspect", help="look into a classifier or a run directory")
     inspect.add_argument("path", metavar="PATH", help="directory of a classifier or of a run")
     inspect.add_argument("--text", metavar="TEXT", help="explain the classifier's label for this text")
     inspect.add_argument("--label", metavar="LABEL", help="explain this label instead of the likeliest")
-    inspect.set_defaults(work=_inspect)
+    inspect.set_defaults(work=_inspect, parser=inspect)
     return top
 
 
 _STAGE_TEXT = (
     "What is finished is not done again; an interrupted stage goes on where it stopped. "
-    "Settings come from the run directory, the file and the command line, the later over the earlier."
+    "Settings come from the file, or without one from the run directory; those on the command line go over both, and "
+    "the run directory remembers them."
 )
 _PREDICT_TEXT = (
     "One result a text, in order. On stdout: a line of label and probability with a tab between (multi-label: labels "
@@ -213,7 +221,7 @@ def _predict(arguments: argparse.Namespace) -> None:
     from . import corpus
 
     classifier = Classifier.load(arguments.classifier)
-    sources = corpus.expand(arguments.input)
+    sources = corpus.expand(arguments.input or ["-"])
     known = None
     if sources != ["-"]:
         corpus.check(sources, arguments.text, encoding_errors=arguments.encoding_errors)
@@ -288,52 +296,72 @@ def _write_parquet(
     classifier: Classifier, results: Iterator[tuple[list[str], np.ndarray]], proba: bool, path: Path
 ) -> None:
     pa, parquet = require("pyarrow", "arrow"), require("pyarrow.parquet", "arrow")
-    writer = None
-    try:
+    fields = [("text", pa.string())]
+    if classifier.task == "regression":
+        fields.append(("score", pa.float64()))
+    else:
+        fields.append(("label", pa.string() if classifier.task == "single" else pa.list_(pa.string())))
+        fields += [("probability", pa.float64())] if classifier.task == "single" else []
+        fields += [(f"p({label})", pa.float64()) for label in classifier.labels] if proba else []
+    schema = pa.schema(fields)
+    with parquet.ParquetWriter(path, schema, compression="zstd") as writer:
         for texts, logits in results:
-            part = pa.Table.from_pylist(_records(classifier, texts, logits, proba))
-            writer = writer or parquet.ParquetWriter(path, part.schema, compression="zstd")
-            writer.write_table(part)
-    finally:
-        if writer:
-            writer.close()
-    if writer is None:
-        raise SettingsError("there is no text in the input")
+            writer.write_table(pa.Table.from_pylist(_records(classifier, texts, logits, proba), schema=schema))
 
 
 def _inspect(arguments: argparse.Namespace) -> None:
-    path = Path(arguments.path)
-    out = sys.stdout
+    path, run = Path(arguments.path), None
     if (path / "stages").is_dir():
-        for record in sorted((read_json(p) for p in (path / "stages").glob("*.json")), key=lambda r: r["finished"]):
-            small = {k: v for k, v in record["result"].items() if isinstance(v, str | int | float)}
-            facts = ", ".join(f"{k} {v:,}" if isinstance(v, int | float) else f"{k} {v}" for k, v in small.items())
-            out.write(f"{record['finished']}  {record['stage']:<20} {record['seconds']:>9,.1f} s  {facts}\n")
-        if (path / "report.md").is_file():
-            out.write("\n" + (path / "report.md").read_text(encoding="utf-8"))
-        path = path / "classifier"
+        run, path = path, path / "classifier"
+    if arguments.text is not None:
+        classifier = Classifier.load(path)
+        if arguments.label is not None and arguments.label not in classifier.labels:
+            raise SettingsError(f"no label {arguments.label!r}: {', '.join(classifier.labels)}")
+        sys.stdout.write(explanation(classifier, arguments.text, arguments.label))
+        return
+    if run:
+        _show_stages(run)
         if not path.is_dir():
             return
-        out.write("\n")
     classifier = Classifier.load(path)
     config = classifier.config
-    out.write(f"{path}\n  {classifier!r}\n")
-    for name in ("text", "rows", "thresholds", "metrics"):
+    sys.stdout.write(f"{path}\n  {classifier!r}\n")
+    for name in ("text", "rows", "thresholds", "metrics", "provenance"):
         if name in config:
-            out.write(f"  {name}: {json.dumps(config[name], ensure_ascii=False)}\n")
-    source = config.get("provenance", {})
-    out.write(f"  provenance: {json.dumps({k: v for k, v in source.items() if k != 'settings'}, ensure_ascii=False)}\n")
-    if arguments.text is not None:
-        out.write("\n" + explanation(classifier, arguments.text, arguments.label))
+            shown = {k: v for k, v in config[name].items() if k != "settings"} if name == "provenance" else config[name]
+            sys.stdout.write(f"  {name}: {json.dumps(_rounded(shown), ensure_ascii=False)}\n")
+
+
+def _show_stages(run: Path) -> None:
+    records = sorted((read_json(p) for p in (run / "stages").glob("*.json")), key=lambda r: r["finished"])
+    for record in records:
+        small = {k: v for k, v in record["result"].items() if isinstance(v, str | int | float)}
+        facts = ", ".join(
+            f"{k} {v:,}" if isinstance(v, int | float) else f"{k} {v}" for k, v in _rounded(small).items()
+        )
+        sys.stdout.write(f"{record['finished']}  {record['stage']:<20} {record['seconds']:>9,.1f} s  {facts}\n")
+    if (run / "report.md").is_file():
+        sys.stdout.write("\n" + (run / "report.md").read_text(encoding="utf-8") + "\n")
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _rounded(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_rounded(inner) for inner in value]
+    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 def explanation(classifier: Classifier, text: str, label: str | None = None, top: int = 6) -> str:
     """A text, its label and its most telling n-grams, for a terminal."""
-    why = classifier.explain(text, label, top)
-    chance = ""
-    if classifier.task != "regression":
-        chance = f" ({classifier.predict_proba(text)[classifier.labels.index(why.label)]:.0%})"
-    lines = [f"{text!r}", f"  -> {why.label}{chance}"]
+    why, decided = classifier.explain(text, label, top), classifier.predict(text)
+    if classifier.task == "regression":
+        said = f"{decided:.4g}"
+    else:
+        chance = classifier.predict_proba(text)[classifier.labels.index(why.label)]
+        said = ", ".join(decided) or "no label" if classifier.task == "multi" else decided
+        said += f" ({chance:.0%})" if said == why.label else f"; for {why.label} ({chance:.0%}) speaks:"
+    lines = [f"{text!r}", f"  -> {said}"]
     lines += [f"     {contribution:+.3f}  {ngram}" for ngram, contribution in why.contributions]
     return "\n".join(lines) + "\n"
 

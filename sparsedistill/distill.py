@@ -13,7 +13,9 @@ and settings whether what is there is still good::
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import fcntl
 import hashlib
 import json
 import os
@@ -21,7 +23,7 @@ import platform
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,30 +31,35 @@ import numpy as np
 
 from . import __version__, _core, evaluate, report
 from .classifier import Classifier, probabilities
-from .errors import DataError, FormatError, SettingsError, require
+from .errors import FormatError, SettingsError, require
 from .format import read_json, replacing, replacing_directory, write_json
 from .inputs import Inputs
 from .logits import Logits
 from .logits import label as label_shards
-from .progress import clock, say
+from .progress import Progress, clock, say
 from .settings import Settings
 from .threads import default_threads
 from .vocabulary import Vocabulary
 
 STAGES = ("teach", "label", "count", "distill", "finetune", "compress", "evaluate")
-# What each student learns from: (the teacher's word on the corpus, and on train, gold labels of train; vocabulary).
-_SOURCES = {"kd": ("all", True, True), "kd_private": ("corpus", True, False), "scratch": ("train", False, False)}
+MODES = {"kd": ("corpus", "train"), "kd_private": ("corpus",), "scratch": ()}  # whose texts the teacher speaks of
 KEYED_AWAY = ("threads", "device", "checkpoint_seconds")  # settings that change the time a stage takes, not its result
+_TEACHER_SECONDS = 3  # of one turn of the speed measurement
 
 
 class Run:
-    """One run directory and its settings."""
+    """One run directory and its settings.
+
+    A stage is made of units, ``label.corpus`` or ``distill.kd``, say. What a unit depends on is a function of the
+    settings and the data alone (:meth:`inputs_of`), so that it is known which finished unit is still good, and a stage
+    run alone never builds on one that is not.
+    """
 
     def __init__(self, directory: str | os.PathLike, settings: Settings):
         self.directory, self.settings = Path(directory), settings
         self.inputs = Inputs(settings)
-        self.directory.mkdir(parents=True, exist_ok=True)
-        self._checked = False
+        self.data: dict[str, Any] = {}
+        self._teacher: Any = None
 
     def execute(self, stages: Iterable[str] = STAGES) -> None:
         """Run the named stages in their order; what is finished and still good is not done again.
@@ -62,440 +69,168 @@ class Run:
         wanted = set(stages)
         if unknown := wanted - set(STAGES):
             raise SettingsError(f"no stage {', '.join(sorted(unknown))}: {', '.join(STAGES)}")
-        self.check()
-        write_json(self.directory / "settings.json", dataclasses.asdict(self.settings))
-        for stage in STAGES:
-            if stage in wanted:
-                getattr(self, stage)()
+        with self._alone():
+            self.check(wanted)
+            write_json(self.directory / "settings.json", dataclasses.asdict(self.settings))
+            for stage in STAGES:
+                if stage in wanted:
+                    getattr(self, stage)()
 
-    # ---- what the run is about -------------------------------------------------------------------------------------
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep a second process out of the run directory; the lock goes with the process."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        with open(self.directory / ".lock", "w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise SettingsError(
+                    f"another process works in {self.directory}: wait for it, or give --run DIR"
+                ) from None
+            yield
 
-    def check(self) -> None:
-        """Look at settings and all input, read every text once, and write ``data.json``."""
-        if self._checked:
-            return
+    def check(self, stages: Iterable[str] = STAGES) -> None:
+        """Look at the settings and all input that these stages need, read every text once, and write ``data.json``."""
         settings, data = self.settings, self.settings.data
         modes = settings.distill.modes
         if not data.train and not data.corpus:
             raise SettingsError(
                 "nothing to learn from: give --corpus (unlabelled texts), --train (labelled ones), or both"
             )
-        if not data.train and (need := {"scratch"} & set(modes)):
-            raise SettingsError(f"mode {need.pop()} learns from gold labels: give --train")
+        if not data.train and "scratch" in modes:
+            raise SettingsError("mode scratch learns from gold labels: give --train")
         if not data.corpus and "kd_private" in modes:
             raise SettingsError("mode kd_private learns from the corpus alone: give --corpus")
-        if not modes or set(modes) - set(_SOURCES):
-            raise SettingsError(f"modes are {', '.join(_SOURCES)}, not {', '.join(modes) or 'none'}")
-        if not 1 <= settings.count.max_n <= 8 or settings.count.size < 1:
-            raise SettingsError("count: max_n must be 1 to 8, and size at least 1")
-        if any(width < 1 for width in settings.distill.hidden) or settings.distill.embedding < 0:
-            raise SettingsError("distill: hidden widths must be at least 1, and embedding at least 0")
-        teacher = settings.teach.teacher
-        if self.inputs.needs_teacher and not teacher:
-            raise SettingsError("no teacher: give --teacher a Hugging Face model, module:function, or column:NAME")
-        require("torch", "train")
-        if self.inputs.needs_teacher and self.inputs.teacher_is_model:
-            require("transformers", "teacher")
+        if not modes:
+            raise SettingsError(f"no student is asked for: modes are {', '.join(MODES)}")
+        if self.inputs.needs_teacher and not settings.teach.teacher and {"teach", "label", "evaluate"} & set(stages):
+            raise SettingsError(
+                "no teacher: give `sparsedistill teach` or [teach] teacher = a Hugging Face model, module:function, "
+                "or column:NAME"
+            )
+        if set(stages) - {"count"}:
+            require("torch", "train")
+            if self.inputs.needs_teacher and self.inputs.teacher_is_model:
+                require("transformers", "teacher")
         self.inputs.check()
+        _ = self.inputs.labels, self.inputs.needs_teacher and self.inputs.teacher_identity  # found, or refused, now
         known = self.directory / "data.json"
-        asked = {"files": self.inputs.files(), "data": dataclasses.asdict(data), "column": self.inputs.column}
+        found = read_json(known) if known.is_file() else {}
+        asked: dict[str, Any] = {"files": self.inputs.files(found.get("asked", {}).get("files", {}))}
+        asked |= {"data": dataclasses.asdict(data), "column": self.inputs.column}
         asked = json.loads(json.dumps(asked))  # as it will be read back
-        if known.is_file() and (found := read_json(known)).get("asked") == asked:
+        if found.get("asked") == asked:
             self.data = found
         else:
             self.data = {"asked": asked, **self.inputs.describe()}
             write_json(known, self.data)
-        self._checked = True
 
-    # ---- stages ----------------------------------------------------------------------------------------------------
+    # ---- units: what they depend on, and whether they are done -------------------------------------------------------
 
-    def once(
-        self, name: str, inputs: dict[str, Any], outputs: list[Path], work: Callable[[str], dict[str, Any] | None]
-    ) -> dict[str, Any]:
-        """Do ``work(key)`` unless ``stages/NAME.json`` says it was done with the same inputs; return its result."""
-        key = _digest(inputs)
-        record = self.directory / "stages" / f"{name}.json"
+    def inputs_of(self, unit: str) -> dict[str, Any]:
+        """All that the result of a unit depends on, as values that JSON can hold."""
+        stage, _, name = unit.partition(".")
+        settings = self.settings
+        common = {"labels": self.inputs.labels, "task": settings.data.task, "seed": settings.data.seed}
+        if stage == "teach":
+            return {
+                "teach": _keyed(settings.teach),
+                "model": self.inputs.teacher_identity,
+                "train": self._texts("train"),
+                "dev": self._texts("dev"),
+                **common,
+            }
+        if stage == "label":
+            return {
+                "teacher": self._teacher_inputs(),
+                "texts": self._texts(name),
+                "scores": self.data[name].get("scores"),
+            }
+        if stage == "count":
+            parts = ("corpus", "train") if name == "all" else (name,)
+            texts = {part: self._texts(part) for part in parts}
+            return {"count": dataclasses.asdict(settings.count), "unicode": _core.unicode_version, **texts}
+        if stage == "distill":
+            spoken = {part: self.key(f"label.{part}") for part in self._spoken_of(name)}
+            return {
+                "distill": {k: v for k, v in _keyed(settings.distill).items() if k != "modes"},
+                "vocabulary": self.key(f"count.{self._vocabulary_of(name)}"),
+                "logits": spoken or None,
+                "train": self._texts("train") if name == "scratch" else None,
+                "dev": self._texts("dev"),
+                **common,
+            }
+        if stage == "finetune":
+            finetune = dataclasses.asdict(settings.finetune)
+            return {"finetune": finetune, "student": self.key("distill.kd"), "train": self._texts("train")}
+        if stage == "compress":
+            return {
+                "compress": dataclasses.asdict(settings.compress),
+                "student": self.key(_training_of(name)),
+                **common,
+            }
+        part = self._reported
+        return {
+            "evaluate": dataclasses.asdict(settings.evaluate),
+            "classifiers": {student: self.key(f"compress.{student}") for student in self.students},
+            "texts": self._texts(part),
+            "logits": self.key(f"label.{part}") if self._teacher_answers else None,
+        }
+
+    def key(self, unit: str) -> str:
+        """Fingerprint of :meth:`inputs_of`."""
+        return _digest(self.inputs_of(unit))
+
+    def once(self, unit: str, outputs: list[Path], work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Do ``work`` unless ``stages/UNIT.json`` says it was done with the same inputs; return its result."""
+        key = self.key(unit)
+        record = self.directory / "stages" / f"{unit}.json"
         if record.is_file() and all(path.exists() for path in outputs):
             found = read_json(record)
             if found["key"] == key:
-                say(f"{name}: done already ({clock(found['seconds'])}, {found['finished']})")
+                say(f"{unit}: done already ({clock(found['seconds'])}, {found['finished']})")
                 return found["result"]
         record.unlink(missing_ok=True)
         start = time.monotonic()
-        result = work(key) or {}
+        result = work()
         seconds = round(time.monotonic() - start, 2)
         write_json(
             record,
             {
-                "stage": name,
+                "stage": unit,
                 "key": key,
-                "inputs": inputs,
+                "inputs": self.inputs_of(unit),
                 "result": result,
                 "seconds": seconds,
                 "finished": time.strftime("%Y-%m-%d %H:%M:%S"),
                 "versions": versions(),
             },
         )
-        say(f"{name}: {clock(seconds)}")
+        say(f"{unit}: {clock(seconds)}")
         return result
 
-    def result_of(self, name: str) -> dict[str, Any]:
-        """The record of a finished stage. Errors: :class:`SettingsError` when it has not run."""
-        record = self.directory / "stages" / f"{name}.json"
-        if not record.is_file():
-            stage = name.partition(".")[0]
+    def result_of(self, unit: str) -> dict[str, Any]:
+        """The result of a finished unit. Errors: :class:`SettingsError` when it has not run, or with other inputs."""
+        record, stage = self.directory / "stages" / f"{unit}.json", unit.partition(".")[0]
+        found = read_json(record) if record.is_file() else None
+        if found is None or found["key"] != self.key(unit):
+            state = "has not run yet" if found is None else "is stale: its settings or texts have changed since"
             raise SettingsError(
-                f"{self.directory}: the stage {stage!r} has not run yet: sparsedistill {stage} --run {self.directory}"
+                f"{self.directory}: the stage {stage!r} {state}: sparsedistill {stage} --run {self.directory}"
             )
-        return read_json(record)
+        return found["result"]
 
-    def teach(self) -> None:
-        """Fine-tune the teacher on train, where it is a model that wants it."""
-        if not self.inputs.needs_teacher or not self.inputs.fine_tunes_teacher:
-            return
-        from . import teacher
+    def _texts(self, part: str) -> str | None:
+        return self.data.get(part, {}).get("fingerprint")
 
-        directory, train, dev = self.directory / "teacher", self.inputs.part("train"), self.inputs.part("dev")
-        settings = self.settings.teach
-        inputs = {
-            "teach": _keyed(settings),
-            "train": self.data["train"]["fingerprint"],
-            "dev": self.data["dev"]["fingerprint"],
-            "labels": self.inputs.labels,
-            "task": self.settings.data.task,
-        }
-        self.once(
-            "teach", inputs, [directory / "config.json"],
-            lambda key: teacher.finetune(
-                settings, directory, train.texts, train.targets, dev.texts, dev.targets,
-                labels=self.inputs.labels, task=self.settings.data.task, seed=self.settings.data.seed,
-            ),
-        )  # fmt: skip
-
-    def open_teacher(self):
-        """The teacher, at the precision that this run has settled on."""
-        from . import teacher
-
-        if not hasattr(self, "_teacher"):
-            fitted = self.directory / "teacher" if self.inputs.fine_tunes_teacher else None
-            if fitted:
-                self.result_of("teach")
-            chosen = self.directory / "logits" / "precision.json"
-            settings = self.settings.teach
-            if settings.precision == "auto" and chosen.is_file():
-                settings = dataclasses.replace(settings, precision=read_json(chosen)["precision"])
-            self._teacher = teacher.open_teacher(
-                settings,
-                labels=self.inputs.labels,
-                task=self.settings.data.task,
-                label=self.settings.label,
-                directory=fitted,
-            )
-            # Half a corpus must not be labelled at one precision and half at another.
-            write_json(chosen, {"precision": self._teacher.precision})
-        return self._teacher
-
-    @cached_property
-    def _teacher_inputs(self) -> dict[str, Any]:
-        teach = self.settings.teach
-        if self.inputs.fine_tunes_teacher:
-            known: Any = self.result_of("teach")["key"]
-        elif self.inputs.column:
-            known = self.data["asked"]["files"]
-        else:
-            known = teach.teacher
-        return {
-            "teacher": known,
-            "max_length": teach.max_length,
-            "precision": teach.precision,
-            "scores": self.settings.label.scores,
-            "labels": self.inputs.labels,
-        }
-
-    def label(self) -> None:
-        """Ask the teacher about corpus, train and dev."""
-        if not self.inputs.needs_teacher:
-            return
-        if self.settings.data.corpus:
-            self._label(
-                "corpus", self.data["corpus"]["fingerprint"], self.data["corpus"]["texts"], self.inputs.corpus_texts
-            )
-        if self.inputs.uses_train_logits:
-            self._label_part("train")
-        if self.inputs.dev is not None and not self.inputs.column:
-            self._label_part("dev")
-
-    def _label_part(self, name: str) -> None:
-        texts = self.inputs.part(name).texts
-        self._label(
-            name, self.data[name]["fingerprint"], len(texts),
-            lambda: (texts[i : i + 8192] for i in range(0, len(texts), 8192)),
-        )  # fmt: skip
-
-    def _label(self, name: str, fingerprint: str, total: int, batches: Callable[[], Iterable[list[str]]]) -> None:
-        directory = self.directory / "logits" / name
-        settings = self.settings.label
-
-        def work(_key: str) -> dict[str, Any]:
-            if self.inputs.column:
-                shutil.rmtree(directory, ignore_errors=True)  # its scores come in order: no shard may be skipped
-                score, source = self._column_scores(name)
-                teacher_name, precision = f"column:{self.inputs.column}", "given"
-            else:
-                teacher = self.open_teacher()
-                score, source, precision = teacher.logits, batches(), teacher.precision
-                teacher_name = f"{teacher.name} {precision if precision != 'given' else settings.scores}"
-            start = time.monotonic()
-            found = label_shards(
-                score, source, directory, teacher=teacher_name, classes=len(self.inputs.labels),
-                shard_size=settings.shard_size, total=total, what=f"label {name}",
-            )  # fmt: skip
-            return {
-                "texts": len(found),
-                "teacher": teacher_name,
-                "precision": precision,
-                "seconds": round(time.monotonic() - start, 2),
-            }
-
-        inputs = {**self._teacher_inputs, "texts": fingerprint}
-        self.once(f"label.{name}", inputs, [directory / "manifest.json"], work)
-
-    def _column_scores(self, name: str):
-        """(score, batches) of the scores that stand beside the texts: ``score`` answers for the batches in order."""
-        from .teacher import to_logits
-
-        waiting: list[Any] = []
-        task, kind, where = (
-            self.settings.data.task,
-            self.settings.label.scores,
-            f"column {self.inputs.column!r} of {name}",
-        )
-
-        def batches() -> Iterator[list[str]]:
-            if name == "corpus":
-                for texts, values in self.inputs.corpus():
-                    waiting.extend(values)
-                    yield texts
-            else:
-                part = self.inputs.part(name)
-                waiting.extend(part.extra[str(self.inputs.column)])
-                yield part.texts
-
-        def score(texts: list[str]) -> np.ndarray:
-            values = waiting[: len(texts)]
-            del waiting[: len(texts)]
-            try:
-                array = np.array(values, dtype=np.float64)
-            except (TypeError, ValueError):
-                raise DataError(f"{where} does not hold {len(self.inputs.labels)} numbers in each row") from None
-            if array.ndim == 1 and task == "regression":
-                array = array[:, None]
-            if array.ndim != 2 or array.shape[1] != len(self.inputs.labels):
-                raise DataError(
-                    f"{where} holds {array.shape[1] if array.ndim == 2 else 'single'} numbers a row, the data has "
-                    f"{len(self.inputs.labels)} labels ({', '.join(self.inputs.labels)})"
-                )
-            return to_logits(array, kind, task, where)
-
-        return score, batches()
-
-    def _teacher_says(self, name: str) -> np.ndarray:
-        """The teacher's logits (n, C) on a part."""
-        return np.asarray(Logits.load(self.directory / "logits" / name).array())
-
-    @property
-    def _vocabularies(self) -> list[str]:
-        return sorted({self._vocabulary_of(mode) for mode in self.settings.distill.modes})
+    def _spoken_of(self, mode: str) -> list[str]:
+        """Parts whose texts a student learns with the teacher's word."""
+        return [part for part in MODES[mode] if getattr(self.settings.data, part)]
 
     def _vocabulary_of(self, mode: str) -> str:
-        name = _SOURCES[mode][0]
-        if name == "all":  # with one of them missing, the union is the other
-            name = "all" if self.settings.data.corpus and self.settings.data.train else (
-                "corpus" if self.settings.data.corpus else "train"
-            )  # fmt: skip
-        return name
-
-    def count(self) -> None:
-        """Count n-grams, of exactly the texts a student learns from: kd_private must not know train's."""
-        settings = self.settings.count
-        for name in self._vocabularies:
-            directory = self.directory / "vocabulary" / name
-
-            def work(_key: str, name: str = name, directory: Path = directory) -> dict[str, Any]:
-                def batches() -> Iterator[list[str]]:
-                    if name != "train":
-                        yield from self.inputs.corpus_texts()
-                    if name != "corpus":
-                        yield self.inputs.part("train").texts
-
-                vocabulary = Vocabulary.count(batches(), **dataclasses.asdict(settings))
-                vocabulary.save(directory)
-                return {"ngrams": len(vocabulary), "least_count": int(vocabulary.counts[-1])}
-
-            self.once(f"count.{name}", self._count_inputs(name), [directory / "vocabulary.json"], work)
-
-    def _count_inputs(self, name: str) -> dict[str, Any]:
-        parts = {"all": ("corpus", "train")}.get(name, (name,))
-        return {
-            "count": dataclasses.asdict(self.settings.count),
-            "unicode": _core.unicode_version,
-            **{part: self.data[part]["fingerprint"] for part in parts},
-        }
-
-    def distill(self) -> None:
-        """Train a student for each mode."""
-        from . import train
-
-        settings, task = self.settings.distill, self.settings.data.task
-        threads = self._torch_threads(settings.threads)
-        for mode in settings.modes:
-            name, on_corpus, on_train = _SOURCES[mode]
-            name = self._vocabulary_of(mode)
-            directory = self.directory / "students" / mode
-            inputs: dict[str, Any] = {
-                "distill": {k: v for k, v in _keyed(settings).items() if k != "modes"},
-                "mode": mode,
-                "seed": self.settings.data.seed,
-                "task": task,
-                "vocabulary": self.result_of(f"count.{name}")["key"],
-                "dev": self.data.get("dev", {}).get("fingerprint"),
-            }
-            if mode == "scratch":
-                inputs["train"] = self.data["train"]["fingerprint"]
-            for part, used in (("corpus", on_corpus), ("train", on_train)):
-                if used and getattr(self.settings.data, part):
-                    inputs[f"logits.{part}"] = self.result_of(f"label.{part}")["key"]
-
-            def work(key: str, mode: str = mode, name: str = name, directory: Path = directory) -> dict[str, Any]:
-                vocabulary = Vocabulary.load(self.directory / "vocabulary" / name)
-                examples = self._examples(mode, vocabulary, threads)
-                student = self.new_student(len(vocabulary))
-                result = train.train(
-                    student, examples, self._schedule(settings, len(examples), threads), task, directory,
-                    self._dev_score(vocabulary, threads), f"distill {mode}", key, keep_best=mode == "scratch",
-                )  # fmt: skip
-                return {**result, "vocabulary": name, "texts": len(examples), "parameters": _parameters(student)}
-
-            self.once(f"distill.{mode}", inputs, [directory / "student.safetensors"], work)
-
-    def new_student(self, rows: int):
-        """An untrained student of this run's settings, with a table of ``rows`` rows."""
-        from .student import Student
-
-        settings = self.settings.distill
-        return Student(
-            rows,
-            len(self.inputs.labels),
-            settings.hidden,
-            settings.embedding,
-            settings.dropout,
-            self.settings.data.seed,
-        )
-
-    def _examples(self, mode: str, vocabulary: Vocabulary, threads: int):
-        from .train import Examples
-
-        task = self.settings.data.task
-        _, on_corpus, on_train = _SOURCES[mode]
-        bags, targets = [], []
-        if on_corpus and self.settings.data.corpus:
-            bags += [vocabulary.bags(texts, threads) for texts in self.inputs.corpus_texts()]
-            targets.append(_soft(self._teacher_says("corpus"), task))
-        if on_train and self.settings.data.train:
-            bags.append(vocabulary.bags(self.inputs.part("train").texts, threads))
-            targets.append(_soft(self._teacher_says("train"), task))
-        if mode == "scratch":
-            train = self.inputs.part("train")
-            bags.append(vocabulary.bags(train.texts, threads))
-            targets.append(_gold(train.targets, len(self.inputs.labels), task))
-        lengths = np.concatenate([np.diff(offsets) for _, offsets in bags])
-        offsets = np.concatenate([np.zeros(1, np.uint64), np.cumsum(lengths, dtype=np.uint64)])
-        examples = Examples(np.concatenate([ids for ids, _ in bags]), offsets, np.concatenate(targets))
-        if len(examples) != len(examples.targets):
-            raise FormatError(
-                f"{self.directory}/logits has {len(examples.targets):,} rows for {len(examples):,} texts: label again"
-            )
-        return examples
-
-    def _schedule(self, settings: Any, texts: int, threads: int):
-        from .train import Schedule
-
-        distill = self.settings.distill
-        batch_size = min(settings.batch_size, max(1, texts // 64))
-        steps = (distill.steps if settings is distill else 0) or max(1, round(settings.epochs * texts / batch_size))
-        return Schedule(
-            steps=steps,
-            batch_size=batch_size,
-            learning_rate=settings.learning_rate,
-            warmup=distill.warmup,
-            ngram_dropout=distill.ngram_dropout,
-            evaluate_every=distill.evaluate_every or max(1, -(-steps // 10)),
-            checkpoint_seconds=distill.checkpoint_seconds,
-            threads=threads,
-            seed=self.settings.data.seed,
-        )
-
-    def _dev_score(self, vocabulary: Vocabulary, threads: int) -> Callable[[Any], float]:
-        task = self.settings.data.task
-        texts, truth = self._judges()
-        ids, offsets = vocabulary.bags(texts, threads)
-
-        def score(student: Any) -> float:
-            logits = student.logits(ids, offsets, threads)
-            return evaluate.metrics(logits, truth, task)[evaluate.PRIMARY[task]]
-
-        return score
-
-    def _judges(self) -> tuple[list[str], np.ndarray]:
-        """Texts and truth to choose on: dev's gold, or the teacher's word on a held-out part of the corpus."""
-        if self.inputs.dev is not None:
-            return self.inputs.dev.texts, self.inputs.dev.targets
-        if not hasattr(self, "_held_out_corpus"):
-            texts, values = self.inputs.held_out()
-            logits = self._score_now(texts, values)
-            task = self.settings.data.task
-            decided = evaluate.decisions(logits, task)
-            self._held_out_corpus = texts, decided.astype(np.float32) if task == "multi" else decided
-        return self._held_out_corpus
-
-    def _score_now(self, texts: list[str], values: list[Any]) -> np.ndarray:
-        from .teacher import to_logits
-
-        if not self.inputs.column:
-            return self.open_teacher().logits(texts)
-        array = np.array(values, dtype=np.float64).reshape(len(texts), -1)
-        return to_logits(array, self.settings.label.scores, self.settings.data.task, f"column {self.inputs.column!r}")
-
-    def finetune(self) -> None:
-        """Stage 3: the kd student on train's gold labels."""
-        from . import train
-
-        settings, task = self.settings.finetune, self.settings.data.task
-        if not settings.enabled or "kd" not in self.settings.distill.modes or not self.settings.data.train:
-            return
-        threads = self._torch_threads(self.settings.distill.threads)
-        directory = self.directory / "students" / "kd_ft"
-        before = self.result_of("distill.kd")
-        inputs = {
-            "finetune": dataclasses.asdict(settings),
-            "kd": before["key"],
-            "train": self.data["train"]["fingerprint"],
-        }
-
-        def work(key: str) -> dict[str, Any]:
-            name = before["result"]["vocabulary"]
-            vocabulary = Vocabulary.load(self.directory / "vocabulary" / name)
-            labelled = self.inputs.part("train")
-            ids, offsets = vocabulary.bags(labelled.texts, threads)
-            examples = train.Examples(ids, offsets, _gold(labelled.targets, len(self.inputs.labels), task))
-            student = self.new_student(len(vocabulary)).load(self.directory / "students" / "kd" / "student.safetensors")
-            result = train.train(
-                student, examples, self._schedule(settings, len(examples), threads), task, directory,
-                self._dev_score(vocabulary, threads), "finetune", key, keep_best=True,
-            )  # fmt: skip
-            return {**result, "vocabulary": name, "texts": len(examples), "parameters": _parameters(student)}
-
-        self.once("finetune", inputs, [directory / "student.safetensors"], work)
+        """Which texts were counted: exactly those the student learns from, so kd_private knows no n-gram of train."""
+        parts = self._spoken_of(mode) or ["train"]
+        return "all" if len(parts) == 2 else parts[0]
 
     @property
     def students(self) -> list[str]:
@@ -505,113 +240,374 @@ class Run:
             names.append("kd_ft")
         return names
 
-    def _stage_of(self, student: str) -> str:
-        return "finetune" if student == "kd_ft" else f"distill.{student}"
+    @property
+    def _reported(self) -> str:
+        """The part that figures are reported on."""
+        return "test" if self.settings.data.test else "dev"
+
+    @property
+    def _teacher_answers(self) -> bool:
+        """Whether the teacher can be asked about any text: a column only knows its own."""
+        return self.inputs.needs_teacher and not self.inputs.column
+
+    # ---- stages ----------------------------------------------------------------------------------------------------
+
+    def teach(self) -> None:
+        """Fine-tune the teacher on train, where it is a model that wants it."""
+        if not self.inputs.needs_teacher or not self.inputs.fine_tunes_teacher:
+            return
+        from . import teacher
+
+        directory, train, dev = self.directory / "teacher", self.inputs.part("train"), self.inputs.part("dev")
+        settings = self.settings.teach
+        self.once(
+            "teach", [directory / "config.json"],
+            lambda: teacher.finetune(
+                settings, directory, train.texts, train.targets, dev.texts, dev.targets,
+                labels=self.inputs.labels, task=self.settings.data.task, seed=self.settings.data.seed,
+            ),
+        )  # fmt: skip
+
+    def _teacher_inputs(self) -> dict[str, Any]:
+        teach = self.settings.teach
+        return {
+            "teacher": self.key("teach") if self.inputs.fine_tunes_teacher else self.inputs.teacher_identity,
+            "max_length": teach.max_length,
+            "precision": teach.precision,
+            "scores": self.settings.label.scores,
+            "labels": self.inputs.labels,
+            "task": self.settings.data.task,
+        }
+
+    def open_teacher(self) -> Any:
+        """The teacher, at the precision that this run has settled on."""
+        from . import teacher
+
+        if self._teacher is None:
+            fitted = None
+            if self.inputs.fine_tunes_teacher:
+                self.result_of("teach")
+                fitted = self.directory / "teacher"
+            # Half a corpus must not be labelled at one precision and half at another.
+            chosen = self.directory / "logits" / "precision.json"
+            settings, whose = self.settings.teach, _digest([self._teacher_inputs(), self.settings.teach.device])
+            if settings.precision == "auto" and chosen.is_file() and (found := read_json(chosen))["teacher"] == whose:
+                settings = dataclasses.replace(settings, precision=found["precision"])
+            self._teacher = teacher.open_teacher(
+                settings,
+                labels=self.inputs.labels,
+                task=self.settings.data.task,
+                label=self.settings.label,
+                directory=fitted,
+            )
+            write_json(chosen, {"teacher": whose, "precision": self._teacher.precision})
+        return self._teacher
+
+    def label(self) -> None:
+        """Ask the teacher about corpus, train and dev."""
+        if not self.inputs.needs_teacher:
+            return
+        parts = {part for mode in self.settings.distill.modes for part in self._spoken_of(mode)}
+        if self._teacher_answers or not self.inputs.has_dev:
+            parts.add("dev")
+        for part in sorted(parts):
+            self._label(part)
+
+    def _label(self, part: str) -> None:
+        directory = self.directory / "logits" / part
+        settings, total = self.settings.label, self.data[part]["texts"]
+
+        def work() -> dict[str, Any]:
+            if self.inputs.column:
+                shutil.rmtree(directory, ignore_errors=True)  # its scores come in order: no shard may be skipped
+                score, batches = self._column_scores(part)
+                name, precision = f"column:{self.inputs.column}", "given"
+            else:
+                teacher = self.open_teacher()
+                score, precision = teacher.logits, teacher.precision
+                batches = (texts for texts, _ in self.inputs.batches(part))
+                name = f"{teacher.name} {precision}"
+            # A shard is good for the teacher, labels and task it was made with, and no other.
+            made = _digest(self._teacher_inputs())
+            found = label_shards(
+                score, batches, directory, teacher=f"{name} {made[:12]}", classes=len(self.inputs.labels),
+                shard_size=settings.shard_size, total=total, what=f"label {part}",
+            )  # fmt: skip
+            if len(found) != total:
+                raise FormatError(f"{part} had {total:,} texts when the run began and {len(found):,} now: run it again")
+            return {"texts": len(found), "teacher": name, "precision": precision}
+
+        self.once(f"label.{part}", [directory / "manifest.json"], work)
+
+    def _column_scores(self, part: str) -> tuple[Callable[[list[str]], np.ndarray], Iterator[list[str]]]:
+        """(score, batches) of the scores that stand beside the texts: ``score`` answers for the batches in order."""
+        from .teacher import to_logits
+
+        waiting: list[np.ndarray] = []
+
+        def batches() -> Iterator[list[str]]:
+            for texts, scores in self.inputs.batches(part):
+                waiting.extend(() if scores is None else scores)
+                yield texts
+
+        def score(texts: list[str]) -> np.ndarray:
+            values = np.stack(waiting[: len(texts)])
+            del waiting[: len(texts)]
+            where = f"column {self.inputs.column!r} of {part}"
+            return to_logits(values, self.settings.label.scores, self.settings.data.task, where)
+
+        return score, batches()
+
+    def _teacher_says(self, part: str) -> np.ndarray:
+        """The teacher's logits (n, C) on a part."""
+        self.result_of(f"label.{part}")
+        return np.asarray(Logits.load(self.directory / "logits" / part).array())
+
+    def count(self) -> None:
+        """Count n-grams, of exactly the texts a student learns from."""
+        for name in sorted({self._vocabulary_of(mode) for mode in self.settings.distill.modes}):
+            self._count(name)
+
+    def _count(self, name: str) -> None:
+        directory = self.directory / "vocabulary" / name
+        parts = ("corpus", "train") if name == "all" else (name,)
+
+        def work() -> dict[str, Any]:
+            with Progress(f"count {name}", sum(self.data[part]["texts"] for part in parts)) as bar:
+
+                def batches() -> Iterator[list[str]]:
+                    for part in parts:
+                        for texts, _ in self.inputs.batches(part):
+                            yield texts
+                            bar.add(len(texts))
+
+                vocabulary = Vocabulary.count(batches(), **dataclasses.asdict(self.settings.count))
+            vocabulary.save(directory)
+            return {"ngrams": len(vocabulary), "least_count": int(vocabulary.counts[-1])}
+
+        self.once(f"count.{name}", [directory / "vocabulary.json"], work)
+
+    def vocabulary_of(self, student: str) -> Vocabulary:
+        """The vocabulary of a student, counted."""
+        name = self._vocabulary_of("kd" if student == "kd_ft" else student)
+        self.result_of(f"count.{name}")
+        return Vocabulary.load(self.directory / "vocabulary" / name)
+
+    def distill(self) -> None:
+        """Train a student for each mode."""
+        threads = self._torch_threads(self.settings.distill.threads)
+        for mode in self.settings.distill.modes:
+            self._distill(mode, threads)
+
+    def _distill(self, mode: str, threads: int) -> None:
+        directory = self.directory / "students" / mode
+
+        def work() -> dict[str, Any]:
+            vocabulary = self.vocabulary_of(mode)
+            examples = self._examples(mode, vocabulary, threads)
+            student = self.new_student(len(vocabulary))
+            return self._train(
+                student, examples, self.settings.distill, vocabulary, directory, f"distill.{mode}", threads
+            )
+
+        self.once(f"distill.{mode}", [directory / "student.safetensors"], work)
+
+    def finetune(self) -> None:
+        """Stage 3: the kd student on train's gold labels."""
+        if "kd_ft" not in self.students:
+            return
+        threads = self._torch_threads(self.settings.distill.threads)
+        directory = self.directory / "students" / "kd_ft"
+
+        def work() -> dict[str, Any]:
+            vocabulary, student = self.trained("kd")
+            examples = self._gold_examples(vocabulary, threads)
+            return self._train(student, examples, self.settings.finetune, vocabulary, directory, "finetune", threads)
+
+        self.once("finetune", [directory / "student.safetensors"], work)
+
+    def new_student(self, rows: int) -> Any:
+        """An untrained student of this run's settings, with a table of ``rows`` rows."""
+        from .student import Student
+
+        settings, classes = self.settings.distill, len(self.inputs.labels)
+        return Student(rows, classes, settings.hidden, settings.embedding, settings.dropout, self.settings.data.seed)
+
+    def trained(self, name: str) -> tuple[Vocabulary, Any]:
+        """A trained student and its vocabulary."""
+        self.result_of(_training_of(name))
+        vocabulary = self.vocabulary_of(name)
+        path = self.directory / "students" / name / "student.safetensors"
+        return vocabulary, self.new_student(len(vocabulary)).load(path)
+
+    def _train(
+        self,
+        student: Any,
+        examples: Any,
+        settings: Any,
+        vocabulary: Vocabulary,
+        directory: Path,
+        unit: str,
+        threads: int,
+    ) -> dict[str, Any]:
+        from . import train
+
+        distill, task, texts = self.settings.distill, self.settings.data.task, len(examples)
+        batch_size = min(settings.batch_size, max(1, texts // 64))
+        steps = (distill.steps if settings is distill else 0) or max(1, round(settings.epochs * texts / batch_size))
+        schedule = train.Schedule(
+            steps=steps,
+            batch_size=batch_size,
+            # Without a hidden layer a row has to become a logit, not a part of one.
+            learning_rate=settings.learning_rate or (0.01 if distill.hidden else 0.1),
+            warmup=distill.warmup,
+            ngram_dropout=distill.ngram_dropout,
+            evaluate_every=distill.evaluate_every or max(1, -(-steps // 10)),
+            checkpoint_seconds=distill.checkpoint_seconds,
+            threads=threads,
+            seed=self.settings.data.seed,
+        )
+        dev_texts, truth = self._judges()
+        ids, offsets = vocabulary.bags(dev_texts, threads)
+
+        def score(student: Any) -> float:
+            return evaluate.metrics(student.logits(ids, offsets, threads), truth, task)[evaluate.PRIMARY[task]]
+
+        # Little gold data is soon learnt by heart; a corpus is not, and the schedule ends where it should.
+        keep_best = unit in ("distill.scratch", "finetune")
+        result = train.train(
+            student, examples, schedule, task, directory, score, unit.replace(".", " "), self.key(unit), keep_best
+        )
+        return {**result, "texts": texts, "parameters": sum(array.size for array in student.arrays().values())}
+
+    def _examples(self, mode: str, vocabulary: Vocabulary, threads: int) -> Any:
+        from .train import Examples
+
+        spoken = self._spoken_of(mode)
+        if not spoken:
+            return self._gold_examples(vocabulary, threads)
+        targets = np.concatenate([_soft(self._teacher_says(part), self.settings.data.task) for part in spoken])
+        bags = []
+        with Progress("read texts", len(targets)) as bar:
+            for part in spoken:
+                for texts, _ in self.inputs.batches(part):
+                    bags.append(vocabulary.bags(texts, threads))
+                    bar.add(len(texts))
+        lengths = np.concatenate([np.diff(offsets) for _, offsets in bags])
+        if len(lengths) != len(targets):
+            raise FormatError(
+                f"{self.directory}/logits has {len(targets):,} rows for {len(lengths):,} texts: label again"
+            )
+        offsets = np.concatenate([np.zeros(1, np.uint64), np.cumsum(lengths, dtype=np.uint64)])
+        return Examples(np.concatenate([ids for ids, _ in bags]), offsets, targets)
+
+    def _gold_examples(self, vocabulary: Vocabulary, threads: int) -> Any:
+        from .train import Examples
+
+        train = self.inputs.part("train")
+        ids, offsets = vocabulary.bags(train.texts, threads)
+        return Examples(ids, offsets, _gold(train.targets, len(self.inputs.labels), self.settings.data.task))
+
+    def _judges(self) -> tuple[list[str], np.ndarray]:
+        """Texts and truth to choose on: dev's gold, or the teacher's word on a held-out part of the corpus."""
+        if self.inputs.has_dev:
+            dev = self.inputs.part("dev")
+            return dev.texts, dev.targets
+        task = self.settings.data.task
+        decided = evaluate.decisions(self._teacher_says("dev"), task)
+        texts = [text for batch, _ in self.inputs.batches("dev") for text in batch]
+        return texts, decided.astype(np.float32) if task == "multi" else decided
 
     def compress(self) -> None:
         """Turn each student into a classifier; refuse one that loses more than ``max_loss`` on dev."""
+        threads = self._torch_threads(self.settings.distill.threads)
+        for name in self.students:
+            self._compress(name, threads)
+
+    def _compress(self, name: str, threads: int) -> None:
         from .compress import compress
 
         settings, task = self.settings.compress, self.settings.data.task
-        threads = self._torch_threads(self.settings.distill.threads)
-        for name in self.students:
-            trained = self.result_of(self._stage_of(name))
-            directory = self.directory / "classifiers" / name
+        directory, primary = self.directory / "classifiers" / name, evaluate.PRIMARY[self.settings.data.task]
 
-            def work(
-                _key: str, name: str = name, trained: Any = trained, directory: Path = directory
-            ) -> dict[str, Any]:
-                vocabulary = Vocabulary.load(self.directory / "vocabulary" / trained["result"]["vocabulary"])
-                path = self.directory / "students" / name / "student.safetensors"
-                student = self.new_student(len(vocabulary)).load(path)
-                texts, truth = self._judges()
-                exact = student.logits(*vocabulary.bags(texts, threads), threads)
-                thresholds = evaluate.fit_thresholds(exact, truth) if task == "multi" else None
-                classifier = compress(
-                    student, vocabulary, self.inputs.labels, task, settings.rows, thresholds,
-                    {"provenance": self.provenance(name)},
-                )  # fmt: skip
-                compressed = classifier.decision_function(texts, threads)
-                primary, cut = evaluate.PRIMARY[task], np.array(thresholds) if thresholds else None
-                before, after = (evaluate.metrics(x, truth, task, cut)[primary] for x in (exact, compressed))
-                same = evaluate.agreement(compressed, exact, task)
-                say(
-                    f"compress {name}: {classifier!r}; dev {primary} {before:.4f} -> {after:.4f}, "
-                    f"{same:.2%} of the decisions kept"
+        def work() -> dict[str, Any]:
+            vocabulary, student = self.trained(name)
+            texts, truth = self._judges()
+            exact = student.logits(*vocabulary.bags(texts, threads), threads)
+            thresholds = evaluate.fit_thresholds(exact, truth) if task == "multi" else None
+            classifier = compress(
+                student, vocabulary, self.inputs.labels, task, settings.rows, thresholds,
+                {"provenance": self.provenance(name)},
+            )  # fmt: skip
+            compressed = classifier.decision_function(texts, threads)
+            cut = np.array(thresholds) if thresholds else None
+            before, after = (evaluate.metrics(x, truth, task, cut)[primary] for x in (exact, compressed))
+            same = evaluate.agreement(compressed, exact, task, cut)
+            say(
+                f"compress {name}: {classifier!r}; dev {primary} {before:.4f} -> {after:.4f}, "
+                f"{same:.2%} of the decisions kept"
+            )
+            # On few texts a single flipped decision is more than the bound.
+            if before - after > max(settings.max_loss, 1.5 / len(texts)):
+                raise SettingsError(
+                    f"{name}: {classifier.config['rows']['type']} rows cost {before - after:.4f} {primary} on dev, "
+                    f"more than {settings.max_loss}: take --rows float32, or allow it with --max-loss"
                 )
-                if before - after > settings.max_loss:
-                    raise SettingsError(
-                        f"{name}: {classifier.config['rows']['type']} rows cost {before - after:.4f} {primary} on dev, "
-                        f"more than {settings.max_loss}: take --rows float32, or allow it with --max-loss"
-                    )
-                classifier.save(directory)
-                return {"before": before, "after": after, "agreement": same, "bytes": classifier.nbytes}
+            classifier.save(directory)
+            return {"before": before, "after": after, "agreement": same, "bytes": classifier.nbytes}
 
-            inputs = {"compress": dataclasses.asdict(settings), "student": trained["key"]}
-            self.once(f"compress.{name}", inputs, [directory / "config.json"], work)
+        self.once(f"compress.{name}", [directory / "config.json"], work)
 
     def evaluate(self) -> None:
         """Measure every classifier as loaded from disk, choose one on dev, and write the report."""
-        task, settings = self.settings.data.task, self.settings.evaluate
-        compressed = {name: self.result_of(f"compress.{name}") for name in self.students}
-        part = "test" if self.inputs.test is not None else "dev"
-        if part == "test" and self.inputs.needs_teacher and not self.inputs.column:
-            self._label_part("test")
-        inputs = {
-            "evaluate": _keyed(settings),
-            "compress": {name: record["key"] for name, record in compressed.items()},
-            "on": self.data.get(part, {}).get("fingerprint"),
-        }
+        if self._teacher_answers:
+            self._label(self._reported)
         outputs = [self.directory / "metrics.json", self.directory / "classifier" / "config.json"]
-        result = self.once("evaluate", inputs, outputs, lambda _: self._measure(part, compressed, task))
+        result = self.once("evaluate", outputs, self._measure)
         say("\n" + report.table(result) + "\n")
 
-    def _measure(self, part: str, compressed: dict[str, Any], task: str) -> dict[str, Any]:
-        settings = self.settings.evaluate
-        threads = self._torch_threads(settings.threads)
-        if self.inputs.dev is None and part == "dev":
-            texts, truth = self._judges()
+    def _measure(self) -> dict[str, Any]:
+        settings, task, part = self.settings.evaluate, self.settings.data.task, self._reported
+        compressed = {name: self.result_of(f"compress.{name}") for name in self.students}
+        teacher = self.open_teacher() if self._teacher_answers else None
+        threads = self._torch_threads(settings.threads)  # after the teacher, which has threads of its own
+        if part == "test":
+            texts, truth = self.inputs.part("test").texts, self.inputs.part("test").targets
         else:
-            judged = self.inputs.part(part)
-            texts, truth = judged.texts, judged.targets
-        teacher_logits = None
-        if self.inputs.needs_teacher and not self.inputs.column and self.inputs.dev is not None:
-            teacher_logits = self._teacher_says(part)
+            texts, truth = self._judges()
         systems: dict[str, Any] = {}
-        if teacher_logits is not None:
-            systems["teacher"] = {**evaluate.metrics(teacher_logits, truth, task), "agreement": 1.0}
+        if teacher is not None:
+            spoken = self._teacher_says(part)
+            systems["teacher"] = {**evaluate.metrics(spoken, truth, task), "agreement": 1.0}
+            systems["teacher"] |= {"precision": teacher.precision, "megabytes": _weights(self.directory / "teacher")}
         sample = np.random.default_rng(self.settings.data.seed).permutation(len(texts))[: settings.speed_texts]
         speed_texts = [texts[i] for i in sample]
         workers: dict[str, tuple[Callable[[], object], int]] = {}
-        for name in compressed:
+        if teacher is not None:
+            few = speed_texts[:32]
+            rate = evaluate.alternate([(partial(teacher.logits, few), len(few))], 1)[0]
+            few = speed_texts[: max(32, int(rate * _TEACHER_SECONDS))]
+            workers["teacher"] = (partial(teacher.logits, few), len(few))
+        for name, shrunk in compressed.items():
             classifier = Classifier.load(self.directory / "classifiers" / name)
             thresholds = classifier.config.get("thresholds")
             cut = np.array(thresholds) if thresholds else None
             logits = classifier.decision_function(texts, threads)
             figures: dict[str, Any] = evaluate.metrics(logits, truth, task, cut)
-            trained = self.result_of(self._stage_of(name))["result"]
-            vocabulary = Vocabulary.load(self.directory / "vocabulary" / trained["vocabulary"])
-            path = self.directory / "students" / name / "student.safetensors"
-            student = self.new_student(len(vocabulary)).load(path)
+            vocabulary, student = self.trained(name)
             exact = student.logits(*vocabulary.bags(texts, threads), threads)
             figures["uncompressed"] = evaluate.metrics(exact, truth, task, cut)[evaluate.PRIMARY[task]]
-            if teacher_logits is not None:
-                figures["agreement"] = evaluate.agreement(logits, teacher_logits, task)
-            figures["dev"] = compressed[name]["result"]["after"]
+            if teacher is not None:
+                figures["agreement"] = evaluate.agreement(logits, spoken, task, cut)
+            figures["dev"] = shrunk["after"]
             figures["megabytes"] = _size(self.directory / "classifiers" / name) / 1e6
             systems[name] = figures
             workers[name] = (partial(classifier.predict, speed_texts, threads), len(speed_texts))
-        if self.inputs.needs_teacher and not self.inputs.column:
-            teacher = self.open_teacher()
-            # As many texts as take the teacher seconds, so that turns can be taken.
-            few = speed_texts[: max(32, min(len(speed_texts), 512))]
-            workers = {"teacher": (partial(teacher.logits, few), len(few)), **workers}
-            systems.setdefault("teacher", {})["megabytes"] = _weights_size(teacher, self.directory)
-            systems["teacher"]["precision"] = teacher.precision
         for name, rate in zip(workers, evaluate.alternate(list(workers.values()), settings.repeats), strict=True):
             systems[name]["texts_per_second"] = rate
-        chosen = max((n for n in ("kd_ft", "kd", "kd_private", "scratch") if n in compressed),
-                     key=lambda n: (n.startswith("kd") and n != "kd_private", systems[n]["dev"]))  # fmt: skip
+        # kd_private and scratch are there to compare with, unless there is nothing else.
+        candidates: list[str] = [name for name in ("kd", "kd_ft") if name in compressed] or list(compressed)
+        chosen = max(candidates, key=lambda name: systems[name]["dev"])
         result: dict[str, Any] = {
             "task": task,
             "part": part,
@@ -622,7 +618,8 @@ class Run:
             "primary": evaluate.PRIMARY[task],
             "systems": systems,
         }
-        if "teacher" in systems:
+        if teacher is not None:
+            result["teacher_device"] = getattr(teacher, "device", "cpu")
             result["speedup"] = systems[chosen]["texts_per_second"] / systems["teacher"]["texts_per_second"]
         write_json(self.directory / "metrics.json", result)
         self._ship(chosen, result)
@@ -633,15 +630,12 @@ class Run:
 
     def _ship(self, name: str, result: dict[str, Any]) -> None:
         """The chosen classifier with its figures and model card, as ``classifier/``."""
-        classifier = Classifier.load(self.directory / "classifiers" / name)
-        config = {**classifier.config, "metrics": {result["part"]: result["systems"][name]}}
+        source = self.directory / "classifiers" / name
+        config = {**read_json(source / "config.json"), "metrics": {result["part"]: result["systems"][name]}}
         with replacing_directory(self.directory / "classifier") as temporary:
             write_json(temporary / "config.json", config)
-            shutil.copyfile(
-                self.directory / "classifiers" / name / "model.safetensors", temporary / "model.safetensors"
-            )
-            card = report.card(name, result, config)
-            (temporary / "README.md").write_text(card, encoding="utf-8")
+            shutil.copyfile(source / "model.safetensors", temporary / "model.safetensors")
+            (temporary / "README.md").write_text(report.card(name, result, config), encoding="utf-8")
 
     def provenance(self, student: str) -> dict[str, Any]:
         """Where a classifier comes from, for its config."""
@@ -700,16 +694,15 @@ def _digest(value: Any) -> str:
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def _parameters(student: Any) -> int:
-    return sum(array.size for array in student.arrays().values())
+def _training_of(student: str) -> str:
+    """The unit that trains a student."""
+    return "finetune" if student == "kd_ft" else f"distill.{student}"
 
 
 def _size(directory: Path) -> int:
     return sum(path.stat().st_size for path in directory.iterdir() if path.is_file())
 
 
-def _weights_size(teacher: Any, directory: Path) -> float | None:
-    folder = directory / "teacher"
-    if not folder.is_dir():
-        return None
-    return sum(p.stat().st_size for p in folder.glob("*.safetensors")) / 1e6
+def _weights(directory: Path) -> float | None:
+    """Megabytes of a fine-tuned teacher's weights."""
+    return sum(path.stat().st_size for path in directory.glob("*.safetensors")) / 1e6 or None

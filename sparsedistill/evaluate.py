@@ -55,11 +55,14 @@ def metrics(
     return {"micro_f1": micro, "macro_f1": macro, "exact": float((yes == gold).all(axis=1).mean())}
 
 
-def agreement(logits: np.ndarray, teacher: np.ndarray, task: str) -> float:
-    """Share of equal decisions (multi: over all labels of all texts; regression: Pearson's correlation)."""
+def agreement(logits: np.ndarray, teacher: np.ndarray, task: str, thresholds: np.ndarray | None = None) -> float:
+    """Share of equal decisions (multi: over all labels of all texts; regression: Pearson's correlation).
+
+    ``thresholds`` are the student's, of multi.
+    """
     if task == "regression":
         return pearson(logits[:, 0], teacher[:, 0])
-    return float((decisions(logits, task) == decisions(teacher, task)).mean())
+    return float((decisions(logits, task, thresholds) == decisions(teacher, task)).mean())
 
 
 def pearson(a: np.ndarray, b: np.ndarray) -> float:

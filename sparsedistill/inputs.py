@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,13 @@ import numpy as np
 from . import _core, corpus
 from .corpus import Labelled
 from .errors import DataError, SettingsError
-from .progress import say
+from .logits import fingerprint
+from .progress import Progress, say
 from .settings import Settings
 from .threads import default_threads
 
 PARTS = ("train", "dev", "test", "corpus")
+BATCH = 8192
 HELD_OUT_SHARE, HELD_OUT_MOST = 0.05, 2000  # of the corpus, where there is no labelled text to choose on
 
 
@@ -60,6 +62,21 @@ class Inputs:
         """Whether the teacher is fine-tuned here."""
         return self.teacher_is_model and self.settings.teach.finetune and bool(self.settings.data.train)
 
+    @cached_property
+    def teacher_identity(self) -> Any:
+        """What the teacher is, so that another one under the same name is noticed: its name and its files' contents."""
+        teacher = self.settings.teach.teacher
+        if self.column:
+            return teacher  # the scores themselves are fingerprinted with the texts
+        if self.teacher_is_model:
+            folder = Path(teacher)
+            files = sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else []
+            return [teacher, *(_hash_file(path) for path in files)]
+        from .teacher import source_of
+
+        source = source_of(teacher)
+        return [teacher, _hash_file(source) if source else None]
+
     def check(self) -> None:
         """Look at the start of every file: is it there, does it have the columns, is there a text?
 
@@ -68,12 +85,22 @@ class Inputs:
         data = self.settings.data
         for name in PARTS:
             if sources := getattr(data, name):
+                if "-" in sources:
+                    raise DataError(f"{name} is stdin, which can be read only once: write it to a file")
                 columns = [] if name == "corpus" else [data.label]
-                if self.column and (name == "corpus" or (name == "train" and self.uses_train_logits)):
-                    columns.append(self.column)
                 corpus.check(sources, data.text, columns, encoding_errors=data.encoding_errors, label=data.label)
+                if self.column and (name == "corpus" or (name == "train" and self.uses_train_logits)):
+                    self._check_column(name)
         if data.task == "single" and len(self.labels) < 2:
             raise DataError(f"only one label, {self.labels[0]!r}: a classifier needs two")
+
+    def _check_column(self, name: str) -> None:
+        data = self.settings.data
+        try:
+            corpus.check(getattr(data, name), data.text, [str(self.column)], encoding_errors=data.encoding_errors)
+        except DataError as error:
+            train = "; without scores for train, take --modes kd_private" if name == "train" else ""
+            raise DataError(f"the teacher's column is needed in {name}: {error}{train}") from None
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
@@ -98,35 +125,38 @@ class Inputs:
         return corpus.labelled(data.train, data, columns=extra)
 
     @cached_property
-    def _held_out(self) -> np.ndarray:
-        data, every = self.settings.data, self._train_all
-        held = np.zeros(len(every.texts), bool)
-        if not data.dev:
-            targets = every.targets if data.task == "single" else None
-            held[corpus.hold_out(len(every.texts), data.dev_fraction, data.seed, targets)] = True
-        return held
+    def _split(self) -> tuple[Labelled | None, Labelled | None]:
+        """(train, dev), apart from each other and from test."""
+        data = self.settings.data
+        test = _fingerprints(self.test)
+        train = _without(self._train_all, test, "train", "test") if data.train else None
+        if data.dev:
+            dev: Labelled | None = _without(corpus.labelled(data.dev, data, self.labels), test, "dev", "test")
+        elif train is not None:
+            held = np.zeros(len(train.texts), bool)
+            targets = train.targets if data.task == "single" else None
+            held[corpus.hold_out(len(train.texts), data.dev_fraction, data.seed, targets)] = True
+            train, dev = _select(train, ~held), _select(train, held)
+        else:
+            dev = None
+        if train is not None:
+            train = _without(train, _fingerprints(dev), "train", "dev")
+        return train, dev
 
-    @cached_property
+    @property
     def train(self) -> Labelled | None:
         """Labelled training texts, without held-out ones and without texts of dev or test."""
-        if not self.settings.data.train:
-            return None
-        every = self._train_all
-        blocked = self._is_blocked(every.texts) & ~self._held_out
-        if blocked.any():
-            say(f"train: {blocked.sum():,} texts are in dev or test (case and punctuation aside) and were left out")
-        keep = ~self._held_out & ~blocked
-        if not keep.any():
-            raise DataError("no text of train is left: all of them are texts of dev or test")
-        return _select(every, keep)
+        return self._split[0]
 
-    @cached_property
+    @property
     def dev(self) -> Labelled | None:
-        """Labelled texts to choose on: those given, else the held-out part of train."""
-        data = self.settings.data
-        if data.dev:
-            return corpus.labelled(data.dev, data, self.labels)
-        return _select(self._train_all, self._held_out) if data.train else None
+        """Labelled texts to choose on: those given, else the held-out part of train; without texts of test."""
+        return self._split[1]
+
+    @property
+    def has_dev(self) -> bool:
+        """Whether there are gold labels to choose on."""
+        return bool(self.settings.data.dev or self.settings.data.train)
 
     @cached_property
     def test(self) -> Labelled | None:
@@ -144,91 +174,146 @@ class Inputs:
     @cached_property
     def _blocked(self) -> np.ndarray:
         """Sorted fingerprints of all texts that nothing may be learnt from."""
-        parts = [part.texts for part in (self.dev, self.test) if part is not None]
-        found = [_core.fingerprints(texts, default_threads()) for texts in parts]
-        return np.unique(np.concatenate([*found, np.zeros(0, np.uint64)]))
+        return np.union1d(_fingerprints(self.dev), _fingerprints(self.test))
 
-    def _is_blocked(self, texts: list[str]) -> np.ndarray:
-        if not len(self._blocked):
-            return np.zeros(len(texts), bool)
-        found = _core.fingerprints(texts, default_threads())
-        at = np.minimum(np.searchsorted(self._blocked, found), len(self._blocked) - 1)
-        return self._blocked[at] == found
+    def batches(self, part: str) -> Iterator[tuple[list[str], np.ndarray | None]]:
+        """A part's texts, batch by batch, and what the teacher's column says of them (n, C), where it is a column.
 
-    def corpus(self, held_out: bool = False) -> Iterator[tuple[list[str], list[Any]]]:
-        """The corpus in batches, in the order of its files: (texts, what the teacher's column says of each).
+        corpus: in the order of its files, without texts of dev and test. dev: where there is no labelled text at all, a
+        twentieth of the corpus, 2,000 texts at most, is held out and is the dev part.
 
-        Without texts of dev and test. Where there is no labelled text at all, a seeded twentieth is held out to choose
-        on: ``held_out`` gives that part instead.
+        Errors: :class:`DataError` naming file and row of a score that is none.
         """
+        if part == "corpus":
+            yield from self._corpus(held_out=False)
+        elif part == "dev" and not self.has_dev:
+            left = HELD_OUT_MOST
+            for texts, scores in self._corpus(held_out=True):
+                yield texts[:left], scores if scores is None else scores[:left]
+                left -= len(texts[:left])
+                if not left:
+                    return
+        else:
+            found = self.part(part)
+            values = found.extra.get(self.column) if self.column else None
+            scores = None if values is None else self._scores(values, lambda i: f"text {i + 1} of {part}")
+            for i in range(0, len(found.texts), BATCH):
+                yield found.texts[i : i + BATCH], scores if scores is None else scores[i : i + BATCH]
+
+    def _corpus(self, held_out: bool) -> Iterator[tuple[list[str], np.ndarray | None]]:
         data = self.settings.data
         columns = (self.column,) if self.column else ()
         self.dropped = 0
         for batch in corpus.read(data.corpus, data.text, columns, encoding_errors=data.encoding_errors):
-            blocked = self._is_blocked(batch.texts)
+            found = _core.fingerprints(batch.texts, default_threads())
+            blocked = _among(found, self._blocked)
             self.dropped += int(blocked.sum())
             keep = ~blocked
-            if self.dev is None:
+            if not self.has_dev:
                 # By fingerprint, so that equal texts fall on the same side wherever they stand.
-                share = _core.fingerprints(batch.texts, default_threads()) % np.uint64(1000)
-                keep &= (share < np.uint64(1000 * HELD_OUT_SHARE)) == held_out
-            which = np.flatnonzero(keep)
-            if len(which):
-                values = batch.columns[columns[0]] if columns else [None] * len(batch.texts)
-                yield [batch.texts[i] for i in which], [values[i] for i in which]
+                keep &= (found % np.uint64(1000) < np.uint64(1000 * HELD_OUT_SHARE)) == held_out
+            scores = None
+            if columns:
+                where = partial(_row, batch.source, batch.rows)
+                scores = self._scores(batch.columns[columns[0]], where)[keep]
+            if keep.any():
+                yield [batch.texts[i] for i in np.flatnonzero(keep)], scores
 
-    def corpus_texts(self) -> Iterator[list[str]]:
-        """The texts of :meth:`corpus`; nothing when there is none."""
-        if self.settings.data.corpus:
-            for texts, _ in self.corpus():
-                yield texts
-
-    def held_out(self) -> tuple[list[str], list[Any]]:
-        """At most 2,000 texts of the corpus to choose on, and the teacher's column for them.
-
-        Errors: :class:`DataError` when the corpus is too small.
-        """
-        texts: list[str] = []
-        values: list[Any] = []
-        for some, scores in self.corpus(held_out=True):
-            texts += some
-            values += scores
-            if len(texts) >= HELD_OUT_MOST:
-                break
-        if not texts:
-            raise DataError("the corpus is too small to hold out a part to choose on: give --dev")
-        return texts[:HELD_OUT_MOST], values[:HELD_OUT_MOST]
+    def _scores(self, values: list[Any], where: Callable[[int], str]) -> np.ndarray:
+        """A column of scores as float64 (n, C), each row checked."""
+        classes, regression = len(self.labels), self.settings.data.task == "regression"
+        try:
+            array = np.array(values, dtype=np.float64)
+            if regression and array.ndim == 1:
+                array = array[:, None]
+            if array.shape == (len(values), classes) and np.isfinite(array).all():
+                return array
+        except (TypeError, ValueError):
+            pass
+        for i, value in enumerate(values):
+            numbers = [value] if regression and not isinstance(value, list | tuple) else value
+            try:
+                row = np.array(numbers, dtype=np.float64)
+            except (TypeError, ValueError):
+                row = np.array(np.nan)
+            if row.shape != (classes,) or not np.isfinite(row).all():
+                raise DataError(
+                    f"{where(i)}: column {self.column!r} holds {value!r:.60}, not {classes} finite "
+                    f"number{'s' if classes > 1 else ''} (labels: {', '.join(self.labels)})"
+                )
+        raise AssertionError("unreachable: one of the rows is at fault")
 
     def describe(self) -> dict[str, Any]:
         """Read every text once: sizes, label counts and fingerprints of all parts.
 
         Errors: :class:`DataError` for whatever cannot be used, wherever in the files it stands.
         """
-        result: dict[str, Any] = {"task": self.settings.data.task, "labels": list(self.labels)}
-        for name in ("train", "dev", "test"):
-            part = getattr(self, name)
-            if part is not None:
-                state = _digest(part.texts)
-                state.update(part.targets.tobytes())
-                result[name] = {"texts": len(part.texts), "fingerprint": state.hexdigest()}
-                if self.settings.data.task == "single":
-                    counts = np.bincount(part.targets, minlength=len(self.labels))
-                    result[name]["labels"] = dict(zip(self.labels, counts.tolist(), strict=True))
-        if self.settings.data.corpus:
-            count, state = 0, _digest(())
-            for texts, _ in self.corpus():
-                count += len(texts)
-                state.update(_digest(texts).digest())
+        data = self.settings.data
+        result: dict[str, Any] = {"task": data.task, "labels": list(self.labels)}
+        for name in ("train", "dev", "test", "corpus"):
+            gold = getattr(self, name) if name != "corpus" else None
+            if gold is None and not (data.corpus and (name == "corpus" or (name == "dev" and not self.has_dev))):
+                continue
+            count, texts_state, scores_state = 0, hashlib.blake2b(digest_size=16), None
+            with Progress(f"read {name}") as bar:
+                for texts, scores in self.batches(name):
+                    count += len(texts)
+                    texts_state.update(fingerprint(texts).encode())
+                    if scores is not None:
+                        scores_state = scores_state or hashlib.blake2b(digest_size=16)
+                        scores_state.update(scores.tobytes())
+                    bar.add(len(texts))
             if not count:
-                raise DataError("no text of the corpus is left: all of them are texts of dev or test")
-            result["corpus"] = {"texts": count, "dropped": self.dropped, "fingerprint": state.hexdigest()}
+                raise DataError(
+                    "the corpus is too small to hold out a part to choose on: give --dev"
+                    if name == "dev"
+                    else f"no text of {name} is left: all of them are texts of dev or test"
+                )
+            if gold is not None:
+                texts_state.update(gold.targets.tobytes())
+            result[name] = {"texts": count, "fingerprint": texts_state.hexdigest()}
+            if scores_state is not None:
+                result[name]["scores"] = scores_state.hexdigest()
+            if gold is not None and data.task == "single":
+                counts = np.bincount(gold.targets, minlength=len(self.labels)).tolist()
+                result[name]["labels"] = dict(zip(self.labels, counts, strict=True))
+        if data.corpus:
+            result["corpus"]["dropped"] = self.dropped
             if self.dropped:
                 say(f"corpus: {self.dropped:,} texts are in dev or test (case and punctuation aside) and were left out")
         return result
 
-    def files(self) -> dict[str, list[dict[str, Any]]]:
-        """Name, size and content hash of every input file, by part."""
-        return {name: _describe_files(getattr(self.settings.data, name)) for name in PARTS}
+    def files(self, known: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+        """Name, size, time and content hash of every input file, by part; ``known`` is an earlier answer."""
+        before = {entry["source"]: entry for entries in known.values() for entry in entries}
+        return {name: _describe_files(getattr(self.settings.data, name), before) for name in PARTS}
+
+
+def _row(source: str, rows: Sequence[int], i: int) -> str:
+    return f"{source}:{rows[i]}"
+
+
+def _fingerprints(part: Labelled | None) -> np.ndarray:
+    """Sorted, of the letters and digits of a part's texts."""
+    if part is None:
+        return np.zeros(0, np.uint64)
+    return np.unique(_core.fingerprints(part.texts, default_threads()))
+
+
+def _among(found: np.ndarray, blocked: np.ndarray) -> np.ndarray:
+    if not len(blocked):
+        return np.zeros(len(found), bool)
+    return blocked[np.minimum(np.searchsorted(blocked, found), len(blocked) - 1)] == found
+
+
+def _without(part: Labelled, blocked: np.ndarray, name: str, other: str) -> Labelled:
+    """``part`` without the texts of ``other``; says how many those are."""
+    out = _among(_core.fingerprints(part.texts, default_threads()), blocked)
+    if out.all():
+        raise DataError(f"no text of {name} is left: all of them are texts of {other}")
+    if out.any():
+        say(f"{name}: {out.sum():,} texts are in {other} (case and punctuation aside) and were left out")
+    return _select(part, ~out)
 
 
 def _select(part: Labelled, keep: np.ndarray) -> Labelled:
@@ -241,23 +326,23 @@ def _select(part: Labelled, keep: np.ndarray) -> Labelled:
     )
 
 
-def _digest(texts: Sequence[str]) -> Any:
+def _hash_file(path: str | os.PathLike) -> str:
     state = hashlib.blake2b(digest_size=16)
-    for text in texts:
-        data = text.encode("utf-8", "surrogatepass")
-        state.update(len(data).to_bytes(8, "little") + data)
-    return state
+    with open(path, "rb") as file:
+        while block := file.read(1 << 22):
+            state.update(block)
+    return state.hexdigest()
 
 
-def _describe_files(sources: tuple[str, ...]) -> list[dict[str, Any]]:
+def _describe_files(sources: tuple[str, ...], known: dict[str, Any]) -> list[dict[str, Any]]:
     result: list[dict[str, Any]] = []
     for source in corpus.expand(sources) if sources else []:
         entry: dict[str, Any] = {"source": source}
         if os.path.isfile(source):
-            state = hashlib.blake2b(digest_size=16)
-            with open(source, "rb") as file:
-                while block := file.read(1 << 22):
-                    state.update(block)
-            entry |= {"bytes": os.path.getsize(source), "fingerprint": state.hexdigest()}
+            status = os.stat(source)
+            entry |= {"bytes": status.st_size, "modified": status.st_mtime_ns}
+            before = known.get(source, {})
+            same = all(before.get(name) == value for name, value in entry.items())
+            entry["fingerprint"] = before["fingerprint"] if same else _hash_file(source)
         result.append(entry)
     return result

@@ -25,6 +25,7 @@ _FIGURES = {
     "pearson": ("Pearson", "{:.4f}"),
     "mae": ("mean error", "{:.3f}"),
     "rmse": ("RMSE", "{:.3f}"),
+    "uncompressed": ("unquantised", ""),
     "agreement": ("agrees with teacher", "{:.2%}"),
     "texts_per_second": ("texts/s", "{:,.0f}"),
     "megabytes": ("MB", "{:,.1f}"),
@@ -36,12 +37,16 @@ def table(result: dict[str, Any]) -> str:
     systems = result["systems"]
     there = [name for name in _FIGURES if any(figures.get(name) is not None for figures in systems.values())]
     teacher_rate = systems.get("teacher", {}).get("texts_per_second")
+
+    def form(name: str) -> str:
+        return _FIGURES[name][1] or _FIGURES[result["primary"]][1]
+
     head = ["", *(_FIGURES[name][0] for name in there), *(["speed-up"] if teacher_rate else [])]
     rows = []
     for system, figures in systems.items():
         mark = " *" if system == result["selected"] else ""
         row = [NAMES.get(system, system) + mark]
-        row += ["-" if figures.get(name) is None else _FIGURES[name][1].format(figures[name]) for name in there]
+        row += ["-" if figures.get(name) is None else form(name).format(figures[name]) for name in there]
         if teacher_rate:
             row.append(f"{figures['texts_per_second'] / teacher_rate:,.0f}x")
         rows.append(row)
@@ -53,14 +58,20 @@ def table(result: dict[str, Any]) -> str:
 
     rule = "|-" + "-|-".join(["-" * widths[0], *("-" * (w - 1) + ":" for w in widths[1:])]) + "-|"
     rule = rule.replace(":-|", ": |")
-    precision = systems.get("teacher", {}).get("precision")
+    precision, device = systems.get("teacher", {}).get("precision", "given"), result.get("teacher_device", "cpu")
     note = (
-        f"{result['texts']:,} {result['part']} texts; speed from raw text to label on {result['threads']} "
-        f"CPU thread{'s' if result['threads'] > 1 else ''}"
-        + (f", the teacher in {precision}" if precision else "")
+        f"{result['texts']:,} {result['part']} text{'s' if result['texts'] != 1 else ''}"
+        + (", on which the student was chosen too" if result["part"] == "dev" else "")
+        + f"; speed from raw text to label on {_threads(result)}"
+        + (f", the teacher in {precision}" if precision != "given" else "")
+        + (f" on {device}" if device != "cpu" else "")
         + f"; * chosen on dev: {NAMES[result['selected']]}"
     )
     return "\n".join([line(head), rule, *map(line, rows), "", note])
+
+
+def _threads(result: dict[str, Any]) -> str:
+    return f"{result['threads']} CPU thread{'s' if result['threads'] != 1 else ''}"
 
 
 def plot(result: dict[str, Any], path: Path) -> None:
@@ -72,7 +83,7 @@ def plot(result: dict[str, Any], path: Path) -> None:
         return
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    from matplotlib.ticker import FuncFormatter
+    from matplotlib.ticker import FuncFormatter, NullFormatter
 
     primary = result["primary"]
     percent = primary == "accuracy"
@@ -86,7 +97,7 @@ def plot(result: dict[str, Any], path: Path) -> None:
     axes = figure.add_subplot()
     axes.set_xscale("log")
     low, high = min(y for *_, y in points), max(y for *_, y in points)
-    room = max(high - low, 1e-3)
+    room = max(high - low, 2.0 if percent else 0.02)  # a difference too small to matter should look small
     near: list[float] = []  # heights of labels already placed at the students' side
     for name, x, y in sorted(points, key=lambda p: p[2]):
         teacher, chosen = name == "teacher", name == result["selected"]
@@ -104,12 +115,13 @@ def plot(result: dict[str, Any], path: Path) -> None:
             arrowprops=None if abs(height - y) < 0.02 * room else {"arrowstyle": "-", "color": "#bbbbbb", "lw": 0.7},
         )  # fmt: skip
     slow, fast = min(x for _, x, _ in points), max(x for _, x, _ in points)
-    axes.set_xlim(slow / 3, fast * 3)
+    axes.set_xlim(min(slow / 3, fast / 1000), fast * 3)
     axes.set_ylim(low - 0.15 * room, max(high, max(near, default=high)) + 0.15 * room)
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}" if x >= 1 else f"{x:g}"))
-    axes.set_xlabel(f"raw texts per second, {result['threads']} CPU threads (log scale)")
+    axes.set_xlabel(f"raw texts per second, {_threads(result)} (log scale)")
     axes.set_ylabel(f"{_FIGURES[primary][0]} on {result['part']}" + (" (%)" if percent else ""))
-    if result.get("speedup"):
+    if result.get("speedup", 0) >= 10:
         axes.set_title(f"{NAMES[result['selected']]}: {result['speedup']:,.0f} times the teacher's speed", loc="left")
     axes.grid(True, which="major", color="#e5e5e5", zorder=0)
     axes.spines[["top", "right"]].set_visible(False)
@@ -135,8 +147,16 @@ def card(name: str, result: dict[str, Any], config: dict[str, Any]) -> str:
         "",
         "# Sparse n-gram text classifier",
         "",
-        f"A {config['task']} classifier over {labels}, distilled with "
-        f"[Sparse Distillation](https://arxiv.org/abs/2110.08536) (student: {NAMES[name]}).",
+        {
+            "single": f"Gives a text one of {labels}",
+            "multi": f"Gives a text any number of {labels}",
+            "regression": "Gives a text a score",
+        }[config["task"]]
+        + (
+            ", trained on gold labels alone."
+            if name == "scratch"
+            else f", distilled with [Sparse Distillation](https://arxiv.org/abs/2110.08536) ({NAMES[name]})."
+        ),
         "",
         "```python",
         "from sparsedistill import Classifier",
@@ -151,7 +171,7 @@ def card(name: str, result: dict[str, Any], config: dict[str, Any]) -> str:
         "",
         "## How it was made",
         "",
-        f"- teacher: {source['teacher'] or 'none'}",
+        f"- teacher: {'none' if name == 'scratch' else source['teacher']}",
         f"- data: {sizes}; seed {source['seed']}",
         f"- text: tokeniser `{text['tokenizer']}`, {'lower-cased' if text['lowercase'] else 'case kept'}, "
         f"n-grams of 1 to {text['max_n']} tokens, {rows['count']:,} of them",

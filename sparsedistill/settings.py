@@ -17,9 +17,9 @@ TOKENIZERS = ("sklearn", "words", "whitespace")
 MODES = ("scratch", "kd_private", "kd")
 
 
-def option(default: Any, help: str, choices: tuple[str, ...] = ()) -> Any:
-    """A field of a settings class, with what ``--help`` says of it."""
-    return field(default=default, metadata={"help": help, "choices": choices})
+def option(default: Any, help: str, choices: tuple[str, ...] = (), least: float = 0, most: float = float("inf")) -> Any:
+    """A field of a settings class: what ``--help`` says of it, and what a number (each of several) may be."""
+    return field(default=default, metadata={"help": help, "choices": choices, "least": least, "most": most})
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Data:
     encoding_errors: str = option(
         "strict", "invalid UTF-8: refuse the file, or replace the bytes by U+FFFD", ("strict", "replace")
     )
-    dev_fraction: float = option(0.1, "share of train held out when no dev set is given")
+    dev_fraction: float = option(0.1, "share of train held out when no dev set is given", most=0.9)
     seed: int = option(0, "seed of everything random in the run")
 
 
@@ -51,14 +51,14 @@ class Teach:
         "", "a Hugging Face model (path or hub id), module:function, or column:NAME for scores in the data"
     )
     finetune: bool = option(True, "fine-tune the model on train; off: use it as it is")
-    max_length: int = option(256, "tokens of a text that the teacher reads")
+    max_length: int = option(256, "tokens of a text that the teacher reads", least=1)
     device: str = option("auto", "cpu, cuda, cuda:1 ...; auto takes a GPU when there is one")
     precision: str = option("auto", "auto times one batch of each and takes the fastest", ("auto", "fp32", "bf16"))
     threads: int = option(0, "CPU threads of the teacher and of training; 0: all")
-    epochs: int = option(3, "passes over train")
-    batch_size: int = option(32, "texts a step of fine-tuning")
+    epochs: int = option(3, "passes over train", least=1)
+    batch_size: int = option(32, "texts a step of fine-tuning", least=1)
     learning_rate: float = option(5e-5, "peak learning rate of AdamW")
-    warmup: float = option(0.06, "share of the steps spent warming up")
+    warmup: float = option(0.06, "share of the steps spent warming up", most=1)
     weight_decay: float = option(0.01, "AdamW's weight decay")
     checkpoint_seconds: float = option(60.0, "seconds between checkpoints")
 
@@ -68,8 +68,8 @@ class Label:
     """The teacher's word on every text of the corpus."""
 
     scores: str = option("logits", "what a callable or a column gives", ("logits", "probabilities"))
-    batch_size: int = option(64, "texts a forward pass of the teacher")
-    shard_size: int = option(4096, "texts a shard: what an interruption can lose")
+    batch_size: int = option(64, "texts a forward pass of the teacher", least=1)
+    shard_size: int = option(1024, "texts a shard: what an interruption can lose", least=1)
 
 
 @dataclass(frozen=True)
@@ -78,9 +78,9 @@ class Count:
 
     tokenizer: str = option("words", "how text becomes tokens", TOKENIZERS)
     lowercase: bool = option(True, "lower-case the text first")
-    max_n: int = option(4, "longest n-gram, in tokens (1 to 8)")
-    size: int = option(1_000_000, "most n-grams kept (V)")
-    min_count: int = option(1, "n-grams seen less often are dropped")
+    max_n: int = option(4, "longest n-gram, in tokens (1 to 8)", least=1, most=8)
+    size: int = option(1_000_000, "most n-grams kept (V)", least=1)
+    min_count: int = option(1, "n-grams seen less often are dropped", least=1)
 
 
 @dataclass(frozen=True)
@@ -92,18 +92,18 @@ class Distill:
         "students to train: kd (corpus and train), kd_private (the corpus alone), scratch (train's gold labels alone)",
         MODES,
     )
-    hidden: tuple[int, ...] = option((64,), "widths of the hidden layers; none: a row is one number a class")
+    hidden: tuple[int, ...] = option((64,), "widths of the hidden layers; none: a row is one number a class", least=1)
     embedding: int = option(
         0,
         "width of the table before the factor W1 (the paper's d_e); 0: no W1, the table has the first hidden width",
     )
     steps: int = option(0, "training steps; 0: as many as --epochs takes")
     epochs: float = option(10.0, "passes over the texts when steps is 0")
-    batch_size: int = option(512, "texts a step; fewer where an epoch would have less than 64 steps")
-    learning_rate: float = option(1e-2, "peak learning rate of the table and the dense layers")
+    batch_size: int = option(512, "texts a step; fewer where an epoch would have less than 64 steps", least=1)
+    learning_rate: float = option(0.0, "peak learning rate; 0: 0.01, or 0.1 without a hidden layer", most=1)
     warmup: float = option(0.06, "share of the steps spent warming up; then the rate falls linearly to zero")
-    ngram_dropout: float = option(0.1, "share of n-grams left out of each bag")
-    dropout: float = option(0.1, "dropout before each dense layer")
+    ngram_dropout: float = option(0.1, "share of n-grams left out of each bag", most=0.9)
+    dropout: float = option(0.1, "dropout before each dense layer", most=0.9)
     evaluate_every: int = option(0, "steps between looks at dev; 0: ten looks in all")
     checkpoint_seconds: float = option(60.0, "seconds between checkpoints")
     threads: int = option(0, "CPU threads; 0: all")
@@ -117,8 +117,8 @@ class Finetune:
         True, "also fine-tune the kd student; the better of the two on dev is kept as the classifier"
     )
     epochs: float = option(5.0, "passes over train")
-    batch_size: int = option(32, "texts a step")
-    learning_rate: float = option(1e-4, "peak learning rate")
+    batch_size: int = option(32, "texts a step", least=1)
+    learning_rate: float = option(1e-4, "peak learning rate", most=1)
 
 
 @dataclass(frozen=True)
@@ -137,9 +137,9 @@ class Compress:
 class Evaluate:
     """Figures of the classifiers as loaded from disk."""
 
-    speed_texts: int = option(5000, "texts of the speed measurement, taken from test or dev")
+    speed_texts: int = option(5000, "texts of the speed measurement, taken from test or dev", least=1)
     threads: int = option(0, "CPU threads of the speed measurement, for teacher and student alike; 0: all")
-    repeats: int = option(5, "alternating timings; the median counts")
+    repeats: int = option(5, "alternating timings; the median counts", least=1)
 
 
 @dataclass(frozen=True)
@@ -186,11 +186,11 @@ def build(values: dict[str, dict[str, Any]], where: str) -> Settings:
 def _checked(value: Any, known: dataclasses.Field, where: str) -> Any:
     default, choices = known.default, known.metadata["choices"]
     if isinstance(default, tuple):
-        if isinstance(value, str):
+        if isinstance(value, str | int) and not isinstance(value, bool):
             value = (value,)
         if not isinstance(value, list | tuple):
             raise SettingsError(f"{where} is {value!r}, not a list")
-        item = int if known.name == "hidden" else str
+        item = type(default[0]) if default else str
         if not all(isinstance(v, item) and not isinstance(v, bool) for v in value):
             raise SettingsError(f"{where} is {value!r}, not a list of {'whole numbers' if item is int else 'strings'}")
         value = tuple(value)
@@ -200,8 +200,11 @@ def _checked(value: Any, known: dataclasses.Field, where: str) -> Any:
         raise SettingsError(f"{where} is {value!r}, not {_kind(default)}")
     if choices and (wrong := [v for v in (value if isinstance(value, tuple) else (value,)) if v not in choices]):
         raise SettingsError(f"{where} is {wrong[0]!r}, not one of {', '.join(choices)}")
-    if isinstance(value, int | float) and not isinstance(value, bool) and value < 0:
-        raise SettingsError(f"{where} is {value}, below zero")
+    least, most = known.metadata["least"], known.metadata["most"]
+    for number in value if isinstance(value, tuple) else (value,):
+        if isinstance(number, int | float) and not isinstance(number, bool) and not least <= number <= most:
+            bound = f"at least {least}" if number < least else f"at most {most}"
+            raise SettingsError(f"{where} is {number}: give {bound}")
     return value
 
 
@@ -212,10 +215,9 @@ def _kind(default: Any) -> str:
 def parse_value(text: Any, default: Any) -> Any:
     """A setting's value from the command line, of the type of its default; left as it is where it does not parse."""
     if isinstance(default, tuple):
-        items = [part for item in ([text] if isinstance(text, str) else text) for part in item.split(",") if part]
-        return (
-            [int(item) if item.isascii() and item.isdigit() else item for item in items] if default == (64,) else items
-        )
+        items = text.strip("[]").replace(",", " ").split() if isinstance(text, str) else text
+        numbers = bool(default) and isinstance(default[0], int)
+        return [int(item) if numbers and item.isdecimal() else item for item in items]
     if isinstance(default, bool):
         return {"true": True, "on": True, "false": False, "off": False}.get(text.lower(), text)
     try:

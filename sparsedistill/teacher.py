@@ -6,6 +6,7 @@ import contextlib
 import copy
 import hashlib
 import importlib
+import inspect
 import json
 import math
 import os
@@ -87,6 +88,7 @@ class TransformerTeacher:
         self.labels = names if self._columns is None else tuple(names[i] for i in self._columns)
         self._limit = _limit(self._tokenizer, model, settings.max_length)
         self._pad = _padding(self._tokenizer, model)
+        self.device = str(self._device)
         self.name = f"{_short(self._path)}@{_digest(self._tokenizer, model, self._limit)}"
         self._choose(model)
 
@@ -205,6 +207,8 @@ def to_logits(values: Any, scores: str, task: str, where: str) -> np.ndarray:
         else:
             values = np.clip(values, _FLOOR, 1 - _FLOOR)
             values = np.log(values) - np.log1p(-values)
+    elif task == "single" and len(values) >= 8 and (values >= 0).all() and np.allclose(values.sum(1), 1, atol=1e-3):
+        raise DataError(f"{where} holds rows that sum to 1, as probabilities do, set scores to probabilities")
     with np.errstate(over="ignore"):
         values = values.astype(np.float32)
     _refuse(~np.isfinite(values).all(1), where, "a score too large for float32, scale the scores down")
@@ -606,6 +610,17 @@ def _save(tokenizer: Any, model: Any, directory: Path) -> None:
             os.rename(temporary, directory)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def source_of(spec: str) -> str | None:
+    """The file that defines the function named as "module:function", where it is a file.
+
+    Errors: :class:`SettingsError` when there is no such function.
+    """
+    try:
+        return inspect.getsourcefile(inspect.unwrap(_import(spec)))
+    except TypeError:  # built in, or an object that can be called
+        return None
 
 
 def _import(spec: str) -> Callable[[list[str]], Any]:

@@ -14,6 +14,7 @@ import torch
 from torch.nn import functional
 
 from . import _core
+from .errors import SettingsError
 from .format import read_metadata, read_tensors, write_tensors
 from .progress import Progress, deferred_interrupt, say
 from .student import Student
@@ -172,6 +173,8 @@ def train(
                     group["lr"] = rate
                 pooled = torch.from_numpy(student.pool(ids, offsets, schedule.threads)).requires_grad_()
                 loss = loss_of(student(pooled), torch.from_numpy(examples.targets[chosen]), task)
+                if not math.isfinite(loss.item()):
+                    raise SettingsError(f"{what}: the loss is {loss.item()} at step {step}: lower the learning rate")
                 optimizer.zero_grad()
                 loss.backward()
                 assert pooled.grad is not None

@@ -65,6 +65,15 @@ def test_stage_without_what_it_needs_says_so(made, tmp_path):
     done = run("distill", "--run", tmp_path / "new", "--train", "train.jsonl", "--modes", "scratch", cwd=made)
     assert done.returncode == 2
     assert b"sparsedistill count --run" in done.stderr
+    # Counting alone needs no teacher, and remembers what it was told.
+    assert run("count", "--run", tmp_path / "new", cwd=made).returncode == 0
+    assert run("distill", "--run", tmp_path / "new", "--epochs", "1", cwd=made).returncode == 0
+    # Another vocabulary makes the student stale; nothing is built on it.
+    assert run("count", "--run", tmp_path / "new", "--size", "50", cwd=made).returncode == 0
+    done = run("compress", "--run", tmp_path / "new", cwd=made)
+    assert done.returncode == 2
+    assert b"is stale" in done.stderr
+    assert b"sparsedistill distill --run" in done.stderr
 
 
 def test_run_takes_a_file_and_overrides(made, tmp_path):
@@ -94,6 +103,8 @@ def test_run_takes_a_file_and_overrides(made, tmp_path):
         (("run", "type.toml"), r"[distill] epochs is 'many', not a number"),
         (("run", "choice.toml"), "not one of sklearn, words, whitespace"),
         (("run", "choice.toml", "--set", "count.nothing=1"), "there is no setting count.nothing"),
+        (("run", "bound.toml"), "[distill] dropout is 1.5: give at most 0.9"),
+        (("count", "--run", "new", "--tokeniser", "words"), "usage: sparsedistill count"),
     ],
 )
 def test_mistakes_are_named(tmp_path, arguments, message):
@@ -101,6 +112,7 @@ def test_mistakes_are_named(tmp_path, arguments, message):
     (tmp_path / "unknown.toml").write_text("[distill]\nwidht = 3\n")
     (tmp_path / "type.toml").write_text('[distill]\nepochs = "many"\n')
     (tmp_path / "choice.toml").write_text('[count]\ntokenizer = "bpe"\n')
+    (tmp_path / "bound.toml").write_text("[distill]\ndropout = 1.5\n")
     done = run(*arguments, cwd=tmp_path)
     assert done.returncode == 2
     assert message in done.stderr.decode()
@@ -122,7 +134,7 @@ def test_predict_reads_stdin_and_keeps_order(made):
 @pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".tsv", ".parquet"])
 def test_predict_writes_files(made, tmp_path, suffix):
     out = tmp_path / f"out{suffix}"
-    done = run("predict", made / "run" / "classifier", made / "test.csv", "--proba", "-o", out)
+    done = run("predict", made / "run" / "classifier", "--proba", "-o", out, made / "test.csv")
     assert done.returncode == 0, done.stderr.decode()
     from sparsedistill import corpus
 
@@ -153,8 +165,14 @@ def test_inspect_shows_run_and_reasons(made):
     done = run("inspect", made / "run", "--text", "good good good")
     assert done.returncode == 0, done.stderr.decode()
     shown = done.stdout.decode()
-    for part in ("distill.kd", "KD", "n-grams x 8 int8", "-> ", "good"):
+    assert "-> " in shown
+    assert "good" in shown
+    shown = run("inspect", made / "run").stdout.decode()
+    for part in ("distill.kd", "KD", "n-grams x 8 int8", "provenance"):
         assert part in shown
+    done = run("inspect", made / "run", "--text", "good", "--label", "meh")
+    assert done.returncode == 2
+    assert b"no label 'meh': negative, neutral, positive" in done.stderr
 
 
 def test_version_and_help():
@@ -183,5 +201,7 @@ def test_settings_survive_json_and_the_command_line():
     assert asked.data.train == ("a.csv",)
     again = build(json.loads(json.dumps(dataclasses.asdict(asked))), "here")
     assert again == asked
-    assert parse_value("3,4", Settings().distill.hidden) == [3, 4]
-    assert parse_value(["a b.csv", "c"], ()) == ["a b.csv", "c"]
+    for text in ("3,4", "[3, 4]", "3 4"):
+        assert parse_value(text, Settings().distill.hidden) == [3, 4]
+    assert parse_value(["3", "4"], Settings().distill.hidden) == [3, 4]
+    assert parse_value(["a,b.csv", "c"], ()) == ["a,b.csv", "c"]

@@ -116,7 +116,7 @@ def test_real_teacher_from_text_to_classifier(tmp_path, tweets, encoder):
 
     logits = Logits.load(tmp_path / "run" / "logits" / "corpus").array()
     assert logits.shape == (360, 3)
-    texts = [text for batch in run.inputs.corpus_texts() for text in batch]
+    texts = [text for batch, _ in run.inputs.batches("corpus") for text in batch]
     np.testing.assert_allclose(run.open_teacher().logits(texts[:40]), logits[:40], atol=1e-4)
     for name in ("report.png", "report.md", "settings.json", "data.json", "classifier/README.md"):
         assert (tmp_path / "run" / name).stat().st_size > 100
@@ -215,7 +215,7 @@ def test_texts_of_dev_and_test_never_enter_corpus_or_counts(tmp_path, files):
     for name in ("all", "corpus", "train"):
         vocabulary = Vocabulary.load(tmp_path / "run" / "vocabulary" / name)
         assert not [ngram for ngram in vocabulary if "zyzzyva" in ngram]
-    assert sum(len(batch) for batch in run.inputs.corpus_texts()) == data["corpus"]["texts"] == 800
+    assert sum(len(batch) for batch, _ in run.inputs.batches("corpus")) == data["corpus"]["texts"] == 800
 
 
 def test_held_out_dev_is_taken_before_counting(tmp_path, files):
@@ -325,10 +325,10 @@ def test_refusals_come_first(tmp_path, files, tweets):
         distill={"modes": ["scratch"]},
     )
     bad = write_jsonl(tmp_path / "nan.jsonl", [{"text": "a", "scores": [0, float("nan"), 0]}])
-    with pytest.raises(DataError, match="scores"):
+    with pytest.raises(DataError, match=r"nan\.jsonl:1: column 'scores'"):
         Run(tmp_path / "nan", settings({**files, "corpus": bad})).execute()
     two = write_jsonl(tmp_path / "two.jsonl", [{"text": f"text {i}", "scores": [0, 1]} for i in range(3)])
-    with pytest.raises(DataError, match=r"2 numbers a row.*3 labels"):
+    with pytest.raises(DataError, match=r"two\.jsonl:1: .*not 3 finite numbers"):
         Run(tmp_path / "two", settings({**files, "corpus": two})).execute()
 
 
@@ -346,6 +346,77 @@ def test_lossy_rows_are_refused(tmp_path, files, monkeypatch):
     with pytest.raises(SettingsError, match="--rows float32"):
         run.compress()
     assert not (tmp_path / "run" / "classifiers" / "kd").exists()
+
+
+def test_test_texts_choose_nothing(tmp_path, files):
+    test = [json.loads(line) for line in Path(files["test"]).read_text(encoding="utf-8").splitlines()]
+    with open(files["dev"], "a", encoding="utf-8") as file:
+        file.writelines(json.dumps(row) + "\n" for row in test[:20])
+    given = Run(tmp_path / "given", settings(files, distill={"modes": ["scratch"]})).inputs
+    assert len(given.part("dev").texts) == 100
+    with open(files["train"], "a", encoding="utf-8") as file:
+        file.writelines(json.dumps({**row, "scores": [0, 0, 0]}) + "\n" for row in test[:100])
+    del files["dev"]
+    held = Run(tmp_path / "held", settings(files, distill={"modes": ["scratch"]})).inputs
+    texts = {row["text"] for row in test}
+    assert not texts & set(held.part("dev").texts)
+    assert not texts & set(held.part("train").texts)
+    assert len(held.part("dev").texts) == 30
+
+
+def test_figures_are_refused_where_test_texts_were_learnt(tmp_path, files):
+    test = files.pop("test")
+    asked = settings(files, distill={"modes": ["kd"], "epochs": 1})
+    Run(tmp_path / "run", asked).execute(["label", "count", "distill", "finetune", "compress"])
+    later = settings({**files, "test": files["train"]}, distill={"modes": ["kd"], "epochs": 1})
+    with pytest.raises(DataError, match="all of them are texts of test"):
+        Run(tmp_path / "run", later).execute(["evaluate"])
+    with open(test, "a", encoding="utf-8") as file:
+        row = json.loads(Path(files["corpus"]).read_text(encoding="utf-8").splitlines()[0])
+        file.write(json.dumps({"text": row["text"], "label": "neutral"}) + "\n")
+    later = settings({**files, "test": test}, distill={"modes": ["kd"], "epochs": 1})
+    with pytest.raises(SettingsError, match="is stale"):
+        Run(tmp_path / "run", later).execute(["evaluate"])
+
+
+@pytest.mark.parametrize("change", ["column", "labels", "scores"])
+def test_another_teacher_under_the_same_name_is_noticed(tmp_path, files, change):
+    rows = [json.loads(line) for line in Path(files["corpus"]).read_text(encoding="utf-8").splitlines()]
+    rows = [{**row, "other": row["scores"][::-1]} for row in rows]
+    files = {"corpus": write_jsonl(tmp_path / "c.jsonl", rows)}
+    before = settings(files, data={"labels": list(LABELS)}, distill={"epochs": 1})
+    Run(tmp_path / "run", before).execute(["label"])
+
+    def said() -> np.ndarray:
+        return np.load(tmp_path / "run" / "logits" / "corpus" / "00000.npy")
+
+    first = said()
+    if change == "scores":
+        write_jsonl(tmp_path / "c.jsonl", [{**row, "scores": row["other"]} for row in rows])
+    column = "other" if change == "column" else "scores"
+    labels = list(LABELS)[::-1] if change == "labels" else list(LABELS)
+    after = settings(files, data={"labels": labels}, teach={"teacher": f"column:{column}"}, distill={"epochs": 1})
+    stamp = (tmp_path / "run" / "stages" / "label.corpus.json").stat().st_mtime_ns
+    Run(tmp_path / "run", after).execute(["label"])
+    assert (tmp_path / "run" / "stages" / "label.corpus.json").stat().st_mtime_ns != stamp
+    assert np.array_equal(said(), first if change == "labels" else first[:, ::-1])
+
+
+def test_probabilities_are_not_taken_for_logits(tmp_path, files):
+    rows = [json.loads(line) for line in Path(files["corpus"]).read_text(encoding="utf-8").splitlines()]
+    powers = [np.exp(row["scores"]) for row in rows]
+    likely = [{"text": row["text"], "scores": list(p / p.sum())} for row, p in zip(rows, powers, strict=True)]
+    files = {"corpus": write_jsonl(tmp_path / "p.jsonl", likely)}
+    asked = {"data": {"labels": list(LABELS)}, "distill": {"epochs": 1}}
+    with pytest.raises(DataError, match="set scores to probabilities"):
+        Run(tmp_path / "a", settings(files, **asked)).execute(["label"])
+    Run(tmp_path / "b", settings(files, label={"scores": "probabilities"}, **asked)).execute(["label"])
+
+
+def test_one_process_a_run_directory(tmp_path, files):
+    run = Run(tmp_path / "run", settings(files, distill={"modes": ["scratch"]}))
+    with run._alone(), pytest.raises(SettingsError, match="another process works in"):
+        Run(tmp_path / "run", settings(files, distill={"modes": ["scratch"]})).execute(["count"])
 
 
 def test_digest_is_of_values():
