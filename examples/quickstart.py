@@ -17,7 +17,7 @@ import sys
 import time
 from pathlib import Path
 
-from sparsedistill import Classifier, cli, report
+from sparsedistill import Classifier, SparsedistillError, cli
 from sparsedistill.distill import Run
 from sparsedistill.format import read_json, replacing, write_json
 from sparsedistill.progress import say
@@ -97,6 +97,9 @@ def main() -> int:
     except KeyboardInterrupt:
         say("\ninterrupted: `make quickstart` goes on from the last checkpoint")
         return 130
+    except SparsedistillError as error:
+        say(f"quickstart: {error}")
+        return 2
 
     result = read_json(directory / "metrics.json")
     stages = [read_json(path) for path in (directory / "stages").glob("*.json")]
@@ -114,7 +117,6 @@ def main() -> int:
 
     classifier = Classifier.load(directory / "classifier")
     show = sys.stdout.write
-    show("\n" + report.table(result) + "\n\n")
     show("Three texts, and the n-grams that decided:\n\n")
     for text in EXAMPLES:
         show(cli.explanation(classifier, text) + "\n")

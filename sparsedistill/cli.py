@@ -18,7 +18,7 @@ from . import __version__
 from .classifier import Classifier, probabilities
 from .errors import SettingsError, SparsedistillError, require
 from .format import read_json, replacing
-from .progress import Progress
+from .progress import Progress, say
 from .settings import SECTIONS, Settings, build, default_of, parse_value
 
 STAGES = {
@@ -223,6 +223,8 @@ def _predict(arguments: argparse.Namespace) -> None:
     classifier = Classifier.load(arguments.classifier)
     sources = corpus.expand(arguments.input or ["-"])
     known = None
+    if sources == ["-"] and sys.stdin.isatty():
+        say("reading lines of text from the terminal: end with Ctrl-D")
     if sources != ["-"]:
         corpus.check(sources, arguments.text, encoding_errors=arguments.encoding_errors)
         known = (

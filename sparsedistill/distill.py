@@ -255,6 +255,7 @@ class Run:
     def teach(self) -> None:
         """Fine-tune the teacher on train, where it is a model that wants it."""
         if not self.inputs.needs_teacher or not self.inputs.fine_tunes_teacher:
+            say("teach: nothing to fine-tune")
             return
         from . import teacher
 
