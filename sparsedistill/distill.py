@@ -42,7 +42,7 @@ from .threads import default_threads
 from .vocabulary import Vocabulary
 
 STAGES = ("teach", "label", "count", "distill", "finetune", "compress", "evaluate")
-MODES = {"kd": ("corpus", "train"), "kd_private": ("corpus",), "scratch": ()}  # whose texts the teacher speaks of
+_SPOKEN = {"kd": ("corpus", "train"), "kd_private": ("corpus",), "scratch": ()}  # whose texts the teacher speaks of
 KEYED_AWAY = ("threads", "device", "checkpoint_seconds")  # settings that change the time a stage takes, not its result
 _TEACHER_SECONDS = 3  # of one turn of the speed measurement
 
@@ -102,7 +102,7 @@ class Run:
         if not data.corpus and "kd_private" in modes:
             raise SettingsError("mode kd_private learns from the corpus alone: give --corpus")
         if not modes:
-            raise SettingsError(f"no student is asked for: modes are {', '.join(MODES)}")
+            raise SettingsError(f"no student is asked for: modes are {', '.join(_SPOKEN)}")
         if self.inputs.needs_teacher and not settings.teach.teacher and {"teach", "label", "evaluate"} & set(stages):
             raise SettingsError(
                 "no teacher: give `sparsedistill teach` or [teach] teacher = a Hugging Face model, module:function, "
@@ -225,7 +225,7 @@ class Run:
 
     def _spoken_of(self, mode: str) -> list[str]:
         """Parts whose texts a student learns with the teacher's word."""
-        return [part for part in MODES[mode] if getattr(self.settings.data, part)]
+        return [part for part in _SPOKEN[mode] if getattr(self.settings.data, part)]
 
     def _vocabulary_of(self, mode: str) -> str:
         """Which texts were counted: exactly those the student learns from, so kd_private knows no n-gram of train."""
@@ -491,14 +491,12 @@ class Run:
         bags = []
         with Progress("read texts", len(targets)) as bar:
             for part in spoken:
+                # Texts and logits are joined by position: a wrong join would train on noise without a word.
+                Logits.load(self.directory / "logits" / part).verify(texts for texts, _ in self.inputs.batches(part))
                 for texts, _ in self.inputs.batches(part):
                     bags.append(vocabulary.bags(texts, threads))
                     bar.add(len(texts))
         lengths = np.concatenate([np.diff(offsets) for _, offsets in bags])
-        if len(lengths) != len(targets):
-            raise FormatError(
-                f"{self.directory}/logits has {len(targets):,} rows for {len(lengths):,} texts: label again"
-            )
         offsets = np.concatenate([np.zeros(1, np.uint64), np.cumsum(lengths, dtype=np.uint64)])
         return Examples(np.concatenate([ids for ids, _ in bags]), offsets, targets)
 
