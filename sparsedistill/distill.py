@@ -490,12 +490,16 @@ class Run:
         targets = np.concatenate([_soft(self._teacher_says(part), self.settings.data.task) for part in spoken])
         bags = []
         with Progress("read texts", len(targets)) as bar:
-            for part in spoken:
-                # Texts and logits are joined by position: a wrong join would train on noise without a word.
-                Logits.load(self.directory / "logits" / part).verify(texts for texts, _ in self.inputs.batches(part))
+
+            def read(part: str) -> Iterator[list[str]]:
                 for texts, _ in self.inputs.batches(part):
                     bags.append(vocabulary.bags(texts, threads))
                     bar.add(len(texts))
+                    yield texts
+
+            for part in spoken:
+                # Texts and logits are joined by position: a wrong join would train on noise without a word.
+                Logits.load(self.directory / "logits" / part).verify(read(part))
         lengths = np.concatenate([np.diff(offsets) for _, offsets in bags])
         offsets = np.concatenate([np.zeros(1, np.uint64), np.cumsum(lengths, dtype=np.uint64)])
         return Examples(np.concatenate([ids for ids, _ in bags]), offsets, targets)
