@@ -8,6 +8,7 @@
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -15,6 +16,7 @@
 
 #include "bag.h"
 #include "count.h"
+#include "kernels.h"
 #include "lookup.h"
 #include "parallel.h"
 #include "score.h"
@@ -109,24 +111,36 @@ Made1<std::uint64_t> fingerprints(nb::handle source, unsigned threads) {
     return to_numpy(std::move(result));
 }
 
-auto make_slots(const Read1<std::uint8_t>& bytes, const Read1<std::uint64_t>& offsets, std::uint64_t seed) {
+using Table = nb::ndarray<const std::uint32_t, nb::numpy, nb::shape<-1, static_cast<nb::ssize_t>(Lines::lanes)>, nb::c_contig,
+                          nb::device::cpu>;
+
+auto make_table(const Read1<std::uint8_t>& bytes, const Read1<std::uint64_t>& offsets, std::uint64_t seed,
+                const std::optional<Read2<std::int16_t>>& values) {
     const NgramStrings ngrams = ngram_strings(bytes, offsets);
-    std::optional<std::vector<std::uint64_t>> slots;
+    const std::size_t columns = values ? values->shape(1) : 0;
+    if (values && (values->shape(0) != ngrams.size() || columns < 1 || columns > Lookup::most_columns))
+        throw nb::value_error("the values in the slots must be one to four for each n-gram");
+    std::optional<std::vector<std::uint32_t>> table;
     {
         const nb::gil_scoped_release release;
-        for (unsigned tries = 0; !(slots = build_slots(ngrams, seed)); ++seed)
+        for (unsigned tries = 0;; ++seed) {
+            table = build_table(ngrams, values ? values->data() : nullptr, static_cast<std::uint32_t>(columns), seed);
+            if (table) break;
             if (++tries == 64) throw std::invalid_argument("the n-grams cannot be told apart: is one there twice?");
+        }
     }
-    return std::make_pair(to_numpy(std::move(*slots)), seed);
+    auto* const kept = new std::vector<std::uint32_t>(std::move(*table));
+    const nb::capsule owner(kept, [](void* p) noexcept { delete static_cast<std::vector<std::uint32_t>*>(p); });
+    return std::make_pair(Made2<std::uint32_t>(kept->data(), {kept->size() / Lines::lanes, Lines::lanes}, owner), seed);
 }
 
 // A vocabulary's lookup with the rules of its text.
 class PyLookup {
 public:
-    PyLookup(Read1<std::uint64_t> slots, std::uint32_t rows, std::uint64_t seed, const std::string& tokenizer,
+    PyLookup(Table table, std::uint32_t rows, std::uint32_t columns, std::uint64_t seed, const std::string& tokenizer,
              bool lowercase, unsigned max_n)
-        : slots_(std::move(slots)), lookup(span(slots_), rows, seed), text_rules(rules(tokenizer, lowercase)),
-          max_n(checked_n(max_n)) {}
+        : table_(std::move(table)), vocabulary{rules(tokenizer, lowercase), checked_n(max_n),
+                                               Lookup({table_.data(), table_.size()}, rows, columns, seed)} {}
 
     auto bags(nb::handle source, unsigned threads) const {
         const Texts texts(source);
@@ -137,13 +151,14 @@ public:
             constexpr std::size_t grain = 256;
             std::vector<std::vector<std::uint32_t>> parts((texts.size() + grain - 1) / grain);
             parallel_for(texts.size(), grain, threads, [&] {
-                return [&, reader = BagReader(lookup, text_rules, max_n)](std::size_t begin, std::size_t end) mutable {
+                return [&, reader = BagReader()](std::size_t begin, std::size_t end) mutable {
                     auto& part = parts[begin / grain];
                     for (std::size_t i = begin; i < end; ++i) {
-                        reader.read(texts.views().subspan(i, 1));
-                        const auto found = reader.rows();
-                        part.insert(part.end(), found.begin(), found.end());
-                        offsets[i + 1] = found.size();
+                        const std::size_t before = part.size();
+                        reader.walk(vocabulary, texts.views().subspan(i, 1), [&](const BagReader::Candidates& all) {
+                            return find(all, part);
+                        });
+                        offsets[i + 1] = part.size() - before;
                     }
                 };
             });
@@ -157,80 +172,143 @@ public:
     // [(n-gram, row)] of one text, in the order of its bag.
     nb::list ngrams(nb::handle text) const {
         const Texts texts(nb::make_tuple(text));
-        BagReader reader(lookup, text_rules, max_n);
-        reader.want_places(true);
-        reader.read(texts.views());
+        BagReader reader;
+        std::vector<std::uint32_t> ids;
         nb::list result;
-        for (std::size_t i = 0; i < reader.rows().size(); ++i) {
-            const auto place = reader.places()[i];
-            std::string ngram;
-            for (std::uint32_t k = 0; k < place.n; ++k) {
-                if (k) ngram += ' ';
-                ngram += reader.tokens()[place.first + k];
+        reader.walk(vocabulary, texts.views(), [&](const BagReader::Candidates& all) {
+            ids.clear();
+            const std::size_t hits = find(all, ids);
+            for (std::size_t i = 0; i < ids.size(); ++i) {
+                std::string ngram;
+                for (std::uint32_t k = 0; k < all.n; ++k) {
+                    if (k) ngram += ' ';
+                    ngram += reader.tokens()[all.places[all.where[i]] + k];
+                }
+                result.append(nb::make_tuple(ngram, ids[i]));
             }
-            result.append(nb::make_tuple(ngram, reader.rows()[i]));
-        }
+            return hits;
+        });
         return result;
     }
 
 private:
-    Read1<std::uint64_t> slots_;
+    Table table_;
+
+    // Appends the rows found to `ids`.
+    std::size_t find(const BagReader::Candidates& all, std::vector<std::uint32_t>& ids) const {
+        const std::size_t before = ids.size();
+        ids.resize(before + all.count);  // the kernel writes a place for each hash, hit or not
+        const std::size_t hits = kernels().find(vocabulary.lookup.lines(), all.hashes, all.count, ids.data() + before,
+                                                all.where, nullptr, 0);
+        if (hits != Kernels::damaged) ids.resize(before + hits);
+        return hits;
+    }
 
 public:
-    Lookup lookup;
-    TextRules text_rules;
-    unsigned max_n;
+    Vocabulary vocabulary;
 };
 
 using AnyRows = nb::ndarray<nb::numpy, nb::ro, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 
 class PyModel {
 public:
-    PyModel(std::shared_ptr<PyLookup> lookup, AnyRows rows, std::optional<Read1<float>> scale, Read1<float> bias,
-            bool relu_first, std::vector<std::pair<Read2<float>, Read1<float>>> layers)
+    PyModel(std::shared_ptr<PyLookup> lookup, std::optional<AnyRows> rows, std::optional<Read1<float>> scale,
+            Read1<float> bias, bool relu_first, const std::vector<std::pair<Read2<float>, Read1<float>>>& layers)
         : lookup_(std::move(lookup)), rows_(std::move(rows)), scale_(std::move(scale)), bias_(std::move(bias)),
-          layers_(std::move(layers)),
-          model_{lookup_->text_rules, lookup_->max_n, lookup_->lookup, RowType::float32, rows_.data(), rows_.shape(1),
-                 nullptr, bias_.data(), relu_first, {}} {
-        if (rows_.dtype() == nb::dtype<std::int8_t>()) model_.row_type = RowType::int8;
-        else if (rows_.dtype() == nb::dtype<std::int16_t>()) model_.row_type = RowType::int16;
-        else if (rows_.dtype() != nb::dtype<float>()) throw nb::type_error("rows must be int8, int16 or float32");
-        const bool integer = model_.row_type != RowType::float32;
+          model_{lookup_->vocabulary, RowType::int16, nullptr, bias_.size(), bias_.size(), nullptr, bias_.data(),
+                 relu_first, {}} {
+        const Lines& lines = lookup_->vocabulary.lookup.lines();
+        if (rows_.has_value() == (lines.columns != 0))
+            throw nb::value_error("either the slots hold values or there are rows");
+        if (rows_) {
+            if (rows_->dtype() == nb::dtype<std::int8_t>()) model_.row_type = RowType::int8;
+            else if (rows_->dtype() == nb::dtype<std::int16_t>()) model_.row_type = RowType::int16;
+            else if (rows_->dtype() == nb::dtype<float>()) model_.row_type = RowType::float32;
+            else if (rows_->dtype().code == static_cast<std::uint8_t>(nb::dlpack::dtype_code::Float) &&
+                     rows_->dtype().bits == 16)
+                model_.row_type = RowType::float16;
+            else throw nb::type_error("rows must be int8, int16, float16 or float32");
+            model_.rows = rows_->data();
+            model_.stride = rows_->shape(1);
+            if (rows_->shape(1) * rows_->itemsize() % Kernels::row_bytes)
+                throw nb::value_error("a row is not a multiple of 16 bytes");
+            if (rows_->shape(0) != lines.rows) throw nb::value_error("the lookup is of another number of rows");
+        } else if (lines.columns != model_.width) {
+            throw nb::value_error("slots and bias differ in width");
+        }
+        const bool integer = model_.row_type < RowType::float16;
         if (integer != scale_.has_value()) throw nb::value_error("integer rows need a scale, float rows have none");
         if (integer) model_.scale = scale_->data();
         const std::size_t width = model_.width;
-        if (width == 0 || bias_.size() != width || (integer && scale_->size() != width))
+        if (width == 0 || model_.stride < width || (integer && scale_->size() != width))
             throw nb::value_error("rows, scale and bias differ in width");
-        if (rows_.shape(0) != lookup_->lookup.rows()) throw nb::value_error("the lookup is of another number of rows");
         std::size_t in = width;
-        for (const auto& [weight, layer_bias] : layers_) {
+        for (const auto& [weight, layer_bias] : layers) {
             if (weight.shape(0) != in || weight.shape(1) != layer_bias.size() || layer_bias.size() == 0)
                 throw nb::value_error("the shapes of the dense layers do not fit together");
-            model_.layers.push_back({weight.data(), layer_bias.data(), in, layer_bias.size()});
+            model_.layers.emplace_back(weight.data(), layer_bias.data(), in, layer_bias.size());
             in = layer_bias.size();
         }
     }
 
     Made2<float> score(nb::handle source, unsigned threads) const {
-        const Texts texts(source);
-        auto logits = std::make_unique<std::vector<float>>(texts.size() * model_.outputs());
-        {
-            const nb::gil_scoped_release release;
-            sparsedistill::score(model_, texts.views(), logits->data(), threads);
-        }
-        auto* const kept = logits.release();
+        auto* const kept = new std::vector<float>(logits(Texts(source), threads));
         const nb::capsule owner(kept, [](void* p) noexcept { delete static_cast<std::vector<float>*>(p); });
-        return Made2<float>(kept->data(), {texts.size(), model_.outputs()}, owner);
+        return Made2<float>(kept->data(), {kept->size() / model_.outputs(), model_.outputs()}, owner);
+    }
+
+    // The name of each text's highest logit.
+    nb::list choose(nb::handle source, const nb::tuple& names, unsigned threads) const {
+        if (names.size() != model_.outputs()) throw nb::value_error("there must be a name for each output");
+        const auto scores = logits(Texts(source), threads);
+        nb::list result;
+        for (std::size_t begin = 0; begin < scores.size(); begin += names.size())
+            result.append(names[highest(scores.data() + begin)]);
+        return result;
+    }
+
+    nb::object choose_one(nb::handle text, const nb::tuple& names) const {
+        if (names.size() != model_.outputs()) throw nb::value_error("there must be a name for each output");
+        return names[highest(logits(Texts(nb::make_tuple(text)), 1).data())];
     }
 
 private:
+    std::vector<float> logits(const Texts& texts, unsigned threads) const {
+        std::vector<float> result(texts.size() * model_.outputs());
+        const nb::gil_scoped_release release;
+        sparsedistill::score(model_, texts.views(), result.data(), threads);
+        return result;
+    }
+    std::size_t highest(const float* scores) const {
+        return static_cast<std::size_t>(std::max_element(scores, scores + model_.outputs()) - scores);
+    }
+
     std::shared_ptr<PyLookup> lookup_;
-    AnyRows rows_;
+    std::optional<AnyRows> rows_;
     std::optional<Read1<float>> scale_;
     Read1<float> bias_;
-    std::vector<std::pair<Read2<float>, Read1<float>>> layers_;
     Model model_;
 };
+
+Made2<double> py_probabilities(const Read2<float>& logits, bool independent) {
+    std::vector<double> result(logits.size());
+    probabilities({logits.data(), logits.size()}, std::max<std::size_t>(logits.shape(1), 1), independent, result.data());
+    auto* const kept = new std::vector<double>(std::move(result));
+    const nb::capsule owner(kept, [](void* p) noexcept { delete static_cast<std::vector<double>*>(p); });
+    return Made2<double>(kept->data(), {logits.shape(0), logits.shape(1)}, owner);
+}
+
+nb::list kernel_names() {
+    nb::list names;
+    for (auto each = all_kernels(); *each; ++each) names.append((*each)->name);
+    return names;
+}
+
+void choose_kernels(const std::string& name) {
+    for (auto each = all_kernels(); *each; ++each)
+        if (name == (*each)->name) return use_kernels(**each);
+    throw nb::value_error(("this processor has no kernels '" + name + "'").c_str());
+}
 
 class PyCounter {
 public:
@@ -310,8 +388,13 @@ NB_MODULE(_core, m) {
     m.def(
         "ngram_hash", [](const nb::bytes& ngram, std::uint64_t seed) { return ngram_hash({ngram.c_str(), ngram.size()}, seed); },
         "ngram"_a, "seed"_a, "The frozen hash of an n-gram, tokens joined by one space.");
-    m.def("build_slots", &make_slots, "ngrams"_a, "offsets"_a, "seed"_a,
-          "(slots uint64 (S,), the seed that worked): the lookup table of n-grams given as bytes and offsets.");
+    m.def("build_slots", &make_table, "ngrams"_a, "offsets"_a, "seed"_a, "values"_a = nb::none(),
+          "(slots uint32 (L, 16), the seed that worked): the lookup table of n-grams given as bytes and offsets. Values "
+          "int16 (V, 1 to 4) stand in the slots themselves.");
+    m.def("probabilities", &py_probabilities, "logits"_a, "independent"_a,
+          "float64 (n, C): softmax of each row, or the sigmoid of each logit. The same bits on any machine.");
+    m.def("kernels", &kernel_names, "Instruction sets that this processor has kernels for, the plainest first.");
+    m.def("use_kernels", &choose_kernels, "name"_a, "Use the kernels of one instruction set, for tests.");
 
     nb::class_<PyCounter>(m, "Counter", "Counts n-grams exactly, in memory.")
         .def(nb::init<const std::string&, bool, unsigned>(), "tokenizer"_a, "lowercase"_a, "max_n"_a)
@@ -321,17 +404,19 @@ NB_MODULE(_core, m) {
              "(bytes, offsets (V + 1,), counts (V,)) of the most frequent: count descending, then bytes ascending.");
 
     nb::class_<PyLookup>(m, "Lookup", "n-grams of texts -> row ids.")
-        .def(nb::init<Read1<std::uint64_t>, std::uint32_t, std::uint64_t, const std::string&, bool, unsigned>(),
-             "slots"_a, "rows"_a, "seed"_a, "tokenizer"_a, "lowercase"_a, "max_n"_a)
+        .def(nb::init<Table, std::uint32_t, std::uint32_t, std::uint64_t, const std::string&, bool, unsigned>(),
+             "slots"_a, "rows"_a, "columns"_a, "seed"_a, "tokenizer"_a, "lowercase"_a, "max_n"_a)
         .def("bags", &PyLookup::bags, "texts"_a, "threads"_a,
              "(ids uint32, offsets uint64 (n + 1,)): the rows of each text's known n-grams.")
         .def("ngrams", &PyLookup::ngrams, "text"_a, "[(n-gram, row)] of one text.");
 
     nb::class_<PyModel>(m, "Model", "A finished classifier's arrays.")
-        .def(nb::init<std::shared_ptr<PyLookup>, AnyRows, std::optional<Read1<float>>, Read1<float>, bool,
-                      std::vector<std::pair<Read2<float>, Read1<float>>>>(),
-             "lookup"_a, "rows"_a, "scale"_a.none(), "bias"_a, "relu_first"_a, "layers"_a)
-        .def("score", &PyModel::score, "texts"_a, "threads"_a, "Logits float32 (n, outputs).");
+        .def(nb::init<std::shared_ptr<PyLookup>, std::optional<AnyRows>, std::optional<Read1<float>>, Read1<float>, bool,
+                      const std::vector<std::pair<Read2<float>, Read1<float>>>&>(),
+             "lookup"_a, "rows"_a.none(), "scale"_a.none(), "bias"_a, "relu_first"_a, "layers"_a)
+        .def("score", &PyModel::score, "texts"_a, "threads"_a, "Logits float32 (n, outputs).")
+        .def("choose", &PyModel::choose, "texts"_a, "names"_a, "threads"_a, "The name of each text's highest logit.")
+        .def("choose_one", &PyModel::choose_one, "text"_a, "names"_a, "The name of one text's highest logit.");
 
     // What is written in place must not be converted: the result would go into a copy and be lost.
     m.def("bag_mean", &mean, "table"_a, "ids"_a, "offsets"_a, "out"_a.noconvert(), "threads"_a,

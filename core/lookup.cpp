@@ -1,11 +1,14 @@
 #include "lookup.h"
 
 #include <algorithm>
-#include <bit>
 #include <cstring>
 #include <string>
 
 namespace sparsedistill {
+
+void throw_damaged() {
+    throw std::out_of_range("the lookup table has no empty slot, or names a row that does not exist");
+}
 
 std::uint64_t ngram_hash(std::string_view ngram, std::uint64_t seed) {
     std::uint64_t hash = 0;
@@ -21,86 +24,53 @@ std::uint64_t ngram_hash(std::string_view ngram, std::uint64_t seed) {
     }
 }
 
-std::optional<std::vector<std::uint64_t>> build_slots(NgramStrings ngrams, std::uint64_t seed) {
-    const std::size_t size = std::max<std::size_t>(16, std::bit_ceil(2 * ngrams.size()));
-    const std::uint64_t mask = size - 1;
-    std::vector<std::uint64_t> slots(size, Lookup::empty_slot);
+std::optional<std::vector<std::uint32_t>> build_table(NgramStrings ngrams, const std::int16_t* values,
+                                                      std::uint32_t columns, std::uint64_t seed) {
+    const std::uint32_t slots = Lookup::slots_of(columns), first = Lines::lanes - slots;
+    const std::uint64_t count = std::max<std::uint64_t>(2, (2 * ngrams.size() + slots - 1) / slots);
+    std::vector<std::uint32_t> table(count * Lines::lanes, 0);
     for (std::size_t row = 0; row < ngrams.size(); ++row) {
-        const std::uint64_t hash = ngram_hash(ngrams[row], seed), tag = hash >> 32;
-        std::uint64_t at = hash & mask;
-        for (; static_cast<std::uint32_t>(slots[at]) != Lookup::none; at = (at + 1) & mask)
-            if (slots[at] >> 32 == tag) return std::nullopt;
-        slots[at] = tag << 32 | row;
+        const std::uint64_t hash = ngram_hash(ngrams[row], seed);
+        const auto high = static_cast<std::uint32_t>(hash >> 32);
+        const std::uint32_t tag = high ? high : 1;
+        for (std::uint64_t at = (hash & 0xFFFFFFFF) * count >> 32;; at = at + 1 == count ? 0 : at + 1) {
+            std::uint32_t* const line = table.data() + at * Lines::lanes;
+            std::uint32_t* const tags = line + first;
+            std::uint32_t slot = 0;
+            for (; slot < slots && tags[slot] != 0; ++slot)
+                if (tags[slot] == tag) return std::nullopt;
+            if (slot == slots) continue;
+            tags[slot] = tag;
+            if (columns == 0) line[slot] = static_cast<std::uint32_t>(row);
+            else std::memcpy(reinterpret_cast<char*>(line) + 2 * columns * slot, values + row * columns, 2 * columns);
+            break;
+        }
     }
-    return slots;
+    return table;
 }
 
-void BagReader::read(std::span<const std::string_view> texts) {
-    text_count_ = texts.size();
+void BagReader::hash_tokens(const Vocabulary& vocabulary, std::span<const std::string_view> texts) {
     tokens_.clear();
-    token_bounds_.assign(1, 0);
+    token_end_.clear();
+    from_.assign(1, 0);
     for (const auto text : texts) {
-        tokenize(text, rules_, tokens_);
-        token_bounds_.push_back(tokens_.size());
+        tokenize(text, vocabulary.rules, tokens_);
+        token_end_.push_back(tokens_.size());
+        from_.push_back(tokens_.size());
     }
     const std::size_t count = tokens_.size();
-    if (token_hash_.size() < count) {
-        token_hash_.resize(2 * count);
-        chain_hash_.resize(2 * count);
-        alive_.resize(2 * count);
-        found_.resize(2 * count * max_n_);
+    if (count > Lookup::none) throw std::length_error("a text has more than 2^32 tokens");
+    if (place_.size() < count || place_.empty()) {
+        const std::size_t size = 2 * count + 1;
+        token_hash_.resize(size);
+        hash_.resize(size + Kernels::hashes_ahead);
+        place_.resize(size);
+        where_.resize(size);
     }
-    if (want_places_) found_places_.resize(found_.size());
     for (std::size_t i = 0; i < count; ++i) {
         const auto token = tokens_[i];
-        const std::uint64_t hash = token_hash(token.data(), token.size(), lookup_.seed());
-        token_hash_[i] = chain_hash_[i] = hash;
-        lookup_.prefetch(hash);
-        alive_[i] = static_cast<std::uint32_t>(i);
-    }
-
-    // Level by level: hash and prefetch every n-gram whose prefix was found, then look all of them up.
-    alive_count_.resize(texts.size());
-    found_count_.assign(texts.size(), 0);
-    for (std::size_t t = 0; t < texts.size(); ++t) alive_count_[t] = token_bounds_[t + 1] - token_bounds_[t];
-    for (unsigned n = 1; n <= max_n_; ++n) {
-        bool any = false;
-        if (n > 1)
-            for (std::size_t t = 0; t < texts.size(); ++t)
-                for (std::size_t a = token_bounds_[t], end = a + alive_count_[t]; a < end; ++a) {
-                    const std::uint32_t i = alive_[a];
-                    lookup_.prefetch(chain_hash_[i] = extend_hash(chain_hash_[i], token_hash_[i + n - 1]));
-                }
-        for (std::size_t t = 0; t < texts.size(); ++t) {
-            const std::size_t begin = token_bounds_[t], text_end = token_bounds_[t + 1];
-            std::uint32_t* const found = found_.data() + begin * max_n_;
-            std::size_t kept = 0, hits = found_count_[t];
-            for (std::size_t a = begin, end = begin + alive_count_[t]; a < end; ++a) {
-                const std::uint32_t i = alive_[a];
-                const std::uint32_t row = lookup_.find(chain_hash_[i]);
-                if (row == Lookup::none) continue;
-                if (want_places_) found_places_[begin * max_n_ + hits] = {i, n};
-                found[hits++] = row;
-                alive_[begin + kept] = i;
-                kept += i + n < text_end;  // room for one more token
-            }
-            found_count_[t] = hits;
-            alive_count_[t] = kept;
-            any |= kept != 0;
-        }
-        if (!any) break;
-    }
-
-    // Close the gaps between the texts, so that a gather can prefetch across them.
-    bounds_.assign(1, 0);
-    std::size_t total = 0;
-    for (const auto hits : found_count_) bounds_.push_back(total += hits);
-    if (hits_.size() < total) hits_.resize(2 * total);
-    if (want_places_) places_.resize(total);
-    for (std::size_t t = 0; t < texts.size(); ++t) {
-        const std::size_t from = token_bounds_[t] * max_n_;
-        std::copy_n(found_.data() + from, found_count_[t], hits_.data() + bounds_[t]);
-        if (want_places_) std::copy_n(found_places_.data() + from, found_count_[t], places_.data() + bounds_[t]);
+        token_hash_[i] = hash_[i] = token_hash(token.data(), token.size(), vocabulary.lookup.seed());
+        place_[i] = static_cast<std::uint32_t>(i);
     }
 }
 

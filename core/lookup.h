@@ -1,4 +1,4 @@
-// n-gram hash -> row: an open-addressed table that is mapped from disk and read in place.
+// n-gram hash -> row: a table of cache lines that is mapped from disk and read in place.
 #pragma once
 
 #include <cstdint>
@@ -9,48 +9,39 @@
 #include <vector>
 
 #include "hash.h"
+#include "kernels.h"
 #include "text.h"
 
 namespace sparsedistill {
 
-// A slot holds tag (high 32 bits) and row (low 32 bits). Tag and home position use disjoint bits of the hash.
+// A line of sixteen 32-bit numbers holds slots: their contents from its start, their tags at its end. A slot's content is
+// a row id, or, in the table of a classifier without a rows array, C int16 values. Tag and home line use disjoint bits
+// of the hash; tag 0 marks an empty slot.
 class Lookup {
 public:
     static constexpr std::uint32_t none = 0xFFFFFFFF;
-    static constexpr std::uint64_t empty_slot = none;
-
-    Lookup(std::span<const std::uint64_t> slots, std::uint32_t rows, std::uint64_t seed)
-        : slots_(slots.data()), mask_(slots.size() - 1), rows_(rows), seed_(seed) {
-        if (slots.size() < 2 || (slots.size() & mask_) != 0 || slots.size() > (std::uint64_t{1} << 32))
-            throw std::invalid_argument("the number of slots is not a power of two between 2 and 2^32");
+    static constexpr std::uint32_t most_columns = 4;
+    static constexpr std::uint32_t slots_of(std::uint32_t columns) {
+        return columns == 0 ? 8 : static_cast<std::uint32_t>(64 / (4 + 2 * columns));
     }
 
+    // `columns`: of the values in the slots; 0 where they hold ids of `rows` rows.
+    Lookup(std::span<const std::uint32_t> table, std::uint32_t rows, std::uint32_t columns, std::uint64_t seed)
+        : lines_{table.data(), table.size() / Lines::lanes, slots_of(columns), columns, rows}, seed_(seed) {
+        if (table.empty() || table.size() % Lines::lanes || lines_.count > std::uint64_t{1} << 28)
+            throw std::invalid_argument("the lookup table is not 1 to 2^28 lines of sixteen numbers");
+        if (columns > most_columns) throw std::invalid_argument("a slot has no room for more than four values");
+    }
+
+    const Lines& lines() const { return lines_; }
     std::uint64_t seed() const { return seed_; }
-    std::uint32_t rows() const { return rows_; }
 
-    void prefetch(std::uint64_t hash) const { __builtin_prefetch(slots_ + (hash & mask_)); }
-
-    // The row of the n-gram with this hash, or none. A slot is not trusted: a row past the end and a table without an
-    // empty slot can only come from a damaged file and throw.
-    std::uint32_t find(std::uint64_t hash) const {
-        std::uint64_t at = hash & mask_;
-        for (std::uint64_t probes = 0; probes <= mask_; ++probes) {
-            const std::uint64_t slot = slots_[at];
-            const auto row = static_cast<std::uint32_t>(slot);
-            if (row == none) return none;
-            if (slot >> 32 == hash >> 32) {
-                if (row >= rows_) throw std::out_of_range("a slot of the lookup table names a row that does not exist");
-                return row;
-            }
-            at = (at + 1) & mask_;
-        }
-        throw std::out_of_range("the lookup table has no empty slot");
+    void prefetch(std::uint64_t hash) const {
+        __builtin_prefetch(lines_.data + ((hash & 0xFFFFFFFF) * lines_.count >> 32) * Lines::lanes);
     }
 
 private:
-    const std::uint64_t* slots_;
-    std::uint64_t mask_;
-    std::uint32_t rows_;
+    Lines lines_;
     std::uint64_t seed_;
 };
 
@@ -68,46 +59,73 @@ struct NgramStrings {
 // Hash of an n-gram given as a string.
 std::uint64_t ngram_hash(std::string_view ngram, std::uint64_t seed);
 
-// Slots for n-grams 0..V-1, inserted in this order (frequent ones nearest their home); at most half of them are used.
-// Nothing where two n-grams cannot be told apart under this seed: take the next.
-std::optional<std::vector<std::uint64_t>> build_slots(NgramStrings ngrams, std::uint64_t seed);
+// The table of n-grams 0..V-1, inserted in this order (frequent ones nearest their home); half of its slots are used.
+// `values`: (V, columns) to stand in the slots, or nothing where columns is 0. Nothing is returned where two n-grams
+// cannot be told apart under this seed: take the next.
+std::optional<std::vector<std::uint32_t>> build_table(NgramStrings ngrams, const std::int16_t* values,
+                                                      std::uint32_t columns, std::uint64_t seed);
 
-// Scratch memory and results of looking up a few texts at once, so that the loads of one text hide behind another's.
+// How text becomes rows.
+struct Vocabulary {
+    TextRules rules;
+    unsigned max_n;
+    Lookup lookup;
+};
+
+// Scratch memory of looking up a few texts at once, so that the loads of one text hide behind another's.
 class BagReader {
 public:
-    BagReader(const Lookup& lookup, TextRules rules, unsigned max_n)
-        : lookup_(lookup), rules_(rules), max_n_(max_n) {}
-
-    // Finds the rows of all known n-grams of the texts. Order within a text: unigrams from left to right, then
-    // bigrams, and so on. An n-gram is looked up only where its prefix is known (the vocabulary is prefix-closed).
-    void read(std::span<const std::string_view> texts);
-
-    std::size_t size() const { return text_count_; }
-    std::span<const std::uint32_t> operator[](std::size_t text) const {
-        return {hits_.data() + bounds_[text], hits_.data() + bounds_[text + 1]};
-    }
-    // All rows found, text after text.
-    std::span<const std::uint32_t> rows() const { return {hits_.data(), bounds_[text_count_]}; }
-    // Position and length in tokens of each row of rows(): filled by read() after want_places(true).
-    struct Place {
-        std::uint32_t first, n;
+    // Those n-grams of a text of length n whose prefix is known (the vocabulary is prefix-closed), from left to right.
+    struct Candidates {
+        std::size_t text;
+        unsigned n;
+        const std::uint64_t* hashes;
+        const std::uint32_t* places;  // the tokens they begin with
+        std::size_t count;
+        std::uint32_t* where;  // find() puts the indices of those it knows here
     };
-    void want_places(bool wanted) { want_places_ = wanted; }
-    std::span<const Place> places() const { return places_; }
+
+    // Calls find(candidates), which returns the number of hits or Kernels::damaged: for all texts with n = 1, then for all
+    // of them with n = 2, and so on.
+    template <class Find>
+    void walk(const Vocabulary& vocabulary, std::span<const std::string_view> texts, Find find);
+
     const Tokens& tokens() const { return tokens_; }
 
 private:
-    const Lookup& lookup_;
-    TextRules rules_;
-    unsigned max_n_;
-    bool want_places_ = false;
-    std::size_t text_count_ = 0;
+    void hash_tokens(const Vocabulary& vocabulary, std::span<const std::string_view> texts);
+
     Tokens tokens_;
-    std::vector<std::size_t> token_bounds_, bounds_;
-    std::vector<std::uint64_t> token_hash_, chain_hash_;
-    std::vector<std::uint32_t> alive_, found_, hits_;
-    std::vector<std::size_t> alive_count_, found_count_;
-    std::vector<Place> found_places_, places_;
+    // n-grams still to be looked up, of all texts: hash and first token; those of text t are [from_[t], from_[t + 1]).
+    std::vector<std::uint64_t> token_hash_, hash_;
+    std::vector<std::uint32_t> place_, where_;
+    std::vector<std::size_t> token_end_, from_;
 };
+
+[[noreturn]] void throw_damaged();
+
+template <class Find>
+void BagReader::walk(const Vocabulary& vocabulary, std::span<const std::string_view> texts, Find find) {
+    hash_tokens(vocabulary, texts);
+    for (unsigned n = 1; n <= vocabulary.max_n && from_[texts.size()] != 0; ++n) {
+        for (std::size_t i = 0; i < Kernels::hashes_ahead; ++i) vocabulary.lookup.prefetch(hash_[i]);
+        std::size_t kept = 0;
+        for (std::size_t t = 0, begin = 0; t < texts.size(); ++t) {
+            const std::size_t end = from_[t + 1];
+            std::size_t hits = find(Candidates{t, n, hash_.data() + begin, place_.data() + begin, end - begin, where_.data()});
+            if (hits == Kernels::damaged) throw_damaged();
+            // Places rise: only the last of them can be without a next token.
+            while (hits && place_[begin + where_[hits - 1]] + n >= token_end_[t]) --hits;
+            for (std::size_t i = 0; i < hits; ++i, ++kept) {
+                const std::size_t w = begin + where_[i];  // >= kept: what is overwritten has been read
+                const std::uint32_t at = place_[w];
+                place_[kept] = at;
+                hash_[kept] = extend_hash(hash_[w], token_hash_[at + n]);
+            }
+            begin = end;
+            from_[t + 1] = kept;
+        }
+    }
+}
 
 }  // namespace sparsedistill

@@ -1,183 +1,208 @@
 #include "score.h"
 
 #include <algorithm>
-#include <cstring>
-#include <type_traits>
+#include <bit>
+#include <cmath>
 
+#include "kernels.h"
 #include "parallel.h"
-#include "simd.h"
 
 namespace sparsedistill {
 
 namespace {
 
-constexpr std::size_t prefetch_distance = 12;  // rows
-constexpr std::size_t group_bytes = 2048, group_texts = 32;  // texts looked up together: their slots fit the caches
-constexpr std::size_t lanes = 16, tile = 64;
+constexpr std::size_t group_bytes = 2048, group_texts = 32;  // texts looked up together: what they find fits the caches
+constexpr std::size_t most_rows = 1 << 15;  // whose sums cannot overflow 32 bits; those of longer bags go on in 64
+constexpr std::size_t row_sizes[] = {1, 2, 2, 4};
 
-template <class Lane>
-using Vector __attribute__((vector_size(lanes * sizeof(Lane)), aligned(alignof(Lane)), may_alias)) = Lane;
+std::size_t padded(std::size_t n) { return (n + Kernels::dense_lanes - 1) / Kernels::dense_lanes * Kernels::dense_lanes; }
 
-template <class Row>
-using Sum = std::conditional_t<std::is_integral_v<Row>, std::int32_t, float>;
-
-inline void prefetch_row(const char* row, std::size_t bytes) {
-    for (std::size_t at = 0; at < bytes; at += 64) __builtin_prefetch(row + at);
-}
-
-// sums[j] += rows[ids[i]][j] over i in order, for all j < width. `next` are the ids after these, for prefetching.
-// Integer sums must not overflow: the caller bounds the number of ids.
-template <class Row>
-inline __attribute__((always_inline)) void gather(const Row* rows, std::size_t width, const std::uint32_t* ids,
-                                                  std::size_t count, std::size_t ahead, Sum<Row>* sums) {
-    std::size_t j = 0;
-    bool fetched = false;
-    for (; j + tile <= width; j += tile) {
-        Vector<Sum<Row>> acc[tile / lanes];
-        std::memcpy(acc, sums + j, sizeof acc);
-        for (std::size_t i = 0; i < count; ++i) {
-            if (!fetched && i + prefetch_distance < ahead)
-                prefetch_row(reinterpret_cast<const char*>(rows + ids[i + prefetch_distance] * width), width * sizeof(Row));
-            const Row* const row = rows + ids[i] * width + j;
-            for (std::size_t k = 0; k < tile / lanes; ++k)
-                acc[k] += __builtin_convertvector(*reinterpret_cast<const Vector<Row>*>(row + k * lanes), Vector<Sum<Row>>);
-        }
-        std::memcpy(sums + j, acc, sizeof acc);
-        fetched = true;
-    }
-    if (j == width) return;
-    for (std::size_t i = 0; i < count; ++i) {
-        if (!fetched && i + prefetch_distance < ahead)
-            prefetch_row(reinterpret_cast<const char*>(rows + ids[i + prefetch_distance] * width), width * sizeof(Row));
-        const Row* const row = rows + ids[i] * width;
-        for (std::size_t k = j; k < width; ++k) sums[k] += row[k];
-    }
-}
-
-SPARSEDISTILL_CLONES
-void gather_int8(const std::int8_t* rows, std::size_t width, const std::uint32_t* ids, std::size_t count,
-                 std::size_t ahead, std::int32_t* sums) {
-    gather<std::int8_t>(rows, width, ids, count, ahead, sums);
-}
-SPARSEDISTILL_CLONES
-void gather_int16(const std::int16_t* rows, std::size_t width, const std::uint32_t* ids, std::size_t count,
-                  std::size_t ahead, std::int32_t* sums) {
-    gather<std::int16_t>(rows, width, ids, count, ahead, sums);
-}
-SPARSEDISTILL_CLONES
-void gather_float(const float* rows, std::size_t width, const std::uint32_t* ids, std::size_t count,
-                  std::size_t ahead, float* sums) {
-    gather<float>(rows, width, ids, count, ahead, sums);
-}
-
-SPARSEDISTILL_CLONES
-void dense(const Dense& layer, const float* in, float* out) {
-    std::copy_n(layer.bias, layer.out, out);
-    for (std::size_t i = 0; i < layer.in; ++i) {
-        const float x = in[i];
-        const float* const weight = layer.weight + i * layer.out;
-        for (std::size_t o = 0; o < layer.out; ++o) out[o] += weight[o] * x;
-    }
-}
+// Whether a text may have more rows than that. Such a text is a group of its own.
+bool lengthy(const Model& model, std::string_view text) { return text.size() * model.vocabulary.max_n > most_rows; }
 
 // Scratch memory of one thread.
 class Scorer {
 public:
-    explicit Scorer(const Model& model)
-        : model_(model), reader_(model.lookup, model.rules, model.max_n), sums_(model.width), wide_(model.width),
-          floats_(model.width) {
-        std::size_t widest = model.width;
-        for (const auto& layer : model.layers) widest = std::max(widest, layer.out);
-        x_.resize(widest);
-        y_.resize(widest);
-    }
-
-    void score(std::span<const std::string_view> texts, float* logits) {
-        reader_.read(texts);
-        const auto all = reader_.rows();
-        const std::uint32_t* const end = all.data() + all.size();
+    void score(const Model& model, std::span<const std::string_view> texts, float* logits) {
+        const bool real = model.row_type >= RowType::float16;
+        const std::size_t stride = std::max<std::size_t>(model.stride, Lookup::most_columns);
+        lengthy_ = lengthy(model, texts.front());
+        counts_.assign(texts.size(), 0);
+        if (real) floats_.assign(texts.size() * stride, 0.0f);
+        else sums_.assign(texts.size() * stride, 0);
+        if (lengthy_) wide_.assign(stride, 0);
+        if (model.vocabulary.lookup.lines().columns) add_slots(model, texts, stride);
+        else add_rows(model, texts, stride);
         for (std::size_t t = 0; t < texts.size(); ++t) {
-            const auto ids = reader_[t];
-            pool(ids, static_cast<std::size_t>(end - ids.data()));
-            forward(logits + t * model_.outputs());
+            const auto count = static_cast<float>(std::max<std::size_t>(counts_[t], 1));
+            x_.resize(std::max(x_.size(), padded(model.width)));
+            if (real) {
+                const float* const sum = floats_.data() + t * stride;
+                for (std::size_t j = 0; j < model.width; ++j) x_[j] = sum[j] / count + model.bias[j];
+            } else if (lengthy_) {
+                for (std::size_t j = 0; j < model.width; ++j)
+                    x_[j] = static_cast<float>(wide_[j]) * (model.scale[j] / count) + model.bias[j];
+            } else {
+                const std::int32_t* const sum = sums_.data() + t * stride;
+                for (std::size_t j = 0; j < model.width; ++j)
+                    x_[j] = static_cast<float>(sum[j]) * (model.scale[j] / count) + model.bias[j];
+            }
+            forward(model, logits + t * model.outputs());
         }
     }
 
 private:
-    // x_ = mean of the rows, zero where there is none. `ahead` ids may be looked at for prefetching.
-    void pool(std::span<const std::uint32_t> ids, std::size_t ahead) {
-        const std::size_t width = model_.width;
-        if (ids.empty()) {
-            std::fill_n(x_.data(), width, 0.0f);
-            return;
-        }
-        if (model_.row_type == RowType::float32) {
-            std::fill(floats_.begin(), floats_.end(), 0.0f);
-            gather_float(static_cast<const float*>(model_.rows), width, ids.data(), ids.size(), ahead, floats_.data());
-            const auto count = static_cast<float>(ids.size());
-            for (std::size_t j = 0; j < width; ++j) x_[j] = floats_[j] / count;
-            return;
-        }
-        // 2^16 rows of int16 cannot overflow 32 bits; longer bags go on in 64.
-        constexpr std::size_t most = 1 << 16;
-        const bool lengthy = ids.size() > most;
-        if (lengthy) std::fill(wide_.begin(), wide_.end(), 0);
-        for (std::size_t begin = 0; begin < ids.size(); begin += most) {
-            const std::size_t count = std::min(most, ids.size() - begin);
-            std::fill(sums_.begin(), sums_.end(), 0);
-            if (model_.row_type == RowType::int8)
-                gather_int8(static_cast<const std::int8_t*>(model_.rows), width, ids.data() + begin, count,
-                            ahead - begin, sums_.data());
-            else
-                gather_int16(static_cast<const std::int16_t*>(model_.rows), width, ids.data() + begin, count,
-                             ahead - begin, sums_.data());
-            if (lengthy)
-                for (std::size_t j = 0; j < width; ++j) wide_[j] += sums_[j];
-        }
-        const auto count = static_cast<double>(ids.size());
-        for (std::size_t j = 0; j < width; ++j) {
-            const double sum = lengthy ? static_cast<double>(wide_[j]) : static_cast<double>(sums_[j]);
-            x_[j] = static_cast<float>(sum * (static_cast<double>(model_.scale[j]) / count));
+    void add_slots(const Model& model, std::span<const std::string_view> texts, std::size_t stride) {
+        const auto find_values = kernels().find_values;
+        const Lines& lines = model.vocabulary.lookup.lines();
+        reader_.walk(model.vocabulary, texts, [&](const BagReader::Candidates& all) {
+            std::size_t hits = 0;
+            for (std::size_t begin = 0; begin < all.count; begin += most_rows) {
+                std::uint32_t* const where = all.where + hits;
+                const std::size_t found = find_values(lines, all.hashes + begin, std::min(most_rows, all.count - begin),
+                                                      where, sums_.data() + all.text * stride);
+                if (found == Kernels::damaged) return found;
+                if (begin)
+                    for (std::size_t i = 0; i < found; ++i) where[i] += static_cast<std::uint32_t>(begin);
+                hits += found;
+                if (lengthy_) spill();
+            }
+            counts_[all.text] += hits;
+            return hits;
+        });
+    }
+
+    void add_rows(const Model& model, std::span<const std::string_view> texts, std::size_t stride) {
+        const auto find = kernels().find;
+        const Lines& lines = model.vocabulary.lookup.lines();
+        const std::size_t bytes = model.stride * row_sizes[static_cast<int>(model.row_type)];
+        // What one call has found is read after the next call has looked up, when its rows have come.
+        std::size_t waiting = 0, waiting_text = 0;
+        const auto gather = [&] {
+            for (std::size_t begin = 0; begin < waiting; begin += most_rows) {
+                gather_rows(model, found_.data() + begin, std::min(most_rows, waiting - begin), waiting_text * stride);
+                if (lengthy_) spill();
+            }
+        };
+        reader_.walk(model.vocabulary, texts, [&](const BagReader::Candidates& all) {
+            if (next_.size() < all.count) next_.resize(2 * all.count);
+            const std::size_t hits = find(lines, all.hashes, all.count, next_.data(), all.where, model.rows, bytes);
+            if (hits == Kernels::damaged) return hits;
+            counts_[all.text] += hits;
+            gather();
+            found_.swap(next_);
+            waiting = hits;
+            waiting_text = all.text;
+            return hits;
+        });
+        gather();
+    }
+
+    void gather_rows(const Model& model, const std::uint32_t* ids, std::size_t count, std::size_t at) {
+        const Kernels& kernel = kernels();
+        switch (model.row_type) {
+            case RowType::int8:
+                return kernel.gather_int8(static_cast<const std::int8_t*>(model.rows), model.stride, ids, count,
+                                          sums_.data() + at);
+            case RowType::int16:
+                return kernel.gather_int16(static_cast<const std::int16_t*>(model.rows), model.stride, ids, count,
+                                           sums_.data() + at);
+            case RowType::float16:
+                return kernel.gather_float16(static_cast<const std::uint16_t*>(model.rows), model.stride, ids, count,
+                                             floats_.data() + at);
+            case RowType::float32:
+                return kernel.gather_float32(static_cast<const float*>(model.rows), model.stride, ids, count,
+                                             floats_.data() + at);
         }
     }
 
-    void forward(float* logits) {
-        for (std::size_t j = 0; j < model_.width; ++j) x_[j] += model_.bias[j];
-        bool relu = model_.relu_first;
-        std::size_t size = model_.width;
-        for (const auto& layer : model_.layers) {
+    // Only for a text that is alone.
+    void spill() {
+        for (std::size_t j = 0; j < std::min(sums_.size(), wide_.size()); ++j) wide_[j] += sums_[j];
+        std::fill(sums_.begin(), sums_.end(), 0);
+    }
+
+    void forward(const Model& model, float* logits) {
+        bool relu = model.relu_first;
+        std::size_t size = model.width;
+        for (const auto& layer : model.layers) {
+            y_.resize(std::max(y_.size(), padded(layer.out())));
             if (relu)
                 for (std::size_t j = 0; j < size; ++j) x_[j] = x_[j] > 0.0f ? x_[j] : 0.0f;
-            dense(layer, x_.data(), y_.data());
+            std::fill_n(x_.data() + size, padded(size) - size, 0.0f);
+            layer(x_.data(), y_.data());
             x_.swap(y_);
-            size = layer.out;
+            size = layer.out();
             relu = true;
         }
         std::copy_n(x_.data(), size, logits);
     }
 
-    const Model& model_;
     BagReader reader_;
+    bool lengthy_ = false;
+    std::vector<std::uint32_t> found_, next_;
+    std::vector<std::size_t> counts_;
     std::vector<std::int32_t> sums_;
     std::vector<std::int64_t> wide_;
     std::vector<float> floats_, x_, y_;
 };
 
+// e^x for x <= 0: the Taylor series around the nearest multiple of ln 2, to one unit in the last place.
+double exponential(double x) {
+    if (x < -700.0) return 0.0;
+    constexpr double per_ln2 = 0x1.71547652b82fep0, ln2_high = 0x1.62e42fefa3800p-1, ln2_low = 0x1.ef35793c76730p-45;
+    const double k = std::floor(x * per_ln2 + 0.5);
+    const double r = (x - k * ln2_high) - k * ln2_low;
+    double sum = 1.0;
+    for (int i = 13; i > 0; --i) sum = 1.0 + r * sum / i;
+    return sum * std::bit_cast<double>(static_cast<std::uint64_t>(static_cast<std::int64_t>(k) + 1023) << 52);
+}
+
 }  // namespace
+
+Dense::Dense(const float* weight, const float* bias, std::size_t in, std::size_t out)
+    : in_(in), padded_(padded(in)), weight_(padded_ * out), bias_(bias, bias + out) {
+    for (std::size_t i = 0; i < in; ++i)
+        for (std::size_t o = 0; o < out; ++o) weight_[o * padded_ + i] = weight[i * out + o];
+}
+
+void Dense::operator()(const float* x, float* y) const {
+    kernels().dense(weight_.data(), bias_.data(), padded_, bias_.size(), x, y);
+}
 
 void score(const Model& model, std::span<const std::string_view> texts, float* logits, unsigned threads) {
     constexpr std::size_t grain = 256;
     parallel_for(texts.size(), grain, threads, [&] {
-        return [&, scorer = Scorer(model)](std::size_t begin, std::size_t end) mutable {
+        return [&](std::size_t begin, std::size_t end) {
+            thread_local Scorer scorer;  // kept for the next call: a short text costs less than its memory
             while (begin < end) {
-                std::size_t count = 0, bytes = 0;
-                while (begin + count < end && count < group_texts && bytes < group_bytes)
-                    bytes += texts[begin + count++].size();
-                scorer.score(texts.subspan(begin, count), logits + begin * model.outputs());
+                std::size_t count = 1, bytes = texts[begin].size();
+                if (!lengthy(model, texts[begin]))
+                    while (begin + count < end && count < group_texts && bytes < group_bytes &&
+                           !lengthy(model, texts[begin + count]))
+                        bytes += texts[begin + count++].size();
+                scorer.score(model, texts.subspan(begin, count), logits + begin * model.outputs());
                 begin += count;
             }
         };
     });
+}
+
+void probabilities(std::span<const float> logits, std::size_t classes, bool independent, double* out) {
+    for (std::size_t begin = 0; begin < logits.size(); begin += classes) {
+        const auto row = logits.subspan(begin, classes);
+        if (independent) {
+            for (std::size_t j = 0; j < classes; ++j) {
+                const double power = exponential(-std::fabs(static_cast<double>(row[j])));
+                out[begin + j] = (row[j] < 0 ? power : 1.0) / (1.0 + power);
+            }
+            continue;
+        }
+        const double most = *std::max_element(row.begin(), row.end());
+        double total = 0.0;
+        for (std::size_t j = 0; j < classes; ++j) total += out[begin + j] = exponential(row[j] - most);
+        for (std::size_t j = 0; j < classes; ++j) out[begin + j] /= total;
+    }
 }
 
 }  // namespace sparsedistill

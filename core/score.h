@@ -11,32 +11,43 @@
 
 namespace sparsedistill {
 
-enum class RowType { int8, int16, float32 };
+enum class RowType { int8, int16, float16, float32 };
 
-struct Dense {
-    const float* weight;  // (in, out): the row of one input is contiguous, so that outputs vectorise
-    const float* bias;    // (out)
-    std::size_t in, out;
+// Copies of a dense layer's weights, as its kernel wants them: (out, in), rows padded with zeros.
+class Dense {
+public:
+    // weight: (in, out); bias: (out).
+    Dense(const float* weight, const float* bias, std::size_t in, std::size_t out);
+
+    std::size_t in() const { return in_; }
+    std::size_t out() const { return bias_.size(); }
+    void operator()(const float* x, float* y) const;
+
+private:
+    std::size_t in_, padded_;
+    std::vector<float> weight_, bias_;
 };
 
 // A classifier: views into memory that somebody else owns (a mapped file).
 struct Model {
-    TextRules rules;
-    unsigned max_n;
-    Lookup lookup;
+    Vocabulary vocabulary;
     RowType row_type;
-    const void* rows;           // (V, width)
-    std::size_t width;
+    const void* rows;           // (V, stride); nothing where the values stand in the lookup table
+    std::size_t width, stride;  // numbers of a row that count, and from one row to the next
     const float* scale;         // (width), integer rows only
     const float* bias;          // (width), added to the pooled vector
     bool relu_first;            // whether a ReLU stands between the pooled vector and the first dense layer
     std::vector<Dense> layers;  // a ReLU stands between each two of them
 
-    std::size_t outputs() const { return layers.empty() ? width : layers.back().out; }
+    std::size_t outputs() const { return layers.empty() ? width : layers.back().out(); }
 };
 
 // logits[t * outputs()] ...: one row a text. The same bits for any number of threads, any batch and any processor:
-// integer rows are summed exactly, float rows in bag order, dense layers input by input.
+// integer rows are summed exactly, float rows in bag order, dense layers in a fixed order.
 void score(const Model& model, std::span<const std::string_view> texts, float* logits, unsigned threads);
+
+// Softmax of each row of `classes` logits, or with `independent` the sigmoid of each logit, with an exponential of our own:
+// those of C libraries differ in their last bits.
+void probabilities(std::span<const float> logits, std::size_t classes, bool independent, double* out);
 
 }  // namespace sparsedistill

@@ -1,7 +1,10 @@
 #include "text.h"
 
-#include <array>
+#include <algorithm>
+#include <bit>
 #include <cstring>
+#include <span>
+#include <utility>
 
 #include "unicode_table.h"
 
@@ -124,13 +127,12 @@ inline char* encode(std::uint32_t code, char* out) {
 // A text being read: code points with where they stand, and the lower-case form each is written in.
 class Reader {
 public:
-    Reader(std::string_view text, bool lowercase)
-        : begin_(reinterpret_cast<const unsigned char*>(text.data())), p_(begin_), end_(begin_ + text.size()),
-          lowercase_(lowercase) {}
+    // Reads [first, last) of the text; what stands around it decides the form of a final sigma.
+    Reader(std::string_view text, std::size_t first, std::size_t last, bool lowercase)
+        : begin_(reinterpret_cast<const unsigned char*>(text.data())), p_(begin_ + first), last_(begin_ + last),
+          end_(begin_ + text.size()), lowercase_(lowercase) {}
 
-    bool done() const { return p_ == end_; }
-    unsigned peek_byte() const { return *p_; }
-    void skip_byte() { ++p_; }
+    bool done() const { return p_ == last_; }
 
     std::uint32_t next() {
         start_ = p_;
@@ -152,7 +154,7 @@ public:
     }
 
 private:
-    const unsigned char *begin_, *p_, *end_;
+    const unsigned char *begin_, *p_, *last_, *end_;
     const unsigned char* start_ = nullptr;
     bool lowercase_;
 };
@@ -160,39 +162,42 @@ private:
 // Longest UTF-8 growth of a code point: U+FFFD for one invalid byte, or a lower case longer than the capital.
 constexpr std::size_t growth = 3;
 
-struct AsciiTables {
-    // What a byte is written as inside a word, 0 where it cannot stand in one.
-    std::array<unsigned char, 256> kept{}, lowered{};
-    constexpr AsciiTables() {
-        for (unsigned c = 0; c < 128; ++c) {
-            const bool upper = c >= 'A' && c <= 'Z';
-            if (upper || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_') {
-                kept[c] = static_cast<unsigned char>(c);
-                lowered[c] = static_cast<unsigned char>(upper ? c + 32 : c);
-            }
-        }
-    }
-};
-constexpr AsciiTables ascii;
-
 }  // namespace
 
-// Room for a whole text is made once, so that the loops below write without asking.
+// Appends the tokens of one text.
 class TokenWriter {
 public:
-    TokenWriter(Tokens& tokens, std::size_t text_size) : tokens_(tokens) {
-        const std::size_t need = tokens.used_ + growth * text_size + Tokens::slack;
-        if (tokens.buffer_.size() < need) tokens.buffer_.resize(need + need / 2);
-        base_ = tokens.buffer_.data();
-        token_ = out = base_ + tokens.used_;
+    TokenWriter(Tokens& tokens, std::string_view text, bool lowercase) : tokens_(tokens) {
+        const std::size_t size = text.size(), blocks = (size + 63) / 64;
+        copy_ = tokens.used_;
+        make_room(64 * blocks);
+        if (tokens.masks_.size() < blocks) tokens.masks_.resize(2 * blocks);
+        char* const copy = tokens.buffer_.data() + tokens.used_;
+        const auto classify = kernels().classify;
+        classify(text.data(), size / 64, lowercase, copy, tokens.masks_.data());
+        if (const std::size_t rest = size % 64) {  // nothing is read past the text's end
+            char last[64] = {};
+            std::memcpy(last, text.data() + size - rest, rest);
+            classify(last, 1, lowercase, copy + size - rest, tokens.masks_.data() + blocks - 1);
+        }
+        tokens.used_ += 64 * blocks;
     }
-    ~TokenWriter() { tokens_.used_ = static_cast<std::size_t>(token_ - base_); }
 
-    char* out;
+    std::span<const Masks> masks() const { return tokens_.masks_; }
 
+    // Tokens written code point by code point, between begin() and end().
+    char* out = nullptr;
+
+    void begin(std::size_t bytes) {
+        make_room(growth * bytes);
+        token_ = out = tokens_.buffer_.data() + tokens_.used_;
+    }
+    void end() { tokens_.used_ = static_cast<std::size_t>(token_ - tokens_.buffer_.data()); }
     bool open() const { return out != token_; }
     void push() {
-        tokens_.spans_.push_back({static_cast<std::size_t>(token_ - base_), static_cast<std::size_t>(out - token_)});
+        make_spans(1);
+        tokens_.spans_[tokens_.count_++] = {static_cast<std::size_t>(token_ - tokens_.buffer_.data()),
+                                            static_cast<std::size_t>(out - token_)};
         token_ = out;
     }
     void push_if_open() {
@@ -200,136 +205,225 @@ public:
     }
     void drop() { out = token_; }
 
+    // Tokens that are runs of ones in either mask of runs(block number, valid bits), over the ASCII bytes [first, last).
+    // Those shorter than `least` are left out.
+    template <class Runs>
+    void push_runs(std::size_t first, std::size_t last, std::size_t least, Runs runs) {
+        if (first == last) return;
+        const std::size_t before = tokens_.count_;
+        std::size_t begun = before, ended = before;
+        std::uint64_t open1 = 0, open2 = 0;  // whether a run reaches into the block
+        for (std::size_t block = first / 64; block <= (last - 1) / 64; ++block) {
+            const std::size_t at = block * 64;
+            std::uint64_t valid = ~std::uint64_t{0};
+            if (at < first) valid &= ~std::uint64_t{0} << (first - at);
+            if (at + 64 > last) valid &= ~std::uint64_t{0} >> (at + 64 - last);
+            const auto [run1, run2] = runs(block, valid);
+            tokens_.count_ = begun;
+            make_spans(64);
+            auto& spans = tokens_.spans_;
+            const std::uint64_t shifted1 = run1 << 1 | open1, shifted2 = run2 << 1 | open2;
+            for (std::uint64_t b = (run1 & ~shifted1) | (run2 & ~shifted2); b; b &= b - 1)
+                spans[begun++].begin = copy_ + at + static_cast<unsigned>(std::countr_zero(b));
+            for (std::uint64_t e = (~run1 & shifted1) | (~run2 & shifted2); e; e &= e - 1, ++ended)
+                spans[ended].size = copy_ + at + static_cast<unsigned>(std::countr_zero(e)) - spans[ended].begin;
+            open1 = run1 >> 63;
+            open2 = run2 >> 63;
+        }
+        auto& spans = tokens_.spans_;
+        if (begun != ended) spans[ended].size = copy_ + last - spans[ended].begin;
+        std::size_t kept = before;
+        if (least > 1)
+            for (std::size_t i = before; i < begun; ++i) {
+                spans[kept] = spans[i];
+                kept += spans[i].size >= least;
+            }
+        tokens_.count_ = least > 1 ? kept : begun;
+    }
+
 private:
+    void make_room(std::size_t bytes) {
+        const std::size_t need = tokens_.used_ + bytes + Tokens::slack;
+        if (tokens_.buffer_.size() < need) tokens_.buffer_.resize(need + need / 2);
+    }
+    void make_spans(std::size_t more) {
+        if (tokens_.spans_.size() < tokens_.count_ + more) tokens_.spans_.resize(2 * (tokens_.count_ + more));
+    }
+
     Tokens& tokens_;
-    char *base_, *token_;
+    std::size_t copy_;  // where the (lower-cased) copy of the text begins
+    char* token_ = nullptr;
 };
 
 namespace {
 
-// Runs of two or more \w code points: scikit-learn's default token_pattern, (?u)\b\w\w+\b.
-void tokenize_sklearn(std::string_view text, bool lowercase, Tokens& tokens) {
-    TokenWriter writer(tokens, text.size());
-    Reader reader(text, lowercase);
-    const auto& table = lowercase ? ascii.lowered : ascii.kept;
-    std::size_t length = 0;  // code points of the open run
-    const auto finish = [&] {
-        if (length >= 2) writer.push();
-        else writer.drop();
-        length = 0;
-    };
-    while (!reader.done()) {
-        const unsigned byte = reader.peek_byte();
-        if (byte < 0x80) {
-            reader.skip_byte();
-            if (const unsigned char kept = table[byte]) {
-                *writer.out++ = static_cast<char>(kept);
-                ++length;
-            } else if (length) {
-                finish();
-            }
-            continue;
-        }
-        const std::uint32_t code = reader.next();
-        if (!properties(code).in_word()) {
-            if (length) finish();
-            continue;
-        }
-        if (code == dotted_capital_i && lowercase) {  // its lower case is "i" and a mark, which ends the run
-            *writer.out++ = 'i';
-            ++length;
-            finish();
-            continue;
-        }
-        writer.out = reader.write(code, writer.out);
-        ++length;
-    }
-    if (length) finish();
-}
+// Each of these cuts one way of cutting text twice over: ascii() by the masks of 64 bytes, other() a code point at a time.
 
-void tokenize_whitespace(std::string_view text, bool lowercase, Tokens& tokens) {
-    TokenWriter writer(tokens, text.size());
-    Reader reader(text, lowercase);
-    while (!reader.done()) {
-        const std::uint32_t code = reader.next();
-        if (properties(code).space()) writer.push_if_open();
-        else writer.out = reader.write(code, writer.out);
+// Runs of two or more \w code points: scikit-learn's default token_pattern, (?u)\b\w\w+\b.
+struct Sklearn {
+    static void ascii(TokenWriter& writer, std::size_t first, std::size_t last) {
+        const auto masks = writer.masks();
+        writer.push_runs(first, last, 2, [&](std::size_t block, std::uint64_t valid) {
+            return std::pair{masks[block].word & valid, std::uint64_t{0}};
+        });
     }
-    writer.push_if_open();
-}
+    static void other(TokenWriter& writer, Reader reader, bool lowercase) {
+        std::size_t length = 0;  // code points of the open run
+        const auto finish = [&] {
+            if (length >= 2) writer.push();
+            else writer.drop();
+            length = 0;
+        };
+        while (!reader.done()) {
+            const std::uint32_t code = reader.next();
+            if (!properties(code).in_word()) {
+                if (length) finish();
+                continue;
+            }
+            if (code == dotted_capital_i && lowercase) {  // its lower case is "i" and a mark, which ends the run
+                *writer.out++ = 'i';
+                ++length;
+                finish();
+                continue;
+            }
+            writer.out = reader.write(code, writer.out);
+            ++length;
+        }
+        if (length) finish();
+    }
+};
+
+struct Whitespace {
+    static void ascii(TokenWriter& writer, std::size_t first, std::size_t last) {
+        const auto masks = writer.masks();
+        writer.push_runs(first, last, 1, [&](std::size_t block, std::uint64_t valid) {
+            return std::pair{~masks[block].space & valid, std::uint64_t{0}};
+        });
+    }
+    static void other(TokenWriter& writer, Reader reader, bool) {
+        while (!reader.done()) {
+            const std::uint32_t code = reader.next();
+            if (properties(code).space()) writer.push_if_open();
+            else writer.out = reader.write(code, writer.out);
+        }
+        writer.push_if_open();
+    }
+};
 
 bool modifies_emoji(std::uint32_t code) {
     return code == 0xFE0F || code == 0xFE0E || code == 0x20E3 || (code >= 0x1F3FB && code <= 0x1F3FF);
 }
 
 // Words, runs of punctuation, emoji with their modifiers, and CJK characters one by one.
-void tokenize_words(std::string_view text, bool lowercase, Tokens& tokens) {
-    TokenWriter writer(tokens, text.size());
-    Reader reader(text, lowercase);
-    Kind open = separator;  // kind of the token being written
-    while (!reader.done()) {
-        const std::uint32_t code = reader.next();
-        const Kind kind = properties(code).kind();
-        switch (kind) {
-            case separator:
-                writer.push_if_open();
-                break;
-            case cjk:
-                writer.push_if_open();
-                writer.out = reader.write(code, writer.out);
-                writer.push();
-                break;
-            case emoji: {
-                writer.push_if_open();
-                writer.out = reader.write(code, writer.out);
-                while (!reader.done()) {
-                    const std::uint32_t next = reader.next();
-                    if (modifies_emoji(next)) {
-                        writer.out = encode(next, writer.out);
-                    } else if (next == zero_width_joiner && properties(reader.peek()).kind() == emoji) {
-                        writer.out = encode(next, writer.out);
-                        writer.out = encode(reader.next(), writer.out);
-                    } else {
-                        reader.back();
-                        break;
-                    }
-                }
-                writer.push();
-                break;
-            }
-            case word:
-                if (open != word) writer.push_if_open();
-                writer.out = reader.write(code, writer.out);
-                break;
-            case punct:
-                if (open == word && (code == '\'' || code == right_quote) &&
-                    properties(reader.peek()).kind() == word) {
-                    *writer.out++ = '\'';  // an apostrophe inside a word belongs to it
-                    continue;
-                }
-                if (open != punct) writer.push_if_open();
-                writer.out = reader.write(code, writer.out);
-                break;
-        }
-        open = writer.open() ? kind : separator;
+struct Words {
+    static void ascii(TokenWriter& writer, std::size_t first, std::size_t last) {
+        const auto masks = writer.masks();
+        std::uint64_t before = 0;  // whether the last byte was of a word
+        writer.push_runs(first, last, 1, [&](std::size_t block, std::uint64_t valid) {
+            const Masks& m = masks[block];
+            const std::uint64_t next = (block + 1) * 64 < last ? masks[block + 1].word << 63 : 0;
+            // An apostrophe inside a word belongs to it.
+            const std::uint64_t inner = m.quote & (m.word << 1 | before) & (m.word >> 1 | next);
+            const std::uint64_t word = (m.word | inner) & valid;
+            before = m.word >> 63;
+            return std::pair{word, ~(word | m.gap) & valid};
+        });
     }
-    writer.push_if_open();
+    static void other(TokenWriter& writer, Reader reader, bool) {
+        Kind open = separator;  // kind of the token being written
+        while (!reader.done()) {
+            const std::uint32_t code = reader.next();
+            const Kind kind = properties(code).kind();
+            switch (kind) {
+                case separator:
+                    writer.push_if_open();
+                    break;
+                case cjk:
+                    writer.push_if_open();
+                    writer.out = reader.write(code, writer.out);
+                    writer.push();
+                    break;
+                case emoji: {
+                    writer.push_if_open();
+                    writer.out = reader.write(code, writer.out);
+                    while (!reader.done()) {
+                        const std::uint32_t next = reader.next();
+                        if (modifies_emoji(next)) {
+                            writer.out = encode(next, writer.out);
+                        } else if (next == zero_width_joiner && properties(reader.peek()).kind() == emoji) {
+                            writer.out = encode(next, writer.out);
+                            writer.out = encode(reader.next(), writer.out);
+                        } else {
+                            reader.back();
+                            break;
+                        }
+                    }
+                    writer.push();
+                    break;
+                }
+                case word:
+                    if (open != word) writer.push_if_open();
+                    writer.out = reader.write(code, writer.out);
+                    break;
+                case punct:
+                    if (open == word && (code == '\'' || code == right_quote) &&
+                        properties(reader.peek()).kind() == word) {
+                        *writer.out++ = '\'';  // an apostrophe inside a word belongs to it
+                        continue;
+                    }
+                    if (open != punct) writer.push_if_open();
+                    writer.out = reader.write(code, writer.out);
+                    break;
+            }
+            open = writer.open() ? kind : separator;
+        }
+        writer.push_if_open();
+    }
+};
+
+// ASCII white space separates tokens in every way of cutting: what stands between two of it is read fast where it is
+// all ASCII.
+template <class Cut>
+void tokenize_by(std::string_view text, bool lowercase, Tokens& tokens) {
+    TokenWriter writer(tokens, text, lowercase);
+    const auto masks = writer.masks();
+    const std::size_t size = text.size();
+    // The first byte at or after `at` with a bit in the mask, or `size`.
+    const auto next = [&](std::uint64_t Masks::* mask, std::size_t at) {
+        for (std::size_t block = at / 64; block * 64 < size; ++block) {
+            const std::uint64_t kept = ~std::uint64_t{0} << (block == at / 64 ? at % 64 : 0);
+            if (const std::uint64_t found = masks[block].*mask & kept)
+                return std::min(size, block * 64 + static_cast<unsigned>(std::countr_zero(found)));
+        }
+        return size;
+    };
+    for (std::size_t at = 0; at < size;) {
+        std::size_t first = next(&Masks::high, at);
+        if (first == size) return Cut::ascii(writer, at, size);
+        const std::size_t last = next(&Masks::space, first);
+        while (first > at && !(masks[(first - 1) / 64].space >> (first - 1) % 64 & 1)) --first;
+        Cut::ascii(writer, at, first);
+        writer.begin(last - first);
+        Cut::other(writer, Reader(text, first, last, lowercase), lowercase);
+        writer.end();
+        at = last;
+    }
 }
 
 }  // namespace
 
 void tokenize(std::string_view text, TextRules rules, Tokens& tokens) {
     switch (rules.tokenizer) {
-        case Tokenizer::sklearn: return tokenize_sklearn(text, rules.lowercase, tokens);
-        case Tokenizer::words: return tokenize_words(text, rules.lowercase, tokens);
-        case Tokenizer::whitespace: return tokenize_whitespace(text, rules.lowercase, tokens);
+        case Tokenizer::sklearn: return tokenize_by<Sklearn>(text, rules.lowercase, tokens);
+        case Tokenizer::words: return tokenize_by<Words>(text, rules.lowercase, tokens);
+        case Tokenizer::whitespace: return tokenize_by<Whitespace>(text, rules.lowercase, tokens);
     }
 }
 
 void letters_and_digits(std::string_view text, std::string& out) {
     out.resize(growth * text.size());
     char* end = out.data();
-    Reader reader(text, true);
+    Reader reader(text, 0, text.size(), true);
     while (!reader.done()) {
         const std::uint32_t code = reader.next();
         if (!properties(code).alnum()) continue;

@@ -6,6 +6,8 @@
 #include <string_view>
 #include <vector>
 
+#include "kernels.h"
+
 namespace sparsedistill {
 
 enum class Tokenizer { sklearn, words, whitespace };
@@ -15,28 +17,25 @@ struct TextRules {
     bool lowercase;
 };
 
-// The tokens of one or more texts, one after the other in one buffer that is reused from text to text.
+// The tokens of one or more texts, in one buffer that is reused from text to text.
 class Tokens {
 public:
     // Readers of a token may load this many bytes past its start.
     static constexpr std::size_t slack = 16;
 
-    struct Span {
-        std::size_t begin, size;
-    };
-
-    void clear() {
-        used_ = 0;
-        spans_.clear();
-    }
-    std::size_t size() const { return spans_.size(); }
+    void clear() { used_ = count_ = 0; }
+    std::size_t size() const { return count_; }
     std::string_view operator[](std::size_t i) const { return {buffer_.data() + spans_[i].begin, spans_[i].size}; }
 
 private:
     friend class TokenWriter;
+    struct Span {
+        std::size_t begin, size;
+    };
     std::vector<char> buffer_;
     std::vector<Span> spans_;
-    std::size_t used_ = 0;
+    std::size_t used_ = 0, count_ = 0;  // of buffer_ and spans_
+    std::vector<Masks> masks_;
 };
 
 // Appends the tokens of `text` to `tokens`. Any bytes are accepted: what is not UTF-8 reads as U+FFFD, one for each

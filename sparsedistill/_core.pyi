@@ -6,7 +6,8 @@ from typing import Annotated
 import numpy
 from numpy.typing import NDArray
 
-unicode_version: str = "15.1.0"
+
+unicode_version: str = '15.1.0'
 
 def tokenize(texts: object, tokenizer: str, lowercase: bool) -> list:
     """Tokens of each text, as lists of str."""
@@ -19,19 +20,29 @@ def fingerprints(texts: object, threads: int) -> Annotated[NDArray[numpy.uint64]
 def ngram_hash(ngram: bytes, seed: int) -> int:
     """The frozen hash of an n-gram, tokens joined by one space."""
 
-def build_slots(
-    ngrams: Annotated[NDArray[numpy.uint8], dict(shape=(None,), order="C", device="cpu", writable=False)],
-    offsets: Annotated[NDArray[numpy.uint64], dict(shape=(None,), order="C", device="cpu", writable=False)],
-    seed: int,
-) -> tuple[Annotated[NDArray[numpy.uint64], dict(shape=(None,))], int]:
+def build_slots(ngrams: Annotated[NDArray[numpy.uint8], dict(shape=(None,), order='C', device='cpu', writable=False)], offsets: Annotated[NDArray[numpy.uint64], dict(shape=(None,), order='C', device='cpu', writable=False)], seed: int, values: Annotated[NDArray[numpy.int16], dict(shape=(None, None), order='C', device='cpu', writable=False)] | None = None) -> tuple[Annotated[NDArray[numpy.uint32], dict(shape=(None, None))], int]:
     """
-    (slots uint64 (S,), the seed that worked): the lookup table of n-grams given as bytes and offsets.
+    (slots uint32 (L, 16), the seed that worked): the lookup table of n-grams given as bytes and offsets. Values int16 (V, 1 to 4) stand in the slots themselves.
     """
+
+def probabilities(logits: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], independent: bool) -> Annotated[NDArray[numpy.float64], dict(shape=(None, None))]:
+    """
+    float64 (n, C): softmax of each row, or the sigmoid of each logit. The same bits on any machine.
+    """
+
+def kernels() -> list:
+    """
+    Instruction sets that this processor has kernels for, the plainest first.
+    """
+
+def use_kernels(name: str) -> None:
+    """Use the kernels of one instruction set, for tests."""
 
 class Counter:
     """Counts n-grams exactly, in memory."""
 
     def __init__(self, tokenizer: str, lowercase: bool, max_n: int) -> None: ...
+
     def add(self, texts: object) -> None:
         """Count every n-gram of the texts."""
 
@@ -39,13 +50,7 @@ class Counter:
     def distinct(self) -> int:
         """Number of different n-grams so far."""
 
-    def top(
-        self, size: int, min_count: int
-    ) -> tuple[
-        Annotated[NDArray[numpy.uint8], dict(shape=(None,))],
-        Annotated[NDArray[numpy.uint64], dict(shape=(None,))],
-        Annotated[NDArray[numpy.uint64], dict(shape=(None,))],
-    ]:
+    def top(self, size: int, min_count: int) -> tuple[Annotated[NDArray[numpy.uint8], dict(shape=(None,))], Annotated[NDArray[numpy.uint64], dict(shape=(None,))], Annotated[NDArray[numpy.uint64], dict(shape=(None,))]]:
         """
         (bytes, offsets (V + 1,), counts (V,)) of the most frequent: count descending, then bytes ascending.
         """
@@ -53,20 +58,9 @@ class Counter:
 class Lookup:
     """n-grams of texts -> row ids."""
 
-    def __init__(
-        self,
-        slots: Annotated[NDArray[numpy.uint64], dict(shape=(None,), order="C", device="cpu", writable=False)],
-        rows: int,
-        seed: int,
-        tokenizer: str,
-        lowercase: bool,
-        max_n: int,
-    ) -> None: ...
-    def bags(
-        self, texts: object, threads: int
-    ) -> tuple[
-        Annotated[NDArray[numpy.uint32], dict(shape=(None,))], Annotated[NDArray[numpy.uint64], dict(shape=(None,))]
-    ]:
+    def __init__(self, slots: Annotated[NDArray[numpy.uint32], dict(shape=(None, 16), order='C', device='cpu', writable=False)], rows: int, columns: int, seed: int, tokenizer: str, lowercase: bool, max_n: int) -> None: ...
+
+    def bags(self, texts: object, threads: int) -> tuple[Annotated[NDArray[numpy.uint32], dict(shape=(None,))], Annotated[NDArray[numpy.uint64], dict(shape=(None,))]]:
         """
         (ids uint32, offsets uint64 (n + 1,)): the rows of each text's known n-grams.
         """
@@ -77,46 +71,21 @@ class Lookup:
 class Model:
     """A finished classifier's arrays."""
 
-    def __init__(
-        self,
-        lookup: Lookup,
-        rows: Annotated[NDArray, dict(shape=(None, None), order="C", device="cpu", writable=False)],
-        scale: Annotated[NDArray[numpy.float32], dict(shape=(None,), order="C", device="cpu", writable=False)] | None,
-        bias: Annotated[NDArray[numpy.float32], dict(shape=(None,), order="C", device="cpu", writable=False)],
-        relu_first: bool,
-        layers: Sequence[
-            tuple[
-                Annotated[NDArray[numpy.float32], dict(shape=(None, None), order="C", device="cpu", writable=False)],
-                Annotated[NDArray[numpy.float32], dict(shape=(None,), order="C", device="cpu", writable=False)],
-            ]
-        ],
-    ) -> None: ...
+    def __init__(self, lookup: Lookup, rows: Annotated[NDArray, dict(shape=(None, None), order='C', device='cpu', writable=False)] | None, scale: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)] | None, bias: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)], relu_first: bool, layers: Sequence[tuple[Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)]]]) -> None: ...
+
     def score(self, texts: object, threads: int) -> Annotated[NDArray[numpy.float32], dict(shape=(None, None))]:
         """Logits float32 (n, outputs)."""
 
-def bag_mean(
-    table: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order="C", device="cpu", writable=False)],
-    ids: Annotated[NDArray[numpy.uint32], dict(shape=(None,), order="C", device="cpu", writable=False)],
-    offsets: Annotated[NDArray[numpy.uint64], dict(shape=(None,), order="C", device="cpu", writable=False)],
-    out: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order="C", device="cpu")],
-    threads: int,
-) -> None:
+    def choose(self, texts: object, names: tuple, threads: int) -> list:
+        """The name of each text's highest logit."""
+
+    def choose_one(self, text: object, names: tuple) -> object:
+        """The name of one text's highest logit."""
+
+def bag_mean(table: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], ids: Annotated[NDArray[numpy.uint32], dict(shape=(None,), order='C', device='cpu', writable=False)], offsets: Annotated[NDArray[numpy.uint64], dict(shape=(None,), order='C', device='cpu', writable=False)], out: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], threads: int) -> None:
     """out[b] = mean of the rows of bag b; zero for an empty bag."""
 
-def bag_adam(
-    table: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order="C", device="cpu")],
-    moment1: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order="C", device="cpu")],
-    moment2: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order="C", device="cpu")],
-    ids: Annotated[NDArray[numpy.uint32], dict(shape=(None,), order="C", device="cpu", writable=False)],
-    offsets: Annotated[NDArray[numpy.uint64], dict(shape=(None,), order="C", device="cpu", writable=False)],
-    grad: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order="C", device="cpu", writable=False)],
-    learning_rate: float,
-    beta1: float,
-    beta2: float,
-    epsilon: float,
-    step: int,
-    threads: int,
-) -> None:
+def bag_adam(table: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], moment1: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], moment2: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], ids: Annotated[NDArray[numpy.uint32], dict(shape=(None,), order='C', device='cpu', writable=False)], offsets: Annotated[NDArray[numpy.uint64], dict(shape=(None,), order='C', device='cpu', writable=False)], grad: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], learning_rate: float, beta1: float, beta2: float, epsilon: float, step: int, threads: int) -> None:
     """
     One step of lazy Adam on the rows of the bags, in place, from the gradient of bag_mean's output.
     """

@@ -17,9 +17,11 @@ from .errors import FormatError
 from .format import read_json, read_tensors, replacing_directory, tensor, write_json, write_tensors
 from .threads import asked_threads
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 CONFIG, TENSORS, CARD = "config.json", "model.safetensors", "README.md"
-ROW_TYPES = {"int8": np.int8, "int16": np.int16, "float32": np.float32}
+ROW_TYPES = {"int8": np.int8, "int16": np.int16, "float16": np.float16, "float32": np.float32}
+ROW_BYTES = 16  # a row takes a multiple of this
+SLOT_COLUMNS = 4  # most values that stand in a slot
 MAX_LAYERS = 16
 
 
@@ -89,19 +91,34 @@ class Classifier:
         if not 0 <= depth <= MAX_LAYERS:
             raise FormatError(f"{where}: config.json: layers is {depth}, not 0 to {MAX_LAYERS}")
         name = Path(where) / TENSORS if path else where
-        slots = tensor(tensors, "slots", (np.uint64,), (None,), name)
-        self._rows = tensor(tensors, "rows", (ROW_TYPES[row_type],), (None, width), name)
+        slots = tensor(tensors, "slots", (np.uint32,), (None, 16), name)
+        in_slots = _field(rows, "in_slots", bool, where)
+        self._count = _field(rows, "count", int, where)
+        self._rows: np.ndarray | None = None
+        if in_slots:
+            if row_type != "int16" or not 1 <= width <= SLOT_COLUMNS:
+                raise FormatError(f"{where}: config.json: rows.in_slots is for 1 to {SLOT_COLUMNS} int16 numbers a row")
+        else:
+            self._rows = tensor(tensors, "rows", (ROW_TYPES[row_type],), (None, None), name)
+            count, stride = self._rows.shape
+            if count != self._count or not 0 < width <= stride or stride * self._rows.itemsize % ROW_BYTES:
+                raise FormatError(
+                    f"{name}: tensor 'rows' has the shape {self._rows.shape}: not {self._count} rows of {width} "
+                    f"numbers, padded to a multiple of {ROW_BYTES} bytes"
+                )
         f32 = (np.float32,)
-        self._scale = tensor(tensors, "scale", f32, (width,), name) if row_type != "float32" else None
+        self._scale = tensor(tensors, "scale", f32, (width,), name) if row_type.startswith("int") else None
         self._bias = tensor(tensors, "bias", f32, (width,), name)
         self._relu_first = _field(config, "relu_first", bool, where)
         self._layers = []
+        outputs = width
         for i in range(depth):
-            weight = tensor(tensors, f"layers.{i}.weight", f32, (width, None), name)
-            width = weight.shape[1]
-            self._layers.append((weight, tensor(tensors, f"layers.{i}.bias", f32, (width,), name)))
-        if width != len(self.labels):
-            raise FormatError(f"{where}: {width} outputs for {len(self.labels)} labels")
+            weight = tensor(tensors, f"layers.{i}.weight", f32, (outputs, None), name)
+            outputs = weight.shape[1]
+            self._layers.append((weight, tensor(tensors, f"layers.{i}.bias", f32, (outputs,), name)))
+        if outputs != len(self.labels):
+            raise FormatError(f"{where}: {outputs} outputs for {len(self.labels)} labels")
+        self._width = width
         small = [self._bias, *(a for layer in self._layers for a in layer)] + (
             [] if self._scale is None else [self._scale]
         )
@@ -110,12 +127,14 @@ class Classifier:
         self._thresholds = self._read_thresholds(where)
         try:
             self._lookup = _core.Lookup(
-                slots, len(self._rows), _field(text, "seed", int, where), _field(text, "tokenizer", str, where),
+                slots, self._count if self._rows is not None else 0, width if in_slots else 0,
+                _field(text, "seed", int, where), _field(text, "tokenizer", str, where),
                 _field(text, "lowercase", bool, where), max_n,
             )  # fmt: skip
             self._model = _core.Model(self._lookup, self._rows, self._scale, self._bias, self._relu_first, self._layers)
         except (TypeError, ValueError) as error:
             raise FormatError(f"{where} is damaged: {error}") from None
+        self._slots = slots
 
     def _read_thresholds(self, where: Any) -> np.ndarray | None:
         if self.task != "multi":
@@ -159,10 +178,9 @@ class Classifier:
         return Classifier, (self._config, {name: np.array(a) for name, a in self._tensors.items()}, None, self._card)
 
     def __repr__(self) -> str:
-        rows, width = self._rows.shape
         return (
             f"Classifier({self.task}, labels {', '.join(self.labels[:4])}{' ...' if len(self.labels) > 4 else ''}; "
-            f"{rows:,} n-grams x {width} {self._rows.dtype}, {self.nbytes / 1e6:.1f} MB)"
+            f"{self._count:,} n-grams x {self._width} {self._config['rows']['type']}, {self.nbytes / 1e6:.1f} MB)"
         )
 
     @property
@@ -213,6 +231,11 @@ class Classifier:
 
         For one str the one label, list or float. ``texts``, ``threads`` and errors are as in :meth:`decision_function`.
         """
+        if self.task == "single":
+            with self._damage_named():
+                if isinstance(texts, str | bytes):
+                    return self._model.choose_one(texts, self.labels)
+                return self._model.choose(_as_texts(texts), self.labels, asked_threads(threads))
         logits = self.decision_function(texts, threads)
         decided = self.decide(np.atleast_2d(logits))
         return decided[0] if logits.ndim == 1 else decided
@@ -226,6 +249,14 @@ class Classifier:
             return [[label for label, yes in zip(self.labels, row, strict=True) if yes] for row in chosen.tolist()]
         return logits[:, 0].tolist()
 
+    def _values(self, ids: np.ndarray) -> np.ndarray:
+        """The numbers (n, width) of rows, as they are stored. With values in the slots an id counts slots."""
+        if self._rows is not None:
+            return self._rows[ids, : self._width]
+        slots = 64 // (4 + 2 * self._width)  # a line
+        columns = ids[:, None] % slots * self._width + np.arange(self._width)
+        return self._slots.view(np.int16)[ids[:, None] // slots, columns]
+
     def explain(self, text: str, label: str | None = None, top: int | None = 10) -> Explanation:
         """The ``top`` n-grams (None: all) that speak for or against ``label`` (default: the likeliest) in one text.
 
@@ -237,7 +268,7 @@ class Classifier:
             raise ValueError(f"no label {label!r}: {', '.join(self.labels)}")
         with self._damage_named():
             found = self._lookup.ngrams(text)
-        rows = self._rows[[row for _, row in found]].astype(np.float64)
+        rows = self._values(np.array([row for _, row in found], np.int64)).astype(np.float64)
         if self._scale is not None:
             rows *= self._scale
         rows /= max(len(found), 1)
@@ -263,12 +294,9 @@ class Classifier:
 
 
 def probabilities(logits: np.ndarray, task: str) -> np.ndarray:
-    """Softmax (single) or sigmoid (multi) over the last axis, float64."""
-    logits = logits.astype(np.float64)
-    if task == "multi":
-        return 0.5 * (1 + np.tanh(0.5 * logits))  # the sigmoid, without overflow
-    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return powers / powers.sum(axis=-1, keepdims=True)
+    """Softmax (single) or sigmoid (multi) over the last axis, float64; the same bits on any machine."""
+    rows = np.ascontiguousarray(np.atleast_2d(logits), np.float32)
+    return _core.probabilities(rows, task == "multi").reshape(logits.shape)
 
 
 def _as_texts(texts: Any) -> Any:

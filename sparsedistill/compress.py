@@ -8,7 +8,8 @@ import numpy as np
 from torch import nn
 
 from . import _core
-from .classifier import FORMAT_VERSION, ROW_TYPES, Classifier
+from .classifier import FORMAT_VERSION, ROW_BYTES, ROW_TYPES, SLOT_COLUMNS, Classifier
+from .errors import DataError
 from .student import Student
 from .vocabulary import Vocabulary
 
@@ -29,7 +30,8 @@ def compress(
 
     Folding: mean pooling is linear, so ``W1 mean(E) + b1 = mean(W1 E) + b1``, and W1 goes into the table once; done
     where it does not widen the rows. ``rows`` is a type of ``ROW_TYPES`` or "auto" (int8; int16 without a hidden layer,
-    whose few numbers a row carry all there is). Integer rows have one scale a column. ``extra`` goes into config.json.
+    whose few numbers a row carry all there is). Integer rows have one scale a column. Rows of up to four int16 that are
+    the logits' own go into the lookup table. ``extra`` goes into config.json.
     """
     layers = [cast(nn.Linear, layer) for layer in student.dense]
     fold: np.ndarray | None = None
@@ -52,19 +54,27 @@ def compress(
         return part @ fold if fold is not None else part
 
     starts = range(0, len(student.table), _CHUNK)
-    out = np.empty((len(student.table), width), ROW_TYPES[rows])
+    out = np.zeros((len(student.table), stride_of(width, rows)), ROW_TYPES[rows])
     scale = None
-    if rows == "float32":
+    if rows.startswith("float"):
         for begin in starts:
-            out[begin : begin + _CHUNK] = chunk(begin)
+            out[begin : begin + _CHUNK, :width] = chunk(begin)
+        if not np.isfinite(out).all():
+            raise DataError("the student has numbers that float16 cannot hold: take float32, int16 or int8 rows")
     else:
         most = np.iinfo(out.dtype).max
         largest = np.max([np.abs(chunk(begin)).max(axis=0) for begin in starts], axis=0)
         scale = np.where(largest > 0, largest / most, 1.0).astype(np.float32)
         for begin in starts:
-            out[begin : begin + _CHUNK] = np.clip(np.rint(chunk(begin) / scale), -most, most)
+            out[begin : begin + _CHUNK, :width] = np.clip(np.rint(chunk(begin) / scale), -most, most)
 
-    tensors: dict[str, np.ndarray] = {"slots": vocabulary.slots, "rows": out}
+    in_slots = rows == "int16" and not layers and width <= SLOT_COLUMNS
+    tensors: dict[str, np.ndarray] = {}
+    seed = vocabulary.seed
+    if in_slots:
+        tensors["slots"], seed = vocabulary.slots_holding(np.ascontiguousarray(out[:, :width]))
+    else:
+        tensors |= {"slots": vocabulary.slots, "rows": out}
     if scale is not None:
         tensors["scale"] = scale
     tensors["bias"] = bias.detach().numpy().copy() if bias is not None else np.zeros(width, np.float32)
@@ -80,14 +90,21 @@ def compress(
             "tokenizer": vocabulary.tokenizer,
             "lowercase": vocabulary.lowercase,
             "max_n": vocabulary.max_n,
-            "seed": vocabulary.seed,
+            "seed": seed,
             "unicode": _core.unicode_version,
         },
         "pooling": "mean",
-        "rows": {"count": len(out), "width": width, "type": rows},
+        "rows": {"count": len(out), "width": width, "type": rows, "in_slots": in_slots},
         "relu_first": folded and bool(layers),
         "layers": len(layers),
         **({"thresholds": thresholds} if task == "multi" else {}),
         **(extra or {}),
     }
     return Classifier(config, tensors, card=card)
+
+
+def stride_of(width: int, rows: str) -> int:
+    """Numbers from one row to the next, so that no row touches more cache lines of 64 bytes than it must."""
+    size = np.dtype(ROW_TYPES[rows]).itemsize
+    needed = max(width * size, ROW_BYTES)
+    return (1 << (needed - 1).bit_length() if needed <= 64 else (needed + 63) // 64 * 64) // size

@@ -24,6 +24,7 @@ _DTYPES = {
     "U32": np.uint32,
     "I64": np.int64,
     "U64": np.uint64,
+    "F16": np.float16,
     "F32": np.float32,
 }
 _NAMES = {np.dtype(dtype): name for name, dtype in _DTYPES.items()}

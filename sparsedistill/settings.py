@@ -60,6 +60,7 @@ class Teach:
     learning_rate: float = option(5e-5, "peak learning rate of AdamW")
     warmup: float = option(0.06, "share of the steps spent warming up", most=1)
     weight_decay: float = option(0.01, "AdamW's weight decay")
+    dropout: float = option(-1.0, "dropout in fine-tuning; -1: the model's own", least=-1, most=0.9)
     checkpoint_seconds: float = option(60.0, "seconds between checkpoints")
 
 
@@ -128,7 +129,7 @@ class Compress:
     rows: str = option(
         "auto",
         "type of a row's numbers; auto: int8, or int16 without a hidden layer",
-        ("auto", "int8", "int16", "float32"),
+        ("auto", "int8", "int16", "float16", "float32"),
     )
     max_loss: float = option(0.005, "refuse when dev accuracy falls by more than this share")
 

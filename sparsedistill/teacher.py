@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import ctypes
 import hashlib
 import importlib
 import inspect
@@ -15,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -264,6 +265,8 @@ def finetune(
             "multi": "multi_label_classification",
             "regression": "regression",
         }[task]
+        if settings.dropout >= 0:
+            _set_dropout(torch, model, settings.dropout)
         limit, pad = _limit(tokenizer, model, settings.max_length), _padding(tokenizer, model)
         key = json.dumps(
             [
@@ -280,6 +283,7 @@ def finetune(
                 settings.learning_rate,
                 settings.warmup,
                 settings.weight_decay,
+                settings.dropout,
                 settings.precision,
             ]
         )
@@ -531,9 +535,31 @@ class _Run:
 
 def _torch(settings: Teach) -> Any:
     torch = require("torch", "teacher")
+    _keep_memory()
     if settings.threads > 0:
         torch.set_num_threads(settings.threads)
     return torch
+
+
+@lru_cache(maxsize=1)
+def _keep_memory() -> None:
+    """Let the C library keep what a step has freed for the next one.
+
+    It would give large blocks back to the system, which then clears every page anew: a quarter of a step's time.
+    """
+    with contextlib.suppress(OSError, AttributeError):  # another C library than glibc
+        mallopt = ctypes.CDLL(None).mallopt
+        for option in (-3, -1, -2):  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_TOP_PAD
+            mallopt(option, 1 << 30 if option != -2 else 1 << 26)
+
+
+def _set_dropout(torch: Any, model: Any, share: float) -> None:
+    """Set every dropout of the model. Without any, torch takes its fused attention, on a CPU 1.5 times as fast."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = share
+        elif isinstance(getattr(module, "attention_dropout", None), float):
+            module.attention_dropout = share
 
 
 def _device(torch: Any, name: str) -> Any:

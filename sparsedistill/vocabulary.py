@@ -22,7 +22,7 @@ class Vocabulary:
     In this order a prefix always precedes its extensions, so the list is prefix-closed wherever it is cut.
 
     Attributes: ``tokenizer``, ``lowercase``, ``max_n``: how text becomes n-grams; ``counts``: int64-compatible uint64
-    (V,); ``slots``: uint64 (S,) the lookup table; ``seed``: of the hash.
+    (V,); ``slots``: uint32 (L, 16) the lookup table; ``seed``: of the hash.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Vocabulary:
         self._bytes, self._offsets, self.counts = ngram_bytes, offsets, counts
         self.slots, self.seed = _core.build_slots(ngram_bytes, offsets, seed)
         #: the core's view: n-gram hash to row
-        self.lookup = _core.Lookup(self.slots, len(self), self.seed, tokenizer, lowercase, max_n)
+        self.lookup = _core.Lookup(self.slots, len(self), 0, self.seed, tokenizer, lowercase, max_n)
 
     def __len__(self) -> int:
         return len(self.counts)
@@ -59,6 +59,10 @@ class Vocabulary:
         unigrams from left to right, then bigrams, and so on.
         """
         return self.lookup.bags(texts, asked_threads(threads))
+
+    def slots_holding(self, values: np.ndarray) -> tuple[np.ndarray, int]:
+        """A lookup table with ``values``, int16 (V, 1 to 4), in its slots instead of row ids, and its seed."""
+        return _core.build_slots(self._bytes, self._offsets, self.seed, values)
 
     @classmethod
     def count(

@@ -56,6 +56,12 @@ TEXTS = [
 ]
 
 
+def padded(rows: np.ndarray) -> np.ndarray:
+    """Rows as a classifier has them: sixteen bytes, or a multiple, each. What fills them up must not matter."""
+    filler = -rows.shape[1] % (16 // rows.itemsize)
+    return np.concatenate([rows, np.full((len(rows), filler), 77, rows.dtype)], axis=1)
+
+
 def make_parts(
     task: str = "single",
     row_type: str = "int8",
@@ -69,12 +75,19 @@ def make_parts(
     vocabulary = Vocabulary.count([TEXTS], tokenizer="words", max_n=3)
     widths = [labels if depth == 0 else 8, *[6] * (depth - 1), *[labels] * (depth > 0)]
     shape = (len(vocabulary), widths[0])
+    in_slots = row_type == "slots"
+    row_type = "int16" if in_slots else row_type
     tensors: dict[str, np.ndarray] = {"slots": vocabulary.slots}
-    if row_type == "float32":
-        tensors["rows"] = rng.standard_normal(shape).astype(np.float32)
+    if row_type.startswith("float"):
+        tensors["rows"] = padded(rng.standard_normal(shape).astype(row_type))
     else:
         most = np.iinfo(row_type).max
-        tensors["rows"] = rng.integers(-most, most, shape, row_type, endpoint=True)
+        rows = rng.integers(-most, most, shape, row_type, endpoint=True)
+        if in_slots:
+            tensors["slots"], seed_used = vocabulary.slots_holding(rows)
+            assert seed_used == vocabulary.seed
+        else:
+            tensors["rows"] = padded(rows)
         tensors["scale"] = (rng.uniform(0.5, 2, widths[0]) * 4 / most).astype(np.float32)
     tensors["bias"] = rng.standard_normal(widths[0]).astype(np.float32)
     for i, (n_in, n_out) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
@@ -82,7 +95,7 @@ def make_parts(
         tensors[f"layers.{i}.bias"] = rng.standard_normal(n_out).astype(np.float32)
     config = {
         "format": "sparsedistill",
-        "format_version": 1,
+        "format_version": 2,
         "task": task,
         "labels": [f"label {i}" for i in range(labels)],
         "text": {
@@ -93,7 +106,7 @@ def make_parts(
             "unicode": _core.unicode_version,
         },
         "pooling": "mean",
-        "rows": {"count": len(vocabulary), "width": widths[0], "type": row_type},
+        "rows": {"count": len(vocabulary), "width": widths[0], "type": row_type, "in_slots": in_slots},
         "relu_first": relu_first and depth > 0,
         "layers": depth,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import sys
@@ -11,12 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import twins
+from conftest import padded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparsedistill import _core
 
-ROW_TYPES = ("int8", "int16", "float32")
+ROW_TYPES = ("int8", "int16", "float16", "float32")
 VOCABULARY = [f"t{i}" for i in range(60)]
 SLOTS, SEED = twins.build_slots(VOCABULARY)
 
@@ -28,7 +30,7 @@ def text_of(rows) -> str:
 
 def lookup_of(v: int) -> _core.Lookup:
     slots, seed = _core.build_slots(*twins.packed(VOCABULARY[:v]), 0)
-    return _core.Lookup(slots, v, seed, "whitespace", False, 2)
+    return _core.Lookup(slots, v, 0, seed, "whitespace", False, 2)
 
 
 def numbers(rng: np.random.Generator, shape, spread: float) -> np.ndarray:
@@ -43,6 +45,10 @@ class Net:
         rng = np.random.default_rng(seed)
         if row_type == "float32":
             self.rows, self.scale = numbers(rng, (v, width), spread), None
+        elif row_type == "float16":
+            # With what is below the least normal number, to the last bit.
+            self.rows = np.clip(numbers(rng, (v, width), 4.0), -60000, 60000).astype(np.float16)
+            self.scale = None
         else:
             info = np.iinfo(row_type)
             self.rows = rng.integers(info.min, info.max, (v, width), row_type, endpoint=True)
@@ -55,19 +61,11 @@ class Net:
             for n_in, n_out in zip(widths[:-1], widths[1:], strict=True)
         ]
         lookup = lookup or lookup_of(v)
-        self.core = _core.Model(lookup, self.rows, self.scale, self.bias, relu_first, self.layers)
+        self.core = _core.Model(lookup, padded(self.rows), self.scale, self.bias, relu_first, self.layers)
 
     def twin(self, rows) -> np.ndarray:
         pooled = twins.pool(rows, self.rows, self.scale)
-        layers = [(weight.T, bias) for weight, bias in self.layers]
-        if layers and not self.relu_first:
-            # The twin has a ReLU before every layer: here the first comes without one.
-            x = pooled + self.bias
-            y = layers[0][1].copy()
-            for i in range(len(x)):
-                y = y + layers[0][0][:, i] * x[i]
-            return twins.score(y, np.zeros_like(y), layers[1:])
-        return twins.score(pooled, self.bias, layers)
+        return twins.score(pooled, self.bias, [(weight.T, bias) for weight, bias in self.layers], self.relu_first)
 
     def check(self, bags, threads=1) -> None:
         got = self.core.score([text_of(bag) for bag in bags], threads)
@@ -128,7 +126,7 @@ def test_ngrams_of_several_tokens_are_pooled_in_bag_order():
     texts = ["not bad at all", "at all bad not", "bad", "", "not not bad bad at all at all"]
     vocabulary = [ngram for ngram, _ in twins.count(texts, tokenizer="words", max_n=3)]
     slots, seed = twins.build_slots(vocabulary)
-    lookup = _core.Lookup(slots, len(vocabulary), seed, "words", True, 3)
+    lookup = _core.Lookup(slots, len(vocabulary), 0, seed, "words", True, 3)
     for row_type in ROW_TYPES:
         net = Net(4, row_type, len(vocabulary), 33, 1, True, lookup=lookup)
         bags = [twins.bag(text, slots, seed, max_n=3) for text in texts]
@@ -146,7 +144,7 @@ def test_an_empty_bag_gives_the_biases(row_type, depth):
 
 def test_relu():
     lookup = lookup_of(2)
-    rows = np.array([[1, -1], [-3, 2]], np.float32)
+    rows = padded(np.array([[1, -1], [-3, 2]], np.float32))
     eye, zero = np.eye(2, dtype=np.float32), np.zeros(2, np.float32)
     texts = ["t0", "t1"]
     for relu_first, layers, expected in (
@@ -160,22 +158,102 @@ def test_relu():
 
 
 def exact(total: int, scale: np.float32, k: int) -> np.float32:
-    return np.float32(float(total) * (float(scale) / k))
+    return np.float32(total) * (scale / np.float32(k))
 
 
-@pytest.mark.parametrize("k", [65535, 65536, 65537, 131072, 131073, 200001])
+@pytest.mark.parametrize("k", [32767, 32768, 32769, 65536, 65537, 131073, 200001])
 @pytest.mark.parametrize("row_type", ["int8", "int16"])
 def test_the_longest_bags_do_not_overflow(row_type, k):
     low, high = np.iinfo(row_type).min, np.iinfo(row_type).max
     width = 70  # a tile and a rest
     rows = np.array([[low] * width, [high] * width, [1] * width], row_type)
     scale = np.linspace(0.1, 3, width, dtype=np.float32)
-    model = _core.Model(lookup_of(3), rows, scale, np.zeros(width, np.float32), False, [])
+    model = _core.Model(lookup_of(3), padded(rows), scale, np.zeros(width, np.float32), False, [])
     texts = [" ".join(["t0"] * k), " ".join(["t1"] * k), " ".join(["t2"] + ["t0"] * k), "t1"]
     totals = [(low * k, k), (high * k, k), (low * k + 1, k + 1), (high, 1)]
     expected = [[exact(total, s, n) for s in scale] for total, n in totals]
     for threads in (1, 2):
         assert same_bits(model.score(texts, threads), expected)
+
+
+# Values in the slots
+
+
+@settings(max_examples=200)
+@given(
+    seed=st.integers(0, 1 << 32), columns=st.integers(1, 4), bags=st.lists(st.lists(st.integers(0, 59), max_size=40))
+)
+def test_values_in_the_slots_score_as_rows_do(seed, columns, bags):
+    rng = np.random.default_rng(seed)
+    values = rng.integers(-32768, 32767, (60, columns), np.int16, endpoint=True)
+    scale, bias = numbers(rng, columns, 2.0), numbers(rng, columns, 2.0)
+    slots, used = _core.build_slots(*twins.packed(VOCABULARY), 0, values)
+    model = _core.Model(_core.Lookup(slots, 0, columns, used, "whitespace", False, 2), None, scale, bias, False, [])
+    got = model.score([text_of(bag) for bag in bags], 1)
+    assert same_bits(got, [twins.score(twins.pool(bag, values, scale), bias) for bag in bags])
+
+
+@pytest.mark.parametrize("k", [32767, 32769, 70000, 200001])
+@pytest.mark.parametrize("columns", [1, 4])
+def test_the_longest_bags_of_values_do_not_overflow(k, columns):
+    values = np.array([[-32768] * columns, [32767] * columns, [1] * columns], np.int16)
+    slots, used = _core.build_slots(*twins.packed(VOCABULARY[:3]), 0, values)
+    one, zero = np.ones(columns, np.float32), np.zeros(columns, np.float32)
+    model = _core.Model(_core.Lookup(slots, 0, columns, used, "whitespace", False, 2), None, one, zero, False, [])
+    got = model.score([" ".join(["t0"] * k), "t1", "t2 " + " ".join(["t1"] * k)], 1)
+    totals = [(-32768 * k, k), (32767, 1), (32767 * k + 1, k + 1)]
+    assert same_bits(got, [[exact(total, np.float32(1), n)] * columns for total, n in totals])
+
+
+# Instruction sets
+
+
+@pytest.mark.parametrize("name", _core.kernels())
+def test_every_instruction_set_gives_the_same_bits(name, batch):
+    # The last is the one in use everywhere else; what the others say is held against the twins as well.
+    nets = [Net(20, row_type, 60, width, 2, True) for row_type in ROW_TYPES for width in (1, 16, 67, 130, 300)]
+    rng = np.random.default_rng(21)
+    bags = [*random_bags(rng, 6, 60, 30), rng.integers(0, 60, 700).tolist()]
+    values = rng.integers(-32768, 32767, (60, 3), np.int16)
+    slots, used = _core.build_slots(*twins.packed(VOCABULARY), 0, values)
+    lookup = _core.Lookup(slots, 0, 3, used, "whitespace", False, 2)
+    nets.append(Net(22, "int16", 60, 3))
+    nets[-1].core = _core.Model(lookup, None, nets[-1].scale, nets[-1].bias, False, [])
+    whole = [net.core.score(batch, 2) for net in nets]
+    texts = ["Don't SHOUT, it's l\xe9gal\n_x_ \x1c" * 9, "x" * 200, "a b\x7fc" + " " * 70 + "'tis 'n' O'Neill's''"]
+    ways = list(itertools.product(("words", "sklearn", "whitespace"), (False, True)))
+    cut = [_core.tokenize(texts, *way) for way in ways]
+    try:
+        _core.use_kernels(name)
+        for net, expected in zip(nets, whole, strict=True):
+            assert same_bits(net.core.score(batch, 1), expected)
+        for net in nets[:-1]:
+            net.check(bags)
+        assert [_core.tokenize(texts, *way) for way in ways] == cut
+    finally:
+        _core.use_kernels(_core.kernels()[-1])
+
+
+def test_an_unknown_instruction_set_is_refused():
+    with pytest.raises(ValueError, match="no kernels 'vax'"):
+        _core.use_kernels("vax")
+
+
+# Probabilities
+
+
+@settings(max_examples=300)
+@given(st.lists(st.lists(st.floats(-900, 900, width=32), min_size=3, max_size=3), max_size=4), st.booleans())
+def test_probabilities(logits, independent):
+    given_logits = np.array(logits, np.float32).reshape(-1, 3)
+    got = _core.probabilities(given_logits, independent)
+    assert got.dtype == np.float64
+    assert got.tolist() == [twins.probabilities(row, independent) for row in given_logits.tolist()]
+    x = given_logits.astype(np.float64)
+    with np.errstate(over="ignore", under="ignore"):
+        powers = np.exp(x - x.max(axis=1, keepdims=True))
+        plain = 1 / (1 + np.exp(-x)) if independent else powers / powers.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(got, plain, rtol=2e-15, atol=1e-300)
 
 
 # Threads, batches, order
@@ -275,51 +353,59 @@ def test_after_a_fork(batch):
 
 
 def test_a_damaged_table_raises():
-    lookup = _core.Lookup(SLOTS, 60, SEED, "whitespace", False, 2)
-    slots = SLOTS.copy()
-    slots[slots == twins.EMPTY_ROW] = 1 << 40
-    full = _core.Lookup(slots, 60, SEED, "whitespace", False, 2)
-    rows, bias = np.zeros((60, 3), np.float32), np.zeros(3, np.float32)
+    lookup = _core.Lookup(SLOTS, 60, 0, SEED, "whitespace", False, 2)
+    full = _core.Lookup(np.where(SLOTS == 0, 7, SLOTS), 60, 0, SEED, "whitespace", False, 2)
+    rows, bias = np.zeros((60, 4), np.float32), np.zeros(3, np.float32)
     assert _core.Model(lookup, rows, None, bias, False, []).score(["t1 unknown"], 1).shape == (1, 3)
     for threads in (1, 3):
         with pytest.raises(IndexError, match="no empty slot"):
             _core.Model(full, rows, None, bias, False, []).score(["t1", "unknown"] * 2000, threads)
-    short = _core.Lookup(SLOTS, 7, SEED, "whitespace", False, 2)
+    short = _core.Lookup(SLOTS, 7, 0, SEED, "whitespace", False, 2)
     model = _core.Model(short, rows[:7], None, bias, False, [])
     with pytest.raises(IndexError, match="names a row that does not exist"):
         model.score(["t6", "t7"], 1)
     assert model.score(["t6"], 1).shape == (1, 3)
+    values = _core.Lookup(np.full((2, 16), 7, np.uint32), 0, 3, 0, "whitespace", False, 2)
+    with pytest.raises(IndexError, match="no empty slot"):
+        _core.Model(values, None, bias, bias, False, []).score(["t1"], 1)
 
 
 def test_shapes_are_checked():
     lookup = lookup_of(4)
-    rows, scale, bias = np.zeros((4, 5), np.int8), np.ones(5, np.float32), np.zeros(5, np.float32)
+    rows, scale, bias = np.zeros((4, 16), np.int8), np.ones(5, np.float32), np.zeros(5, np.float32)
     _core.Model(lookup, rows, scale, bias, False, [])
     f32 = np.float32
     for wrong in (
         (rows[:3], scale, bias, []),
+        (rows[:, :15], scale, bias, []),
+        (None, scale, bias, []),
         (rows, scale[:4], bias, []),
         (rows, scale, bias[:4], []),
+        (rows, np.ones(17, f32), np.zeros(17, f32), []),
         (rows, None, bias, []),
         (rows.astype(f32), scale, bias, []),
-        (np.zeros((4, 0), np.int8), scale[:0], bias[:0], []),
+        (rows, scale[:0], bias[:0], []),
         (rows, scale, bias, [(np.zeros((4, 2), f32), np.zeros(2, f32))]),
         (rows, scale, bias, [(np.zeros((5, 2), f32), np.zeros(3, f32))]),
         (rows, scale, bias, [(np.zeros((5, 0), f32), np.zeros(0, f32))]),
         (rows, scale, bias, [(np.zeros((5, 2), f32), np.zeros(2, f32)), (np.zeros((5, 2), f32), np.zeros(2, f32))]),
     ):
-        with pytest.raises(ValueError, match=r"width|shape|scale|number of rows"):
+        with pytest.raises(ValueError, match=r"width|shape|scale|number of rows|16 bytes|slots hold"):
             _core.Model(lookup, *wrong[:3], False, wrong[3])
-    for dtype in (np.int32, np.uint8, np.float64, np.float16, np.bool_, np.uint16):
+    for dtype in (np.int32, np.uint8, np.float64, np.bool_, np.uint16):
         with pytest.raises(TypeError):
             _core.Model(lookup, rows.astype(dtype), scale, bias, False, [])
+    values = _core.Lookup(np.zeros((2, 16), np.uint32), 0, 2, 0, "whitespace", False, 2)
+    for rows, width in ((None, 3), (np.zeros((4, 8), np.int16), 2)):
+        with pytest.raises(ValueError, match=r"width|slots hold"):
+            _core.Model(values, rows, np.ones(width, f32), np.zeros(width, f32), False, [])
 
 
 def test_a_model_keeps_its_arrays_alive():
     rng = np.random.default_rng(13)
     rows = rng.integers(-9, 9, (4, 5), np.int8)
     expected = rows[2].astype(np.float32)
-    model = _core.Model(lookup_of(4), rows.copy(), np.ones(5, np.float32), np.zeros(5, np.float32), False, [])
+    model = _core.Model(lookup_of(4), padded(rows), np.ones(5, np.float32), np.zeros(5, np.float32), False, [])
     junk = [np.full((4, 5), 7, np.int8) for _ in range(100)]
     assert same_bits(model.score(["t2"], 1), [expected])
     assert len(junk) == 100

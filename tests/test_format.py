@@ -89,7 +89,7 @@ def test_we_read_the_safetensors_packages(tensors, metadata):
     assert same(got, tensors)
 
 
-@pytest.mark.parametrize("dtype", [np.float64, np.float16, np.bool_, np.uint16, np.int32])
+@pytest.mark.parametrize("dtype", [np.float64, np.bool_, np.uint16, np.int32])
 def test_other_types_of_the_safetensors_package_are_format_errors(dtype, scratch):
     pytest.importorskip("safetensors.numpy").save_file({"a": np.ones(3, dtype)}, scratch / "t")
     with pytest.raises(FormatError, match="tensor 'a' is of type"):
@@ -383,7 +383,7 @@ def test_a_damaged_card_is_a_format_error_or_nothing(saved, tmp_path):
 
 def test_full_slots_are_a_format_error(saved, parts):
     config, tensors = parts()
-    for value in (0, 5, 0xFFFFFFFE, (1 << 64) - 2):
+    for value in (1, 5, 0xFFFFFFFE):
         slots = np.full_like(tensors["slots"], value)
         with pytest.raises(FormatError, match="lookup table"):
             Classifier(config, {**tensors, "slots": slots}).predict(["film"])

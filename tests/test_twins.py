@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from fractions import Fraction
@@ -266,37 +267,46 @@ def test_golden_hashes(ngram, seed):
 @given(st.lists(st.text("abc", min_size=1, max_size=4), unique=True, max_size=60), U64)
 def test_slots_find_what_was_put_in(ngrams, seed):
     slots, used = twins.build_slots(ngrams, seed)
-    assert slots.dtype == np.uint64
-    size = len(slots)
-    assert size >= 16
-    assert size >= 2 * len(ngrams)
-    assert size & (size - 1) == 0
-    assert size == 16 or size // 2 < 2 * len(ngrams)
+    assert slots.dtype == np.uint32
+    assert slots.shape == (max(2, math.ceil(len(ngrams) / 4)), 16)
     assert used == seed
     assert [twins.lookup(slots, twins.ngram_hash(g, used)) for g in ngrams] == list(range(len(ngrams)))
     assert twins.lookup(slots, twins.ngram_hash("absent", used)) is None
-    filled = [int(word) for word in slots if int(word) != 0x00000000FFFFFFFF]
-    expected = [twins.ngram_hash(g, used) >> 32 << 32 | row for row, g in enumerate(ngrams)]
-    assert sorted(filled) == sorted(expected)
+    filled = [(int(tag), int(row)) for line in slots for row, tag in zip(line[:8], line[8:], strict=True) if tag]
+    assert sorted(filled) == sorted((twins.ngram_hash(g, used) >> 32 or 1, row) for row, g in enumerate(ngrams))
 
 
 def test_slots_by_hand(monkeypatch):
-    # homes 15, 15, 0, 15 of 16: the run wraps round the end
-    hashes = {"a": 0x1_0000000F, "b": 0x2_0000000F, "c": 0x3_00000000, "d": 0x4_0000001F}
+    # Ten n-grams, three lines; nine have the last line as their home, which has eight slots: the ninth wraps round.
+    hashes = {f"x{i}": (i + 1) << 32 | 0xFFFFFFFF for i in range(9)} | {"y": 0x0_55555556}
     monkeypatch.setattr(twins, "ngram_hash", lambda ngram, seed: hashes[ngram])
     slots, seed = twins.build_slots(list(hashes), 7)
     assert seed == 7
-    assert len(slots) == 16
-    assert [int(slots[i]) for i in (15, 0, 1, 2)] == [0x1_00000000, 0x2_00000001, 0x3_00000002, 0x4_00000003]
-    assert all(int(slots[i]) == 0xFFFFFFFF for i in range(3, 15))
-    assert [twins.lookup(slots, h) for h in hashes.values()] == [0, 1, 2, 3]
-    assert twins.lookup(slots, 0x3_0000000F) == 2  # an alias: the tag, in the same run
-    assert twins.lookup(slots, 0x3_00000003) is None  # not in the same run
-    assert twins.lookup(slots, 0x5_0000000F) is None
+    assert slots.tolist() == [
+        [8, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0],
+        [9, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0],  # tag 0 is written 1
+        [0, 1, 2, 3, 4, 5, 6, 7, 1, 2, 3, 4, 5, 6, 7, 8],
+    ]
+    assert [twins.lookup(slots, h) for h in hashes.values()] == list(range(10))
+    assert twins.lookup(slots, 0x1_55555557) == 9  # an alias: the tag, in the same line
+    assert twins.lookup(slots, 0x9_00000000) == 8
+    assert twins.lookup(slots, 0x9_55555556) is None
+    assert twins.lookup(slots, 0xA_FFFFFFFF) is None
+
+
+def test_values_in_slots_by_hand(monkeypatch):
+    hashes = {"a": 0x1_00000000, "b": 0x2_00000000}
+    monkeypatch.setattr(twins, "ngram_hash", lambda ngram, seed: hashes[ngram])
+    values = np.array([[1, 2, -1], [3, 4, 5]], np.int16)  # six slots: values in 36 bytes, 4 of nothing, tags in 24
+    slots, _ = twins.build_slots(list(hashes), 0, values)
+    assert slots.tolist() == [[0x00020001, 0x0003FFFF, 0x00050004, *[0] * 7, 1, 2, 0, 0, 0, 0], [0] * 16]
+    assert [twins.lookup(slots, h, 3) for h in hashes.values()] == [0, 1]
+    assert [twins.slot_values(slots, i, 3) for i in (0, 1, 5)] == [[1, 2, -1], [3, 4, 5], [0, 0, 0]]
+    assert [twins.slots_of(columns) for columns in range(5)] == [8, 10, 8, 6, 5]
 
 
 def test_a_collision_takes_the_next_seed(monkeypatch):
-    # "b" has the tag of "a", and the run from its home reaches a's slot
+    # "b" has the tag and the home of "a"
     hashes = {"x": 0x9_00000004, "a": 0x1_00000005, "b": 0x1_00000004}
     monkeypatch.setattr(twins, "ngram_hash", lambda g, seed: 0x2_00000004 if g == "b" and seed in good else hashes[g])
     good = (0, 1, 1 << 64)  # a seed that does not wrap is found too, and is wrong
@@ -304,8 +314,9 @@ def test_a_collision_takes_the_next_seed(monkeypatch):
     good = (8, 9)
     slots, seed = twins.build_slots(["x", "a", "b"], 5)
     assert seed == 8
-    assert [int(slots[i]) for i in (4, 5, 6)] == [0x9_00000000, 0x1_00000001, 0x2_00000002]
-    # the same tag is no collision where an empty slot comes first
+    assert slots[0].tolist() == [0, 1, 2, 0, 0, 0, 0, 0, 9, 1, 2, 0, 0, 0, 0, 0]
+    # the same tag in another line is no collision
+    hashes["b"] = 0x1_80000004
     good = ()
     assert twins.build_slots(["a", "b"], 5)[1] == 5
 
@@ -402,12 +413,9 @@ def test_integer_pool_is_the_exact_mean_to_rounding(dtype, data):
 
 
 def test_pool_rounds_where_it_says():
-    # the scale is divided first, in double: the sum times the scale, then divided, gives 0x1.528dccp-2
-    scale = np.array([float.fromhex("0x1.c367bcp-5")], np.float32)
-    assert twins.pool([0] * 7, np.array([[6]], np.int8), scale)[0] == float.fromhex("0x1.528dcep-2")
-    # and here dividing in float32 goes wrong
-    scale = np.array([float.fromhex("0x1.98683cp-5")], np.float32)
-    assert twins.pool([0] * 11 + [1], np.array([[1], [4]], np.int8), scale)[0] == float.fromhex("0x1.fe824ap-5")
+    # the scale is divided first, in float32
+    scale, sums = np.array([1e-3], np.float32), np.array([[6]], np.int8)
+    assert twins.pool([0] * 7, sums, scale)[0] == np.float32(42) * (scale[0] / np.float32(7))
     # float rows: the order of the bag is the order of the sum
     floats = np.array([[1.0], [2.0**-24]], np.float32)
     assert twins.pool([0, 1, 1], floats)[0] == np.float32(1) / np.float32(3)
@@ -456,12 +464,18 @@ def test_score_by_hand():
 def test_score_rounds_every_step_in_order():
     one = np.float32(1)
     tiny = np.float32(2.0**-24)
-    # bias first: 1 + 2^-24 is lost twice; the tail summed first would not be
+    # the bias last: 1 + 2^-24 would be lost twice, 2^-24 + 2^-24 is not
     layer = (np.array([[tiny, tiny]], np.float32), np.array([one]))
-    assert twins.score(np.ones(2, np.float32), np.zeros(2, np.float32), [layer])[0] == one
-    # inputs in order: 1 + 2^-24 is lost twice, 2^-24 + 2^-24 first would not be
-    layer = (np.array([[one, tiny, tiny]], np.float32), np.zeros(1, np.float32))
-    assert twins.score(np.ones(3, np.float32), np.zeros(3, np.float32), [layer])[0] == one
+    assert twins.score(np.ones(2, np.float32), np.zeros(2, np.float32), [layer])[0] > one
+    # input 16 joins input 0, then 8 joins 0: both are lost; 8 and 16 together would not be
+    weight = np.zeros((1, 17), np.float32)
+    weight[0, [0, 8, 16]] = one, tiny, tiny
+    layer = (weight, np.zeros(1, np.float32))
+    assert twins.score(np.ones(17, np.float32), np.zeros(17, np.float32), [layer])[0] == one
+    # while 8 and 4 + 8 = 12 meet before they join 0
+    weight[0, [16, 12]] = 0, tiny
+    weight[0, [8, 4]] = 0, tiny
+    assert twins.score(np.ones(17, np.float32), np.zeros(17, np.float32), [layer])[0] > one
     # product rounded before the sum: a fused multiply-add would leave 2^-24
     x = np.float32(1 + 2.0**-12)
     layer = (np.array([[x]], np.float32), np.array([-(x * x)], np.float32))

@@ -8,6 +8,7 @@ Python. They can only be compared on code points both know: see ``known`` and th
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -20,8 +21,6 @@ K0 = 0x9E3779B97F4A7C15
 K1 = 0xD1B54A32D192ED03
 K2 = 0x8CB92BA72F3D8DD7
 K3 = 0xABC98388FB8FAC03
-
-EMPTY_ROW = 0xFFFFFFFF
 
 ZWJ = 0x200D
 APOSTROPHES = (0x0027, 0x2019)
@@ -223,39 +222,71 @@ GOLDEN = {
 # Lookup
 
 
-def lookup(slots: np.ndarray, h: int) -> int | None:
-    """Row of the n-gram with hash ``h``, or None. ``slots``: uint64 (S,), S a power of two."""
-    size = len(slots)
-    i = h & (size - 1)
-    while True:
-        word = int(slots[i])
-        if word & 0xFFFFFFFF == EMPTY_ROW:
+def slots_of(columns: int) -> int:
+    """Slots in a line of 64 bytes: a tag of four each, and a row id of four or ``columns`` values of two."""
+    return 64 // (4 + (2 * columns or 4))
+
+
+def tag_and_home(h: int, lines: int) -> tuple[int, int]:
+    return h >> 32 or 1, (h & 0xFFFFFFFF) * lines >> 32
+
+
+def place(slots: np.ndarray, h: int, columns: int = 0) -> tuple[int, int] | None:
+    """Line and slot of the n-gram with hash ``h``, or None. ``slots``: uint32 (lines, 16)."""
+    n = slots_of(columns)
+    tag, line = tag_and_home(h, len(slots))
+    for _ in range(len(slots)):
+        tags = slots[line, 16 - n :].tolist()
+        if tag in tags:
+            return line, tags.index(tag)
+        if 0 in tags:
             return None
-        if word >> 32 == h >> 32:
-            return word & 0xFFFFFFFF
-        i = (i + 1) % size
+        line = (line + 1) % len(slots)
+    raise IndexError("no empty slot")
 
 
-def build_slots(ngrams: Sequence[str], seed: int = 0) -> tuple[np.ndarray, int]:
-    """Slots of a vocabulary, uint64 (S,), and the seed used: the first from ``seed`` on without a collision.
+def lookup(slots: np.ndarray, h: int, columns: int = 0) -> int | None:
+    """Row of the n-gram with hash ``h``, or None. With values in the slots: the number of its slot."""
+    found = place(slots, h, columns)
+    if found is None:
+        return None
+    line, slot = found
+    return line * slots_of(columns) + slot if columns else int(slots[line, slot])
+
+
+def slot_values(slots: np.ndarray, number: int, columns: int) -> list[int]:
+    """The values in a slot, by its number."""
+    line, slot = divmod(number, slots_of(columns))
+    return np.frombuffer(slots[line].tobytes(), np.int16)[slot * columns : (slot + 1) * columns].tolist()
+
+
+def build_slots(ngrams: Sequence[str], seed: int = 0, values: np.ndarray | None = None) -> tuple[np.ndarray, int]:
+    """Lookup table of a vocabulary, uint32 (lines, 16), and the seed used: the first without a collision.
 
     Errors: ValueError for an n-gram given twice, which would collide under every seed.
     """
     if len(set(ngrams)) != len(ngrams):
         raise ValueError("an n-gram is in the vocabulary twice")
-    size = 16
-    while size < 2 * len(ngrams):
-        size *= 2
+    columns = 0 if values is None else values.shape[1]
+    n = slots_of(columns)
+    lines = max(2, -(-2 * len(ngrams) // n))
     while True:
-        slots = np.full(size, EMPTY_ROW, np.uint64)
+        slots = np.zeros((lines, 16), np.uint32)
         for row, ngram in enumerate(ngrams):
             h = ngram_hash(ngram, seed)
-            if lookup(slots, h) is not None:
+            if place(slots, h, columns) is not None:
                 break
-            i = h & (size - 1)
-            while int(slots[i]) & 0xFFFFFFFF != EMPTY_ROW:
-                i = (i + 1) % size
-            slots[i] = (h >> 32) << 32 | row
+            tag, line = tag_and_home(h, lines)
+            while slots[line, 16 - n :].all():
+                line = (line + 1) % lines
+            slot = slots[line, 16 - n :].tolist().index(0)
+            slots[line, 16 - n + slot] = tag
+            if values is None:
+                slots[line, slot] = row
+            else:
+                content = bytearray(slots[line].tobytes())
+                content[2 * columns * slot : 2 * columns * (slot + 1)] = values[row].astype("<i2").tobytes()
+                slots[line] = np.frombuffer(content, np.uint32)
         else:
             return slots, seed
         seed = (seed + 1) & MASK
@@ -269,6 +300,7 @@ def bag(
     tokenizer: str = "words",
     lowercase: bool = True,
     max_n: int = 4,
+    columns: int = 0,
 ) -> list[int]:
     """Rows of a text in bag order, found through the slots; at each token a miss ends the chain."""
     hashes = [token_hash(token.encode("utf-8"), seed) for token in tokenize(text, tokenizer, lowercase)]
@@ -278,7 +310,7 @@ def bag(
         for n in range(1, min(max_n, len(hashes) - i) + 1):
             if n > 1:
                 h = extend(h, hashes[i + n - 1])
-            row = lookup(slots, h)
+            row = lookup(slots, h, columns)
             if row is None:
                 break
             levels[n - 1].append(row)
@@ -327,19 +359,17 @@ def count(
 
 
 def pool(rows: Sequence[int], table: np.ndarray, scale: np.ndarray | None = None) -> np.ndarray:
-    """Mean of a bag, float32 (W,). ``table``: int8 or int16 (V, W) with ``scale`` float32 (W,), or float32 without."""
-    k = len(rows)
+    """Mean of a bag, float32 (W,). ``table`` (V, W): int8 or int16 with ``scale`` float32 (W,), or floats without."""
+    k = np.float32(max(len(rows), 1))
     width = table.shape[1]
     pooled = np.zeros(width, np.float32)
-    if k == 0:
-        return pooled
-    if table.dtype == np.float32:
+    if scale is None:
         for row in rows:
-            pooled = pooled + table[row]
-        return pooled / np.float32(k)
+            pooled = pooled + table[row].astype(np.float32)
+        return pooled / k
     for j in range(width):
         total = sum(int(table[row, j]) for row in rows)
-        pooled[j] = np.float32(float(total) * (float(scale[j]) / k))
+        pooled[j] = np.float32(total) * (scale[j] / k)
     return pooled
 
 
@@ -347,19 +377,51 @@ def score(
     pooled: np.ndarray,
     bias: np.ndarray,
     layers: Sequence[tuple[np.ndarray, np.ndarray]] = (),
+    relu_first: bool = True,
 ) -> np.ndarray:
     """Logits, float32, of a pooled bag. ``layers``: float32 weight (out, in) and bias (out,) of each further layer.
 
-    Every product and every sum is rounded to float32, the terms of a sum in the order of the inputs, the bias first.
+    Every product and every sum is rounded to float32: sixteen partial sums over the inputs modulo 16, then the second
+    half of them added to the first until one is left, which is added to the bias.
     """
     x = pooled + bias
-    for weight, layer_bias in layers:
-        x = np.where(x > 0, x, np.float32(0))
-        y = layer_bias.copy()
-        for i in range(len(x)):
-            y = y + weight[:, i] * x[i]
-        x = y
+    for i, (weight, layer_bias) in enumerate(layers):
+        if i or relu_first:
+            x = np.where(x > 0, x, np.float32(0))
+        padding = -len(x) % 16
+        x = np.concatenate([x, np.zeros(padding, np.float32)])
+        weight = np.concatenate([weight, np.zeros((len(weight), padding), np.float32)], axis=1)
+        partial = np.zeros((len(weight), 16), np.float32)
+        for begin in range(0, len(x), 16):
+            partial = partial + weight[:, begin : begin + 16] * x[begin : begin + 16]
+        while partial.shape[1] > 1:
+            half = partial.shape[1] // 2
+            partial = partial[:, :half] + partial[:, half:]
+        x = layer_bias + partial[:, 0]
     return x
+
+
+def exponential(x: float) -> float:
+    """e^x for x <= 0 by the Taylor series around the nearest multiple of ln 2 (which is cut in two parts)."""
+    if x < -700:
+        return 0.0
+    k = math.floor(x * float.fromhex("0x1.71547652b82fep0") + 0.5)
+    r = (x - k * float.fromhex("0x1.62e42fefa3800p-1")) - k * float.fromhex("0x1.ef35793c76730p-45")
+    total = 1.0
+    for i in range(13, 0, -1):
+        total = 1.0 + r * total / i
+    return math.ldexp(total, k)
+
+
+def probabilities(logits: Sequence[float], independent: bool) -> list[float]:
+    """Softmax of one row of logits, or the sigmoid of each."""
+    if independent:
+        return [(exponential(-abs(x)) if x < 0 else 1.0) / (1.0 + exponential(-abs(x))) for x in logits]
+    powers = [exponential(x - max(logits)) for x in logits]
+    total = 0.0
+    for power in powers:
+        total += power
+    return [power / total for power in powers]
 
 
 # What tests feed to twin and core

@@ -1,0 +1,53 @@
+#include <atomic>
+
+#include "kernels.h"
+
+namespace sparsedistill {
+
+#if defined(__x86_64__)
+extern const Kernels x86_64, x86_64_v3, x86_64_v4;
+#else
+extern const Kernels plain;
+#endif
+
+const Kernels* const* all_kernels() {
+#if defined(__x86_64__)
+    static const Kernels* const* const list = [] {
+        static const Kernels* found[4] = {&x86_64};
+        unsigned count = 1;
+        __builtin_cpu_init();
+        const auto has = [](auto... each) { return (each && ...); };
+        if (has(__builtin_cpu_supports("avx2"), __builtin_cpu_supports("bmi"), __builtin_cpu_supports("bmi2"),
+                __builtin_cpu_supports("fma"), __builtin_cpu_supports("f16c"), __builtin_cpu_supports("lzcnt"),
+                __builtin_cpu_supports("movbe"), __builtin_cpu_supports("popcnt"))) {
+            found[count++] = &x86_64_v3;
+            if (has(__builtin_cpu_supports("avx512f"), __builtin_cpu_supports("avx512bw"),
+                    __builtin_cpu_supports("avx512cd"), __builtin_cpu_supports("avx512dq"),
+                    __builtin_cpu_supports("avx512vl")))
+                found[count++] = &x86_64_v4;
+        }
+        return found;
+    }();
+#else
+    static const Kernels* const list[] = {&plain, nullptr};
+#endif
+    return list;
+}
+
+namespace {
+
+std::atomic<const Kernels*>& current() {
+    static std::atomic<const Kernels*> chosen = [] {
+        const Kernels* const* last = all_kernels();
+        while (last[1]) ++last;
+        return *last;
+    }();
+    return chosen;
+}
+
+}  // namespace
+
+const Kernels& kernels() { return *current().load(std::memory_order_relaxed); }
+void use_kernels(const Kernels& which) { current() = &which; }
+
+}  // namespace sparsedistill

@@ -1,0 +1,331 @@
+// Compiled once for each instruction set with SPARSEDISTILL_KERNELS naming the result. Nothing with a linker's name of
+// its own may be instantiated here (no templates of the standard library, no inline functions of other headers): the
+// linker keeps one copy of each, and that could be one that other processors cannot run.
+#include "kernels.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace sparsedistill {
+
+namespace {
+
+template <class T, std::size_t count>
+using Vector __attribute__((vector_size(count * sizeof(T)), aligned(1), may_alias)) = T;
+
+template <class T, std::size_t count>
+inline Vector<T, count> load(const void* from) {
+    return *static_cast<const Vector<T, count>*>(from);
+}
+
+// Text
+
+#if defined(__AVX512BW__)
+using Block = Vector<std::uint8_t, 64>;
+#elif defined(__AVX2__)
+using Block = Vector<std::uint8_t, 32>;
+#else
+using Block = Vector<std::uint8_t, 16>;
+#endif
+
+// One bit a byte, from bytes that are 0 or 255.
+inline std::uint64_t bits(Block bytes) {
+#if defined(__AVX512BW__)
+    return _mm512_movepi8_mask(reinterpret_cast<__m512i>(bytes));
+#elif defined(__AVX2__)
+    return static_cast<std::uint32_t>(_mm256_movemask_epi8(reinterpret_cast<__m256i>(bytes)));
+#elif defined(__SSE2__)
+    return static_cast<std::uint32_t>(_mm_movemask_epi8(reinterpret_cast<__m128i>(bytes)));
+#else
+    // The product collects the lowest bits of eight bytes in its highest byte.
+    std::uint64_t halves[2];
+    __builtin_memcpy(halves, &bytes, sizeof halves);
+    const auto collect = [](std::uint64_t eight) { return (eight & 0x0101010101010101) * 0x0102040810204080 >> 56; };
+    return collect(halves[0]) | collect(halves[1]) << 8;
+#endif
+}
+
+void classify(const char* in, std::size_t blocks, bool lowercase, char* out, Masks* masks) {
+    const std::uint8_t lowering = lowercase ? 0x20 : 0;
+    for (std::size_t i = 0; i < blocks; ++i) {
+        Masks found{};
+        for (std::size_t part = 0; part < 64; part += sizeof(Block)) {
+            const Block c = load<std::uint8_t, sizeof(Block)>(in + 64 * i + part);
+            const auto between = [](Block x, char first, char last) {
+                return static_cast<Block>(x - static_cast<std::uint8_t>(first) <=
+                                          Block{} + static_cast<std::uint8_t>(last - first));
+            };
+            *reinterpret_cast<Block*>(out + 64 * i + part) = c | (between(c, 'A', 'Z') & lowering);
+            const Block word = between(c | 0x20, 'a', 'z') | between(c, '0', '9') | static_cast<Block>(c == '_');
+            found.word |= bits(word) << part;
+            found.quote |= bits(static_cast<Block>(c == '\'')) << part;
+            found.space |= bits(between(c, '\t', '\r') | between(c, 0x1C, ' ')) << part;
+            found.gap |= bits(between(c, 0, ' ') | static_cast<Block>(c == 0x7F)) << part;
+            found.high |= bits(static_cast<Block>(c >= 0x80)) << part;
+        }
+        masks[i] = found;
+    }
+}
+
+// Lookup
+
+// Rows up to this many bytes are fetched when they are found, wider ones when those before them are read.
+constexpr std::size_t narrow = 128;
+
+// Which of a line's sixteen numbers equal `value`.
+inline std::uint32_t equal(const std::uint32_t* line, std::uint32_t value) {
+#if defined(__AVX512F__)
+    return _mm512_cmpeq_epi32_mask(_mm512_loadu_si512(line), _mm512_set1_epi32(static_cast<int>(value)));
+#elif defined(__AVX2__)
+    const __m256i wanted = _mm256_set1_epi32(static_cast<int>(value));
+    const auto half = [&](int i) {
+        const __m256i there = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(line + 8 * i));
+        return static_cast<std::uint32_t>(_mm256_movemask_ps(_mm256_castsi256_ps(_mm256_cmpeq_epi32(there, wanted))));
+    };
+    return half(0) | half(1) << 8;
+#elif defined(__SSE2__)
+    const __m128i wanted = _mm_set1_epi32(static_cast<int>(value));
+    const auto part = [&](int i) {
+        const __m128i there = _mm_loadu_si128(reinterpret_cast<const __m128i*>(line + 4 * i));
+        return static_cast<std::uint32_t>(_mm_movemask_ps(_mm_castsi128_ps(_mm_cmpeq_epi32(there, wanted))));
+    };
+    return part(0) | part(1) << 4 | part(2) << 8 | part(3) << 12;
+#else
+    std::uint32_t result = 0;
+    for (unsigned i = 0; i < Lines::lanes; ++i) result |= std::uint32_t{line[i] == value} << i;
+    return result;
+#endif
+}
+
+// Calls hit(index, line, line number, slot, there) for each hash: `there` is 1 or 0, and for 0 the slot is one past the
+// last, whose place in the line may be read. Whether an n-gram is there is anyone's guess, so nothing may branch on it:
+// a wrong guess costs more than the whole lookup. False: a table without an empty slot.
+template <class Hit>
+inline __attribute__((always_inline)) bool look_up(const Lines& table, const std::uint64_t* hashes, std::size_t count,
+                                                   Hit hit) {
+    const std::uint32_t first = Lines::lanes - table.slots;  // lane of the first tag
+    const std::uint32_t tags = 0xFFFFu << first & 0xFFFFu;
+    for (std::size_t i = 0; i < count; ++i) {
+        const std::uint64_t ahead = (hashes[i + Kernels::hashes_ahead] & 0xFFFFFFFF) * table.count >> 32;
+        __builtin_prefetch(table.data + ahead * Lines::lanes);
+        const std::uint64_t hash = hashes[i];
+        const auto high = static_cast<std::uint32_t>(hash >> 32);
+        const std::uint32_t tag = high ? high : 1;  // 0 marks an empty slot
+        std::uint64_t at = (hash & 0xFFFFFFFF) * table.count >> 32;
+        const std::uint32_t* line = table.data + at * Lines::lanes;
+        std::uint32_t match = equal(line, tag) & tags, empty = equal(line, 0) & tags;
+        if (__builtin_expect(!(match | empty), 0)) {
+            for (std::uint64_t more = 1; !(match | empty); ++more) {
+                if (more == table.count) return false;
+                if (++at == table.count) at = 0;
+                line = table.data + at * Lines::lanes;
+                match = equal(line, tag) & tags;
+                empty = equal(line, 0) & tags;
+            }
+        }
+        hit(i, line, at, static_cast<std::uint32_t>(__builtin_ctz(match | 1u << Lines::lanes)) - first,
+            std::uint32_t{match != 0});
+    }
+    return true;
+}
+
+std::size_t find(const Lines& table, const std::uint64_t* hashes, std::size_t count, std::uint32_t* rows,
+                 std::uint32_t* where, const void* base, std::size_t stride) {
+    std::size_t hits = 0;
+    std::uint32_t highest = 0;
+    const std::size_t fetched = stride <= narrow ? stride : 0;
+    const auto search = [&](auto row_of) {
+        return look_up(table, hashes, count, [&](std::size_t i, const std::uint32_t* line, std::uint64_t at,
+                                                 std::uint32_t slot, std::uint32_t there) {
+            const std::uint32_t row = row_of(line, at, slot);
+            rows[hits] = row;
+            where[hits] = static_cast<std::uint32_t>(i);
+            hits += there;
+            const std::uint32_t known = row & -there;  // the first row, which is always at hand, for one not there
+            highest = known > highest ? known : highest;
+            const char* const begin = static_cast<const char*>(base) + known * stride;
+            for (std::size_t b = 0; b < fetched; b += 64) __builtin_prefetch(begin + b);
+        });
+    };
+    if (table.columns)
+        return search([&](const std::uint32_t*, std::uint64_t at, std::uint32_t slot) {
+            return static_cast<std::uint32_t>(at * table.slots) + slot;
+        }) ? hits : Kernels::damaged;
+    const bool whole = search([](const std::uint32_t* line, std::uint64_t, std::uint32_t slot) { return line[slot]; });
+    return whole && (hits == 0 || highest < table.rows) ? hits : Kernels::damaged;
+}
+
+std::size_t find_values(const Lines& table, const std::uint64_t* hashes, std::size_t count, std::uint32_t* where,
+                        std::int32_t* sums) {
+    std::size_t hits = 0;
+    Vector<std::int32_t, 4> total = load<std::int32_t, 4>(sums);
+    const bool whole = look_up(table, hashes, count, [&](std::size_t i, const std::uint32_t* line, std::uint64_t,
+                                                         std::uint32_t slot, std::uint32_t there) {
+        // Values stand before the tags, so that eight bytes from any of them are inside the line.
+        const auto values = load<std::int16_t, 4>(reinterpret_cast<const char*>(line) + 2 * table.columns * slot);
+        total += __builtin_convertvector(values, Vector<std::int32_t, 4>) & -static_cast<std::int32_t>(there);
+        where[hits] = static_cast<std::uint32_t>(i);
+        hits += there;
+    });
+    *reinterpret_cast<Vector<std::int32_t, 4>*>(sums) = total;
+    return whole ? hits : Kernels::damaged;
+}
+
+// Gather
+
+#if defined(__AVX512F__)
+constexpr std::size_t block_bytes = 256;  // of a row at a time: eight sums of 64 bytes stay in registers
+#else
+constexpr std::size_t block_bytes = 128;
+#endif
+constexpr std::size_t rows_ahead = 16;
+
+struct Int8 {
+    using Row = std::int8_t;
+    using Sum = std::int32_t;
+    using Partial = std::int16_t;
+    static constexpr std::size_t most = 128;  // rows whose partial sums cannot overflow
+    template <std::size_t n>
+    static Vector<Partial, n> widen(const Row* row) {
+        return __builtin_convertvector(load<Row, n>(row), Vector<Partial, n>);
+    }
+};
+
+struct Int16 {
+    using Row = std::int16_t;
+    using Sum = std::int32_t;
+    using Partial = std::int32_t;
+    static constexpr std::size_t most = 1 << 16;
+    template <std::size_t n>
+    static Vector<Partial, n> widen(const Row* row) {
+        return __builtin_convertvector(load<Row, n>(row), Vector<Partial, n>);
+    }
+};
+
+struct Float32 {
+    using Row = float;
+    using Sum = float;
+    using Partial = float;
+    static constexpr std::size_t most = ~std::size_t{0};
+    template <std::size_t n>
+    static Vector<Partial, n> widen(const Row* row) {
+        return load<float, n>(row);
+    }
+};
+
+struct Float16 {
+    using Row = std::uint16_t;
+    using Sum = float;
+    using Partial = float;
+    static constexpr std::size_t most = ~std::size_t{0};
+    // Exponent and mantissa move to float's places; the product mends the exponent's bias, of subnormals too.
+    template <std::size_t n>
+    static Vector<Partial, n> widen(const Row* row) {
+        using Bits = Vector<std::uint32_t, n>;
+        const Bits half = __builtin_convertvector(load<Row, n>(row), Bits);
+        const Bits sign = (half & 0x8000u) << 16, rest = (half & 0x7FFFu) << 13;
+        Vector<float, n> value;
+        __builtin_memcpy(&value, &rest, sizeof value);
+        value *= 0x1p112f;
+        Bits result;
+        __builtin_memcpy(&result, &value, sizeof value);
+        result |= sign;
+        __builtin_memcpy(&value, &result, sizeof value);
+        return value;
+    }
+};
+
+// `bytes` of each row, from `row` on.
+template <class Type, std::size_t bytes>
+inline __attribute__((always_inline)) void gather_block(const typename Type::Row* rows, std::size_t stride,
+                                                        const std::uint32_t* ids, std::size_t count, std::size_t ahead,
+                                                        typename Type::Sum* sums) {
+    using Row = typename Type::Row;
+    using Partial = typename Type::Partial;
+    using Sum = typename Type::Sum;
+    constexpr std::size_t columns = bytes / sizeof(Row);
+    constexpr std::size_t lanes = columns * sizeof(Partial) <= 64 ? columns : 64 / sizeof(Partial);
+    constexpr bool same = sizeof(Partial) == sizeof(Sum);
+    Vector<Partial, lanes> total[columns / lanes];
+    for (std::size_t k = 0; k < columns / lanes; ++k)
+        total[k] = same ? load<Partial, lanes>(sums + k * lanes) : Vector<Partial, lanes>{};
+    for (std::size_t i = 0; i < count; ++i) {
+        if (i < ahead) {
+            const char* const next = reinterpret_cast<const char*>(rows + ids[i + rows_ahead] * stride);
+            for (std::size_t b = 0; b < bytes; b += 64) __builtin_prefetch(next + b);
+        }
+        const Row* const row = rows + ids[i] * stride;
+        for (std::size_t k = 0; k < columns / lanes; ++k) total[k] += Type::template widen<lanes>(row + k * lanes);
+    }
+    for (std::size_t k = 0; k < columns / lanes; ++k) {
+        if constexpr (same) {
+            *reinterpret_cast<Vector<Sum, lanes>*>(sums + k * lanes) = total[k];
+        } else {
+            constexpr std::size_t half = lanes / 2;
+            for (std::size_t h = 0; h < 2; ++h) {
+                auto* const to = reinterpret_cast<Vector<Sum, half>*>(sums + k * lanes + h * half);
+                *to += __builtin_convertvector(
+                    load<Partial, half>(reinterpret_cast<const Partial*>(&total[k]) + h * half), Vector<Sum, half>);
+            }
+        }
+    }
+}
+
+template <class Type>
+void gather(const typename Type::Row* rows, std::size_t stride, const std::uint32_t* ids, std::size_t count,
+            typename Type::Sum* sums) {
+    constexpr std::size_t size = sizeof(typename Type::Row);
+    const bool wide = stride * size > narrow;
+    const std::size_t most = wide ? rows_ahead : Type::most;
+    for (std::size_t begin = 0; begin < count; begin += most) {
+        const std::size_t n = count - begin < most ? count - begin : most;
+        // Rows after these whose blocks are fetched while these are read.
+        const std::size_t left = count - begin - n, ahead = !wide ? 0 : left < n ? left : n;
+        std::size_t j = 0;
+        const auto block = [&]<std::size_t bytes>() {
+            for (; (stride - j) * size >= bytes; j += bytes / size)
+                gather_block<Type, bytes>(rows + j, stride, ids + begin, n, ahead, sums + j);
+        };
+        block.template operator()<block_bytes>();
+        block.template operator()<64>();
+        block.template operator()<16>();
+    }
+}
+
+// Dense layers
+
+template <std::size_t outputs>
+inline __attribute__((always_inline)) void dot(const float* weight, const float* bias, std::size_t in, const float* x,
+                                               float* y) {
+    constexpr std::size_t lanes = Kernels::dense_lanes;
+    Vector<float, lanes> total[outputs] = {};
+    for (std::size_t i = 0; i < in; i += lanes)
+        for (std::size_t o = 0; o < outputs; ++o)
+            total[o] += load<float, lanes>(weight + o * in + i) * load<float, lanes>(x + i);
+    for (std::size_t o = 0; o < outputs; ++o) {
+        float lane[lanes];
+        __builtin_memcpy(lane, &total[o], sizeof lane);
+        for (std::size_t half = lanes / 2; half; half /= 2)
+            for (std::size_t i = 0; i < half; ++i) lane[i] += lane[i + half];
+        y[o] = bias[o] + lane[0];
+    }
+}
+
+void dense(const float* weight, const float* bias, std::size_t in, std::size_t out, const float* x, float* y) {
+    std::size_t o = 0;
+    for (; o + 4 <= out; o += 4) dot<4>(weight + o * in, bias + o, in, x, y + o);
+    for (; o < out; ++o) dot<1>(weight + o * in, bias + o, in, x, y + o);
+}
+
+}  // namespace
+
+#define SPARSEDISTILL_TEXT(name) #name
+#define SPARSEDISTILL_NAME(name) SPARSEDISTILL_TEXT(name)
+extern const Kernels SPARSEDISTILL_KERNELS;
+const Kernels SPARSEDISTILL_KERNELS = {
+    SPARSEDISTILL_NAME(SPARSEDISTILL_KERNELS), classify, find, find_values, gather<Int8>, gather<Int16>, gather<Float16>,
+    gather<Float32>, dense,
+};
+
+}  // namespace sparsedistill

@@ -1,0 +1,71 @@
+// The inner loops that gain from wide registers: compiled once for each instruction set, chosen when the program runs.
+// All of them give the same bits: integer sums, or one fixed order of separate products and sums.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace sparsedistill {
+
+// What the bytes of 64 characters are, a bit each.
+struct Masks {
+    std::uint64_t word;   // [A-Za-z0-9_]
+    std::uint64_t quote;  // '
+    std::uint64_t space;  // ASCII of str.isspace
+    std::uint64_t gap;    // ASCII that separates `words`: up to the blank, and DEL
+    std::uint64_t high;   // not ASCII
+};
+
+// The lookup table (lookup.h says what is in it), a cache line at a time.
+struct Lines {
+    static constexpr std::size_t lanes = 16;  // 32-bit numbers a line
+    const std::uint32_t* data;
+    std::uint64_t count;    // of lines
+    std::uint32_t slots;    // a line
+    std::uint32_t columns;  // int16 values a slot; 0: a slot holds a row id
+    std::uint32_t rows;     // row ids must stay below
+};
+
+struct Kernels {
+    static constexpr std::size_t damaged = ~std::size_t{0};
+    // Rows begin and end at multiples of this, dense layers are padded with zeros to it: no kernel has a remainder.
+    static constexpr std::size_t row_bytes = 16, dense_lanes = 16;
+    // find() fetches the lines of as many hashes after those it is given as it looks up: this far there must be some.
+    static constexpr std::size_t hashes_ahead = 32;
+
+    const char* name;
+
+    // Copies 64 * blocks bytes, A-Z lowered where asked, and says what they are.
+    void (*classify)(const char* in, std::size_t blocks, bool lowercase, char* out, Masks* masks);
+
+    // Looks `count` hashes up. The hits, in order: their rows go to `rows`, their indices to `where`; the number of hits
+    // is returned, `damaged` for a table that cannot be right. Narrow rows that are found (in a table at `base`, `stride`
+    // bytes a row) are fetched.
+    std::size_t (*find)(const Lines&, const std::uint64_t* hashes, std::size_t count, std::uint32_t* rows,
+                        std::uint32_t* where, const void* base, std::size_t stride);
+    // The same where values stand in the slots: adds those of the hits to sums[0..4). count < 2^16.
+    std::size_t (*find_values)(const Lines&, const std::uint64_t* hashes, std::size_t count, std::uint32_t* where,
+                               std::int32_t* sums);
+
+    // sums[j] += rows[ids[i]][j] for i in order and all j < stride (in numbers), rows of a multiple of 16 bytes.
+    // Integer sums must not overflow: at most 2^16 ids.
+    void (*gather_int8)(const std::int8_t* rows, std::size_t stride, const std::uint32_t* ids, std::size_t count,
+                        std::int32_t* sums);
+    void (*gather_int16)(const std::int16_t* rows, std::size_t stride, const std::uint32_t* ids, std::size_t count,
+                         std::int32_t* sums);
+    void (*gather_float16)(const std::uint16_t* rows, std::size_t stride, const std::uint32_t* ids, std::size_t count,
+                           float* sums);
+    void (*gather_float32)(const float* rows, std::size_t stride, const std::uint32_t* ids, std::size_t count,
+                           float* sums);
+
+    // y[o] = bias[o] + sum of weight[o][i] * x[i]: sixteen partial sums over i modulo 16, then halves added to halves.
+    void (*dense)(const float* weight, const float* bias, std::size_t in, std::size_t out, const float* x, float* y);
+};
+
+// Those of the widest instruction set that this processor has.
+const Kernels& kernels();
+// For tests: all that this processor can run, the plainest first, null at the end; and the choice of one.
+const Kernels* const* all_kernels();
+void use_kernels(const Kernels&);
+
+}  // namespace sparsedistill
