@@ -58,7 +58,8 @@ def compress(
     scale = None
     if rows.startswith("float"):
         for begin in starts:
-            out[begin : begin + _CHUNK, :width] = chunk(begin)
+            with np.errstate(over="ignore"):
+                out[begin : begin + _CHUNK, :width] = chunk(begin)
         if not np.isfinite(out).all():
             raise DataError("the student has numbers that float16 cannot hold: take float32, int16 or int8 rows")
     else:

@@ -28,6 +28,8 @@ SHAPES = [
         ("int16", 0, False),
         ("float32", 2, False),
         ("int8", 3, True),
+        ("float16", 1, True),
+        ("slots", 0, False),
     )
 ]
 

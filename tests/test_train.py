@@ -10,7 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparsedistill.compress import compress
+from sparsedistill.compress import compress, stride_of
+from sparsedistill.errors import DataError
 from sparsedistill.student import Student
 from sparsedistill.train import BETAS, EPSILON, Examples, Schedule, _pieces, loss_of, train
 from sparsedistill.vocabulary import Vocabulary
@@ -142,7 +143,7 @@ def test_batches_are_the_texts_asked_for(bags, data):
 
 
 @pytest.mark.parametrize(("hidden", "embedding"), SHAPES)
-@pytest.mark.parametrize("rows", ["auto", "int8", "int16", "float32"])
+@pytest.mark.parametrize("rows", ["auto", "int8", "int16", "float16", "float32"])
 def test_classifier_says_what_the_student_says(hidden, embedding, rows):
     vocabulary, _ = examples()
     student = Student(len(vocabulary), 3, hidden, embedding, 0.1, 1)
@@ -153,11 +154,31 @@ def test_classifier_says_what_the_student_says(hidden, embedding, rows):
     expected = student.logits(*vocabulary.bags(texts), 1)
     classifier = compress(student, vocabulary, ("a", "b", "c"), "single", rows)
     found = classifier.decision_function(texts)
-    bound = {"int8": 0.1, "int16": 1e-3, "float32": 1e-5}[classifier.config["rows"]["type"]]
+    bound = {"int8": 0.1, "int16": 1e-3, "float16": 1e-2, "float32": 1e-5}[classifier.config["rows"]["type"]]
     assert np.abs(found - expected).max() < bound
     folded = embedding == 0 or (hidden or (3,))[0] <= embedding
     assert classifier.config["rows"]["width"] == ((hidden or (3,))[0] if folded else embedding)
     assert classifier.config["layers"] == len(hidden) + (0 if folded else 1)
+    assert classifier.config["rows"]["in_slots"] == (not hidden and rows in ("auto", "int16") and folded)
+
+
+def test_numbers_too_large_for_float16_are_refused():
+    vocabulary, _ = examples()
+    student = Student(len(vocabulary), 3, (8,), 0, 0.1, 1)
+    student.table[5, 2] = 70000
+    with pytest.raises(DataError, match="float16 cannot hold"):
+        compress(student, vocabulary, ("a", "b", "c"), "single", "float16")
+
+
+@pytest.mark.parametrize(
+    ("width", "rows", "stride"),
+    [
+        *((1, "int8", 16), (16, "int8", 16), (17, "int8", 32), (33, "int8", 64), (65, "int8", 128)),
+        *((1000, "int8", 1024), (5, "int16", 8), (77, "int16", 96), (20, "float16", 32), (3, "float32", 4)),
+    ],
+)
+def test_rows_touch_no_more_cache_lines_than_they_must(width, rows, stride):
+    assert stride_of(width, rows) == stride
 
 
 def test_the_table_is_never_larger_than_the_vocabulary(tmp_path):
