@@ -162,6 +162,23 @@ def test_classifier_says_what_the_student_says(hidden, embedding, rows):
     assert classifier.config["rows"]["in_slots"] == (not hidden and rows in ("auto", "int16") and folded)
 
 
+@pytest.mark.parametrize(("hidden", "embedding"), SHAPES)
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_scorer_on_a_device(hidden, embedding, device):
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no GPU here")
+    vocabulary, _ = examples()
+    student = Student(len(vocabulary), 3, hidden, embedding, 0.5, 1)
+    ids, offsets = vocabulary.bags([*TEXTS, "", "nothing known", *TEXTS], 1)
+    expected, score = student.logits(ids, offsets, 1), student.scorer(device)
+    for batch in (8192, 3):
+        np.testing.assert_allclose(score(ids, offsets, batch), expected, atol=1e-5)
+    assert score(ids[:0], offsets[:1]).shape == (0, 3)
+    student.table[:] = 0  # what was copied over stays
+    if device == "cuda":
+        np.testing.assert_allclose(score(ids, offsets), expected, atol=1e-5)
+
+
 def test_numbers_too_large_for_float16_are_refused():
     vocabulary, _ = examples()
     student = Student(len(vocabulary), 3, (8,), 0, 0.1, 1)
