@@ -1,6 +1,7 @@
 // n-gram hash -> row: a table of cache lines that is mapped from disk and read in place.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -108,6 +109,8 @@ template <class Find>
 void BagReader::walk(const Vocabulary& vocabulary, std::span<const std::string_view> texts, Find find) {
     hash_tokens(vocabulary, texts);
     for (unsigned n = 1; n <= vocabulary.max_n && from_[texts.size()] != 0; ++n) {
+        // Past the end stands what is fetched at no cost.
+        std::fill_n(hash_.data() + from_[texts.size()], Kernels::hashes_ahead, hash_[0]);
         for (std::size_t i = 0; i < Kernels::hashes_ahead; ++i) vocabulary.lookup.prefetch(hash_[i]);
         std::size_t kept = 0;
         for (std::size_t t = 0, begin = 0; t < texts.size(); ++t) {

@@ -13,6 +13,7 @@ namespace {
 
 constexpr std::size_t group_bytes = 2048, group_texts = 32;  // texts looked up together: what they find fits the caches
 constexpr std::size_t most_rows = 1 << 15;  // whose sums cannot overflow 32 bits; those of longer bags go on in 64
+constexpr std::size_t most_kept = 1 << 20;  // bytes of a text whose scratch memory is kept
 constexpr std::size_t row_sizes[] = {1, 2, 2, 4};
 
 std::size_t padded(std::size_t n) { return (n + Kernels::dense_lanes - 1) / Kernels::dense_lanes * Kernels::dense_lanes; }
@@ -174,7 +175,8 @@ void score(const Model& model, std::span<const std::string_view> texts, float* l
     constexpr std::size_t grain = 256;
     parallel_for(texts.size(), grain, threads, [&] {
         return [&](std::size_t begin, std::size_t end) {
-            thread_local Scorer scorer;  // kept for the next call: a short text costs less than its memory
+            thread_local Scorer scorer;  // kept for the next call: scoring a short text costs less than its memory
+            bool vast = false;
             while (begin < end) {
                 std::size_t count = 1, bytes = texts[begin].size();
                 if (!lengthy(model, texts[begin]))
@@ -182,8 +184,10 @@ void score(const Model& model, std::span<const std::string_view> texts, float* l
                            !lengthy(model, texts[begin + count]))
                         bytes += texts[begin + count++].size();
                 scorer.score(model, texts.subspan(begin, count), logits + begin * model.outputs());
+                vast |= bytes > most_kept;
                 begin += count;
             }
+            if (vast) scorer = Scorer();
         };
     });
 }
