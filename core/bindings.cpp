@@ -211,8 +211,8 @@ public:
         }
     }
 
-    Made2<float> score(nb::handle source, unsigned threads) const {
-        const Texts texts(source);
+    Made2<float> score(nb::handle source, unsigned threads, bool nulls_are_empty) const {
+        const Texts texts(source, nulls_are_empty);
         auto logits = std::make_unique<std::vector<float>>(texts.size() * model_.outputs());
         {
             const nb::gil_scoped_release release;
@@ -331,7 +331,8 @@ NB_MODULE(_core, m) {
         .def(nb::init<std::shared_ptr<PyLookup>, AnyRows, std::optional<Read1<float>>, Read1<float>, bool,
                       std::vector<std::pair<Read2<float>, Read1<float>>>>(),
              "lookup"_a, "rows"_a, "scale"_a.none(), "bias"_a, "relu_first"_a, "layers"_a)
-        .def("score", &PyModel::score, "texts"_a, "threads"_a, "Logits float32 (n, outputs).");
+        .def("score", &PyModel::score, "texts"_a, "threads"_a, "nulls_are_empty"_a = false,
+             "Logits float32 (n, outputs).");
 
     // What is written in place must not be converted: the result would go into a copy and be lost.
     m.def("bag_mean", &mean, "table"_a, "ids"_a, "offsets"_a, "out"_a.noconvert(), "threads"_a,

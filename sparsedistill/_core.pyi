@@ -91,7 +91,9 @@ class Model:
             ]
         ],
     ) -> None: ...
-    def score(self, texts: object, threads: int) -> Annotated[NDArray[numpy.float32], dict(shape=(None, None))]:
+    def score(
+        self, texts: object, threads: int, nulls_are_empty: bool = False
+    ) -> Annotated[NDArray[numpy.float32], dict(shape=(None, None))]:
         """Logits float32 (n, outputs)."""
 
 def bag_mean(

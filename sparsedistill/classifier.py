@@ -175,22 +175,25 @@ class Classifier:
         """Bytes of all arrays, as mapped."""
         return sum(array.nbytes for array in self._tensors.values())
 
-    def decision_function(self, texts: Any, threads: int = 0) -> np.ndarray:
+    def decision_function(self, texts: Any, threads: int = 0, nulls: str = "error") -> np.ndarray:
         """Logits (regression: the score), float32 (n, C); for one str, (C,).
 
         ``texts`` is a str, or n of them: a list, a tuple, any iterable, a numpy or pandas column, or anything with the
         Arrow PyCapsule protocol. A text without a known n-gram, the empty one among them, pools to zero and gets the
         score of the biases alone. The same bits for any ``threads`` (0: all processors granted) and any batch.
+        ``nulls`` says what a null of a column or a None of a list is: an "error", or an "empty" text.
 
         Errors: TypeError or ValueError naming the position of what is no text.
         """
+        if nulls not in ("error", "empty"):
+            raise ValueError(f"nulls is {nulls!r}: give 'error' or 'empty'")
         if isinstance(texts, str | bytes):
             return self._score((texts,), 1)[0]
-        return self._score(_as_texts(texts), asked_threads(threads))
+        return self._score(_as_texts(texts, nulls), asked_threads(threads), nulls == "empty")
 
-    def _score(self, texts: Any, threads: int) -> np.ndarray:
+    def _score(self, texts: Any, threads: int, nulls_are_empty: bool = False) -> np.ndarray:
         with self._damage_named():
-            return self._model.score(texts, threads)
+            return self._model.score(texts, threads, nulls_are_empty)
 
     @contextlib.contextmanager
     def _damage_named(self) -> Iterator[None]:
@@ -199,21 +202,21 @@ class Classifier:
         except IndexError as error:  # the core checks slots and rows where it uses them
             raise FormatError(f"{self.path or 'the classifier'} is damaged: {error}") from None
 
-    def predict_proba(self, texts: Any, threads: int = 0) -> np.ndarray:
+    def predict_proba(self, texts: Any, threads: int = 0, nulls: str = "error") -> np.ndarray:
         """Probabilities, float64 (n, C); for one str, (C,). Single-label rows sum to one.
 
         Errors: those of :meth:`decision_function`; ValueError for a regression classifier.
         """
         if self.task == "regression":
             raise ValueError("a regression classifier has no probabilities: use predict")
-        return probabilities(self.decision_function(texts, threads), self.task)
+        return probabilities(self.decision_function(texts, threads, nulls), self.task)
 
-    def predict(self, texts: Any, threads: int = 0) -> Any:
+    def predict(self, texts: Any, threads: int = 0, nulls: str = "error") -> Any:
         """Labels of n texts, as a list: a name each (single), a list of names each (multi), a float each (regression).
 
-        For one str the one label, list or float. ``texts``, ``threads`` and errors are as in :meth:`decision_function`.
+        For one str the one label, list or float. The arguments and errors are those of :meth:`decision_function`.
         """
-        logits = self.decision_function(texts, threads)
+        logits = self.decision_function(texts, threads, nulls)
         decided = self.decide(np.atleast_2d(logits))
         return decided[0] if logits.ndim == 1 else decided
 
@@ -271,12 +274,15 @@ def probabilities(logits: np.ndarray, task: str) -> np.ndarray:
     return powers / powers.sum(axis=-1, keepdims=True)
 
 
-def _as_texts(texts: Any) -> Any:
+def _as_texts(texts: Any, nulls: str) -> Any:
     dtype = getattr(texts, "dtype", None)
     if type(texts).__module__.split(".")[0] == "pandas" and (
         str(dtype) == "object" or getattr(dtype, "storage", "") == "python"
     ):
-        return texts.tolist()  # for the Arrow protocol pandas would have to convert, which needs pyarrow
+        # Over the Arrow protocol pandas would have to convert, which needs pyarrow.
+        if nulls == "empty":  # pandas has several kinds: None, NaN, NA
+            return [text if there else None for text, there in zip(texts.tolist(), texts.notna(), strict=True)]
+        return texts.tolist()
     if isinstance(texts, list | tuple) or hasattr(texts, "__arrow_c_stream__") or hasattr(texts, "__arrow_c_array__"):
         return texts
     if isinstance(texts, np.ndarray):
