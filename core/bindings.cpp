@@ -251,16 +251,16 @@ public:
         }
     }
 
-    Made2<float> score(nb::handle source, unsigned threads) const {
-        auto* const kept = new std::vector<float>(logits(Texts(source), threads));
+    Made2<float> score(nb::handle source, unsigned threads, bool nulls_are_empty) const {
+        auto* const kept = new std::vector<float>(logits(Texts(source, nulls_are_empty), threads));
         const nb::capsule owner(kept, [](void* p) noexcept { delete static_cast<std::vector<float>*>(p); });
         return Made2<float>(kept->data(), {kept->size() / model_.outputs(), model_.outputs()}, owner);
     }
 
     // The name of each text's highest logit.
-    nb::list choose(nb::handle source, const nb::tuple& names, unsigned threads) const {
+    nb::list choose(const nb::tuple& names, nb::handle source, unsigned threads, bool nulls_are_empty) const {
         if (names.size() != model_.outputs()) throw nb::value_error("there must be a name for each output");
-        const auto scores = logits(Texts(source), threads);
+        const auto scores = logits(Texts(source, nulls_are_empty), threads);
         nb::list result;
         for (std::size_t begin = 0; begin < scores.size(); begin += names.size())
             result.append(names[highest(scores.data() + begin)]);
@@ -414,8 +414,10 @@ NB_MODULE(_core, m) {
         .def(nb::init<std::shared_ptr<PyLookup>, std::optional<AnyRows>, std::optional<Read1<float>>, Read1<float>, bool,
                       const std::vector<std::pair<Read2<float>, Read1<float>>>&>(),
              "lookup"_a, "rows"_a.none(), "scale"_a.none(), "bias"_a, "relu_first"_a, "layers"_a)
-        .def("score", &PyModel::score, "texts"_a, "threads"_a, "Logits float32 (n, outputs).")
-        .def("choose", &PyModel::choose, "texts"_a, "names"_a, "threads"_a, "The name of each text's highest logit.")
+        .def("score", &PyModel::score, "texts"_a, "threads"_a, "nulls_are_empty"_a = false,
+             "Logits float32 (n, outputs).")
+        .def("choose", &PyModel::choose, "names"_a, "texts"_a, "threads"_a, "nulls_are_empty"_a = false,
+             "The name of each text's highest logit.")
         .def("choose_one", &PyModel::choose_one, "text"_a, "names"_a, "The name of one text's highest logit.");
 
     // What is written in place must not be converted: the result would go into a copy and be lost.

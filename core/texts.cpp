@@ -54,7 +54,7 @@ T* from_capsule(nb::handle capsule, const char* name) {
     return pointer;
 }
 
-enum class Layout { offsets32, offsets64, views };
+enum class Layout { offsets32, offsets64, views, nulls };
 
 Layout layout_of(const ArrowSchema& schema) {
     if (schema.dictionary) throw nb::type_error("the Arrow array is dictionary-encoded: cast it to string");
@@ -62,42 +62,60 @@ Layout layout_of(const ArrowSchema& schema) {
     if (format == "u" || format == "z") return Layout::offsets32;
     if (format == "U" || format == "Z") return Layout::offsets64;
     if (format == "vu" || format == "vz") return Layout::views;
+    if (format == "n") return Layout::nulls;  // what a column becomes that holds nothing else
     if (format == "+s") throw nb::type_error("this is an Arrow table: pass its column of texts");
     throw nb::type_error(("the Arrow array holds '" + format + "', not strings: cast it to string").c_str());
 }
 
-template <class Offset>
-void add_offsets(const ArrowArray& array, std::vector<std::string_view>& views) {
-    const auto* const offsets = static_cast<const Offset*>(array.buffers[1]) + array.offset;
-    const auto* const data = static_cast<const char*>(array.buffers[2]);
-    for (std::int64_t i = 0; i < array.length; ++i)
-        views.emplace_back(data + offsets[i], static_cast<std::size_t>(offsets[i + 1] - offsets[i]));
+// Which slots of an array hold a text: under a null may lie anything, so nothing there is to be read.
+class Valid {
+public:
+    explicit Valid(const ArrowArray& array)
+        : bits_(array.null_count == 0 ? nullptr : static_cast<const unsigned char*>(array.buffers[0])),
+          offset_(array.offset) {}
+    bool operator()(std::int64_t i) const { return !bits_ || bits_[(offset_ + i) / 8] >> ((offset_ + i) % 8) & 1; }
+
+private:
+    const unsigned char* bits_;  // nullptr: all do
+    std::int64_t offset_;
+};
+
+constexpr const char* null_remedy = ": fill or drop the nulls first, or score them as empty texts with nulls=\"empty\"";
+
+void add_null(bool nulls_are_empty, std::vector<std::string_view>& views) {
+    if (!nulls_are_empty)
+        throw nb::value_error(("text " + std::to_string(views.size()) + " is null" + null_remedy).c_str());
+    views.emplace_back("", 0);
 }
 
-void add_views(const ArrowArray& array, std::vector<std::string_view>& views) {
+template <class Offset>
+void add_offsets(const ArrowArray& array, bool nulls_are_empty, std::vector<std::string_view>& views) {
+    const Valid valid(array);
+    const auto* const offsets = static_cast<const Offset*>(array.buffers[1]) + array.offset;
+    const auto* const data = static_cast<const char*>(array.buffers[2]);
+    for (std::int64_t i = 0; i < array.length; ++i) {
+        if (!valid(i)) add_null(nulls_are_empty, views);
+        else views.emplace_back(data + offsets[i], static_cast<std::size_t>(offsets[i + 1] - offsets[i]));
+    }
+}
+
+void add_views(const ArrowArray& array, bool nulls_are_empty, std::vector<std::string_view>& views) {
     struct View {
         std::int32_t size;
         char inlined[4];
         std::int32_t buffer, offset;
     };
+    const Valid valid(array);
     const auto* const items = static_cast<const View*>(array.buffers[1]) + array.offset;
     for (std::int64_t i = 0; i < array.length; ++i) {
+        if (!valid(i)) {
+            add_null(nulls_are_empty, views);
+            continue;
+        }
         const View& view = items[i];
         const char* const data = view.size <= 12 ? view.inlined
                                                  : static_cast<const char*>(array.buffers[2 + view.buffer]) + view.offset;
         views.emplace_back(data, static_cast<std::size_t>(view.size));
-    }
-}
-
-void refuse_nulls(const ArrowArray& array, std::size_t before) {
-    const auto* const valid = static_cast<const unsigned char*>(array.buffers[0]);
-    if (array.null_count == 0 || !valid) return;
-    for (std::int64_t i = 0; i < array.length; ++i) {
-        const std::int64_t bit = array.offset + i;
-        if (!(valid[bit / 8] >> (bit % 8) & 1))
-            throw nb::value_error(("text " + std::to_string(before + static_cast<std::size_t>(i)) +
-                                   " is null: fill or drop the nulls first")
-                                      .c_str());
     }
 }
 
@@ -107,12 +125,13 @@ namespace sparsedistill {
 
 class ArrowArrays {
 public:
-    void add(Owned<ArrowArray> array, Layout layout, std::vector<std::string_view>& views) {
-        refuse_nulls(array, views.size());
+    void add(Owned<ArrowArray> array, Layout layout, bool nulls_are_empty, std::vector<std::string_view>& views) {
         if (array.length > 0) switch (layout) {
-                case Layout::offsets32: add_offsets<std::int32_t>(array, views); break;
-                case Layout::offsets64: add_offsets<std::int64_t>(array, views); break;
-                case Layout::views: add_views(array, views); break;
+                case Layout::offsets32: add_offsets<std::int32_t>(array, nulls_are_empty, views); break;
+                case Layout::offsets64: add_offsets<std::int64_t>(array, nulls_are_empty, views); break;
+                case Layout::views: add_views(array, nulls_are_empty, views); break;
+                case Layout::nulls:
+                    for (std::int64_t i = 0; i < array.length; ++i) add_null(nulls_are_empty, views);
             }
         arrays_.push_back(std::move(array));
     }
@@ -123,7 +142,7 @@ private:
 
 Texts::~Texts() = default;
 
-Texts::Texts(nb::handle source) {
+Texts::Texts(nb::handle source, bool nulls_are_empty) {
     if (nb::hasattr(source, "__arrow_c_stream__")) {
         const nb::object capsule = source.attr("__arrow_c_stream__")();
         Owned<ArrowArrayStream> stream(from_capsule<ArrowArrayStream>(capsule, "arrow_array_stream"));
@@ -140,7 +159,7 @@ Texts::Texts(nb::handle source) {
             Owned<ArrowArray> array;
             check(stream.get_next(&stream, &array));
             if (!array.release) return;
-            arrow_->add(std::move(array), layout, views_);
+            arrow_->add(std::move(array), layout, nulls_are_empty, views_);
         }
     }
     if (nb::hasattr(source, "__arrow_c_array__")) {
@@ -148,7 +167,7 @@ Texts::Texts(nb::handle source) {
         Owned<ArrowSchema> schema(from_capsule<ArrowSchema>(pair[0], "arrow_schema"));
         Owned<ArrowArray> array(from_capsule<ArrowArray>(pair[1], "arrow_array"));
         arrow_ = std::make_unique<ArrowArrays>();
-        arrow_->add(std::move(array), layout_of(schema), views_);
+        arrow_->add(std::move(array), layout_of(schema), nulls_are_empty, views_);
         return;
     }
     if (!PyList_Check(source.ptr()) && !PyTuple_Check(source.ptr()))
@@ -158,17 +177,23 @@ Texts::Texts(nb::handle source) {
     if (!items_.is_valid()) throw nb::python_error();
     const auto count = static_cast<std::size_t>(PyTuple_GET_SIZE(items_.ptr()));
     views_.reserve(count);
-    for (std::size_t i = 0; i < count; ++i) add_python(PyTuple_GET_ITEM(items_.ptr(), static_cast<Py_ssize_t>(i)));
+    for (std::size_t i = 0; i < count; ++i)
+        add_python(PyTuple_GET_ITEM(items_.ptr(), static_cast<Py_ssize_t>(i)), nulls_are_empty);
 }
 
-void Texts::add_python(nb::handle item) {
+void Texts::add_python(nb::handle item, bool nulls_are_empty) {
     if (PyBytes_Check(item.ptr())) {
         views_.emplace_back(PyBytes_AS_STRING(item.ptr()), static_cast<std::size_t>(PyBytes_GET_SIZE(item.ptr())));
         return;
     }
+    if (item.is_none() && nulls_are_empty) {
+        views_.emplace_back("", 0);
+        return;
+    }
     if (!PyUnicode_Check(item.ptr()))
-        throw nb::type_error(
-            ("text " + std::to_string(views_.size()) + " is " + Py_TYPE(item.ptr())->tp_name + ", not str").c_str());
+        throw nb::type_error(("text " + std::to_string(views_.size()) + " is " + Py_TYPE(item.ptr())->tp_name +
+                              ", not str" + (item.is_none() ? null_remedy : ""))
+                                 .c_str());
     Py_ssize_t size = 0;
     if (const char* const data = PyUnicode_AsUTF8AndSize(item.ptr(), &size)) {
         views_.emplace_back(data, static_cast<std::size_t>(size));
@@ -179,7 +204,7 @@ void Texts::add_python(nb::handle item) {
     PyErr_Clear();
     encoded_.push_back(nb::steal(PyUnicode_AsEncodedString(item.ptr(), "utf-8", "surrogatepass")));
     if (!encoded_.back().is_valid()) throw nb::python_error();
-    add_python(encoded_.back());
+    add_python(encoded_.back(), nulls_are_empty);
 }
 
 }  // namespace sparsedistill

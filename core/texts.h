@@ -16,8 +16,8 @@ class ArrowArrays;
 class Texts {
 public:
     // A list or tuple of str or bytes, or an object with __arrow_c_stream__ or __arrow_c_array__ that holds strings.
-    // TypeError and ValueError name the position of a text that cannot be used.
-    explicit Texts(nanobind::handle source);
+    // TypeError and ValueError name the position of what cannot be used: of a null too, unless nulls are empty texts.
+    explicit Texts(nanobind::handle source, bool nulls_are_empty = false);
     ~Texts();
     Texts(const Texts&) = delete;
     Texts& operator=(const Texts&) = delete;
@@ -26,7 +26,7 @@ public:
     std::size_t size() const { return views_.size(); }
 
 private:
-    void add_python(nanobind::handle item);
+    void add_python(nanobind::handle item, bool nulls_are_empty);
 
     std::vector<std::string_view> views_;
     nanobind::object items_;

@@ -73,10 +73,10 @@ class Model:
 
     def __init__(self, lookup: Lookup, rows: Annotated[NDArray, dict(shape=(None, None), order='C', device='cpu', writable=False)] | None, scale: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)] | None, bias: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)], relu_first: bool, layers: Sequence[tuple[Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)]]]) -> None: ...
 
-    def score(self, texts: object, threads: int) -> Annotated[NDArray[numpy.float32], dict(shape=(None, None))]:
+    def score(self, texts: object, threads: int, nulls_are_empty: bool = False) -> Annotated[NDArray[numpy.float32], dict(shape=(None, None))]:
         """Logits float32 (n, outputs)."""
 
-    def choose(self, texts: object, names: tuple, threads: int) -> list:
+    def choose(self, names: tuple, texts: object, threads: int, nulls_are_empty: bool = False) -> list:
         """The name of each text's highest logit."""
 
     def choose_one(self, text: object, names: tuple) -> object:

@@ -193,22 +193,20 @@ class Classifier:
         """Bytes of all arrays, as mapped."""
         return sum(array.nbytes for array in self._tensors.values())
 
-    def decision_function(self, texts: Any, threads: int = 0) -> np.ndarray:
+    def decision_function(self, texts: Any, threads: int = 0, nulls: str = "error") -> np.ndarray:
         """Logits (regression: the score), float32 (n, C); for one str, (C,).
 
         ``texts`` is a str, or n of them: a list, a tuple, any iterable, a numpy or pandas column, or anything with the
         Arrow PyCapsule protocol. A text without a known n-gram, the empty one among them, pools to zero and gets the
         score of the biases alone. The same bits for any ``threads`` (0: all processors granted) and any batch.
+        ``nulls`` says what a null of a column or a None of a list is: an "error", or an "empty" text.
 
         Errors: TypeError or ValueError naming the position of what is no text.
         """
-        if isinstance(texts, str | bytes):
-            return self._score((texts,), 1)[0]
-        return self._score(_as_texts(texts), asked_threads(threads))
-
-    def _score(self, texts: Any, threads: int) -> np.ndarray:
         with self._damage_named():
-            return self._model.score(texts, threads)
+            if isinstance(texts, str | bytes):
+                return self._model.score((texts,), 1)[0]
+            return self._model.score(*_asked(texts, threads, nulls))
 
     @contextlib.contextmanager
     def _damage_named(self) -> Iterator[None]:
@@ -217,26 +215,26 @@ class Classifier:
         except IndexError as error:  # the core checks slots and rows where it uses them
             raise FormatError(f"{self.path or 'the classifier'} is damaged: {error}") from None
 
-    def predict_proba(self, texts: Any, threads: int = 0) -> np.ndarray:
+    def predict_proba(self, texts: Any, threads: int = 0, nulls: str = "error") -> np.ndarray:
         """Probabilities, float64 (n, C); for one str, (C,). Single-label rows sum to one.
 
         Errors: those of :meth:`decision_function`; ValueError for a regression classifier.
         """
         if self.task == "regression":
             raise ValueError("a regression classifier has no probabilities: use predict")
-        return probabilities(self.decision_function(texts, threads), self.task)
+        return probabilities(self.decision_function(texts, threads, nulls), self.task)
 
-    def predict(self, texts: Any, threads: int = 0) -> Any:
+    def predict(self, texts: Any, threads: int = 0, nulls: str = "error") -> Any:
         """Labels of n texts, as a list: a name each (single), a list of names each (multi), a float each (regression).
 
-        For one str the one label, list or float. ``texts``, ``threads`` and errors are as in :meth:`decision_function`.
+        For one str the one label, list or float. The arguments and errors are those of :meth:`decision_function`.
         """
         if self.task == "single":
             with self._damage_named():
                 if isinstance(texts, str | bytes):
                     return self._model.choose_one(texts, self.labels)
-                return self._model.choose(_as_texts(texts), self.labels, asked_threads(threads))
-        logits = self.decision_function(texts, threads)
+                return self._model.choose(self.labels, *_asked(texts, threads, nulls))
+        logits = self.decision_function(texts, threads, nulls)
         decided = self.decide(np.atleast_2d(logits))
         return decided[0] if logits.ndim == 1 else decided
 
@@ -299,12 +297,22 @@ def probabilities(logits: np.ndarray, task: str) -> np.ndarray:
     return _core.probabilities(rows, task == "multi").reshape(logits.shape)
 
 
-def _as_texts(texts: Any) -> Any:
+def _asked(texts: Any, threads: int, nulls: str) -> tuple[Any, int, bool]:
+    """What the core takes of many texts: the texts, how many threads, whether nulls are empty texts."""
+    if nulls not in ("error", "empty"):
+        raise ValueError(f"nulls is {nulls!r}: give 'error' or 'empty'")
+    return _as_texts(texts, nulls), asked_threads(threads), nulls == "empty"
+
+
+def _as_texts(texts: Any, nulls: str) -> Any:
     dtype = getattr(texts, "dtype", None)
     if type(texts).__module__.split(".")[0] == "pandas" and (
         str(dtype) == "object" or getattr(dtype, "storage", "") == "python"
     ):
-        return texts.tolist()  # for the Arrow protocol pandas would have to convert, which needs pyarrow
+        # Over the Arrow protocol pandas would have to convert, which needs pyarrow.
+        if nulls == "empty":  # pandas has several kinds: None, NaN, NA
+            return [text if there else None for text, there in zip(texts.tolist(), texts.notna(), strict=True)]
+        return texts.tolist()
     if isinstance(texts, list | tuple) or hasattr(texts, "__arrow_c_stream__") or hasattr(texts, "__arrow_c_array__"):
         return texts
     if isinstance(texts, np.ndarray):

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import dataclasses
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Any
-
-import numpy as np
+from typing import Any
 
 from . import __version__
-from .classifier import Classifier, probabilities
+from .classifier import Classifier
 from .errors import SettingsError, SparsedistillError, require
-from .format import read_json, replacing
-from .progress import Progress, say
+from .format import read_json
+from .predict import FILES, STREAMS, predict
 from .settings import SECTIONS, Settings, build, default_of, parse_value
 
 STAGES = {
@@ -30,7 +27,6 @@ STAGES = {
     "compress": "fold and quantise the student into a classifier",
     "evaluate": "measure the classifiers, choose one, write the report",
 }
-BATCH = 8192
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -53,10 +49,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         goes_on = "" if arguments.work in (_predict, _inspect) else "; the same command goes on from where it stopped"
         sys.stderr.write(f"\nsparsedistill: interrupted{goes_on}\n")
         return 130
-    except BrokenPipeError:
-        # The reader of our output has seen enough; keep the interpreter from writing to it once more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except OSError as error:
+        try:
+            sys.stdout.flush()
+        except OSError:  # keep the interpreter from writing once more what cannot be written
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):  # the reader of our output has seen enough
+            return 0
+        sys.stderr.write(f"sparsedistill: {f'{error.filename}: ' if error.filename else ''}{error.strerror or error}\n")
+        return 2
     return 0
 
 
@@ -95,15 +96,27 @@ def parser() -> argparse.ArgumentParser:
             _add_options(command, "distill", ("modes",))
         command.set_defaults(work=_stage, stage=stage, parser=command)
 
-    predict = commands.add_parser("predict", help="label texts with a classifier", description=_PREDICT_TEXT)
-    predict.add_argument("classifier", metavar="CLASSIFIER", help="directory of the classifier")
-    predict.add_argument("input", metavar="INPUT", nargs="*", help="files, globs or folders; default: stdin")
-    predict.add_argument("--text", default="text", metavar="COLUMN", help="column of the text (default: text)")
-    predict.add_argument("--output", "-o", metavar="FILE", help=".jsonl, .csv, .tsv or .parquet; default: stdout")
-    predict.add_argument("--proba", action="store_true", help="also write every label's probability")
-    predict.add_argument("--threads", type=int, default=0, metavar="N", help="0: all processors granted")
-    predict.add_argument("--encoding-errors", choices=("strict", "replace"), default="strict", help="invalid UTF-8")
-    predict.set_defaults(work=_predict, parser=predict)
+    command = commands.add_parser("predict", help="label texts with a classifier", description=_PREDICT_TEXT)
+    command.add_argument("classifier", metavar="CLASSIFIER", help="directory of the classifier")
+    command.add_argument("input", metavar="INPUT", nargs="*", help="files, globs or folders; default: stdin")
+    command.add_argument("--text", default="text", metavar="COLUMN", help="column of the text (default: text)")
+    command.add_argument("--output", "-o", metavar="FILE", help=f"ends in {', '.join(FILES)}; default: stdout")
+    command.add_argument("--format", choices=STREAMS, help="of stdout (default: lines; arrow is a stream)")
+    command.add_argument(
+        "--keep", nargs="*", metavar="COLUMN", help="input columns to write (default: all; with nothing after it: none)"
+    )
+    command.add_argument("--proba", action="store_true", help="add every label's probability, as p(LABEL)")
+    command.add_argument("--top-k", type=int, metavar="K", help="add top_labels and top_probabilities, the K likeliest")
+    command.add_argument("--prefix", default="", help="what the names of result columns begin with (default: nothing)")
+    command.add_argument(
+        "--nulls", choices=("error", "empty"), default="error", help="null texts: refused (default), or empty texts"
+    )
+    command.add_argument(
+        "--encoding-errors", choices=("strict", "replace"), default="strict",
+        help="invalid UTF-8: refused (default), or read as U+FFFD",
+    )  # fmt: skip
+    command.add_argument("--threads", type=int, default=0, metavar="N", help="default: all processors granted")
+    command.set_defaults(work=_predict, parser=command)
 
     inspect = commands.add_parser("inspect", help="look into a classifier or a run directory")
     inspect.add_argument("path", metavar="PATH", help="directory of a classifier or of a run")
@@ -119,8 +132,10 @@ _STAGE_TEXT = (
     "the run directory remembers them."
 )
 _PREDICT_TEXT = (
-    "One result a text, in order. On stdout: a line of label and probability with a tab between (multi-label: labels "
-    "joined by commas; regression: the score). stdin is read as lines of text, or as JSON lines with the text column."
+    "One record a text, in order. On stdout a line: label, tab, probability (multi-label: labels joined by commas; "
+    "regression: the score). Files and the other formats have the columns of the input, then `predicted` (label, "
+    "labels or score), single-label also `probability`, and what --proba and --top-k add. stdin is read as lines of "
+    "text, or as JSON lines with the text column."
 )
 
 
@@ -218,97 +233,16 @@ def _stage(arguments: argparse.Namespace) -> None:
 
 
 def _predict(arguments: argparse.Namespace) -> None:
-    from . import corpus
-
-    classifier = Classifier.load(arguments.classifier)
-    sources = corpus.expand(arguments.input or ["-"])
-    known = None
-    if sources == ["-"] and sys.stdin.isatty():
-        say("reading lines of text from the terminal: end with Ctrl-D")
-    if sources != ["-"]:
-        corpus.check(sources, arguments.text, encoding_errors=arguments.encoding_errors)
-        known = (
-            corpus.count(sources, arguments.text, encoding_errors=arguments.encoding_errors)
-            if sys.stderr.isatty()
-            else None
-        )
-    batches = corpus.read(sources, arguments.text, encoding_errors=arguments.encoding_errors, batch_size=BATCH)
-
-    def results() -> Iterator[tuple[list[str], np.ndarray]]:
-        with Progress("predict", known) as bar:
-            for batch in batches:
-                yield batch.texts, classifier.decision_function(batch.texts, arguments.threads)
-                bar.add(len(batch.texts))
-
-    if not arguments.output:
-        _write_lines(classifier, results(), arguments.proba, sys.stdout)
-        sys.stdout.flush()
-        return
-    kind = Path(arguments.output).suffix
-    if kind not in (".jsonl", ".csv", ".tsv", ".parquet"):
-        raise SettingsError(f"--output {arguments.output}: the name must end in .jsonl, .csv, .tsv or .parquet")
-    with replacing(arguments.output) as temporary:
-        if kind == ".parquet":
-            _write_parquet(classifier, results(), arguments.proba, temporary)
-            return
-        with open(temporary, "w", encoding="utf-8", newline="") as file:
-            if kind == ".jsonl":
-                for texts, logits in results():
-                    file.writelines(
-                        json.dumps(record, ensure_ascii=False) + "\n"
-                        for record in _records(classifier, texts, logits, arguments.proba)
-                    )
-            else:
-                writer = csv.writer(file, delimiter="\t" if kind == ".tsv" else ",")
-                for i, (texts, logits) in enumerate(results()):
-                    records = _records(classifier, texts, logits, arguments.proba)
-                    if i == 0 and records:
-                        writer.writerow(records[0])
-                    writer.writerows([_flat(value) for value in record.values()] for record in records)
-
-
-def _records(classifier: Classifier, texts: list[str], logits: np.ndarray, proba: bool) -> list[dict[str, Any]]:
-    if classifier.task == "regression":
-        return [{"text": t, "score": s} for t, s in zip(texts, logits[:, 0].tolist(), strict=True)]
-    records = []
-    chances = probabilities(logits, classifier.task).tolist()
-    for text, label, row in zip(texts, classifier.decide(logits), chances, strict=True):
-        record = {"text": text, "label": label}
-        if classifier.task == "single":
-            record["probability"] = max(row)
-        if proba:
-            record |= {f"p({name})": p for name, p in zip(classifier.labels, row, strict=True)}
-        records.append(record)
-    return records
-
-
-def _flat(value: Any) -> str:
-    return ",".join(value) if isinstance(value, list) else f"{value:.6g}" if isinstance(value, float) else value
-
-
-def _write_lines(
-    classifier: Classifier, results: Iterator[tuple[list[str], np.ndarray]], proba: bool, out: IO[str]
-) -> None:
-    for texts, logits in results:
-        for record in _records(classifier, texts, logits, proba):
-            out.write("\t".join(_flat(value) for name, value in record.items() if name != "text") + "\n")
-
-
-def _write_parquet(
-    classifier: Classifier, results: Iterator[tuple[list[str], np.ndarray]], proba: bool, path: Path
-) -> None:
-    pa, parquet = require("pyarrow", "arrow"), require("pyarrow.parquet", "arrow")
-    fields = [("text", pa.string())]
-    if classifier.task == "regression":
-        fields.append(("score", pa.float64()))
-    else:
-        fields.append(("label", pa.string() if classifier.task == "single" else pa.list_(pa.string())))
-        fields += [("probability", pa.float64())] if classifier.task == "single" else []
-        fields += [(f"p({label})", pa.float64()) for label in classifier.labels] if proba else []
-    schema = pa.schema(fields)
-    with parquet.ParquetWriter(path, schema, compression="zstd") as writer:
-        for texts, logits in results:
-            writer.write_table(pa.Table.from_pylist(_records(classifier, texts, logits, proba), schema=schema))
+    if arguments.output and arguments.format:
+        raise SettingsError("--format is of stdout; that of --output is told by its name: leave out one of them")
+    options = ("text", "keep", "proba", "top_k", "prefix", "nulls", "encoding_errors", "threads")
+    predict(
+        Classifier.load(arguments.classifier),
+        arguments.input or ["-"],
+        arguments.output,
+        format=arguments.format or "lines",
+        **{name: getattr(arguments, name) for name in options},
+    )
 
 
 def _inspect(arguments: argparse.Namespace) -> None:

@@ -33,7 +33,9 @@ _KNOWN = f"{', '.join([*_COLUMNAR, *_LINES])}; the text formats also with .gz or
 _STRINGS = {"string", "large_string", "string_view", "binary", "large_binary", "binary_view"}
 _STDIN = "stdin"
 _JSON_SPACE = " \t\r\n"
-_PIECE = 1 << 20  # bytes read at a time
+_READ = 1 << 20  # bytes read at a time
+_PIECE_BYTES = 1 << 24  # that one Piece holds, about: long records must not fill the memory
+_HALF_PAIR = re.compile(r"\\u[dD][89a-fA-F]")  # escapes of JSON, two of which make a character
 
 # fastText's own idea of a space; Python's is wider and would cut labels and texts at U+00A0
 _SPACE = r"[ \t\v\f\r\0]"
@@ -60,6 +62,39 @@ class Batch:
     def first_row(self) -> int:
         """1-based number of the first record."""
         return self.rows[0]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Consecutive records of one file with all columns asked for, as they came: for those who hand them on.
+
+    ``source`` and ``rows`` are as in :class:`Batch`. ``texts`` is a list or an Arrow array, and may hold nulls.
+    ``records`` is a list of dicts or an Arrow record batch. ``columns`` says what the file brings: a list of names
+    (every value is a str), an Arrow schema, or None where each record has names of its own (JSON lines).
+    """
+
+    source: str
+    rows: Sequence[int]
+    texts: Any
+    records: Any
+    columns: Any
+
+    def place(self, i: int) -> str:
+        """Where record ``i`` stands: file and row."""
+        return _at(self.source, self.rows[i])
+
+    def values(self, column: str, errors: str = "strict", flat: bool = False) -> list:
+        """One column as Python values, None where a record does not have it.
+
+        Of an Arrow column, bytes are decoded as UTF-8, times and decimals become strings; all do that are ``flat``.
+        """
+        if isinstance(self.records, list):
+            return [record.get(column) for record in self.records]
+        types, array = require("pyarrow", "arrow").types, self.records.column(column)
+        held = plain_type(array.type)
+        if str(held) not in _STRINGS and (flat or types.is_temporal(held) or types.is_decimal(held)):
+            array = array.cast("string")
+        return _strings(array, self.source, self.rows[0] if self.rows else 0, column, errors, nulls=True)
 
 
 @dataclass(frozen=True)
@@ -133,6 +168,50 @@ def read(
     return _read(expand(sources), text, columns, encoding_errors, batch_size, label)
 
 
+def whole(
+    source: str,
+    text: str = "text",
+    keep: Sequence[str] | None = None,
+    *,
+    encoding_errors: str = "strict",
+    most: int = 1 << 14,
+) -> Iterator[Piece]:
+    """Stream the records of one source with the columns ``keep`` (None: all), up to ``most`` in a piece.
+
+    The first piece is empty: it tells the columns of a file that has no record, too. Plain lines have one column,
+    ``text``; fastText files have ``label``, names joined by commas, and ``text``. Invalid UTF-8 in an Arrow array of
+    texts is refused, or with ``encoding_errors="replace"`` stays as it is: the classifier reads it as U+FFFD.
+
+    Errors: :class:`DataError` as of :func:`read`, except that a text may be null.
+    """
+    kind = _kind(source)
+    if kind in ("hf", "parquet", "ipc"):
+        yield from _whole_tables(source, kind, text, keep, encoding_errors, most)
+        return
+    name, size = _STDIN if source == "-" else source, 0
+    if source == "-" and sys.stdin.isatty():
+        most = 1  # who types a line wants its answer
+
+    def measured(lines: Iterator[str]) -> Iterator[str]:
+        nonlocal size
+        for line in lines:
+            size += len(line)
+            yield line
+
+    with _opened(source) as file:
+        lines = measured(_decoded(file, name, encoding_errors))
+        columns, records = _whole_records(lines, name, kind, text, keep, encoding_errors)
+        yield Piece(name, [], [], [], columns)
+        part: list[tuple[int, str | None, dict]] = []
+        for record in records:
+            part.append(record)
+            if len(part) == most or size >= _PIECE_BYTES:
+                yield _piece(name, part, columns)
+                part, size = [], 0
+        if part:
+            yield _piece(name, part, columns)
+
+
 def check(
     sources: Sequence[str],
     text: str = "text",
@@ -155,15 +234,13 @@ def check(
         raise _no_text(found)
 
 
-def count(sources: Sequence[str], text: str = "text", encoding_errors: str = "strict") -> int:
-    """Number of records :func:`read` will give; 0 when it cannot be known (stdin is among the sources).
-
-    Columnar files know it; the others are read through once, without being decoded or parsed more than needed.
+def count(sources: Sequence[str]) -> int | None:
+    """Number of records :func:`read` will give, or None where only reading everything would tell: not all is columnar.
 
     Errors: :class:`DataError` for a file that cannot be read.
     """
     found = expand(sources)
-    return 0 if "-" in found else sum(_count(source) for source in found)
+    return sum(map(_count, found)) if all(_kind(source) in ("hf", "parquet", "ipc") for source in found) else None
 
 
 def labelled(
@@ -318,7 +395,7 @@ def _no_text(found: Sequence[str]) -> DataError:
 def _missing(name: str, source: str, there: Sequence[str]) -> DataError:
     return DataError(
         f"{source} has no column {name!r}; it has {_several([repr(n) for n in there]) or 'none'}: "
-        "name the right one (--text, --label)"
+        "name the right one (--text, --label, --keep)"
     )
 
 
@@ -351,9 +428,9 @@ def _opened(source: str) -> Iterator[BinaryIO]:
         try:
             if source.lower().endswith(".gz"):
                 # GzipFile finds lines in Python; a buffer over it finds them in C.
-                yield io.BufferedReader(gzip.GzipFile(fileobj=raw), _PIECE)  # type: ignore[arg-type]
+                yield io.BufferedReader(gzip.GzipFile(fileobj=raw), _READ)  # type: ignore[arg-type]
             elif source.lower().endswith(".zst"):
-                yield io.BufferedReader(_zstd(raw), _PIECE)
+                yield io.BufferedReader(_zstd(raw), _READ)
             else:
                 yield raw
         except broken as error:
@@ -362,7 +439,7 @@ def _opened(source: str) -> Iterator[BinaryIO]:
 
 def _open(path: str) -> BinaryIO:
     try:
-        return open(path, "rb", buffering=_PIECE)
+        return open(path, "rb", buffering=_READ)
     except OSError as error:
         raise DataError(f"{path} cannot be opened: {error.strerror}") from None
 
@@ -440,10 +517,47 @@ def _records(
     if kind == "jsonl":
         return _jsonl(lines, name, text, columns, errors)
     if kind in ("csv", "tsv"):
-        return _table(lines, name, "," if kind == "csv" else "\t", text, columns)
+        return _table(*_headed(lines, name, kind), name, kind, text, columns)
     if kind == "fasttext":
         return _fasttext(lines, name, columns, label)
     return _plain(lines, name, columns)
+
+
+def _piece(name: str, part: list[tuple[int, str | None, dict]], columns: list[str] | None) -> Piece:
+    rows, texts, records = zip(*part, strict=True)
+    return Piece(name, rows, list(texts), list(records), columns)
+
+
+def _whole_records(
+    lines: Iterator[str], name: str, kind: str | None, text: str, keep: Sequence[str] | None, errors: str
+) -> tuple[list[str] | None, Iterator[tuple[int, str | None, dict]]]:
+    """Names of the columns to keep (None: each record has its own), and row, text and those columns of each record."""
+    if kind in ("plain", _STDIN):
+        kind, lines = _sniffed(kind, lines)
+    if kind == "jsonl":
+        return None, _whole_jsonl(lines, name, text, keep, errors)
+    records: Iterator[Record]
+    if kind in ("csv", "tsv"):
+        header, rows = _headed(lines, name, kind)
+        kept = _kept(header, keep, name) if header else []
+        records = _table(header, rows, name, kind, text, kept)
+    elif kind == "fasttext":
+        kept = _kept(["label", text], keep, name)
+        records = (
+            (row, value, [",".join(names) if column == "label" else value for column in kept])
+            for row, value, (names,) in _fasttext(lines, name, ["label"], "label")
+        )
+    else:
+        kept = _kept([text], keep, name)
+        records = ((row, value, [value] * len(kept)) for row, value, _ in _plain(lines, name, []))
+    return kept, ((row, value, dict(zip(kept, values, strict=True))) for row, value, values in records)
+
+
+def _kept(there: list[str], keep: Sequence[str] | None, name: str) -> list[str]:
+    for column in keep or ():
+        if column not in there:
+            raise _missing(column, name, there)
+    return [column for column in there if keep is None or column in keep]
 
 
 def _sniffed(kind: str, lines: Iterator[str]) -> tuple[str, Iterator[str]]:
@@ -487,6 +601,36 @@ def _fasttext(lines: Iterator[str], name: str, columns: list[str], label: str) -
 
 
 def _jsonl(lines: Iterator[str], name: str, text: str, columns: list[str], errors: str) -> Iterator[Record]:
+    for row, line, record in _objects(lines, name):
+        try:
+            value = record[text]
+            rest = [record[column] for column in columns]
+        except KeyError as error:
+            raise _missing(error.args[0], f"{name}:{row}", list(record)) from None
+        if not isinstance(value, str):
+            raise _no_string(value, text, f"{name}:{row}")
+        if _HALF_PAIR.search(line):
+            value = _paired(value, f"{name}:{row}", errors)
+        yield row, value, rest
+
+
+def _whole_jsonl(
+    lines: Iterator[str], name: str, text: str, keep: Sequence[str] | None, errors: str
+) -> Iterator[tuple[int, str | None, dict]]:
+    for row, line, record in _objects(lines, name):
+        if text not in record:
+            raise _missing(text, f"{name}:{row}", list(record))
+        if not isinstance(record[text], str | None):
+            raise _no_string(record[text], text, f"{name}:{row}")
+        if keep is not None:
+            record = {column: value for column, value in record.items() if column in keep or column == text}
+        if _HALF_PAIR.search(line):
+            record = _paired(record, f"{name}:{row}", errors)
+        value = record[text] if keep is None or text in keep else record.pop(text)
+        yield row, value, record
+
+
+def _objects(lines: Iterator[str], name: str) -> Iterator[tuple[int, str, dict]]:
     for row, line in enumerate(lines, 1):
         if not line.strip(_JSON_SPACE):
             continue
@@ -498,21 +642,19 @@ def _jsonl(lines: Iterator[str], name: str, text: str, columns: list[str], error
         if not isinstance(record, dict):
             hint = "; jq -c '.[]' turns a list into lines" if isinstance(record, list) else ""
             raise DataError(f"{name}:{row} is JSON, but of type {type(record).__name__}, not an object{hint}")
-        try:
-            value = record[text]
-            rest = [record[column] for column in columns]
-        except KeyError as error:
-            raise _missing(error.args[0], f"{name}:{row}", list(record)) from None
-        if not isinstance(value, str):
-            raise _no_string(value, text, f"{name}:{row}")
-        if "\\u" in line:  # only an escape can bring half a surrogate pair, which no UTF-8 can hold
-            try:
-                value.encode()
-            except UnicodeEncodeError:
-                if errors == "strict":
-                    raise _not_utf8(f"{name}:{row} has half a surrogate pair in {text!r} and") from None
-                value = re.sub("[\ud800-\udfff]", "\ufffd", value)
-        yield row, value, rest
+        yield row, line, record
+
+
+def _paired(value: Any, where: str, errors: str) -> Any:
+    """``value`` without halves of surrogate pairs, which no UTF-8 can hold."""
+    said = json.dumps(value, ensure_ascii=False)
+    try:
+        said.encode()
+    except UnicodeEncodeError:
+        if errors == "strict":
+            raise _not_utf8(f"{where} has half a surrogate pair and") from None
+        return json.loads(re.sub("[\ud800-\udfff]", "\ufffd", said))
+    return value
 
 
 def _rows(lines: Iterator[str], name: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
@@ -536,9 +678,16 @@ def _rows(lines: Iterator[str], name: str, delimiter: str) -> Iterator[tuple[int
             yield start, row
 
 
-def _table(lines: Iterator[str], name: str, delimiter: str, text: str, columns: list[str]) -> Iterator[Record]:
-    rows = _rows(lines, name, delimiter)
+def _headed(lines: Iterator[str], name: str, kind: str) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
+    """The header of a CSV or TSV file, empty if the file is, and the rows below it."""
+    rows = _rows(lines, name, "," if kind == "csv" else "\t")
     _, header = next(rows, (1, []))
+    return header, rows
+
+
+def _table(
+    header: list[str], rows: Iterator[tuple[int, list[str]]], name: str, kind: str, text: str, columns: list[str]
+) -> Iterator[Record]:
     if not header:
         return
     for column in (text, *columns):
@@ -551,7 +700,7 @@ def _table(lines: Iterator[str], name: str, delimiter: str, text: str, columns: 
         if len(row) != width:
             raise DataError(
                 f"{name}:{start} has {len(row)} field{'s' * (len(row) != 1)}, but the header has {width}; "
-                f'put texts that hold a {"comma" if delimiter == "," else "tab"} in "..."'
+                f'put texts that hold a {"comma" if kind == "csv" else "tab"} in "..."'
             )
         yield start, row[at], [row[i] for i in others]
 
@@ -571,16 +720,7 @@ def _columnar(source: str, kind: str, text: str, columns: list[str], errors: str
     wanted = list(dict.fromkeys([text, *columns]))
     row = 1
     with _tables(source, kind, wanted, size) as (schema, tables):
-        for column in wanted:
-            if schema.names.count(column) > 1:
-                raise DataError(f"{source} has {schema.names.count(column)} columns {column!r}; rename all but one")
-            if column not in schema.names:
-                raise _missing(column, source, schema.names)
-        held = schema.field(text).type
-        if str(_plain_type(held)) not in _STRINGS | {"null"}:
-            raise DataError(
-                f"column {text!r} of {source} holds {held}, not strings; convert it, or name another with --text"
-            )
+        _check_schema(schema, source, text, wanted)
         classes = _class_names(schema)
         for table in tables:
             for start in range(0, table.num_rows, size):
@@ -589,19 +729,72 @@ def _columnar(source: str, kind: str, text: str, columns: list[str], errors: str
                 rest = {}
                 for column in columns:
                     values = part.column(part.schema.names.index(column))
-                    values = _strings(values, source, row, None, errors)
+                    values = _strings(values, source, row, column, errors, nulls=True, raw=True)
                     rest[column] = _as_names(values, classes[column]) if column in classes else values
                 yield Batch(source, range(row, row + len(texts)), texts, rest)
                 row += len(texts)
 
 
+def _whole_tables(
+    source: str, kind: str, text: str, keep: Sequence[str] | None, errors: str, most: int
+) -> Iterator[Piece]:
+    """:func:`whole` of tables of Arrow arrays: nothing becomes a Python object."""
+    pa = require("pyarrow", "arrow")
+    wanted = None if keep is None else list(dict.fromkeys([text, *keep]))
+    row = 1
+    with _tables(source, kind, wanted, most) as (schema, tables):
+        kept = _kept(schema.names, keep, source)
+        _check_schema(schema, source, text, [text, *kept])
+        columns = pa.schema([schema.field(name) for name in kept], schema.metadata)
+        yield Piece(source, [], [], pa.RecordBatch.from_pylist([], columns), columns)
+        for table in tables:
+            for batch in table.to_batches() if isinstance(table, pa.Table) else [table]:
+                size = max(1, min(most, batch.num_rows * _PIECE_BYTES // max(batch.nbytes, 1)))
+                for start in range(0, batch.num_rows, size):
+                    part = batch.slice(start, size)
+                    texts = _in_place(part, text, source, row, errors)
+                    yield Piece(source, range(row, row + len(texts)), texts, part.select(kept), columns)
+                    row += len(texts)
+
+
+def _in_place(batch: Any, name: str, source: str, row: int, errors: str) -> Any:
+    """The texts of a batch that starts at ``row``, as the classifier takes them: no dictionary, UTF-8 checked."""
+    pa = require("pyarrow", "arrow")
+    texts = batch.column(name)
+    if isinstance(texts, pa.DictionaryArray):
+        texts = texts.dictionary_decode()
+    if errors == "strict":
+        try:
+            if "binary" in str(texts.type):
+                texts.cast(pa.large_string())
+            else:  # nobody has checked strings either, least of all when they come from Parquet
+                texts.validate(full=True)
+        except pa.ArrowInvalid:
+            _strings(texts, source, row, name, errors, nulls=True)  # names the row
+            raise
+    return texts
+
+
+def _check_schema(schema: Any, source: str, text: str, wanted: list[str]) -> None:
+    for column in wanted:
+        if schema.names.count(column) > 1:
+            raise DataError(f"{source} has {schema.names.count(column)} columns {column!r}; rename all but one")
+        if column not in schema.names:
+            raise _missing(column, source, schema.names)
+    held = schema.field(text).type
+    if str(plain_type(held)) not in _STRINGS | {"null"}:
+        raise DataError(
+            f"column {text!r} of {source} holds {held}, not strings; convert it, or name another with --text"
+        )
+
+
 @contextmanager
 def _tables(source: str, kind: str, columns: list[str] | None, size: int) -> Iterator[tuple[Any, Iterator]]:
-    """Schema of a source, and its tables or record batches with at least those ``columns`` that it has."""
+    """Schema of a source, and its tables or record batches with at least those ``columns`` (None: all) that it has."""
     if kind == "hf":
         dataset = _hub(source)
         schema = dataset.features.arrow_schema
-        there = [name for name in columns or [] if name in schema.names]
+        there = [name for name in schema.names if columns is None or name in columns]
         tables = dataset.select_columns(there).with_format("arrow").iter(size) if there else iter(())
         yield schema, tables
         return
@@ -614,9 +807,10 @@ def _tables(source: str, kind: str, columns: list[str] | None, size: int) -> Ite
             if kind == "parquet":
                 parquet = require("pyarrow.parquet", "arrow")
                 # buffered: pages of a row group as they are needed, not a whole column of it
-                with parquet.ParquetFile(source, buffer_size=_PIECE) as reader:
-                    there = [name for name in columns or [] if name in reader.schema_arrow.names]
-                    yield reader.schema_arrow, reader.iter_batches(size, columns=there) if there else iter(())
+                with parquet.ParquetFile(source, buffer_size=_READ) as reader:
+                    schema, size = reader.schema_arrow, min(size, _affordable(reader.metadata))
+                    there = [name for name in schema.names if columns is None or name in columns]
+                    yield schema, reader.iter_batches(size, columns=there) if there else iter(())
             elif magic.startswith(b"FEA1"):
                 raise pa.ArrowInvalid("feather version 1 is not supported, write it again as version 2")
             else:
@@ -633,32 +827,40 @@ def _tables(source: str, kind: str, columns: list[str] | None, size: int) -> Ite
             raise DataError(f"{source} cannot be read as {what}, it is damaged or cut short: {error}") from None
 
 
-def _plain_type(held: Any) -> Any:
-    """The type of the values of an Arrow dictionary, or the type itself."""
+def _affordable(metadata: Any) -> int:
+    """Rows of a Parquet file that stay below ``_PIECE_BYTES``, judged by the row group with the longest."""
+    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+    longest = max((group.total_byte_size / max(group.num_rows, 1) for group in groups), default=0)
+    return max(1, int(_PIECE_BYTES / max(longest, 1)))
+
+
+def plain_type(held: Any) -> Any:
+    """Arrow's type of the values of a dictionary, or the type itself."""
     return held.value_type if hasattr(held, "index_type") else held
 
 
-def _strings(column: Any, source: str, row: int, text: str | None, errors: str) -> list:
-    """Python values of an Arrow array that starts at ``row``; ``text`` names it if it is the text: no nulls then."""
+def _strings(
+    column: Any, source: str, row: int, name: str, errors: str, nulls: bool = False, raw: bool = False
+) -> list:
+    """Python values of an Arrow array that starts at ``row``; bytes are decoded, unless ``raw`` lets them be."""
     try:
         values = column.to_pylist()
     except UnicodeDecodeError:  # Parquet's strings are not checked when they are read
         pa = require("pyarrow", "arrow")
-        plain = _plain_type(column.type)
+        plain = plain_type(column.type)
         if str(plain) not in _STRINGS:  # a list of strings, say: its own column, and not the text
-            raise _not_utf8(f"a column of {source} (rows {row} to {row + len(column) - 1})") from None
-        values = column.cast(plain).cast(pa.large_binary()).to_pylist()
-        text = text or ""
-    if text is None:
+            raise _not_utf8(f"column {name!r} of {source} (rows {row} to {row + len(column) - 1})") from None
+        values, raw = column.cast(plain).cast(pa.large_binary()).to_pylist(), False
+    if raw:
         return values
     for i, value in enumerate(values):
         if isinstance(value, bytes):
             try:
                 values[i] = value.decode("utf-8", errors)
             except UnicodeDecodeError:
-                raise _not_utf8(_at(source, row + i)) from None
-        elif value is None and text:
-            raise _no_string(None, text, _at(source, row + i))
+                raise _not_utf8(f"column {name!r} at {_at(source, row + i)}") from None
+        elif value is None and not nulls:
+            raise _no_string(None, name, _at(source, row + i))
     return values
 
 
@@ -733,22 +935,13 @@ def _split_of(loaded: Any, split: str | None, source: str) -> Any:
 
 
 def _count(source: str) -> int:
-    kind = _kind(source)
+    kind = _kind(source) or ""
     if kind == "hf":
         return len(_hub(source))
-    if kind == "parquet":
-        with _tables(source, kind, None, 1):
+    with _tables(source, kind, None, 1) as (_, tables):
+        if kind == "parquet":
             return require("pyarrow.parquet", "arrow").read_metadata(source).num_rows
-    if kind == "ipc":
-        with _tables(source, kind, None, 1) as (_, tables):
-            return sum(table.num_rows for table in tables)
-    with _opened(source) as file:
-        if kind in ("csv", "tsv"):
-            # Latin-1 takes any byte and leaves the commas and quotes of UTF-8 where they are
-            text = (line.decode("latin-1") for line in _without_mark(file, source))
-            return max(sum(1 for _ in _rows(text, source, "," if kind == "csv" else "\t")) - 1, 0)
-        blank = _JSON_SPACE.encode()
-        return sum(1 for line in _without_mark(file, source) if kind != "jsonl" or line.strip(blank))
+        return sum(table.num_rows for table in tables)
 
 
 # -- labels -------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import subprocess
 import sys
@@ -88,7 +89,12 @@ def test_run_takes_a_file_and_overrides(made, tmp_path):
     assert done.returncode == 0, done.stderr.decode()
     classifier = Classifier.load(tmp_path / "run" / "classifier")
     assert classifier.config["layers"] == 0
-    assert classifier.config["rows"] == {"count": classifier.config["rows"]["count"], "width": 3, "type": "int16"}
+    assert classifier.config["rows"] == {
+        "count": classifier.config["rows"]["count"],
+        "width": 3,
+        "type": "int16",
+        "in_slots": True,
+    }
     assert classifier.config["text"]["max_n"] == 2
 
 
@@ -131,23 +137,17 @@ def test_predict_reads_stdin_and_keeps_order(made):
     assert lines[1][0] == classifier.predict("")
 
 
-@pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".tsv", ".parquet"])
-def test_predict_writes_files(made, tmp_path, suffix):
-    out = tmp_path / f"out{suffix}"
-    done = run("predict", made / "run" / "classifier", "--proba", "-o", out, made / "test.csv")
-    assert done.returncode == 0, done.stderr.decode()
-    from sparsedistill import corpus
-
-    columns = ["label", "probability", *(f"p({label})" for label in LABELS)]
-    found = list(corpus.read([str(out)], "text", columns))
-    texts = [text for batch in found for text in batch.texts]
-    expected = [text for batch in corpus.read([str(made / "test.csv")]) for text in batch.texts]
-    assert texts == expected
-    classifier = Classifier.load(made / "run" / "classifier")
-    assert [label for batch in found for label in batch.columns["label"]] == classifier.predict(texts)
-    got = np.array([[float(v) for v in batch.columns[f"p({label})"]] for label in LABELS for batch in found])
-    np.testing.assert_allclose(got.T, classifier.predict_proba(texts), rtol=1e-4)
-    assert [p.name for p in tmp_path.iterdir()] == [out.name]  # no temporary file is left
+def test_predict_keeps_gold_labels_beside_its_own(made, tmp_path):
+    options = ("--proba", "--top-k", "2", "--prefix", "my ", "--threads", "1", "--keep", "label", "-o")
+    done = run("predict", made / "run" / "classifier", *options, tmp_path / "out.csv", made / "test.csv")
+    assert done.returncode == 0 and done.stdout == done.stderr == b""
+    with open(tmp_path / "out.csv", newline="") as out, open(made / "test.csv", newline="") as test:
+        found, gold = list(csv.DictReader(out)), list(csv.DictReader(test))
+    names = ["predicted", "probability", *(f"p({label})" for label in LABELS), "top_labels", "top_probabilities"]
+    assert list(found[0]) == ["label", *(f"my {name}" for name in names)]
+    assert [row["label"] for row in found] == [row["label"] for row in gold]
+    expected = Classifier.load(made / "run" / "classifier").predict([row["text"] for row in gold])
+    assert [row["my predicted"] for row in found] == expected
 
 
 def test_predict_refuses_before_writing(made, tmp_path):
@@ -159,6 +159,12 @@ def test_predict_refuses_before_writing(made, tmp_path):
     assert not (tmp_path / "out.jsonl").exists()
     assert run("predict", made / "run" / "classifier", broken, "--encoding-errors", "replace").stdout.count(b"\n") == 2
     assert b"must end in" in run("predict", made / "run" / "classifier", "-o", tmp_path / "out.xlsx").stderr
+    done = run("predict", made / "run" / "classifier", broken, "-o", tmp_path / "out.csv", "--format", "csv")
+    assert b"--format is of stdout" in done.stderr and done.returncode == 2
+    (tmp_path / "null.jsonl").write_text('{"text": null}\n')
+    done = run("predict", made / "run" / "classifier", tmp_path / "null.jsonl")
+    assert b"null.jsonl:1 is null; drop the row, or score it as an empty text with --nulls empty" in done.stderr
+    assert run("predict", made / "run" / "classifier", tmp_path / "null.jsonl", "--nulls", "empty").returncode == 0
 
 
 def test_inspect_shows_run_and_reasons(made):
