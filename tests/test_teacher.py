@@ -227,6 +227,22 @@ def test_the_best_epoch_is_kept(tmp_path, monkeypatch):
     assert not np.array_equal(kept[name], seen[2][name].numpy())
 
 
+def test_dropout_can_be_set(tmp_path, monkeypatch):
+    seen = []
+
+    def loss(self, ids, gold, precision=None):
+        assert self.model.training
+        seen.append([original(self, ids, gold, precision).item() for _ in range(3)])
+        return original(self, ids, gold, precision)
+
+    original = module._Run.loss
+    monkeypatch.setattr(module._Run, "loss", loss)
+    for share in (0.0, 0.5, -1.0):
+        tune(tmp_path / str(share), dataclasses.replace(TEACH, dropout=share), texts=TEXTS[:8], targets=TARGETS[:8])
+    none, half, own = (np.ptp(losses) for losses in seen)
+    assert none < 1e-6 < own < half
+
+
 def test_multi_and_regression(tmp_path, capsys):
     few, bits = TEXTS[:16], np.eye(3, dtype=int)[np.arange(16) % 3]
     labels = ("a", "b", "c")
