@@ -76,10 +76,12 @@ def _compiled(out: Path) -> ctypes.CDLL:
     core = HERE.parent / "core"
     flags = ["g++", "-std=c++20", "-O3", "-fPIC", "-ffp-contract=off", "-w"]
     objects = []
-    for name, march in (("x86_64", "x86-64"), ("x86_64_v3", "x86-64-v3"), ("x86_64_v4", "x86-64-v4")):
+    avx2 = ["-mavx2", "-mbmi", "-mbmi2", "-mpopcnt"]
+    avx512 = [*avx2, "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mprefer-vector-width=512"]
+    for name, sets in (("x86_64", []), ("avx2", avx2), ("avx512", avx512)):
         objects.append(out / f"{name}.o")
         define = f"-DSPARSEDISTILL_KERNELS={name}"
-        subprocess.run([*flags, f"-march={march}", define, "-c", core / "kernels.cpp", "-o", objects[-1]], check=True)
+        subprocess.run([*flags, *sets, define, "-c", core / "kernels.cpp", "-o", objects[-1]], check=True)
     sources = [HERE / "limit.cpp", *(core / f"{name}.cpp" for name in ("lookup", "text", "dispatch"))]
     library = out / "limit.so"
     subprocess.run([*flags, "-march=native", "-shared", *sources, *objects, "-o", library], check=True)

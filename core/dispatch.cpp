@@ -5,7 +5,7 @@
 namespace sparsedistill {
 
 #if defined(__x86_64__)
-extern const Kernels x86_64, x86_64_v3, x86_64_v4;
+extern const Kernels x86_64, avx2, avx512;
 #else
 extern const Kernels plain;
 #endif
@@ -16,15 +16,13 @@ const Kernels* const* all_kernels() {
         static const Kernels* found[4] = {&x86_64};
         unsigned count = 1;
         __builtin_cpu_init();
-        const auto has = [](auto... each) { return (each && ...); };
-        if (has(__builtin_cpu_supports("avx2"), __builtin_cpu_supports("bmi"), __builtin_cpu_supports("bmi2"),
-                __builtin_cpu_supports("fma"), __builtin_cpu_supports("f16c"), __builtin_cpu_supports("lzcnt"),
-                __builtin_cpu_supports("movbe"), __builtin_cpu_supports("popcnt"))) {
-            found[count++] = &x86_64_v3;
-            if (has(__builtin_cpu_supports("avx512f"), __builtin_cpu_supports("avx512bw"),
-                    __builtin_cpu_supports("avx512cd"), __builtin_cpu_supports("avx512dq"),
-                    __builtin_cpu_supports("avx512vl")))
-                found[count++] = &x86_64_v4;
+        // What CMakeLists.txt has the compiler use.
+        if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") &&
+            __builtin_cpu_supports("popcnt")) {
+            found[count++] = &avx2;
+            if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+                found[count++] = &avx512;
         }
         return found;
     }();
