@@ -73,6 +73,7 @@ class Bench:
     measures: dict[str, float | None] = field(default_factory=dict)
     tables: dict[str, list[Row]] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)  # what stands below the tables
+    disturbed: list[str] = field(default_factory=list)
 
     def wants(self, key: str) -> bool:
         """Whether ``--only`` names it, or its family: minilm for minilm-int8."""
@@ -86,8 +87,7 @@ class Bench:
 def contenders(task: Task, run: Path, bench: Bench) -> list[Contender]:
     cache, many = bench.args.out, bench.args.threads
     both = tuple(sorted({1, many}))
-    teacher, encoder = run / "teacher", encoder_of(run)
-    name = task.name
+    teacher, name = run / "teacher", task.name
     fasttext, four = {"cache": cache, "settings": FASTTEXT_DEFAULT}, {**FASTTEXT_DEFAULT, "wordNgrams": 4}
     few = 256 if name == "imdb" else 1024  # for transformers
     found = [
@@ -101,7 +101,7 @@ def contenders(task: Task, run: Path, bench: Bench) -> list[Contender]:
                   both, True, texts=2000),
         Contender("sklearn-svc", "TF-IDF + linear SVM", "TfIdf", {"cache": cache, "head": "LinearSVC"}, both, True,
                   texts=2000),
-        Contender("model2vec", "model2vec", "Model2Vec", {"cache": cache, "encoder": encoder}, both, True, texts=5000),
+        Contender("model2vec", "model2vec", "Model2Vec", {"cache": cache, "run": run}, both, True, texts=5000),
         Contender("paper", "the paper's way", "PaperWay", {"cache": cache}, both, True, texts=1000, trained=False,
                   measure=f"{name}_vs_paper"),
         Contender("minilm-int8", "MiniLM, ONNX Runtime int8", "MiniLMInt8", {"cache": cache, "path": teacher}, (many,),
@@ -121,11 +121,6 @@ def contenders(task: Task, run: Path, bench: Bench) -> list[Contender]:
             one for one in found if one.key not in ("fasttext-4grams", "paper") and not one.key.startswith("roberta")
         ]
     return [one for one in found if bench.wants(one.key)]
-
-
-def encoder_of(run: Path) -> Path:
-    """The model that the run's teacher was fine-tuned from."""
-    return Path(json.loads((run / "settings.json").read_text())["teach"]["teacher"])
 
 
 def classifier_of(path: Path) -> Path:
@@ -192,7 +187,7 @@ class Contest:
             f"({paired(found[0], found[-1]):,.1f}x); load {load_average()}, others keep {others.cores:.1f} cores busy"
         )
         if others.cores > 0.2:
-            self.bench.lines.append(f"{what}: meanwhile others kept {others.cores:.1f} processors busy.")
+            self.bench.disturbed.append(f"{what} ({others.cores:.1f})")
         return found
 
     def _enter_width(self, width: int, path: Path) -> None:
@@ -293,7 +288,8 @@ def engine_measures(bench: Bench) -> None:
     if bench.wants("limit"):
         bench.measures["limit_share"] = engine.limit_share()
     if bench.wants("fold") and runs:
-        of = args.fold or next((run for run in runs.values() if embedding_of(run)), next(iter(runs.values())))
+        there = [*runs.values(), *args.imdb_widths.values()]
+        of = args.fold or next((run for run in there if embedding_of(run)), there[0])
         texts = task["imdb"].test[0][:2000]
         worst, what = engine.fold_max_diff(of, texts)
         bench.measures["fold_max_diff"] = worst
@@ -315,7 +311,8 @@ def engine_measures(bench: Bench) -> None:
 
 
 def embedding_of(run: Path) -> int:
-    return json.loads((run / "settings.json").read_text())["distill"]["embedding"]
+    settings = run / "settings.json"
+    return json.loads(settings.read_text())["distill"]["embedding"] if settings.exists() else 0
 
 
 # ---- what a person looks at ------------------------------------------------------------------------------------------
@@ -371,7 +368,8 @@ def plot(bench: Bench, path: Path) -> None:
                 ms=9 if row.kind == "ours" else 6, color=colours[row.kind], ecolor="#bbbbbb", zorder=3,
                 mfc=colours[row.kind] if row.judged == total else "white",
             )  # fmt: skip
-        for row, height in spread(points):
+        names = list(spread(points, threads))
+        for row, height in names:
             axes.annotate(
                 row.title.strip("*"), (row.rates[threads], row.accuracy), xytext=(row.rates[threads] * 1.35, height),
                 va="center", fontsize=8, color=colours[row.kind], fontweight="bold" if row.kind == "ours" else "normal",
@@ -384,6 +382,9 @@ def plot(bench: Bench, path: Path) -> None:
                     row.title + " (speed only)", (row.rates[threads], 0.02), xycoords=("data", "axes fraction"),
                     rotation=90, ha="right", va="bottom", fontsize=7, color="#777777",
                 )  # fmt: skip
+        if names:
+            low, high = axes.get_ylim()
+            axes.set_ylim(low, max(high, max(height for _, height in names) + 0.03 * (high - low)))
         slow, fast = min(row.rates[threads] for row in rows), max(row.rates[threads] for row in rows)
         axes.set_xlim(slow / 2, fast * 12)  # room for the names
         axes.xaxis.set_minor_formatter(NullFormatter())
@@ -396,14 +397,17 @@ def plot(bench: Bench, path: Path) -> None:
     figure.savefig(path)
 
 
-def spread(points: list[Row]) -> Iterator[tuple[Row, float]]:
-    """Heights for the names, lowest point first, no two closer than a line of text."""
+def spread(points: list[Row], threads: int) -> Iterator[tuple[Row, float]]:
+    """Heights for the names, lowest point first: none closer than a line of text to one that it could run into."""
     heights = [row.accuracy for row in points]
-    gap = 0.035 * max(max(heights) - min(heights), 2.0)
-    last = -math.inf
+    gap = 0.035 * max(max(heights, default=0) - min(heights, default=0), 2.0)
+    placed: list[tuple[float, float]] = []
     for row in sorted(points, key=lambda row: row.accuracy):
-        last = max(row.accuracy, last + gap)
-        yield row, last
+        height, decade = row.accuracy, math.log10(row.rates[threads])
+        while any(abs(decade - x) < 1.8 and abs(height - y) < gap for x, y in placed):
+            height += gap / 10
+        placed.append((decade, height))
+        yield row, height
 
 
 def plural(threads: int) -> str:
@@ -436,6 +440,10 @@ def arguments() -> argparse.Namespace:
                         help="folder for rivals' models, table and picture")  # fmt: skip
     args = parser.parse_args()
     args.imdb_widths = dict(args.imdb_widths)
+    given = [getattr(args, name) for name in tasks.NAMES if getattr(args, name)]
+    for path in [*given, *args.imdb_widths.values()]:
+        if not (classifier_of(path) / "config.json").is_file():
+            parser.error(f"{path} holds no finished classifier: sparsedistill evaluate --run {path}")
     return args
 
 
@@ -453,6 +461,8 @@ def main() -> None:
     for name, rows in bench.tables.items():
         report += [f"## {tasks.NAMES[name]}", "", markdown(rows, counts), ""]
     report += [f"- {line}" for line in bench.lines]
+    if bench.disturbed:
+        report.append(f"- Others kept processors busy (how many) during: {'; '.join(bench.disturbed)}.")
     report += ["", f"Load average {start} at the start, {load_average()} at the end."]
     text = "\n".join(report) + "\n"
     print(text)

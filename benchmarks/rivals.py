@@ -212,8 +212,8 @@ class Model2Vec(Rival):
     Its ready-made base models live on a hub; this one is made here, from the same encoder as the teacher.
     """
 
-    def __init__(self, task: Task, cache: Path, encoder: Path, threads: int):
-        self._task, self._folder, self._encoder, self._threads = task, cache / "model2vec", encoder, threads
+    def __init__(self, task: Task, cache: Path, run: Path, threads: int):
+        self._task, self._folder, self._run = task, cache / "model2vec", run
 
     def load(self) -> str:
         from model2vec.inference import StaticModelPipeline
@@ -235,7 +235,8 @@ class Model2Vec(Rival):
         base = self._folder / "base"
         if not base.exists():
             _say("model2vec: distil static vectors")
-            encoder, tokenizer = (kind.from_pretrained(self._encoder) for kind in (AutoModel, AutoTokenizer))
+            path = json.loads((self._run / "settings.json").read_text())["teach"]["teacher"]
+            encoder, tokenizer = (kind.from_pretrained(path) for kind in (AutoModel, AutoTokenizer))
             distill_from_model(encoder, tokenizer, device="cpu").save_pretrained(base)
         _say(f"model2vec: fine-tune on {self._task.name}")
         model = StaticModelForClassification.from_static_model(model=StaticModel.from_pretrained(base))
