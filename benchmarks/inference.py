@@ -28,7 +28,6 @@ from workers import RivalError, Worker
 from sparsedistill.threads import default_threads
 
 SLOW_REPEATS = 3  # of a contender whose one run takes many seconds
-ENGINE = ("single", "load", "threads", "web", "fold", "int8", "limit")
 
 
 @dataclass(frozen=True)
@@ -158,6 +157,9 @@ class Contest:
                 self._enter_width(width, path)
             for contender in chosen:
                 self._enter(contender)
+            for threads in self.counts:
+                if threads not in self._rates:  # nobody raced it
+                    self._race([self.mine[threads]], self.args.repeats, "this classifier alone")
             self.ours.rates = {threads: statistics.median(found) for threads, found in self._rates.items()}
             judge(self.ours, self.mine[min(self._rates, default=1)])
         self._conclude()
@@ -193,7 +195,11 @@ class Contest:
     def _enter_width(self, width: int, path: Path) -> None:
         self.table.append(row := Row(f"width {width}" if width else "no hidden layer", kind="width"))
         for threads in self.counts:
-            worker = self._start(path, threads)
+            try:
+                worker = self._start(path, threads)
+            except RivalError as error:
+                row.note = f"did not run: {error}"
+                return
             found = self._race([self.mine[threads], worker], self.args.repeats, row.title)
             row.note = worker.note
             row.add(threads, found)
@@ -256,58 +262,87 @@ def judge(row: Row, worker: Worker) -> None:
 # ---- what concerns this package alone --------------------------------------------------------------------------------
 
 
-def engine_measures(bench: Bench) -> None:
-    args = bench.args
-    task = {name: Task(name, args.data) for name in tasks.NAMES}
-    runs = {name: getattr(args, name) for name in tasks.NAMES if getattr(args, name)}
-    if bench.wants("single"):
-        found = {
-            name: engine.single_us(classifier_of(runs[name]), task[name].test[0])
-            for name in ("agnews", "sst2")
-            if name in runs
-        }
+class Engine:
+    """Measures of the classifiers themselves; each method is a part that ``--only`` can name."""
+
+    PARTS = ("single", "load", "threads", "web", "fold", "int8", "limit")
+
+    def __init__(self, bench: Bench):
+        self.bench, self.args, self.measures = bench, bench.args, bench.measures
+        self.runs = {name: getattr(bench.args, name) for name in tasks.NAMES if getattr(bench.args, name)}
+        self.tests = {name: Task(name, bench.args.data) for name in tasks.NAMES}
+
+    def hold(self) -> None:
+        for part in self.PARTS:
+            if self.bench.wants(part):
+                try:
+                    getattr(self, part)()
+                except Exception as error:  # an hour of other figures must not be lost for it
+                    self.bench.note(f"{part}: did not run: {type(error).__name__}: {error}")
+
+    def single(self) -> None:
+        found = {}
+        for name in ("agnews", "sst2"):
+            if name in self.runs:
+                found[name] = engine.single_us(classifier_of(self.runs[name]), self.tests[name].test[0])
         if found:
-            bench.measures["single_us"] = max(found.values())
+            self.measures["single_us"] = max(found.values())
             told = ", ".join(f"{tasks.NAMES[name]} {us:.1f} µs" for name, us in found.items())
-            bench.note(f"One short text, str to label: {told} (median of 20,000 calls; the slower counts).")
-    if bench.wants("load"):
-        ms, mb = engine.load(args.out)
-        bench.measures["load_ms"] = ms
-        bench.measures["load_rss_mb"] = mb
-        bench.note(f"Loading 1M rows x 1000 int8 (1 GB, in the page cache): {ms:.1f} ms, then {mb:.0f} MB resident.")
-    if bench.wants("threads") and "imdb" in runs:
-        scaling, others = engine.thread_scaling(classifier_of(runs["imdb"]), task["imdb"].test[0], 2, args.repeats)
+            self.bench.note(f"One short text, str to label: {told} (median of 20,000 calls; the slower counts).")
+
+    def load(self) -> None:
+        self.measures |= {"load_ms": None, "load_rss_mb": None}
+        ms, mb = engine.load(self.args.out)
+        self.measures |= {"load_ms": ms, "load_rss_mb": mb}
+        self.bench.note(f"Loading 1M rows x 1000 int8, in the page cache: {ms:.1f} ms, then {mb:.0f} MB resident.")
+
+    def threads(self) -> None:
+        if "imdb" not in self.runs:
+            return
+        texts = self.tests["imdb"].test[0]
+        scaling, others = engine.thread_scaling(classifier_of(self.runs["imdb"]), texts, 2, self.args.repeats)
         void = others > 1 or default_threads() < 2
-        bench.measures["thread_scaling"] = None if void else scaling
-        told = "void: the machine is busy with other work" if void else "valid"
-        bench.note(f"Two threads over one: {scaling:.2f}x; others kept {others:.1f} processors busy ({told}).")
-    if bench.wants("web") and "imdb" in runs:
-        rate, size = engine.web_docs_per_s(classifier_of(runs["imdb"]), task["imdb"].test[0], args.repeats)
-        bench.measures["web_docs_per_s"] = rate
-        bench.note(f"Web-like documents of {size:,.0f} bytes on one thread: {rate:,.0f} a second.")
-    if bench.wants("limit"):
-        bench.measures["limit_share"] = engine.limit_share()
-    if bench.wants("fold") and runs:
-        there = [*runs.values(), *args.imdb_widths.values()]
-        of = args.fold or next((run for run in there if embedding_of(run)), there[0])
-        texts = task["imdb"].test[0][:2000]
-        worst, what = engine.fold_max_diff(of, texts)
-        bench.measures["fold_max_diff"] = worst
-        bench.note(f"Folding W1 moves no logit by more than {worst:.1e} ({what}, {len(texts):,} reviews).")
-    if bench.wants("int8"):
+        self.measures["thread_scaling"] = None if void else scaling
+        told = "void: fewer than two are free" if void else "valid"
+        self.bench.note(f"Two threads over one: {scaling:.2f}x; others kept {others:.1f} processors busy ({told}).")
+
+    def web(self) -> None:
+        if "imdb" not in self.runs:
+            return
+        texts = self.tests["imdb"].test[0]
+        rate, size = engine.web_docs_per_s(classifier_of(self.runs["imdb"]), texts, self.args.repeats)
+        self.measures["web_docs_per_s"] = rate
+        self.bench.note(f"Web-like documents of {size:,.0f} bytes on one thread: {rate:,.0f} a second.")
+
+    def fold(self) -> None:
+        there = [*self.runs.values(), *self.args.imdb_widths.values()]
+        if not self.args.fold and not there:
+            return
+        self.measures["fold_max_diff"] = None
+        run = self.args.fold or next((run for run in there if embedding_of(run)), there[0])
+        texts = self.tests["imdb"].test[0][:2000]
+        worst, what = engine.fold_max_diff(run, texts)
+        self.measures["fold_max_diff"] = worst
+        self.bench.note(f"Folding W1 moves no logit by more than {worst:.1e} ({what}, {len(texts):,} reviews).")
+
+    def int8(self) -> None:
         losses = {}
-        for name, run in runs.items():
-            lost, flips = engine.int8_against_float(run, task[name])
-            total = len(task[name].test[0])
-            bench.note(
+        for name, run in self.runs.items():
+            self.measures["int8_flips_sst2" if name == "sst2" else "int8_loss"] = None
+            lost, flips = engine.int8_against_float(run, self.tests[name])
+            total = len(self.tests[name].test[0])
+            self.bench.note(
                 f"{tasks.NAMES[name]}: int8 rows lose {lost:+.2f} points and change {flips} of {total:,} decisions."
             )
             if name == "sst2":
-                bench.measures["int8_flips_sst2"] = flips
+                self.measures["int8_flips_sst2"] = flips
             else:
                 losses[name] = lost
         if losses:
-            bench.measures["int8_loss"] = max(losses.values())
+            self.measures["int8_loss"] = max(losses.values())
+
+    def limit(self) -> None:
+        self.measures["limit_share"] = engine.limit_share()
 
 
 def embedding_of(run: Path) -> int:
@@ -433,7 +468,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--fold", type=Path, metavar="RUN", help="run trained with W1 (default: one of the above)")
     parser.add_argument("--data", type=Path, required=True, help="folder of the data sets")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the measures here")
-    parser.add_argument("--only", nargs="+", metavar="NAME", help=f"contenders (fasttext, ...), widths, or {ENGINE}")
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        metavar="NAME",
+        help="contenders (fasttext, minilm-int8, ...), widths, " + ", ".join(Engine.PARTS),
+    )
     parser.add_argument("--repeats", type=int, default=7, help="turns of each contender; medians count")
     parser.add_argument("--threads", type=int, default=default_threads(), help="threads of the second column")
     parser.add_argument("--out", type=Path, default=Path.home() / ".cache" / "sparsedistill-benchmarks",
@@ -455,7 +495,7 @@ def main() -> None:
     for name in ("imdb", "agnews"):
         if getattr(args, name):
             Contest(bench, name, getattr(args, name)).hold()
-    engine_measures(bench)
+    Engine(bench).hold()
     counts = sorted({1, args.threads})
     report = []
     for name, rows in bench.tables.items():

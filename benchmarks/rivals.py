@@ -81,7 +81,7 @@ class FastText(Rival):
         self._folder.mkdir(parents=True, exist_ok=True)
         chosen = self._settings or self.choose()
         self._spaced = chosen.get("spaced", False)
-        path = self._folder / f"{self._task.name}-{_name(chosen)}.bin"
+        path = self._folder / f"{self._task.key}-{_name(chosen)}.bin"
         if not path.exists():
             _say(f"fastText: train {path.stem}")
             self._train(chosen, *self._task.train).save_model(str(path) + ".part")
@@ -91,7 +91,7 @@ class FastText(Rival):
 
     def choose(self) -> dict[str, Any]:
         """The grid's best on a tenth of train that the others are trained without."""
-        path = self._folder / f"{self._task.name}-grid.json"
+        path = self._folder / f"{self._task.key}-grid.json"
         known: dict[str, float] = json.loads(path.read_text()) if path.exists() else {}
         (texts, gold), (dev, truth) = self._task.split
 
@@ -178,7 +178,7 @@ class TfIdf(Rival):
         import joblib
 
         self._folder.mkdir(parents=True, exist_ok=True)
-        path = self._folder / f"{self._task.name}-{self._head}.joblib"
+        path = self._folder / f"{self._task.key}-{self._head}.joblib"
         if not path.exists():
             (texts, gold), (dev, truth) = self._task.split
             found = {}
@@ -218,26 +218,28 @@ class Model2Vec(Rival):
     def load(self) -> str:
         from model2vec.inference import StaticModelPipeline
 
-        path = self._folder / self._task.name
-        if not path.exists():
-            part = self._folder / f"{self._task.name}.part"
-            self._fit().save_pretrained(part)
-            part.rename(path)
+        encoder = json.loads((self._run / "settings.json").read_text())["teach"]["teacher"]
+        base = self._folder / f"base-{hashlib.blake2b(encoder.encode(), digest_size=3).hexdigest()}"
+        path = self._folder / f"{self._task.key}-{base.name}"
+        for made, make in ((base, lambda: self._distil(encoder)), (path, lambda: self._fit(base))):
+            if not made.exists():
+                part = made.with_name(made.name + ".part")
+                make().save_pretrained(part)
+                part.rename(made)
         self._model = StaticModelPipeline.from_pretrained(path)
         return "vectors distilled from MiniLM, fine-tuned with its own recipe"
 
-    def _fit(self) -> Any:
-        from model2vec import StaticModel
+    def _distil(self, encoder: str) -> Any:
         from model2vec.distill import distill_from_model
-        from model2vec.train import StaticModelForClassification
         from transformers import AutoModel, AutoTokenizer
 
-        base = self._folder / "base"
-        if not base.exists():
-            _say("model2vec: distil static vectors")
-            path = json.loads((self._run / "settings.json").read_text())["teach"]["teacher"]
-            encoder, tokenizer = (kind.from_pretrained(path) for kind in (AutoModel, AutoTokenizer))
-            distill_from_model(encoder, tokenizer, device="cpu").save_pretrained(base)
+        _say("model2vec: distil static vectors")
+        return distill_from_model(*(kind.from_pretrained(encoder) for kind in (AutoModel, AutoTokenizer)), device="cpu")
+
+    def _fit(self, base: Path) -> Any:
+        from model2vec import StaticModel
+        from model2vec.train import StaticModelForClassification
+
         _say(f"model2vec: fine-tune on {self._task.name}")
         model = StaticModelForClassification.from_static_model(model=StaticModel.from_pretrained(base))
         texts, gold = self._task.train
@@ -267,7 +269,7 @@ class PaperWay(Rival):
         from sklearn.feature_extraction.text import CountVectorizer
         from torch import nn
 
-        path = self._folder / f"{self._task.name}.txt"
+        path = self._folder / f"{self._task.key}.txt"
         if not path.exists():
             from sparsedistill.vocabulary import Vocabulary
 

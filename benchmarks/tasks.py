@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 from dataclasses import dataclass
@@ -37,6 +38,12 @@ class Task:
     @property
     def labels(self) -> tuple[str, ...]:
         return _FILES[self.name][0]
+
+    @cached_property
+    def key(self) -> str:
+        """Name of the task and of the very files: models trained on them are kept under it."""
+        sizes = [self._path(file).stat().st_size for file in (*_FILES[self.name][1], *_FILES[self.name][3])]
+        return f"{self.name}-{hashlib.blake2b(repr(sizes).encode(), digest_size=3).hexdigest()}"
 
     @cached_property
     def train(self) -> tuple[list[str], np.ndarray]:

@@ -6,6 +6,7 @@ Its memory, its thread pools and its libraries cannot get in another's way. Mess
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import pickle
@@ -57,7 +58,8 @@ class Worker:
         return self._ask("call", method, arguments)
 
     def close(self) -> None:
-        self._process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):  # it may be dead already
+            self._process.stdin.close()
         self._process.stdout.close()
         self._process.wait()
 
@@ -110,7 +112,7 @@ def _child(share: _Share, pipe: Any) -> None:
 
 
 class _Shares:
-    """The rival forked into ``processes``, for one that cannot use threads: each labels every so-manieth text."""
+    """The rival forked into ``processes``, for one that cannot use threads: text i goes to the i-th of them, modulo."""
 
     def __init__(self, rival: Any, processes: int):
         fork = multiprocessing.get_context("fork")
