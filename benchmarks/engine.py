@@ -8,6 +8,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -106,12 +108,34 @@ def web_docs_per_s(path: Path, texts: list[str], repeats: int) -> tuple[float, f
     return len(documents) / statistics.median(taken[1:]), size
 
 
-def limit_share() -> float | None:
-    """Share of the machine's own limit that scoring reaches: bytes of rows read a second over what limit.cpp reads.
+def limit_share(path: Path, texts: list[str], out: Path, repeats: int) -> tuple[float, float, float]:
+    """(share of the memory's limit that `predict` reaches on one thread, limit.cpp's rows a second, a bare gather's).
 
-    A hook: benchmarks/limit.cpp, which reads rows at random and does nothing else, is not there yet.
+    The share is the time of a reader that touches the same bytes of text, lines of the table and rows, all known in
+    advance, over the time of `predict`. Over random rows the reader should be about as fast as a bare loop: nothing else
+    slows it.
     """
-    return None
+    from limit import Limit
+
+    classifier = Classifier.load(path)
+    reader = Limit(classifier, texts, out / "limit")
+
+    def timed(work: Callable[[], object]) -> float:
+        start = time.perf_counter()
+        work()
+        return time.perf_counter() - start
+
+    turns = [reader, lambda: classifier.predict(texts, threads=1)]
+    for turn in turns:
+        turn()
+    reading, predicting = alternate([partial(timed, turn) for turn in turns], repeats)
+    share = statistics.median(a / b for a, b in zip(reading, predicting, strict=True))
+    rates = (0.0, 0.0)
+    if reader.stride:
+        found = alternate([partial(timed, turn) for turn in reader.scattered()], repeats)
+        rates = tuple(reader.rows_touched / statistics.median(seconds) for seconds in found)
+    reader.close()
+    return share, *rates
 
 
 def trained(run: Path) -> tuple[Any, Any, Classifier]:
