@@ -112,8 +112,7 @@ def limit_share(path: Path, texts: list[str], out: Path, repeats: int) -> tuple[
     """(share of the memory's limit that `predict` reaches on one thread, limit.cpp's rows a second, a bare gather's).
 
     The share is the time of a reader that touches the same bytes of text, lines of the table and rows, all known in
-    advance, over the time of `predict`. Over random rows the reader should be about as fast as a bare loop: nothing else
-    slows it.
+    advance, over the time of `predict`. Over random rows the reader should be about as fast as a bare loop.
     """
     from limit import Limit
 
