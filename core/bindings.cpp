@@ -47,6 +47,15 @@ Made1<T> to_numpy(std::vector<T> values) {
     return Made1<T>(kept->data(), {kept->size()}, owner);
 }
 
+// The same with rows of `columns` numbers.
+template <class T>
+Made2<T> to_numpy(std::vector<T> values, std::size_t columns) {
+    const std::size_t rows = columns ? values.size() / columns : 0;
+    auto* const kept = new std::vector<T>(std::move(values));
+    const nb::capsule owner(kept, [](void* p) noexcept { delete static_cast<std::vector<T>*>(p); });
+    return Made2<T>(kept->data(), {rows, columns}, owner);
+}
+
 template <class T>
 std::span<const T> span(const Read1<T>& array) {
     return {array.data(), array.size()};
@@ -129,9 +138,7 @@ auto make_table(const Read1<std::uint8_t>& bytes, const Read1<std::uint64_t>& of
             if (++tries == 64) throw std::invalid_argument("the n-grams cannot be told apart: is one there twice?");
         }
     }
-    auto* const kept = new std::vector<std::uint32_t>(std::move(*table));
-    const nb::capsule owner(kept, [](void* p) noexcept { delete static_cast<std::vector<std::uint32_t>*>(p); });
-    return std::make_pair(Made2<std::uint32_t>(kept->data(), {kept->size() / Lines::lanes, Lines::lanes}, owner), seed);
+    return std::make_pair(to_numpy(std::move(*table), Lines::lanes), seed);
 }
 
 // A vocabulary's lookup with the rules of its text.
@@ -252,9 +259,7 @@ public:
     }
 
     Made2<float> score(nb::handle source, unsigned threads, bool nulls_are_empty) const {
-        auto* const kept = new std::vector<float>(logits(Texts(source, nulls_are_empty), threads));
-        const nb::capsule owner(kept, [](void* p) noexcept { delete static_cast<std::vector<float>*>(p); });
-        return Made2<float>(kept->data(), {kept->size() / model_.outputs(), model_.outputs()}, owner);
+        return to_numpy(logits(Texts(source, nulls_are_empty), threads), model_.outputs());
     }
 
     // The name of each text's highest logit.
@@ -292,10 +297,8 @@ private:
 
 Made2<double> py_probabilities(const Read2<float>& logits, bool independent) {
     std::vector<double> result(logits.size());
-    probabilities({logits.data(), logits.size()}, std::max<std::size_t>(logits.shape(1), 1), independent, result.data());
-    auto* const kept = new std::vector<double>(std::move(result));
-    const nb::capsule owner(kept, [](void* p) noexcept { delete static_cast<std::vector<double>*>(p); });
-    return Made2<double>(kept->data(), {logits.shape(0), logits.shape(1)}, owner);
+    if (!result.empty()) probabilities({logits.data(), logits.size()}, logits.shape(1), independent, result.data());
+    return to_numpy(std::move(result), logits.shape(1));
 }
 
 nb::list kernel_names() {

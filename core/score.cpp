@@ -27,26 +27,30 @@ public:
     void score(const Model& model, std::span<const std::string_view> texts, float* logits) {
         const bool real = model.row_type >= RowType::float16;
         const std::size_t stride = std::max<std::size_t>(model.stride, Lookup::most_columns);
-        lengthy_ = lengthy(model, texts.front());
+        lengthy_ = !real && lengthy(model, texts.front());
         counts_.assign(texts.size(), 0);
         if (real) floats_.assign(texts.size() * stride, 0.0f);
         else sums_.assign(texts.size() * stride, 0);
         if (lengthy_) wide_.assign(stride, 0);
         if (model.vocabulary.lookup.lines().columns) add_slots(model, texts, stride);
         else add_rows(model, texts, stride);
+        std::size_t widest = model.width;
+        for (const auto& layer : model.layers) widest = std::max(widest, layer.out());
+        x_.resize(padded(widest));
+        y_.resize(padded(widest));
         for (std::size_t t = 0; t < texts.size(); ++t) {
             const auto count = static_cast<float>(std::max<std::size_t>(counts_[t], 1));
-            x_.resize(std::max(x_.size(), padded(model.width)));
+            const auto pool = [&](const auto* sum) {
+                for (std::size_t j = 0; j < model.width; ++j)
+                    x_[j] = static_cast<float>(sum[j]) * (model.scale[j] / count) + model.bias[j];
+            };
             if (real) {
                 const float* const sum = floats_.data() + t * stride;
                 for (std::size_t j = 0; j < model.width; ++j) x_[j] = sum[j] / count + model.bias[j];
             } else if (lengthy_) {
-                for (std::size_t j = 0; j < model.width; ++j)
-                    x_[j] = static_cast<float>(wide_[j]) * (model.scale[j] / count) + model.bias[j];
+                pool(wide_.data());
             } else {
-                const std::int32_t* const sum = sums_.data() + t * stride;
-                for (std::size_t j = 0; j < model.width; ++j)
-                    x_[j] = static_cast<float>(sum[j]) * (model.scale[j] / count) + model.bias[j];
+                pool(sums_.data() + t * stride);
             }
             forward(model, logits + t * model.outputs());
         }
@@ -119,7 +123,7 @@ private:
 
     // Only for a text that is alone.
     void spill() {
-        for (std::size_t j = 0; j < std::min(sums_.size(), wide_.size()); ++j) wide_[j] += sums_[j];
+        for (std::size_t j = 0; j < wide_.size(); ++j) wide_[j] += sums_[j];
         std::fill(sums_.begin(), sums_.end(), 0);
     }
 
@@ -127,7 +131,6 @@ private:
         bool relu = model.relu_first;
         std::size_t size = model.width;
         for (const auto& layer : model.layers) {
-            y_.resize(std::max(y_.size(), padded(layer.out())));
             if (relu)
                 for (std::size_t j = 0; j < size; ++j) x_[j] = x_[j] > 0.0f ? x_[j] : 0.0f;
             std::fill_n(x_.data() + size, padded(size) - size, 0.0f);
@@ -140,7 +143,7 @@ private:
     }
 
     BagReader reader_;
-    bool lengthy_ = false;
+    bool lengthy_ = false;  // whether sums go on in wide_
     std::vector<std::uint32_t> found_, next_;
     std::vector<std::size_t> counts_;
     std::vector<std::int32_t> sums_;

@@ -133,6 +133,7 @@ public:
           end_(begin_ + text.size()), lowercase_(lowercase) {}
 
     bool done() const { return p_ == last_; }
+    bool lowercase() const { return lowercase_; }
 
     std::uint32_t next() {
         start_ = p_;
@@ -195,7 +196,7 @@ public:
     void end() { tokens_.used_ = static_cast<std::size_t>(token_ - tokens_.buffer_.data()); }
     bool open() const { return out != token_; }
     void push() {
-        make_spans(1);
+        make_spans(tokens_.count_ + 1);
         tokens_.spans_[tokens_.count_++] = {static_cast<std::size_t>(token_ - tokens_.buffer_.data()),
                                             static_cast<std::size_t>(out - token_)};
         token_ = out;
@@ -219,8 +220,7 @@ public:
             if (at < first) valid &= ~std::uint64_t{0} << (first - at);
             if (at + 64 > last) valid &= ~std::uint64_t{0} >> (at + 64 - last);
             const auto [run1, run2] = runs(block, valid);
-            tokens_.count_ = begun;
-            make_spans(64);
+            make_spans(begun + 64);
             auto& spans = tokens_.spans_;
             const std::uint64_t shifted1 = run1 << 1 | open1, shifted2 = run2 << 1 | open2;
             for (std::uint64_t b = (run1 & ~shifted1) | (run2 & ~shifted2); b; b &= b - 1)
@@ -232,13 +232,13 @@ public:
         }
         auto& spans = tokens_.spans_;
         if (begun != ended) spans[ended].size = copy_ + last - spans[ended].begin;
-        std::size_t kept = before;
-        if (least > 1)
-            for (std::size_t i = before; i < begun; ++i) {
-                spans[kept] = spans[i];
-                kept += spans[i].size >= least;
-            }
-        tokens_.count_ = least > 1 ? kept : begun;
+        tokens_.count_ = begun;
+        if (least == 1) return;
+        tokens_.count_ = before;
+        for (std::size_t i = before; i < begun; ++i) {
+            spans[tokens_.count_] = spans[i];
+            tokens_.count_ += spans[i].size >= least;
+        }
     }
 
 private:
@@ -246,8 +246,8 @@ private:
         const std::size_t need = tokens_.used_ + bytes + Tokens::slack;
         if (tokens_.buffer_.size() < need) tokens_.buffer_.resize(need + need / 2);
     }
-    void make_spans(std::size_t more) {
-        if (tokens_.spans_.size() < tokens_.count_ + more) tokens_.spans_.resize(2 * (tokens_.count_ + more));
+    void make_spans(std::size_t count) {
+        if (tokens_.spans_.size() < count) tokens_.spans_.resize(2 * count);
     }
 
     Tokens& tokens_;
@@ -267,7 +267,7 @@ struct Sklearn {
             return std::pair{masks[block].word & valid, std::uint64_t{0}};
         });
     }
-    static void other(TokenWriter& writer, Reader reader, bool lowercase) {
+    static void other(TokenWriter& writer, Reader reader) {
         std::size_t length = 0;  // code points of the open run
         const auto finish = [&] {
             if (length >= 2) writer.push();
@@ -280,7 +280,7 @@ struct Sklearn {
                 if (length) finish();
                 continue;
             }
-            if (code == dotted_capital_i && lowercase) {  // its lower case is "i" and a mark, which ends the run
+            if (code == dotted_capital_i && reader.lowercase()) {  // its lower case is "i" and a mark, which ends the run
                 *writer.out++ = 'i';
                 ++length;
                 finish();
@@ -300,7 +300,7 @@ struct Whitespace {
             return std::pair{~masks[block].space & valid, std::uint64_t{0}};
         });
     }
-    static void other(TokenWriter& writer, Reader reader, bool) {
+    static void other(TokenWriter& writer, Reader reader) {
         while (!reader.done()) {
             const std::uint32_t code = reader.next();
             if (properties(code).space()) writer.push_if_open();
@@ -329,7 +329,7 @@ struct Words {
             return std::pair{word, ~(word | m.gap) & valid};
         });
     }
-    static void other(TokenWriter& writer, Reader reader, bool) {
+    static void other(TokenWriter& writer, Reader reader) {
         Kind open = separator;  // kind of the token being written
         while (!reader.done()) {
             const std::uint32_t code = reader.next();
@@ -404,7 +404,7 @@ void tokenize_by(std::string_view text, bool lowercase, Tokens& tokens) {
         while (first > at && !(masks[(first - 1) / 64].space >> (first - 1) % 64 & 1)) --first;
         Cut::ascii(writer, at, first);
         writer.begin(last - first);
-        Cut::other(writer, Reader(text, first, last, lowercase), lowercase);
+        Cut::other(writer, Reader(text, first, last, lowercase));
         writer.end();
         at = last;
     }

@@ -134,7 +134,6 @@ class Classifier:
             self._model = _core.Model(self._lookup, self._rows, self._scale, self._bias, self._relu_first, self._layers)
         except (TypeError, ValueError) as error:
             raise FormatError(f"{where} is damaged: {error}") from None
-        self._slots = slots
 
     def _read_thresholds(self, where: Any) -> np.ndarray | None:
         if self.task != "multi":
@@ -253,7 +252,7 @@ class Classifier:
             return self._rows[ids, : self._width]
         slots = 64 // (4 + 2 * self._width)  # a line
         columns = ids[:, None] % slots * self._width + np.arange(self._width)
-        return self._slots.view(np.int16)[ids[:, None] // slots, columns]
+        return self._tensors["slots"].view(np.int16)[ids[:, None] // slots, columns]
 
     def explain(self, text: str, label: str | None = None, top: int | None = 10) -> Explanation:
         """The ``top`` n-grams (None: all) that speak for or against ``label`` (default: the likeliest) in one text.

@@ -53,15 +53,17 @@ def compress(
         part = student.table[begin : begin + _CHUNK]
         return part @ fold if fold is not None else part
 
+    in_slots = rows == "int16" and not layers and width <= SLOT_COLUMNS
     starts = range(0, len(student.table), _CHUNK)
-    out = np.zeros((len(student.table), stride_of(width, rows)), ROW_TYPES[rows])
+    out = np.zeros((len(student.table), width if in_slots else stride_of(width, rows)), ROW_TYPES[rows])
     scale = None
     if rows.startswith("float"):
         for begin in starts:
+            part = out[begin : begin + _CHUNK, :width]
             with np.errstate(over="ignore"):
-                out[begin : begin + _CHUNK, :width] = chunk(begin)
-        if not np.isfinite(out).all():
-            raise DataError("the student has numbers that float16 cannot hold: take float32, int16 or int8 rows")
+                part[...] = chunk(begin)
+            if not np.isfinite(part).all():
+                raise DataError(f"the student has numbers that {rows} cannot hold: take float32, int16 or int8 rows")
     else:
         most = np.iinfo(out.dtype).max
         largest = np.max([np.abs(chunk(begin)).max(axis=0) for begin in starts], axis=0)
@@ -69,11 +71,10 @@ def compress(
         for begin in starts:
             out[begin : begin + _CHUNK, :width] = np.clip(np.rint(chunk(begin) / scale), -most, most)
 
-    in_slots = rows == "int16" and not layers and width <= SLOT_COLUMNS
     tensors: dict[str, np.ndarray] = {}
     seed = vocabulary.seed
     if in_slots:
-        tensors["slots"], seed = vocabulary.slots_holding(np.ascontiguousarray(out[:, :width]))
+        tensors["slots"], seed = vocabulary.slots_holding(out)
     else:
         tensors |= {"slots": vocabulary.slots, "rows": out}
     if scale is not None:

@@ -66,13 +66,22 @@ class Student(nn.Module):
     @torch.no_grad()
     def logits(self, ids: np.ndarray, offsets: np.ndarray, threads: int, batch: int = 8192) -> np.ndarray:
         """Logits float32 (n, C) without dropout."""
-        training, parts = self.training, []
+        training = self.training
         self.eval()
+        found = self._in_batches(
+            ids, offsets, batch, lambda some, starts: self(torch.from_numpy(self.pool(some, starts, threads)))
+        )
+        self.train(training)
+        return found
+
+    def _in_batches(
+        self, ids: np.ndarray, offsets: np.ndarray, batch: int, score: Callable[[np.ndarray, np.ndarray], torch.Tensor]
+    ) -> np.ndarray:
+        """What ``score`` gives for bags in batches, put together."""
+        parts = []
         for begin in range(0, len(offsets) - 1, batch):
             some = offsets[begin : begin + batch + 1]
-            pooled = self.pool(ids[int(some[0]) : int(some[-1])], some - some[0], threads)
-            parts.append(self(torch.from_numpy(pooled)).numpy())
-        self.train(training)
+            parts.append(score(ids[int(some[0]) : int(some[-1])], some - some[0]).cpu().numpy())
         return np.concatenate(parts) if parts else np.zeros((0, self.classes), np.float32)
 
     def scorer(self, device: str) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
@@ -83,16 +92,15 @@ class Student(nn.Module):
         table = torch.from_numpy(self.table).to(device)
         network = copy.deepcopy(self, {id(self.table): self.table}).to(device).eval()  # without a copy of the table
 
+        def pooled(ids: np.ndarray, starts: np.ndarray) -> torch.Tensor:
+            bags = torch.from_numpy(ids.view(np.int32)).to(device)
+            return nn.functional.embedding_bag(
+                bags, table, torch.from_numpy(starts[:-1].astype(np.int32)).to(device), mode="mean"
+            )
+
         @torch.inference_mode()
         def score(ids: np.ndarray, offsets: np.ndarray, batch: int = 8192) -> np.ndarray:
-            parts = []
-            for begin in range(0, len(offsets) - 1, batch):
-                some = offsets[begin : begin + batch + 1]
-                bags = torch.from_numpy(ids[int(some[0]) : int(some[-1])].view(np.int32)).to(device)
-                starts = torch.from_numpy((some[:-1] - some[0]).astype(np.int32)).to(device)
-                pooled = nn.functional.embedding_bag(bags, table, starts, mode="mean")
-                parts.append(network(pooled).cpu().numpy())
-            return np.concatenate(parts) if parts else np.zeros((0, self.classes), np.float32)
+            return self._in_batches(ids, offsets, batch, lambda some, starts: network(pooled(some, starts)))
 
         return score
 

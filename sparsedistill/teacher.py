@@ -549,8 +549,9 @@ def _keep_memory() -> None:
     """
     with contextlib.suppress(OSError, AttributeError):  # another C library than glibc
         mallopt = ctypes.CDLL(None).mallopt
-        for option in (-3, -1, -2):  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_TOP_PAD
-            mallopt(option, 1 << 30 if option != -2 else 1 << 26)
+        mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD
+        mallopt(-1, 1 << 30)  # M_TRIM_THRESHOLD
+        mallopt(-2, 1 << 26)  # M_TOP_PAD
 
 
 def _set_dropout(torch: Any, model: Any, share: float) -> None:
