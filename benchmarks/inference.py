@@ -11,7 +11,6 @@ import argparse
 import json
 import math
 import statistics
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -25,6 +24,7 @@ from tasks import Task
 from timing import Others, alternate, load_average, paired, rates
 from workers import RivalError, Worker
 
+from sparsedistill.progress import say
 from sparsedistill.threads import default_threads
 
 SLOW_REPEATS = 3  # of a contender whose one run takes many seconds
@@ -456,10 +456,6 @@ def spread(points: list[Row], threads: int) -> Iterator[tuple[Row, float]]:
 
 def plural(threads: int) -> str:
     return f"{threads} thread{'s' if threads != 1 else ''}"
-
-
-def say(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)
 
 
 def width_and_path(text: str) -> tuple[int, Path]:

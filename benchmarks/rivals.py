@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 import re
-import sys
 import tempfile
 import time
 import warnings
@@ -19,6 +18,8 @@ from typing import Any
 
 import numpy as np
 from tasks import Task
+
+from sparsedistill.progress import say
 
 
 class Rival:
@@ -83,7 +84,7 @@ class FastText(Rival):
         self._spaced = chosen.get("spaced", False)
         path = self._folder / f"{self._task.key}-{_name(chosen)}.bin"
         if not path.exists():
-            _say(f"fastText: train {path.stem}")
+            say(f"fastText: train {path.stem}")
             self._train(chosen, *self._task.train).save_model(str(path) + ".part")
             os.replace(str(path) + ".part", path)
         self._model = fasttext.load_model(str(path))
@@ -103,7 +104,7 @@ class FastText(Rival):
                 spaced = settings.get("spaced", False)
                 answers = model.predict([_clean(text, spaced) for text in dev])[0]
                 known[name] = float((self.ids(answers) == truth).mean())
-                _say(f"fastText: {self._task.name} {name}: dev {known[name]:.4f}, {time.monotonic() - start:.0f} s")
+                say(f"fastText: {self._task.name} {name}: dev {known[name]:.4f}, {time.monotonic() - start:.0f} s")
                 path.write_text(json.dumps(known, indent=1))
             return known[name]
 
@@ -184,7 +185,7 @@ class TfIdf(Rival):
             found = {}
             for c in (0.1, 1.0, 10.0) if self._head == "LinearSVC" else (1.0, 10.0, 100.0):
                 found[c] = float((self._fit(c, texts, gold).predict(dev) == truth).mean())
-                _say(f"scikit-learn: {self._task.name} {self._head} C={c:g}: dev {found[c]:.4f}")
+                say(f"scikit-learn: {self._task.name} {self._head} C={c:g}: dev {found[c]:.4f}")
             best = max(found, key=lambda c: found[c])
             joblib.dump((best, self._fit(best, *self._task.train)), f"{path}.part")
             os.replace(f"{path}.part", path)
@@ -233,14 +234,14 @@ class Model2Vec(Rival):
         from model2vec.distill import distill_from_model
         from transformers import AutoModel, AutoTokenizer
 
-        _say("model2vec: distil static vectors")
+        say("model2vec: distil static vectors")
         return distill_from_model(*(kind.from_pretrained(encoder) for kind in (AutoModel, AutoTokenizer)), device="cpu")
 
     def _fit(self, base: Path) -> Any:
         from model2vec import StaticModel
         from model2vec.train import StaticModelForClassification
 
-        _say(f"model2vec: fine-tune on {self._task.name}")
+        say(f"model2vec: fine-tune on {self._task.name}")
         model = StaticModelForClassification.from_static_model(model=StaticModel.from_pretrained(base))
         texts, gold = self._task.train
         return model.fit(texts, [str(label) for label in gold], device="cpu").to_pipeline()
@@ -273,7 +274,7 @@ class PaperWay(Rival):
         if not path.exists():
             from sparsedistill.vocabulary import Vocabulary
 
-            _say(f"paper: count the n-grams of {self._task.name}")
+            say(f"paper: count the n-grams of {self._task.name}")
             texts = [*self._task.train[0], *self._task.unlabelled]
             # This package's twin of CountVectorizer's tokeniser: the same n-grams, sooner.
             found = Vocabulary.count([texts], tokenizer="sklearn", max_n=4, size=self.ROWS)
@@ -350,7 +351,7 @@ class MiniLMInt8(Rival):
         from onnxruntime.quantization import QuantType, quantize_dynamic
         from transformers import AutoModelForSequenceClassification
 
-        _say(f"onnxruntime: export and quantise the teacher of {self._task.name}")
+        say(f"onnxruntime: export and quantise the teacher of {self._task.name}")
         model = AutoModelForSequenceClassification.from_pretrained(self._path, attn_implementation="eager")
 
         class Logits(torch.nn.Module):
@@ -377,10 +378,7 @@ class MiniLMInt8(Rival):
         ids = self._tokenizer(texts, truncation=True, max_length=512, return_attention_mask=False)["input_ids"]
         out = np.empty(len(ids), np.int64)
         for batch in _batches([len(i) for i in ids]):
-            padded = np.zeros((len(batch), max(len(ids[i]) for i in batch)), np.int64)
-            mask = np.zeros_like(padded)
-            for row, i in enumerate(batch):
-                padded[row, : len(ids[i])], mask[row, : len(ids[i])] = ids[i], 1
+            padded, mask = _padded([ids[i] for i in batch], 0)
             out[batch] = self._session.run(None, {"input_ids": padded, "attention_mask": mask})[0].argmax(axis=1)
         return self._ids[out]
 
@@ -417,10 +415,7 @@ class RobertaLarge(Rival):
         out = np.empty(len(ids), np.int64)
         with torch.inference_mode():
             for batch in _batches([len(i) for i in ids]):
-                padded = torch.ones(len(batch), max(len(ids[i]) for i in batch), dtype=torch.long)
-                mask = torch.zeros_like(padded)
-                for row, i in enumerate(batch):
-                    padded[row, : len(ids[i])], mask[row, : len(ids[i])] = torch.tensor(ids[i]), 1
+                padded, mask = map(torch.from_numpy, _padded([ids[i] for i in batch], 1))
                 out[batch] = self._model(input_ids=padded, attention_mask=mask).logits.argmax(1).numpy()
         return out
 
@@ -447,5 +442,10 @@ def _batches(lengths: list[int], tokens: int = 512) -> list[list[int]]:
     return batches
 
 
-def _say(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)
+def _padded(rows: list[list[int]], pad: int) -> tuple[np.ndarray, np.ndarray]:
+    """Ids and attention mask of one batch, int64 (texts, longest)."""
+    ids = np.full((len(rows), max(map(len, rows))), pad, np.int64)
+    mask = np.zeros_like(ids)
+    for i, row in enumerate(rows):
+        ids[i, : len(row)], mask[i, : len(row)] = row, 1
+    return ids, mask
