@@ -101,7 +101,7 @@ def contenders(task: Task, run: Path, bench: Bench) -> list[Contender]:
         Contender("sklearn-svc", "TF-IDF + linear SVM", "TfIdf", {"cache": cache, "head": "LinearSVC"}, both, True,
                   texts=2000),
         Contender("model2vec", "model2vec", "Model2Vec", {"cache": cache, "run": run}, both, True, texts=5000),
-        Contender("paper", "the paper's way", "PaperWay", {"cache": cache}, both, True, texts=1000, trained=False,
+        Contender("paper", "the paper's way", "PaperWay", {"cache": cache}, both, True, trained=False,
                   measure=f"{name}_vs_paper"),
         Contender("minilm-int8", "MiniLM, ONNX Runtime int8", "MiniLMInt8", {"cache": cache, "path": teacher}, (many,),
                   texts=few, measure=f"{name}_vs_minilm_int8"),
