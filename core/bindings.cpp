@@ -315,29 +315,40 @@ void choose_kernels(const std::string& name) {
 
 class PyCounter {
 public:
-    PyCounter(const std::string& tokenizer, bool lowercase, unsigned max_n)
-        : counter_(rules(tokenizer, lowercase), checked_n(max_n)) {}
+    PyCounter(const std::string& tokenizer, bool lowercase, unsigned max_n, std::uint64_t memory, std::string directory)
+        : counter_(rules(tokenizer, lowercase), checked_n(max_n), memory, std::move(directory)) {}
 
-    void add(nb::handle source) {
+    void add(nb::handle source, std::uint32_t weight, unsigned threads) {
         const Texts texts(source);
         const nb::gil_scoped_release release;
         const std::lock_guard lock(mutex_);
-        for (const auto text : texts.views()) counter_.add(text);
+        counter_.add(texts.views(), weight, threads);
     }
-    std::uint64_t distinct() const {
+    std::uint64_t choose(std::uint64_t size, std::uint64_t min_count, unsigned threads) {
         const nb::gil_scoped_release release;
         const std::lock_guard lock(mutex_);
-        return counter_.distinct();
+        return counter_.choose(size, min_count, threads);
     }
-    auto top(std::uint64_t size, std::uint64_t min_count) const {
+    void spell(nb::handle source, bool tally, unsigned threads) {
+        const Texts texts(source);
+        const nb::gil_scoped_release release;
+        const std::lock_guard lock(mutex_);
+        counter_.spell(texts.views(), tally, threads);
+    }
+    auto top() const {
         Counter::Ngrams ngrams;
         {
             const nb::gil_scoped_release release;
             const std::lock_guard lock(mutex_);
-            ngrams = counter_.top(size, min_count);
+            ngrams = counter_.top();
         }
         return std::make_tuple(to_numpy(std::move(ngrams.bytes)), to_numpy(std::move(ngrams.offsets)),
-                               to_numpy(std::move(ngrams.counts)));
+                               to_numpy(std::move(ngrams.counts)), to_numpy(std::move(ngrams.tallies)));
+    }
+    std::uint64_t spilled() const {
+        const nb::gil_scoped_release release;
+        const std::lock_guard lock(mutex_);
+        return counter_.spilled();
     }
 
 private:
@@ -399,12 +410,18 @@ NB_MODULE(_core, m) {
     m.def("kernels", &kernel_names, "Instruction sets that this processor has kernels for, the plainest first.");
     m.def("use_kernels", &choose_kernels, "name"_a, "Use the kernels of one instruction set, for tests.");
 
-    nb::class_<PyCounter>(m, "Counter", "Counts n-grams exactly, in memory.")
-        .def(nb::init<const std::string&, bool, unsigned>(), "tokenizer"_a, "lowercase"_a, "max_n"_a)
-        .def("add", &PyCounter::add, "texts"_a, "Count every n-gram of the texts.")
-        .def_prop_ro("distinct", &PyCounter::distinct, "Number of different n-grams so far.")
-        .def("top", &PyCounter::top, "size"_a, "min_count"_a,
-             "(bytes, offsets (V + 1,), counts (V,)) of the most frequent: count descending, then bytes ascending.");
+    nb::class_<PyCounter>(m, "Counter", "Counts n-grams exactly over two readings of the texts: add, choose, spell, top.")
+        .def(nb::init<const std::string&, bool, unsigned, std::uint64_t, std::string>(), "tokenizer"_a, "lowercase"_a,
+             "max_n"_a, "memory"_a, "directory"_a)
+        .def("add", &PyCounter::add, "texts"_a, "weight"_a, "threads"_a,
+             "First reading: count every n-gram of the texts, `weight` times.")
+        .def("choose", &PyCounter::choose, "size"_a, "min_count"_a, "threads"_a,
+             "End the first reading and choose the most frequent. Returns the number of different n-grams.")
+        .def("spell", &PyCounter::spell, "texts"_a, "tally"_a, "threads"_a,
+             "Second reading, of the same texts; `tally`: count the chosen n-grams in these.")
+        .def("top", &PyCounter::top,
+             "(bytes, offsets (V + 1,), counts (V,), tallies (V,)): count descending, then bytes ascending.")
+        .def_prop_ro("spilled", &PyCounter::spilled, "Bytes that went to disk.");
 
     nb::class_<PyLookup>(m, "Lookup", "n-grams of texts -> row ids.")
         .def(nb::init<Table, std::uint32_t, std::uint32_t, std::uint64_t, const std::string&, bool, unsigned>(),

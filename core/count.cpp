@@ -1,137 +1,446 @@
 #include "count.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <bit>
+#include <cerrno>
+#include <cstring>
 #include <stdexcept>
-#include <string>
+#include <system_error>
 
 #include "hash.h"
+#include "parallel.h"
 
 namespace sparsedistill {
 
-namespace {
-std::uint64_t node_hash(std::uint32_t prefix, std::uint32_t token) {
-    return hash_detail::mum((std::uint64_t{prefix} << 32 | token) ^ hash_detail::k1, hash_detail::k2);
+// Spilling
+
+SpillFile::~SpillFile() {
+    if (file_ >= 0) ::close(file_);
 }
-constexpr std::uint64_t empty = ~std::uint64_t{0};
+
+void SpillFile::fail(const char* what) const {
+    throw std::system_error(errno, std::generic_category(), std::string(what) + " in " + directory_);
+}
+
+std::uint64_t SpillFile::append(const void* data, std::size_t size) {
+    if (file_ < 0) {
+        std::string path = directory_ + "/.counting.XXXXXX";
+        file_ = ::mkstemp(path.data());
+        if (file_ < 0) fail("cannot make a temporary file");
+        ::unlink(path.c_str());
+    }
+    const std::uint64_t at = size_;
+    for (std::size_t done = 0; done < size;) {
+        const auto wrote = ::pwrite(file_, static_cast<const char*>(data) + done, size - done, static_cast<off_t>(at + done));
+        if (wrote < 0 && errno == EINTR) continue;
+        if (wrote <= 0) fail("cannot write n-grams to a temporary file");
+        done += static_cast<std::size_t>(wrote);
+    }
+    size_ += size;
+    return at;
+}
+
+void SpillFile::read(std::uint64_t at, void* data, std::size_t size) const {
+    for (std::size_t done = 0; done < size;) {
+        const auto got = ::pread(file_, static_cast<char*>(data) + done, size - done, static_cast<off_t>(at + done));
+        if (got < 0 && errno == EINTR) continue;
+        if (got <= 0) fail("cannot read n-grams back from a temporary file");
+        done += static_cast<std::size_t>(got);
+    }
+}
+
+// The n-grams of one text
+
+namespace {
+
+// Hashes of the n-grams of a text, n = 1, 2, ...: two families, so that together they can stand for the n-gram.
+class Chain {
+public:
+    void read(std::string_view text, TextRules rules) {
+        tokens_.clear();
+        tokenize(text, rules, tokens_);
+        const std::size_t count = tokens_.size();
+        if (token_.size() < count) {
+            token_.resize(2 * count);
+            hash_.resize(2 * count);
+        }
+        for (std::size_t i = 0; i < count; ++i) {
+            const auto token = tokens_[i];
+            token_[i] = hash_[i] = {token_hash(token.data(), token.size(), 0), token_hash(token.data(), token.size(), 1)};
+        }
+    }
+
+    struct Key {
+        std::uint64_t key, other;
+        std::uint32_t more() const { return static_cast<std::uint32_t>(other) & 0xFFFFFF; }
+    };
+    const Tokens& tokens() const { return tokens_; }
+    Key& operator[](std::size_t i) { return hash_[i]; }
+    Key extended(std::size_t from, std::size_t token) const {
+        return {extend_hash(hash_[from].key, token_[token].key), extend_hash(hash_[from].other, token_[token].other)};
+    }
+
+private:
+    Tokens tokens_;
+    std::vector<Key> token_, hash_;
+};
+
+constexpr std::size_t texts_at_once = 32;
+
 }  // namespace
 
-Counter::Counter(TextRules rules, unsigned max_n) : rules_(rules), max_n_(max_n) {
-    token_index_.slots.assign(1024, empty);
-    node_index_.slots.assign(4096, empty);
-}
+// First reading
 
-// Doubles the index; hash(id) is the full hash of what the id stands for.
-template <class Hash>
-void Counter::grow(Index& index, Hash hash) {
-    std::vector<std::uint64_t> old(2 * index.slots.size(), empty);
-    old.swap(index.slots);
-    const std::size_t mask = index.slots.size() - 1;
-    for (const std::uint64_t slot : old) {
-        if (slot == empty) continue;
-        std::size_t at = hash(static_cast<std::uint32_t>(slot)) & mask;
-        while (index.slots[at] != empty) at = (at + 1) & mask;
-        index.slots[at] = slot;
+// What one thread has counted and not handed over yet: a cache in which frequent n-grams are added up, and a buffer a
+// partition, so that few locks are taken.
+class Counter::Writer {
+public:
+    explicit Writer(Counter& counter) : counter_(counter), cache_(cache_size), buffers_(partitions * room), fill_(partitions, 0) {}
+
+    void add(std::string_view text, std::uint32_t weight) {
+        chain_.read(text, counter_.rules_);
+        const std::size_t count = chain_.tokens().size();
+        for (unsigned n = 1; n <= counter_.max_n_ && n <= count; ++n)
+            for (std::size_t i = 0; i + n <= count; ++i) {
+                if (n > 1) chain_[i] = chain_.extended(i, i + n - 1);
+                const Record record{chain_[i].key, chain_[i].more(), weight};
+                Record& cached = cache_[record.key & (cache_size - 1)];
+                if (cached.same(record)) {
+                    cached.add(weight);
+                } else {
+                    if (cached.count) put(cached);
+                    cached = record;
+                }
+            }
     }
-}
 
-std::uint32_t Counter::token_id(std::string_view text) {
-    const std::uint64_t hash = token_hash(text.data(), text.size(), 0);
-    const std::size_t mask = token_index_.slots.size() - 1;
-    std::size_t at = hash & mask;
-    for (std::uint64_t slot; (slot = token_index_.slots[at]) != empty; at = (at + 1) & mask)
-        if (slot >> 32 == hash >> 32 && token(static_cast<std::uint32_t>(slot)) == text)
-            return static_cast<std::uint32_t>(slot);
-    const std::size_t id = token_hashes_.size();
-    if (id >= none) throw std::length_error("more than 2^32 - 2 distinct tokens");
-    token_index_.slots[at] = hash >> 32 << 32 | id;
-    token_bytes_.insert(token_bytes_.end(), text.begin(), text.end());
-    token_offsets_.push_back(token_bytes_.size());
-    token_hashes_.push_back(hash);
-    if (++token_index_.used * 2 > token_index_.slots.size())
-        grow(token_index_, [&](std::uint32_t i) { return token_hashes_[i]; });
-    return static_cast<std::uint32_t>(id);
-}
-
-std::uint32_t Counter::node_id(std::uint32_t prefix, std::uint32_t token) {
-    const std::uint64_t hash = node_hash(prefix, token);
-    const std::size_t mask = node_index_.slots.size() - 1;
-    std::size_t at = hash & mask;
-    for (std::uint64_t slot; (slot = node_index_.slots[at]) != empty; at = (at + 1) & mask) {
-        const auto id = static_cast<std::uint32_t>(slot);
-        if (slot >> 32 == hash >> 32 && nodes_[id].prefix == prefix && nodes_[id].token == token) return id;
-    }
-    const std::size_t id = nodes_.size();
-    if (id >= none) throw std::length_error("more than 2^32 - 2 distinct n-grams: count a part of the corpus");
-    node_index_.slots[at] = hash >> 32 << 32 | id;
-    nodes_.push_back({prefix, token, 0});
-    if (++node_index_.used * 2 > node_index_.slots.size())
-        grow(node_index_, [&](std::uint32_t i) { return node_hash(nodes_[i].prefix, nodes_[i].token); });
-    return static_cast<std::uint32_t>(id);
-}
-
-void Counter::add(std::string_view text) {
-    tokens_.clear();
-    tokenize(text, rules_, tokens_);
-    const std::size_t count = tokens_.size();
-    ids_.resize(count);
-    for (std::size_t i = 0; i < count; ++i) ids_[i] = token_id(tokens_[i]);
-    chain_.assign(count, none);
-    for (unsigned n = 1; n <= max_n_ && n <= count; ++n)
-        for (std::size_t i = 0; i + n <= count; ++i) {
-            chain_[i] = node_id(chain_[i], ids_[i + n - 1]);
-            ++nodes_[chain_[i]].count;
+    void flush() {
+        for (Record& cached : cache_) {
+            if (cached.count) put(cached);
+            cached = {};
         }
+        for (std::size_t p = 0; p < partitions; ++p) {
+            counter_.append(counter_.partitions_[p], buffers_.data() + p * room, fill_[p]);
+            fill_[p] = 0;
+        }
+    }
+
+private:
+    static constexpr std::size_t cache_size = 1 << 14, room = 16;
+
+    void put(const Record& record) {
+        const std::size_t p = partition_of(record.key);
+        buffers_[p * room + fill_[p]++] = record;
+        if (fill_[p] == room) {
+            counter_.append(counter_.partitions_[p], buffers_.data() + p * room, room);
+            fill_[p] = 0;
+        }
+    }
+
+    Counter& counter_;
+    Chain chain_;
+    std::vector<Record> cache_, buffers_;
+    std::vector<std::uint8_t> fill_;
+};
+
+// Adds records up by their keys.
+class Counter::Sum {
+public:
+    void begin(std::size_t most) {
+        used_ = 0;
+        table_.assign(std::bit_ceil(std::max<std::size_t>(most / 2, 64)), Record{});
+    }
+
+    void add(const Record& record) {
+        Record& found = place(record);
+        if (found.count) {
+            found.add(record.count);
+        } else {
+            found = record;
+            if (++used_ * 2 > table_.size()) grow();
+        }
+    }
+
+    std::size_t size() const { return used_; }
+    const std::vector<Record>& table() const { return table_; }  // those with a count
+
+private:
+    Record& place(const Record& record) {
+        const std::size_t mask = table_.size() - 1;
+        std::size_t at = record.key & mask;
+        while (table_[at].count && !table_[at].same(record)) at = (at + 1) & mask;
+        return table_[at];
+    }
+    void grow() {
+        std::vector<Record> old(2 * table_.size());
+        old.swap(table_);
+        for (const Record& record : old)
+            if (record.count) place(record) = record;
+    }
+
+    std::vector<Record> table_;
+    std::size_t used_ = 0;
+};
+
+Counter::Counter(TextRules rules, unsigned max_n, std::uint64_t memory, std::string directory)
+    : rules_(rules), max_n_(max_n), memory_(memory), file_(std::move(directory)),
+      partitions_(std::make_unique<Partition[]>(partitions)) {}
+
+Counter::~Counter() = default;
+
+Counter::Record* Counter::new_chunk() {
+    constexpr std::size_t slab = 256;  // chunks
+    const std::lock_guard lock(chunks_mutex_);
+    if (free_.empty()) {
+        slabs_.push_back(std::make_unique_for_overwrite<Record[]>(slab * chunk));
+        for (std::size_t i = slab; i-- > 0;) free_.push_back(slabs_.back().get() + i * chunk);
+    }
+    Record* const result = free_.back();
+    free_.pop_back();
+    ++held_;
+    return result;
 }
 
-Counter::Ngrams Counter::top(std::uint64_t size, std::uint64_t min_count) const {
-    std::vector<std::uint32_t> chosen;
-    for (std::size_t id = 0; id < nodes_.size(); ++id)
-        if (nodes_[id].count >= min_count) chosen.push_back(static_cast<std::uint32_t>(id));
-    if (chosen.size() > size) {
-        // Only the n-grams at or above the count of the last one that fits are worth spelling out.
-        std::uint64_t boundary = 0;
-        if (size > 0) {
-            std::vector<std::uint64_t> counts;
-            for (const auto id : chosen) counts.push_back(nodes_[id].count);
-            const auto last = counts.begin() + static_cast<std::ptrdiff_t>(size - 1);
-            std::nth_element(counts.begin(), last, counts.end(), std::greater<>());
-            boundary = *last;
-        }
-        std::erase_if(chosen, [&](std::uint32_t id) { return nodes_[id].count < boundary; });
+void Counter::append(Partition& partition, const Record* records, std::size_t count) {
+    const std::lock_guard lock(partition.mutex);
+    while (count) {
+        const std::size_t within = partition.used % chunk;
+        if (within == 0) partition.chunks.push_back(new_chunk());
+        const std::size_t n = std::min(count, chunk - within);
+        std::memcpy(partition.chunks.back() + within, records, n * sizeof(Record));
+        partition.used += n;
+        records += n;
+        count -= n;
     }
+}
 
-    struct Spelled {
-        std::uint64_t count;
-        std::size_t begin, size;
-    };
-    std::vector<char> bytes;
-    std::vector<Spelled> spelled;
-    spelled.reserve(chosen.size());
-    std::vector<std::uint32_t> path;
-    for (const auto id : chosen) {
-        path.clear();
-        for (std::uint32_t at = id; at != none; at = nodes_[at].prefix) path.push_back(nodes_[at].token);
-        const std::size_t begin = bytes.size();
-        for (auto part = path.rbegin(); part != path.rend(); ++part) {
-            if (part != path.rbegin()) bytes.push_back(' ');
-            const auto text = token(*part);
-            bytes.insert(bytes.end(), text.begin(), text.end());
+void Counter::free_chunks(Partition& partition) {
+    const std::lock_guard lock(chunks_mutex_);
+    held_ -= partition.chunks.size();
+    free_.insert(free_.end(), partition.chunks.begin(), partition.chunks.end());
+    partition.chunks.clear();
+    partition.used = 0;
+}
+
+void Counter::add(std::span<const std::string_view> texts, std::uint32_t weight, unsigned threads) {
+    if (!slots_.empty()) throw std::logic_error("counting has ended: n-grams were chosen");
+    const std::uint64_t most = memory_ / 2 / (chunk * sizeof(Record));  // chunks
+    // Texts read before memory is looked at: a byte gives at most max_n records.
+    const std::uint64_t most_bytes = memory_ / 8 / (sizeof(Record) * max_n_);
+    for (std::size_t begin = 0, end = 0; begin < texts.size(); begin = end) {
+        for (std::uint64_t bytes = 0; end < texts.size() && (end == begin || bytes < most_bytes); ++end)
+            bytes += texts[end].size();
+        while (writers_.size() < threads) writers_.push_back(std::make_unique<Writer>(*this));
+        std::atomic<std::size_t> next{0};
+        parallel_for(end - begin, texts_at_once, threads, [&] {
+            Writer& writer = *writers_[next++];
+            return [&, begin](std::size_t first, std::size_t last) {
+                for (std::size_t i = first; i < last; ++i) writer.add(texts[begin + i], weight);
+            };
+        });
+        if (held_ > most) {
+            compact(threads);
+            if (held_ > most / 2) spill();
         }
-        spelled.push_back({nodes_[id].count, begin, bytes.size() - begin});
     }
-    const auto text = [&](const Spelled& s) { return std::string_view(bytes.data() + s.begin, s.size); };
-    std::sort(spelled.begin(), spelled.end(), [&](const Spelled& a, const Spelled& b) {
-        return a.count != b.count ? a.count > b.count : text(a) < text(b);
+}
+
+void Counter::compact(unsigned threads) {
+    parallel_for(partitions, 1, threads, [&] {
+        return [&, sum = Sum()](std::size_t p, std::size_t) mutable {
+            Partition& partition = partitions_[p];
+            sum.begin(partition.used);
+            for (std::size_t i = 0; i < partition.used; ++i) sum.add(partition.chunks[i / chunk][i % chunk]);
+            free_chunks(partition);
+            for (const Record& record : sum.table())
+                if (record.count) append(partition, &record, 1);
+        };
     });
-    if (spelled.size() > size) spelled.resize(size);
+}
+
+void Counter::spill() {
+    std::vector<Record> records;
+    for (std::size_t p = 0; p < partitions; ++p) {
+        Partition& partition = partitions_[p];
+        if (!partition.used) continue;
+        records.resize(partition.used);
+        for (std::size_t i = 0; i < partition.used; i += chunk)
+            std::memcpy(records.data() + i, partition.chunks[i / chunk],
+                        std::min(chunk, partition.used - i) * sizeof(Record));
+        partition.extents.push_back({file_.append(records.data(), records.size() * sizeof(Record)), records.size()});
+        free_chunks(partition);
+    }
+}
+
+// Between the readings
+
+std::uint64_t Counter::choose(std::uint64_t size, std::uint64_t min_count, unsigned threads) {
+    for (const auto& writer : writers_) writer->flush();
+    writers_.clear();
+    size_ = size;
+    min_count = std::max<std::uint64_t>(min_count, 1);
+    std::atomic<std::uint64_t> distinct{0}, least{min_count};
+    std::mutex mutex;
+    std::size_t most = 0;  // of chosen_ before those too rare are dropped
+
+    const auto prune = [&] {
+        if (chosen_.size() > size) {
+            std::vector<std::uint64_t> counts(chosen_.size());
+            std::transform(chosen_.begin(), chosen_.end(), counts.begin(), [](const Record& r) { return r.count; });
+            std::uint64_t boundary = Record::most + 1;
+            if (size) {
+                const auto last = counts.begin() + static_cast<std::ptrdiff_t>(size - 1);
+                std::nth_element(counts.begin(), last, counts.end(), std::greater<>());
+                boundary = *last;
+            }
+            least = std::max<std::uint64_t>(least, boundary);
+            std::erase_if(chosen_, [&](const Record& r) { return r.count < least; });
+        }
+        most = 2 * chosen_.size() + (1 << 16);
+    };
+    prune();
+
+    const std::uint64_t room = std::max<std::uint64_t>(memory_ / 8 / threads, 1 << 16);  // bytes of one sum
+    parallel_for(partitions, 1, threads, [&] {
+        return [&, sum = Sum(), read = std::vector<Record>(1 << 14), found = std::vector<Record>()](
+                   std::size_t p, std::size_t) mutable {
+            Partition& partition = partitions_[p];
+            std::uint64_t records = partition.used;
+            for (const auto& extent : partition.extents) records += extent.records;
+            const std::uint64_t slices = 1 + records * 2 * sizeof(Record) / room;
+            for (std::uint64_t slice = 0; slice < slices; ++slice) {
+                sum.begin(records / slices);
+                const auto add = [&](const Record& record) {
+                    if (slices == 1 || (record.key >> 32) % slices == slice) sum.add(record);
+                };
+                for (std::size_t i = 0; i < partition.used; ++i) add(partition.chunks[i / chunk][i % chunk]);
+                for (const auto& extent : partition.extents)
+                    for (std::uint64_t done = 0; done < extent.records;) {
+                        const std::size_t n = std::min<std::uint64_t>(read.size(), extent.records - done);
+                        file_.read(extent.at + done * sizeof(Record), read.data(), n * sizeof(Record));
+                        for (std::size_t i = 0; i < n; ++i) add(read[i]);
+                        done += n;
+                    }
+                distinct += sum.size();
+                found.clear();
+                const std::uint64_t floor = least;
+                for (const Record& record : sum.table())
+                    if (record.count && record.count >= floor) found.push_back(record);
+                const std::lock_guard lock(mutex);
+                chosen_.insert(chosen_.end(), found.begin(), found.end());
+                if (chosen_.size() > most) prune();
+            }
+            free_chunks(partition);
+        };
+    });
+    prune();
+    partitions_.reset();
+    free_.clear();
+    slabs_.clear();
+    if (chosen_.size() >= none) throw std::length_error("more than 2^32 - 2 n-grams are as frequent as asked: raise min_count");
+
+    const std::size_t count = chosen_.size();
+    slots_.assign(std::bit_ceil(2 * count + 1), Slot{0, 0, none});
+    for (std::size_t i = 0; i < count; ++i) {
+        std::size_t at = chosen_[i].key & (slots_.size() - 1);
+        while (slots_[at].index != none) at = (at + 1) & (slots_.size() - 1);
+        slots_[at] = {chosen_[i].key, static_cast<std::uint32_t>(chosen_[i].more), static_cast<std::uint32_t>(i)};
+    }
+    tallies_ = std::make_unique<std::atomic<std::uint64_t>[]>(count);
+    is_spelled_ = std::make_unique<std::atomic<bool>[]>(count);
+    spelled_.resize(count);
+    return distinct;
+}
+
+// Second reading
+
+std::uint32_t Counter::find(std::uint64_t key, std::uint32_t more) const {
+    const std::size_t mask = slots_.size() - 1;
+    for (std::size_t at = key & mask;; at = (at + 1) & mask) {
+        const Slot& slot = slots_[at];
+        if (slot.index == none || (slot.key == key && slot.more == more)) return slot.index;
+    }
+}
+
+void Counter::spell(std::span<const std::string_view> texts, bool tally, unsigned threads) {
+    if (slots_.empty()) throw std::logic_error("n-grams can be spelled once they are chosen");
+    parallel_for(texts.size(), texts_at_once, threads, [&] {
+        return [&, chain = Chain(), places = std::vector<std::uint32_t>()](std::size_t begin, std::size_t end) mutable {
+            const Tokens& tokens = chain.tokens();
+            const auto claim = [&](std::uint32_t index, std::size_t first, unsigned n) {
+                const std::lock_guard lock(spelled_mutex_);
+                if (is_spelled_[index]) return;
+                const std::uint64_t at = bytes_.size();
+                for (unsigned k = 0; k < n; ++k) {
+                    if (k) bytes_.push_back(' ');
+                    bytes_.insert(bytes_.end(), tokens[first + k].begin(), tokens[first + k].end());
+                }
+                spelled_[index] = {at, static_cast<std::uint32_t>(bytes_.size() - at)};
+                is_spelled_[index] = true;
+            };
+            for (std::size_t t = begin; t < end; ++t) {
+                chain.read(texts[t], rules_);
+                const std::size_t count = tokens.size();
+                places.resize(count);
+                for (std::size_t i = 0; i < count; ++i) places[i] = static_cast<std::uint32_t>(i);
+                // An n-gram is never more frequent than its prefix: what is not chosen need not be extended.
+                for (unsigned n = 1; n <= max_n_ && !places.empty(); ++n) {
+                    for (const auto i : places) __builtin_prefetch(&slots_[chain[i].key & (slots_.size() - 1)]);
+                    std::size_t kept = 0;
+                    for (const auto i : places) {
+                        const auto index = find(chain[i].key, chain[i].more());
+                        if (index == none) continue;
+                        if (tally) tallies_[index].fetch_add(1, std::memory_order_relaxed);
+                        if (!is_spelled_[index].load(std::memory_order_relaxed)) claim(index, i, n);
+                        if (i + n >= count) continue;
+                        chain[i] = chain.extended(i, i + n);
+                        places[kept++] = i;
+                    }
+                    places.resize(kept);
+                }
+            }
+        };
+    });
+}
+
+Counter::Ngrams Counter::top() const {
+    struct Entry {
+        std::uint64_t count, first, second;  // and the first sixteen bytes, in the order of strings
+        std::uint32_t index;
+    };
+    const auto text = [&](std::uint32_t i) { return std::string_view(bytes_.data() + spelled_[i].begin, spelled_[i].size); };
+    std::vector<Entry> entries(chosen_.size());
+    for (std::uint32_t i = 0; i < entries.size(); ++i) {
+        if (!is_spelled_[i]) throw std::logic_error("the second reading lacks n-grams of the first: did the texts change?");
+        const auto string = text(i);
+        char start[16] = {};
+        std::memcpy(start, string.data(), std::min(string.size(), sizeof start));
+        entries[i] = {chosen_[i].count, __builtin_bswap64(hash_detail::load(start)),
+                      __builtin_bswap64(hash_detail::load(start + 8)), i};
+    }
+    const auto before = [&](const Entry& a, const Entry& b) {
+        if (a.count != b.count) return a.count > b.count;
+        if (a.first != b.first) return a.first < b.first;
+        if (a.second != b.second) return a.second < b.second;
+        return text(a.index) < text(b.index);
+    };
+    if (entries.size() > size_) {
+        std::nth_element(entries.begin(), entries.begin() + static_cast<std::ptrdiff_t>(size_), entries.end(), before);
+        entries.resize(size_);
+    }
+    std::sort(entries.begin(), entries.end(), before);
 
     Ngrams result;
     result.offsets.push_back(0);
-    for (const auto& s : spelled) {
-        const auto ngram = text(s);
+    for (const auto& entry : entries) {
+        const auto ngram = text(entry.index);
         result.bytes.insert(result.bytes.end(), ngram.begin(), ngram.end());
         result.offsets.push_back(result.bytes.size());
-        result.counts.push_back(s.count);
+        result.counts.push_back(entry.count);
+        result.tallies.push_back(tallies_[entry.index]);
     }
     return result;
 }

@@ -1,8 +1,18 @@
-// Counting n-grams, exactly. A node is an n-gram: its prefix's node and its last token, so no string is kept but the
-// tokens', and two n-grams are never confused.
+// Counting n-grams exactly, in bounded memory, over two readings of the texts.
+//
+// The first counts keys: 88 bits of hash of each n-gram. Keys are partitioned by their highest bits; when memory runs
+// out each partition adds up what it has, and goes to disk if that does not help. The second reading spells the keys
+// that were chosen. So no string is kept but those of the result, and disk holds 16 bytes a distinct n-gram.
+//
+// Two n-grams of a billion are taken for one with a chance of 2e-9.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -10,53 +20,123 @@
 
 namespace sparsedistill {
 
+// An unnamed file that is gone when it is closed, or when the process dies.
+class SpillFile {
+public:
+    explicit SpillFile(std::string directory) : directory_(std::move(directory)) {}
+    ~SpillFile();
+    SpillFile(const SpillFile&) = delete;
+    SpillFile& operator=(const SpillFile&) = delete;
+
+    // Appends, and returns where. Errors: std::system_error naming the directory.
+    std::uint64_t append(const void* data, std::size_t size);
+    void read(std::uint64_t at, void* data, std::size_t size) const;
+    std::uint64_t size() const { return size_; }
+
+private:
+    [[noreturn]] void fail(const char* what) const;
+
+    std::string directory_;
+    int file_ = -1;
+    std::uint64_t size_ = 0;
+};
+
 class Counter {
 public:
-    Counter(TextRules rules, unsigned max_n);
+    // `memory`: bytes to be used at most, but for some MB a thread and for the result; what goes to disk goes to
+    // `directory`.
+    Counter(TextRules rules, unsigned max_n, std::uint64_t memory, std::string directory);
+    ~Counter();
 
-    // Counts every n-gram of the text, n = 1..max_n, each occurrence once.
-    void add(std::string_view text);
+    // First reading: each occurrence of an n-gram (n = 1..max_n) counts `weight` times. All members but this one and
+    // `spell` are for one thread at a time.
+    void add(std::span<const std::string_view> texts, std::uint32_t weight, unsigned threads);
 
-    std::uint64_t distinct() const { return nodes_.size(); }
+    // Ends the first reading and chooses the `size` most frequent n-grams seen at least `min_count` times, and all
+    // others that are as frequent as the last of them. Returns how many different n-grams there were.
+    std::uint64_t choose(std::uint64_t size, std::uint64_t min_count, unsigned threads);
+
+    // Second reading, of the same texts. `tally`: count the occurrences in these texts.
+    void spell(std::span<const std::string_view> texts, bool tally, unsigned threads);
 
     struct Ngrams {
         std::vector<std::uint8_t> bytes;     // the n-grams' strings, tokens joined by one space, end to end
         std::vector<std::uint64_t> offsets;  // (V + 1) where each begins
-        std::vector<std::uint64_t> counts;   // (V)
+        std::vector<std::uint64_t> counts;   // (V), weighted
+        std::vector<std::uint64_t> tallies;  // (V), of the texts that were tallied
     };
-    // The `size` most frequent n-grams seen at least `min_count` times: count descending, then bytes ascending. In this
-    // order a prefix precedes its extensions, so the list is prefix-closed wherever it is cut.
-    Ngrams top(std::uint64_t size, std::uint64_t min_count) const;
+    // The `size` most frequent: count descending, then bytes ascending. In this order a prefix precedes its extensions,
+    // so the list is prefix-closed wherever it is cut. Errors: std::logic_error when the second reading lacked a chosen
+    // n-gram.
+    Ngrams top() const;
+
+    std::uint64_t spilled() const { return file_.size(); }  // bytes
 
 private:
-    static constexpr std::uint32_t none = 0xFFFFFFFF;
-    struct Node {
-        std::uint32_t prefix, token;
-        std::uint64_t count;
-    };
-    // Open addressing, hash tag beside the id, so that a probe seldom touches a node it does not want.
-    struct Index {
-        std::vector<std::uint64_t> slots;
-        std::size_t used = 0;
-    };
+    struct Record {
+        static constexpr std::uint64_t most = (std::uint64_t{1} << 40) - 1;
+        std::uint64_t key;
+        std::uint64_t more : 24, count : 40;  // counts stay at their highest value
 
-    std::uint32_t token_id(std::string_view token);
-    std::uint32_t node_id(std::uint32_t prefix, std::uint32_t token);
-    template <class Hash>
-    static void grow(Index& index, Hash hash);
-    std::string_view token(std::uint32_t id) const {
-        return {token_bytes_.data() + token_offsets_[id], token_offsets_[id + 1] - token_offsets_[id]};
-    }
+        bool same(const Record& other) const { return key == other.key && more == other.more; }
+        void add(std::uint64_t n) { count = n < most - count ? count + n : most; }
+    };
+    static_assert(sizeof(Record) == 16);
+
+    static constexpr unsigned partition_bits = 9;
+    static constexpr std::size_t partitions = std::size_t{1} << partition_bits, chunk = 256;
+    static std::size_t partition_of(std::uint64_t key) { return key >> (64 - partition_bits); }
+
+    struct Extent {
+        std::uint64_t at, records;
+    };
+    struct Partition {
+        std::mutex mutex;
+        std::vector<Record*> chunks;  // all full but the last
+        std::size_t used = 0;         // records
+        std::vector<Extent> extents;  // on disk
+    };
+    class Writer;
+    class Sum;
+
+    Record* new_chunk();
+    void append(Partition& partition, const Record* records, std::size_t count);
+    void free_chunks(Partition& partition);
+    void compact(unsigned threads);
+    void spill();
+
+    // An n-gram that was chosen.
+    struct Slot {
+        std::uint64_t key;
+        std::uint32_t more, index;
+    };
+    static constexpr std::uint32_t none = 0xFFFFFFFF;
+    std::uint32_t find(std::uint64_t key, std::uint32_t more) const;
 
     TextRules rules_;
     unsigned max_n_;
-    Tokens tokens_;
-    std::vector<std::uint32_t> ids_, chain_;
-    std::vector<char> token_bytes_;
-    std::vector<std::size_t> token_offsets_{0};
-    std::vector<std::uint64_t> token_hashes_;
-    std::vector<Node> nodes_;
-    Index token_index_, node_index_;
+    std::uint64_t memory_;
+    SpillFile file_;
+
+    std::vector<std::unique_ptr<Writer>> writers_;  // one a thread
+    std::unique_ptr<Partition[]> partitions_;
+    std::mutex chunks_mutex_;
+    std::vector<std::unique_ptr<Record[]>> slabs_;
+    std::vector<Record*> free_;
+    std::atomic<std::size_t> held_{0};  // chunks in partitions
+
+    std::uint64_t size_ = 0;  // asked of choose()
+    std::vector<Record> chosen_;
+    std::vector<Slot> slots_;
+    std::unique_ptr<std::atomic<std::uint64_t>[]> tallies_;
+    struct Spelled {
+        std::uint64_t begin;
+        std::uint32_t size;
+    };
+    std::unique_ptr<std::atomic<bool>[]> is_spelled_;
+    std::vector<Spelled> spelled_;
+    std::vector<char> bytes_;
+    std::mutex spelled_mutex_;
 };
 
 }  // namespace sparsedistill

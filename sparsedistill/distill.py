@@ -22,7 +22,7 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,8 @@ from .vocabulary import Vocabulary
 
 STAGES = ("teach", "label", "count", "distill", "finetune", "compress", "evaluate")
 _SPOKEN = {"kd": ("corpus", "train"), "kd_private": ("corpus",), "scratch": ()}  # whose texts the teacher speaks of
-KEYED_AWAY = ("threads", "device", "checkpoint_seconds")  # settings that change the time a stage takes, not its result
+# Settings that change what a stage takes, not its result.
+KEYED_AWAY = ("threads", "device", "checkpoint_seconds", "memory")
 _TEACHER_SECONDS = 3  # of one turn of the speed measurement
 
 
@@ -149,7 +150,7 @@ class Run:
         if stage == "count":
             parts = ("corpus", "train") if name == "all" else (name,)
             texts = {part: self._texts(part) for part in parts}
-            return {"count": dataclasses.asdict(settings.count), "unicode": _core.unicode_version, **texts}
+            return {"count": _keyed(settings.count), "unicode": _core.unicode_version, **texts}
         if stage == "distill":
             spoken = {part: self.key(f"label.{part}") for part in self._spoken_of(name)}
             return {
@@ -374,17 +375,21 @@ class Run:
         parts = ("corpus", "train") if name == "all" else (name,)
 
         def work() -> dict[str, Any]:
-            with Progress(f"count {name}", sum(self.data[part]["texts"] for part in parts)) as bar:
+            # Each text is read twice: to count, and to spell what was chosen.
+            with Progress(f"count {name}", 2 * sum(self.data[part]["texts"] for part in parts)) as bar:
 
-                def batches() -> Iterator[list[str]]:
-                    for part in parts:
-                        for texts, _ in self.inputs.batches(part):
-                            yield texts
-                            bar.add(len(texts))
+                def batches(part: str) -> Iterator[Sequence[str]]:
+                    for texts, _ in self.inputs.batches(part):
+                        yield texts
+                        bar.add(len(texts))
 
-                vocabulary = Vocabulary.count(batches(), **dataclasses.asdict(self.settings.count))
+                corpus, train = (_Anew(partial(batches, part)) if part in parts else () for part in ("corpus", "train"))
+                vocabulary = Vocabulary.count(
+                    corpus, train, **dataclasses.asdict(self.settings.count),
+                    directory=self.directory, threads=self.settings.distill.threads,
+                )  # fmt: skip
             vocabulary.save(directory)
-            return {"ngrams": len(vocabulary), "least_count": int(vocabulary.counts[-1])}
+            return {"ngrams": len(vocabulary), "least_count": int(vocabulary.counts.min())}
 
         self.once(f"count.{name}", [directory / "vocabulary.json"], work)
 
@@ -676,6 +681,16 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+@dataclasses.dataclass(frozen=True)
+class _Anew:
+    """What ``begin`` gives, from its start each time it is gone through."""
+
+    begin: Callable[[], Iterator[Sequence[str]]]
+
+    def __iter__(self) -> Iterator[Sequence[str]]:
+        return self.begin()
 
 
 def _soft(logits: np.ndarray, task: str) -> np.ndarray:

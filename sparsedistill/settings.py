@@ -7,6 +7,7 @@ from the defaults here, the run directory's ``settings.json``, a TOML file, and 
 from __future__ import annotations
 
 import dataclasses
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -82,6 +83,8 @@ class Count:
     max_n: int = option(4, "longest n-gram, in tokens (1 to 8)", least=1, most=8)
     size: int = option(1_000_000, "most n-grams kept (V)", least=1)
     min_count: int = option(1, "n-grams seen less often are dropped", least=1)
+    train_weight: int = option(1, "how many times an occurrence in train counts", least=1, most=1_000_000)
+    memory: str = option("4GB", "memory of counting; what does not fit goes to disk, in the run directory")
 
 
 @dataclass(frozen=True)
@@ -211,6 +214,14 @@ def _checked(value: Any, known: dataclasses.Field, where: str) -> Any:
 
 def _kind(default: Any) -> str:
     return {bool: "true or false", int: "a whole number", float: "a number", str: "a string"}[type(default)]
+
+
+def parse_bytes(text: str) -> int:
+    """Bytes of a size such as "500MB" or "4GB" (powers of ten). Errors: :class:`SettingsError`."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)B?", text.strip().upper())
+    if not found:
+        raise SettingsError(f"{text!r} is not a size of memory: write it like 500MB or 4GB")
+    return int(float(found[1]) * 1000 ** " KMGT".index(found[2] or " "))
 
 
 def parse_value(text: Any, default: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -11,9 +12,10 @@ import numpy as np
 from . import _core
 from .errors import DataError, FormatError
 from .format import read_json, read_tensors, replacing_directory, tensor, write_json, write_tensors
+from .settings import parse_bytes
 from .threads import asked_threads
 
-VERSION = 1
+VERSION = 2
 
 
 class Vocabulary:
@@ -21,8 +23,9 @@ class Vocabulary:
 
     In this order a prefix always precedes its extensions, so the list is prefix-closed wherever it is cut.
 
-    Attributes: ``tokenizer``, ``lowercase``, ``max_n``: how text becomes n-grams; ``counts``: int64-compatible uint64
-    (V,); ``slots``: uint32 (L, 16) the lookup table; ``seed``: of the hash.
+    Attributes: ``tokenizer``, ``lowercase``, ``max_n``: how text becomes n-grams; ``counts``: uint64 (V,) occurrences in
+    corpus and train together; ``train_counts``: uint64 (V,) those in train; ``slots``: uint32 (L, 16) the lookup table;
+    ``seed``: of the hash.
     """
 
     def __init__(
@@ -33,10 +36,11 @@ class Vocabulary:
         ngram_bytes: np.ndarray,
         offsets: np.ndarray,
         counts: np.ndarray,
+        train_counts: np.ndarray,
         seed: int = 0,
     ):
         self.tokenizer, self.lowercase, self.max_n = tokenizer, lowercase, max_n
-        self._bytes, self._offsets, self.counts = ngram_bytes, offsets, counts
+        self._bytes, self._offsets, self.counts, self.train_counts = ngram_bytes, offsets, counts, train_counts
         self.slots, self.seed = _core.build_slots(ngram_bytes, offsets, seed)
         #: the core's view: n-gram hash to row
         self.lookup = _core.Lookup(self.slots, len(self), 0, self.seed, tokenizer, lowercase, max_n)
@@ -67,35 +71,62 @@ class Vocabulary:
     @classmethod
     def count(
         cls,
-        batches: Iterable[Sequence[str]],
+        corpus: Iterable[Sequence[str]],
+        train: Iterable[Sequence[str]] = (),
         *,
         tokenizer: str = "words",
         lowercase: bool = True,
         max_n: int = 4,
         size: int = 1_000_000,
         min_count: int = 1,
+        train_weight: int = 1,
+        memory: str = "4GB",
+        directory: str | os.PathLike | None = None,
+        threads: int = 0,
     ) -> Vocabulary:
-        """Count every n-gram of the texts, exactly, and keep the ``size`` most frequent.
+        """Count every n-gram of the texts, exactly, and keep the ``size`` most frequent seen ``min_count`` times.
 
-        Errors: :class:`DataError` when the texts hold no n-gram at all.
+        ``corpus`` and ``train`` give batches of texts, and are gone through twice: the second time finds the strings of
+        what was chosen. An occurrence in train counts ``train_weight`` times. Past ``memory`` counts go to an unnamed
+        file in ``directory`` (default: the system's for temporary files), 16 bytes a distinct n-gram or less.
+
+        Errors: :class:`DataError` when the texts hold no n-gram at all, TypeError for an iterator, OSError for a full
+        disk.
         """
-        counter = _core.Counter(tokenizer, lowercase, max_n)
-        for texts in batches:
-            counter.add(texts)
-        ngrams, offsets, counts = counter.top(size, min_count)
-        if not len(counts):
+        for name, batches in (("corpus", corpus), ("train", train)):
+            if iter(batches) is batches:
+                raise TypeError(f"{name} is an iterator, but is gone through twice: give a list, or what can begin anew")
+        threads = asked_threads(threads)
+        counter = _core.Counter(
+            tokenizer, lowercase, max_n, parse_bytes(memory), os.fspath(directory or tempfile.gettempdir())
+        )
+        for batches, weight in ((corpus, 1), (train, train_weight)):
+            for texts in batches:
+                counter.add(texts, weight, threads)
+        counter.choose(size, min_count, threads)
+        for batches, tally in ((corpus, False), (train, True)):
+            for texts in batches:
+                counter.spell(texts, tally, threads)
+        ngrams, offsets, weighted, train_counts = counter.top()
+        if not len(weighted):
             raise DataError(
                 f"the {tokenizer} tokenizer finds no n-gram seen {min_count} times or more in these texts: "
                 "lower min_count, or take another tokenizer"
             )
-        return cls(tokenizer, lowercase, max_n, ngrams, offsets, counts)
+        counts = weighted - np.uint64(train_weight - 1) * train_counts
+        return cls(tokenizer, lowercase, max_n, ngrams, offsets, counts, train_counts)
 
     def save(self, directory: str | os.PathLike) -> None:
         """Write ``vocabulary.json`` and ``vocabulary.safetensors`` into a directory of its own."""
         with replacing_directory(directory) as temporary:
             write_tensors(
                 temporary / "vocabulary.safetensors",
-                {"ngrams": self._bytes, "offsets": self._offsets, "counts": self.counts},
+                {
+                    "ngrams": self._bytes,
+                    "offsets": self._offsets,
+                    "counts": self.counts,
+                    "train_counts": self.train_counts,
+                },
             )
             write_json(
                 temporary / "vocabulary.json",
@@ -127,10 +158,10 @@ class Vocabulary:
         tensors = read_tensors(path)
         offsets = tensor(tensors, "offsets", (np.uint64,), (None,), path)
         counts = tensor(tensors, "counts", (np.uint64,), (len(offsets) - 1,), path)
+        train_counts = tensor(tensors, "train_counts", (np.uint64,), (len(counts),), path)
         ngrams = tensor(tensors, "ngrams", (np.uint8,), (None,), path)
+        how = (config.get(name) for name in ("tokenizer", "lowercase", "max_n"))
         try:
-            return cls(
-                config["tokenizer"], config["lowercase"], config["max_n"], ngrams, offsets, counts, config["seed"]
-            )
+            return cls(*how, ngrams, offsets, counts, train_counts, config["seed"])
         except (KeyError, TypeError, ValueError) as error:
             raise FormatError(f"{directory} is damaged: {error}") from None

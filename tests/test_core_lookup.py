@@ -25,15 +25,21 @@ texts = st.one_of(plain, plain, twins.texts())
 rules = st.fixed_dictionaries({"tokenizer": tokenizers, "lowercase": st.booleans(), "max_n": st.integers(1, 5)})
 
 
-def counted(batches, size=1 << 40, min_count=1, *, tokenizer, lowercase, max_n):
-    counter = _core.Counter(tokenizer, lowercase, max_n)
+def counted(
+    batches, size=1 << 40, min_count=1, *, tokenizer, lowercase, max_n, memory=1 << 30, threads=1, directory="/nowhere"
+):
+    counter = _core.Counter(tokenizer, lowercase, max_n, memory, str(directory))
     for batch in batches:
-        counter.add(batch)
-    ngrams, offsets, counts = counter.top(size, min_count)
+        counter.add(batch, 1, threads)
+    distinct = counter.choose(size, min_count, threads)
+    for batch in batches:
+        counter.spell(batch, True, threads)
+    ngrams, offsets, counts, tallies = counter.top()
     assert (ngrams.dtype, offsets.dtype, counts.dtype) == (np.uint8, np.uint64, np.uint64)
     assert len(offsets) == len(counts) + 1
+    assert tallies.tolist() == counts.tolist()
     strings = [bytes(ngrams[a:b]).decode() for a, b in zip(offsets[:-1], offsets[1:], strict=True)]
-    return list(zip(strings, counts.tolist(), strict=True)), counter.distinct
+    return list(zip(strings, counts.tolist(), strict=True)), distinct
 
 
 def zipf_texts(n: int, words: int, seed: int) -> list[str]:
@@ -77,14 +83,56 @@ def test_counts_past_every_growth_of_the_index(max_n):
         assert counted([batch], size, tokenizer="whitespace", lowercase=True, max_n=max_n)[0] == expected[:size]
 
 
-def test_count_leaves_what_was_counted():
-    counter = _core.Counter("words", True, 2)
-    counter.add(["a b"])
-    first = counter.top(10, 1)
-    counter.add(["a"])
-    second = counter.top(10, 1)
-    assert first[2].tolist() == [1, 1, 1]
-    assert second[2].tolist() == [2, 1, 1]
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("memory", [0, 1 << 16, 1 << 20, 1 << 26])
+def test_counts_through_the_disk(tmp_path, memory, threads):
+    batch = zipf_texts(6000, 200_000, 4)
+    expected = twins.count(batch, tokenizer="whitespace", max_n=4)
+    rules = {"tokenizer": "whitespace", "lowercase": True, "max_n": 4}
+    for size in (0, 5000, 1 << 40):
+        got, distinct = counted(
+            [batch[:4000], batch[4000:]], size, **rules, memory=memory, threads=threads, directory=tmp_path
+        )
+        assert got == expected[:size]
+        assert distinct == len(expected)
+    counter = _core.Counter(**rules, memory=memory, directory=str(tmp_path))
+    counter.add(batch, 1, threads)
+    assert (counter.spilled > 0) == (memory < 1 << 26)
+    assert not list(tmp_path.iterdir())  # an unnamed file: nothing is left, whatever happens
+
+
+def test_a_disk_that_cannot_be_written(tmp_path):
+    counter = _core.Counter("words", True, 4, 0, str(tmp_path / "absent"))
+    with pytest.raises(RuntimeError, match="cannot make a temporary file in .*absent: No such file"):
+        counter.add(zipf_texts(3000, 5000, 1), 1, 1)
+
+
+@given(st.lists(texts, max_size=6), st.lists(texts, max_size=6), rules, st.integers(1, 5), st.integers(0, 60))
+def test_weights_and_tallies(corpus, train, rules, weight, size):
+    counter = _core.Counter(**rules, memory=1 << 20, directory="")
+    counter.add(corpus, 1, 1)
+    counter.add(train, weight, 1)
+    counter.choose(size, 1, 1)
+    counter.spell(train, True, 1)
+    counter.spell(corpus, False, 1)
+    ngrams, offsets, counts, tallies = counter.top()
+    strings = [bytes(ngrams[a:b]).decode() for a, b in zip(offsets[:-1], offsets[1:], strict=True)]
+    assert list(zip(strings, counts.tolist(), strict=True)) == twins.count([*corpus, *train * weight], **rules, size=size)
+    alone = dict(twins.count(train, **rules))
+    assert tallies.tolist() == [alone.get(ngram, 0) for ngram in strings]
+
+
+def test_readings_come_in_order():
+    counter = _core.Counter("words", True, 2, 1 << 20, "")
+    counter.add(["a b"], 1, 1)
+    with pytest.raises(RuntimeError, match="once they are chosen"):
+        counter.spell(["a b"], False, 1)
+    assert counter.choose(10, 1, 1) == 3
+    with pytest.raises(RuntimeError, match="counting has ended"):
+        counter.add(["a b"], 1, 1)
+    counter.spell(["a"], False, 1)
+    with pytest.raises(RuntimeError, match="did the texts change"):
+        counter.top()
 
 
 @pytest.mark.parametrize("size", [1, 7, 100, 1000, 5000])
@@ -113,20 +161,21 @@ def test_top_is_prefix_closed(batch, size):
 
 def test_one_counter_for_many_threads():
     batch = zipf_texts(1000, 5000, 7)
-    counter = _core.Counter("whitespace", True, 2)
+    counter = _core.Counter("whitespace", True, 2, 1 << 22, "")
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda i: (counter.add(batch[i : i + 20]), counter.distinct), range(0, len(batch), 20)))
-    expected = twins.count(batch, tokenizer="whitespace", max_n=2)
-    assert counter.distinct == len(expected)
-    assert counter.top(1 << 40, 1)[2].tolist() == [n for _, n in expected]
+        list(pool.map(lambda i: counter.add(batch[i : i + 20], 1, 2), range(0, len(batch), 20)))
+        expected = twins.count(batch, tokenizer="whitespace", max_n=2)
+        assert counter.choose(1 << 40, 1, 2) == len(expected)
+        list(pool.map(lambda i: counter.spell(batch[i : i + 20], False, 2), range(0, len(batch), 20)))
+    assert counter.top()[2].tolist() == [n for _, n in expected]
 
 
 def test_counter_checks_its_rules():
     with pytest.raises(ValueError, match="tokenizer"):
-        _core.Counter("", True, 1)
+        _core.Counter("", True, 1, 0, "")
     for max_n in (0, 9, 1 << 31):
         with pytest.raises(ValueError, match="max_n must be 1 to 8"):
-            _core.Counter("words", True, max_n)
+            _core.Counter("words", True, max_n, 0, "")
 
 
 # Slots
