@@ -95,7 +95,9 @@ class Vocabulary:
         """
         for name, batches in (("corpus", corpus), ("train", train)):
             if iter(batches) is batches:
-                raise TypeError(f"{name} is an iterator, but is gone through twice: give a list, or what can begin anew")
+                raise TypeError(
+                    f"{name} is an iterator, but is gone through twice: give a list, or what can begin anew"
+                )
         threads = asked_threads(threads)
         counter = _core.Counter(
             tokenizer, lowercase, max_n, parse_bytes(memory), os.fspath(directory or tempfile.gettempdir())

@@ -117,7 +117,9 @@ def test_weights_and_tallies(corpus, train, rules, weight, size):
     counter.spell(corpus, False, 1)
     ngrams, offsets, counts, tallies = counter.top()
     strings = [bytes(ngrams[a:b]).decode() for a, b in zip(offsets[:-1], offsets[1:], strict=True)]
-    assert list(zip(strings, counts.tolist(), strict=True)) == twins.count([*corpus, *train * weight], **rules, size=size)
+    assert list(zip(strings, counts.tolist(), strict=True)) == twins.count(
+        [*corpus, *train * weight], **rules, size=size
+    )
     alone = dict(twins.count(train, **rules))
     assert tallies.tolist() == [alone.get(ngram, 0) for ngram in strings]
 
