@@ -127,7 +127,7 @@ def classifier_of(path: Path) -> Path:
 
 
 class Contest:
-    """One data set: ours, its other widths, and every rival, row by row."""
+    """One data set: ours, other students, and every rival, row by row."""
 
     def __init__(self, bench: Bench, name: str, run: Path):
         self.bench, self.run, self.args = bench, run, bench.args
@@ -143,8 +143,8 @@ class Contest:
     def hold(self) -> None:
         bench, name = self.bench, self.task.name
         chosen = contenders(self.task, self.run, bench)
-        widths = sorted(self.args.imdb_widths.items()) if name == "imdb" and bench.wants("widths") else []
-        if not chosen and not widths:
+        others = self.args.imdb_others if name == "imdb" and bench.wants("others") else []
+        if not chosen and not others:
             return
         texts = self.task.test[0]
         length = sum(map(len, texts)) / len(texts)
@@ -153,8 +153,8 @@ class Contest:
         with self._open:
             self.mine = {threads: self._start(self.run, threads) for threads in self.counts}
             self.ours.note = self.mine[1].note
-            for width, path in widths:
-                self._enter_width(width, path)
+            for path in others:
+                self._enter_other(path)
             for contender in chosen:
                 self._enter(contender)
             for threads in self.counts:
@@ -192,8 +192,11 @@ class Contest:
             self.bench.disturbed.append(f"{what} ({others.cores:.1f})")
         return found
 
-    def _enter_width(self, width: int, path: Path) -> None:
-        self.table.append(row := Row(f"width {width}" if width else "no hidden layer", kind="width"))
+    def _enter_other(self, path: Path) -> None:
+        config = json.loads((classifier_of(path) / "config.json").read_text())
+        width, longest = config["rows"]["width"] if config["layers"] else 0, config["text"]["max_n"]
+        title = f"{f'width {width}' if width else 'no hidden layer'}, 1- to {longest}-grams"
+        self.table.append(row := Row(title, kind="other"))
         for threads in self.counts:
             try:
                 worker = self._start(path, threads)
@@ -315,7 +318,7 @@ class Engine:
         self.bench.note(f"Web-like documents of {size:,.0f} bytes on one thread: {rate:,.0f} a second.")
 
     def fold(self) -> None:
-        there = [*self.runs.values(), *self.args.imdb_widths.values()]
+        there = [*self.runs.values(), *self.args.imdb_others]
         if not self.args.fold and not there:
             return
         self.measures["fold_max_diff"] = None
@@ -399,7 +402,7 @@ def plot(bench: Bench, path: Path) -> None:
         return
     figure = Figure(figsize=(7.2 * len(shown), 5.0), layout="constrained", dpi=150)
     FigureCanvasAgg(figure)
-    colours = {"ours": "#c44e00", "width": "#2a6f97", "teacher": "#444444", "rival": "#777777", "best": "#777777"}
+    colours = {"ours": "#c44e00", "other": "#2a6f97", "teacher": "#444444", "rival": "#777777", "best": "#777777"}
     for axes, (name, rows) in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown.items(), strict=True):
         axes.set_xscale("log")
         rows = [row for row in rows if threads in row.rates]
@@ -458,18 +461,12 @@ def plural(threads: int) -> str:
     return f"{threads} thread{'s' if threads != 1 else ''}"
 
 
-def width_and_path(text: str) -> tuple[int, Path]:
-    width, _, path = text.partition("=")
-    if not path or not width.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not WIDTH=DIR")
-    return int(width), Path(path)
-
-
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in tasks.NAMES:
         parser.add_argument(f"--{name}", type=Path, metavar="RUN", help=f"run directory of {tasks.NAMES[name]}")
-    parser.add_argument("--imdb-widths", type=width_and_path, nargs="+", default=[], metavar="WIDTH=RUN")
+    parser.add_argument("--imdb-others", type=Path, nargs="+", default=[], metavar="RUN",
+                        help="students of other widths or n-grams, beside the one that is compared")  # fmt: skip
     parser.add_argument("--fold", type=Path, metavar="RUN", help="run trained with W1 (default: one of the above)")
     parser.add_argument("--data", type=Path, required=True, help="folder of the data sets")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the measures here")
@@ -477,16 +474,15 @@ def arguments() -> argparse.Namespace:
         "--only",
         nargs="+",
         metavar="NAME",
-        help="contenders (fasttext, minilm-int8, ...), widths, " + ", ".join(Engine.PARTS),
+        help="contenders (fasttext, minilm-int8, ...), others, " + ", ".join(Engine.PARTS),
     )
     parser.add_argument("--repeats", type=int, default=7, help="turns of each contender; medians count")
     parser.add_argument("--threads", type=int, default=default_threads(), help="threads of the second column")
     parser.add_argument("--out", type=Path, default=Path.home() / ".cache" / "sparsedistill-benchmarks",
                         help="folder for rivals' models, table and picture")  # fmt: skip
     args = parser.parse_args()
-    args.imdb_widths = dict(args.imdb_widths)
     given = [getattr(args, name) for name in tasks.NAMES if getattr(args, name)]
-    for path in [*given, *args.imdb_widths.values()]:
+    for path in [*given, *args.imdb_others]:
         if not (classifier_of(path) / "config.json").is_file():
             parser.error(f"{path} holds no finished classifier: sparsedistill evaluate --run {path}")
     return args

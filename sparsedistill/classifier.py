@@ -177,10 +177,10 @@ class Classifier:
         return Classifier, (self._config, {name: np.array(a) for name, a in self._tensors.items()}, None, self._card)
 
     def __repr__(self) -> str:
-        return (
-            f"Classifier({self.task}, labels {', '.join(self.labels[:4])}{' ...' if len(self.labels) > 4 else ''}; "
-            f"{self._count:,} n-grams x {self._width} {self._config['rows']['type']}, {self.nbytes / 1e6:.1f} MB)"
-        )
+        longest, rows = self._config["text"]["max_n"], self._config["rows"]["type"]
+        labels = ", ".join(self.labels[:4]) + (" ..." if len(self.labels) > 4 else "")
+        ngrams = f"{self._count:,} {'' if longest == 1 else '1- to '}{longest}-grams"
+        return f"Classifier({self.task}, labels {labels}; {ngrams} x {self._width} {rows}, {self.nbytes / 1e6:.1f} MB)"
 
     @property
     def config(self) -> dict[str, Any]:
