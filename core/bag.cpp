@@ -1,104 +1,160 @@
 #include "bag.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <vector>
 
+#include "hash.h"
+#include "kernels.h"
 #include "parallel.h"
-#include "simd.h"
 
 namespace sparsedistill {
 
 namespace {
 
-constexpr std::size_t prefetch_distance = 8;
-
-inline void prefetch_row(const float* row, std::size_t width) {
-    constexpr std::size_t line = 64 / sizeof(float), most = 8;  // the hardware follows a row once it has begun
-    for (std::size_t j = 0; j < width && j < most * line; j += line) __builtin_prefetch(row + j);
-}
-
-SPARSEDISTILL_CLONES
-void mean_of_bag(const float* table, std::size_t width, std::span<const std::uint32_t> ids, float* out) {
-    std::fill_n(out, width, 0.0f);
-    for (std::size_t i = 0; i < ids.size(); ++i) {
-        if (i + prefetch_distance < ids.size()) prefetch_row(table + ids[i + prefetch_distance] * width, width);
-        const float* const row = table + ids[i] * width;
-        for (std::size_t j = 0; j < width; ++j) out[j] += row[j];
-    }
-    if (ids.empty()) return;
-    const float scale = 1.0f / static_cast<float>(ids.size());
-    for (std::size_t j = 0; j < width; ++j) out[j] *= scale;
-}
-
 struct Occurrence {
     std::uint32_t id, bag;
 };
 
-SPARSEDISTILL_CLONES
-void add_scaled(const float* from, float scale, std::size_t width, float* to) {
-    for (std::size_t j = 0; j < width; ++j) to[j] += from[j] * scale;
+// All occurrences by id, and within one by bag: counting sorts by eleven bits at a time, each of which keeps the order.
+std::vector<Occurrence> sorted_occurrences(const Bags& bags) {
+    constexpr unsigned digit = 11;
+    std::vector<Occurrence> sorted(bags.ids.size()), other(bags.ids.size());
+    std::uint32_t highest = 0;
+    auto* next = sorted.data();
+    for (std::size_t b = 0; b < bags.size(); ++b)
+        for (const auto id : bags[b]) {
+            *next++ = {id, static_cast<std::uint32_t>(b)};
+            highest = std::max(highest, id);
+        }
+    for (unsigned shift = 0; shift < 32 && highest >> shift; shift += digit) {
+        std::array<std::size_t, (1 << digit) + 1> starts{};
+        const auto bucket = [&](Occurrence one) { return one.id >> shift & ((1 << digit) - 1); };
+        for (const auto one : sorted) ++starts[bucket(one) + 1];
+        for (std::size_t i = 1; i < starts.size(); ++i) starts[i] += starts[i - 1];
+        for (const auto one : sorted) other[starts[bucket(one)]++] = one;
+        sorted.swap(other);
+    }
+    return sorted;
 }
 
-SPARSEDISTILL_CLONES
-void adam_row(const float* gradient, std::size_t width, float beta1, float beta2, float step_size, float epsilon,
-              float* __restrict row, float* __restrict m, float* __restrict v) {
-    for (std::size_t j = 0; j < width; ++j) {
-        const float g = gradient[j];
-        m[j] += (g - m[j]) * (1.0f - beta1);
-        v[j] += (g * g - v[j]) * (1.0f - beta2);
-        row[j] -= step_size * m[j] / (std::sqrt(v[j]) + epsilon);
+void prefetch(const void* from, std::size_t bytes) {
+    constexpr std::size_t most = 512;  // the hardware follows once it has begun
+    for (std::size_t at = 0; at < bytes && at < most; at += 64) __builtin_prefetch(static_cast<const char*>(from) + at, 1);
+}
+
+// step(row, gradient) for each row that occurs; fetch(row) some rows before.
+template <class Step, class Fetch>
+void for_rows(const Bags& bags, const float* grad, std::size_t width, unsigned threads, Step step, Fetch fetch) {
+    const auto occurrences = sorted_occurrences(bags);
+    std::vector<std::uint32_t> from;  // bags, in the order of the occurrences
+    std::vector<std::size_t> starts;  // of each row's occurrences
+    from.reserve(occurrences.size());
+    for (std::size_t i = 0; i < occurrences.size(); ++i) {
+        from.push_back(occurrences[i].bag);
+        if (i == 0 || occurrences[i].id != occurrences[i - 1].id) starts.push_back(i);
     }
+    const std::size_t rows = starts.size();
+    starts.push_back(occurrences.size());
+
+    std::vector<float> shares(bags.size() * width);  // what a bag's gradient is to each of its rows
+    parallel_for(bags.size(), 64, threads, [&] {
+        return [&](std::size_t begin, std::size_t end) {
+            for (std::size_t b = begin; b < end; ++b) {
+                if (bags[b].empty()) continue;
+                const float scale = 1.0f / static_cast<float>(bags[b].size());
+                for (std::size_t j = b * width; j < (b + 1) * width; ++j) shares[j] = grad[j] * scale;
+            }
+        };
+    });
+    parallel_for(rows, 64, threads, [&] {
+        return [&, gradient = std::vector<float>(width)](std::size_t begin, std::size_t end) mutable {
+            for (std::size_t r = begin; r < end; ++r) {
+                if (r + 2 < end) fetch(occurrences[starts[r + 2]].id);
+                std::fill(gradient.begin(), gradient.end(), 0.0f);
+                kernels().gather_float32(shares.data(), width, from.data() + starts[r], starts[r + 1] - starts[r],
+                                         gradient.data());
+                step(occurrences[starts[r]].id, gradient.data());
+            }
+        };
+    });
+}
+
+// What the rounding of a row in a step depends on.
+std::uint32_t noise(std::uint64_t seed, std::uint64_t step, std::uint64_t row) {
+    using namespace hash_detail;
+    return static_cast<std::uint32_t>(mum(mum(seed ^ k0, step ^ k1) ^ k2, row ^ k3));
 }
 
 }  // namespace
 
-void bag_mean(const float* table, std::size_t width, const Bags& bags, float* out, unsigned threads) {
+void bag_mean(const Table& table, const Bags& bags, float* out, unsigned threads) {
+    const Kernels& with = kernels();
+    const std::size_t width = table.width;
     parallel_for(bags.size(), 16, threads, [&] {
         return [&](std::size_t begin, std::size_t end) {
-            for (std::size_t b = begin; b < end; ++b) mean_of_bag(table, width, bags[b], out + b * width);
+            for (std::size_t b = begin; b < end; ++b) {
+                float* const sums = out + b * width;
+                const auto ids = bags[b];
+                std::fill_n(sums, width, 0.0f);
+                if (ids.empty()) continue;
+                if (table.bfloat16)
+                    with.gather_bfloat16(static_cast<const std::uint16_t*>(table.rows), width, ids.data(), ids.size(), sums);
+                else with.gather_float32(static_cast<const float*>(table.rows), width, ids.data(), ids.size(), sums);
+                const float scale = 1.0f / static_cast<float>(ids.size());
+                for (std::size_t j = 0; j < width; ++j) sums[j] *= scale;
+            }
         };
     });
 }
 
-void bag_adam(float* table, float* moment1, float* moment2, std::size_t width, const Bags& bags, const float* grad,
-              const Adam& adam, unsigned threads) {
-    std::vector<Occurrence> occurrences;
-    occurrences.reserve(bags.ids.size());
-    for (std::size_t b = 0; b < bags.size(); ++b)
-        for (const auto id : bags[b]) occurrences.push_back({id, static_cast<std::uint32_t>(b)});
-    std::sort(occurrences.begin(), occurrences.end(),
-              [](Occurrence a, Occurrence b) { return a.id != b.id ? a.id < b.id : a.bag < b.bag; });
-    std::vector<std::size_t> starts;  // of each row's occurrences
-    for (std::size_t i = 0; i < occurrences.size(); ++i)
-        if (i == 0 || occurrences[i].id != occurrences[i - 1].id) starts.push_back(i);
-    const std::size_t rows = starts.size();
-    starts.push_back(occurrences.size());
-
+void bag_step(const Table& table, const Bags& bags, const float* grad, const Adam& adam, std::uint64_t seed,
+              unsigned threads) {
+    const Kernels& with = kernels();
+    const std::size_t width = table.width;
     const double correction1 = 1 - std::pow(double{adam.beta1}, static_cast<double>(adam.step));
     const double correction2 = 1 - std::pow(double{adam.beta2}, static_cast<double>(adam.step));
-    const auto step_size = static_cast<float>(adam.learning_rate * std::sqrt(correction2) / correction1);
+    const AdamStep step{static_cast<float>(adam.learning_rate * std::sqrt(correction2) / correction1), adam.beta1,
+                        adam.beta2, adam.epsilon};
+    auto* const half = static_cast<std::uint16_t*>(table.rows);
+    auto* const full = static_cast<float*>(table.rows);
+    for_rows(
+        bags, grad, width, threads,
+        [&](std::size_t row, const float* gradient) {
+            float *const m = adam.moment1 + row * width, *const v = adam.moment2 + row * width;
+            if (table.bfloat16)
+                with.adam_bfloat16(step, gradient, width, half + row * width, m, v, noise(seed, adam.step, row));
+            else with.adam_float32(step, gradient, width, full + row * width, m, v);
+        },
+        [&](std::size_t row) {
+            prefetch(adam.moment1 + row * width, width * sizeof(float));
+            prefetch(adam.moment2 + row * width, width * sizeof(float));
+            if (table.bfloat16) prefetch(half + row * width, width * sizeof *half);
+            else prefetch(full + row * width, width * sizeof *full);
+        });
+}
 
-    parallel_for(rows, 256, threads, [&] {
-        return [&, gradient = std::vector<float>(width)](std::size_t begin, std::size_t end) mutable {
-            for (std::size_t r = begin; r < end; ++r) {
-                if (r + 2 < end) {
-                    const std::size_t ahead = occurrences[starts[r + 2]].id * width;
-                    prefetch_row(table + ahead, width);
-                    prefetch_row(moment1 + ahead, width);
-                    prefetch_row(moment2 + ahead, width);
-                }
-                std::fill(gradient.begin(), gradient.end(), 0.0f);
-                for (std::size_t i = starts[r]; i < starts[r + 1]; ++i) {
-                    const std::size_t b = occurrences[i].bag;
-                    add_scaled(grad + b * width, 1.0f / static_cast<float>(bags[b].size()), width, gradient.data());
-                }
-                const std::size_t at = occurrences[starts[r]].id * width;
-                adam_row(gradient.data(), width, adam.beta1, adam.beta2, step_size, adam.epsilon, table + at,
-                         moment1 + at, moment2 + at);
-            }
-        };
-    });
+void bag_step(const Table& table, const Bags& bags, const float* grad, const Adagrad& adagrad, std::uint64_t seed,
+              unsigned threads) {
+    const Kernels& with = kernels();
+    const std::size_t width = table.width;
+    const AdagradStep step{adagrad.learning_rate, adagrad.epsilon};
+    auto* const half = static_cast<std::uint16_t*>(table.rows);
+    auto* const full = static_cast<float*>(table.rows);
+    for_rows(
+        bags, grad, width, threads,
+        [&](std::size_t row, const float* gradient) {
+            if (table.bfloat16)
+                with.adagrad_bfloat16(step, gradient, width, half + row * width, adagrad.state + row,
+                                      noise(seed, adagrad.step, row));
+            else with.adagrad_float32(step, gradient, width, full + row * width, adagrad.state + row);
+        },
+        [&](std::size_t row) {
+            prefetch(adagrad.state + row, sizeof(float));
+            if (table.bfloat16) prefetch(half + row * width, width * sizeof *half);
+            else prefetch(full + row * width, width * sizeof *full);
+        });
 }
 
 }  // namespace sparsedistill

@@ -1,4 +1,4 @@
-// Training's kernels over the table: pooled gather, and the optimiser applied to the rows of a batch in place.
+// Training's work on the table: pooled gather, and the optimiser applied to the rows of a batch in place.
 #pragma once
 
 #include <cstdint>
@@ -17,18 +17,38 @@ struct Bags {
     }
 };
 
-// out[b] = mean of the rows of bag b, zero for an empty bag; `width` numbers a row.
-void bag_mean(const float* table, std::size_t width, const Bags& bags, float* out, unsigned threads);
+// A table of `width` numbers a row: float32, or bfloat16 (the upper half of a float32).
+struct Table {
+    void* rows;
+    std::size_t width;
+    bool bfloat16;
+};
 
+// out[b] = mean of the rows of bag b, zero for an empty bag.
+void bag_mean(const Table& table, const Bags& bags, float* out, unsigned threads);
+
+// One optimiser's step. The gradient of row r is the sum of grad[b] / |bag b| over its occurrences; the rows of the batch
+// and their state are updated in place, all others stay as they are. The result does not depend on the number of threads:
+// each row is summed in the order of the bags by one thread. bfloat16 rows are rounded at random, as a function of
+// (seed, step, row, column).
+
+// Lazy Adam, as torch's SparseAdam (Kingma and Ba 2015); moments as wide as the rows.
 struct Adam {
     float learning_rate, beta1, beta2, epsilon;
     std::uint64_t step;  // 1 for the first update
+    float *moment1, *moment2;
 };
 
-// Lazy Adam (torch's SparseAdam): the gradient of row r is the sum of grad[b] / |bag b| over its occurrences; moments
-// and weights of the rows of the batch are updated in place, all others stay as they are. The result does not depend
-// on the number of threads: each row is summed in the order of the bags by one thread.
-void bag_adam(float* table, float* moment1, float* moment2, std::size_t width, const Bags& bags, const float* grad,
-              const Adam& adam, unsigned threads);
+// Adagrad with one number of state a row, the sum of its mean squared gradients (Duchi et al. 2011; Mudigere et al. 2022).
+struct Adagrad {
+    float learning_rate, epsilon;
+    std::uint64_t step;
+    float* state;
+};
+
+void bag_step(const Table& table, const Bags& bags, const float* grad, const Adam& adam, std::uint64_t seed,
+              unsigned threads);
+void bag_step(const Table& table, const Bags& bags, const float* grad, const Adagrad& adagrad, std::uint64_t seed,
+              unsigned threads);
 
 }  // namespace sparsedistill

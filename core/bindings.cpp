@@ -36,6 +36,8 @@ using Read2 = nb::ndarray<const T, nb::numpy, nb::ndim<2>, nb::c_contig, nb::dev
 template <class T>
 using Write2 = nb::ndarray<T, nb::numpy, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 template <class T>
+using Write1 = nb::ndarray<T, nb::numpy, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+template <class T>
 using Made1 = nb::ndarray<nb::numpy, T, nb::ndim<1>>;
 template <class T>
 using Made2 = nb::ndarray<nb::numpy, T, nb::ndim<2>>;
@@ -120,7 +122,7 @@ Made1<std::uint64_t> fingerprints(nb::handle source, unsigned threads) {
     return to_numpy(std::move(result));
 }
 
-using Table = nb::ndarray<const std::uint32_t, nb::numpy, nb::shape<-1, static_cast<nb::ssize_t>(Lines::lanes)>, nb::c_contig,
+using LookupArray = nb::ndarray<const std::uint32_t, nb::numpy, nb::shape<-1, static_cast<nb::ssize_t>(Lines::lanes)>, nb::c_contig,
                           nb::device::cpu>;
 
 auto make_table(const Read1<std::uint8_t>& bytes, const Read1<std::uint64_t>& offsets, std::uint64_t seed,
@@ -144,7 +146,7 @@ auto make_table(const Read1<std::uint8_t>& bytes, const Read1<std::uint64_t>& of
 // A vocabulary's lookup with the rules of its text.
 class PyLookup {
 public:
-    PyLookup(Table table, std::uint32_t rows, std::uint32_t columns, std::uint64_t seed, const std::string& tokenizer,
+    PyLookup(LookupArray table, std::uint32_t rows, std::uint32_t columns, std::uint64_t seed, const std::string& tokenizer,
              bool lowercase, unsigned max_n)
         : table_(std::move(table)), vocabulary{rules(tokenizer, lowercase), checked_n(max_n),
                                                Lookup({table_.data(), table_.size()}, rows, columns, seed)} {}
@@ -199,7 +201,7 @@ public:
     }
 
 private:
-    Table table_;
+    LookupArray table_;
 
     // Appends the rows found to `ids`.
     std::size_t find(const BagReader::Candidates& all, std::vector<std::uint32_t>& ids) const {
@@ -366,28 +368,55 @@ Bags checked_bags(const Read1<std::uint32_t>& ids, const Read1<std::uint64_t>& o
     return {span(ids), span(offsets)};
 }
 
-void mean(const Read2<float>& table, const Read1<std::uint32_t>& ids, const Read1<std::uint64_t>& offsets,
-          Write2<float>& out, unsigned threads) {
-    const Bags bags = checked_bags(ids, offsets, table.shape(0));
-    if (out.shape(0) != bags.size() || out.shape(1) != table.shape(1))
-        throw nb::value_error("out must be (bags, width of the table)");
-    const nb::gil_scoped_release release;
-    bag_mean(table.data(), table.shape(1), bags, out.data(), threads);
+using AnyTable = nb::ndarray<nb::numpy, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+
+template <class Array>
+Table checked_table(const Array& table) {
+    if (table.dtype() != nb::dtype<float>() && table.dtype() != nb::dtype<std::uint16_t>())
+        throw nb::type_error("a table is float32, or uint16 that stands for bfloat16");
+    return {const_cast<void*>(static_cast<const void*>(table.data())), table.shape(1), table.dtype() != nb::dtype<float>()};
 }
 
-void adam(Write2<float>& table, Write2<float>& moment1, Write2<float>& moment2, const Read1<std::uint32_t>& ids,
-          const Read1<std::uint64_t>& offsets, const Read2<float>& grad, float learning_rate, float beta1, float beta2,
-          float epsilon, std::uint64_t step, unsigned threads) {
+void mean(const AnyRows& table, const Read1<std::uint32_t>& ids, const Read1<std::uint64_t>& offsets,
+          Write2<float>& out, unsigned threads) {
     const Bags bags = checked_bags(ids, offsets, table.shape(0));
-    for (const auto* other : {&moment1, &moment2})
-        if (other->shape(0) != table.shape(0) || other->shape(1) != table.shape(1))
-            throw nb::value_error("the moments must have the shape of the table");
+    const Table rows = checked_table(table);
+    if (out.shape(0) != bags.size() || out.shape(1) != rows.width)
+        throw nb::value_error("out must be (bags, width of the table)");
+    const nb::gil_scoped_release release;
+    bag_mean(rows, bags, out.data(), threads);
+}
+
+Bags checked_step(const AnyTable& table, const Read1<std::uint32_t>& ids, const Read1<std::uint64_t>& offsets,
+                  const Read2<float>& grad, std::uint64_t step) {
+    const Bags bags = checked_bags(ids, offsets, table.shape(0));
     if (grad.shape(0) != bags.size() || grad.shape(1) != table.shape(1))
         throw nb::value_error("grad must be (bags, width of the table)");
     if (step == 0) throw nb::value_error("the first step is 1");
+    return bags;
+}
+
+void adam(AnyTable& table, Write2<float>& moment1, Write2<float>& moment2, const Read1<std::uint32_t>& ids,
+          const Read1<std::uint64_t>& offsets, const Read2<float>& grad, float learning_rate, float beta1, float beta2,
+          float epsilon, std::uint64_t step, unsigned threads, std::uint64_t seed) {
+    const Bags bags = checked_step(table, ids, offsets, grad, step);
+    const Table rows = checked_table(table);
+    for (const auto* other : {&moment1, &moment2})
+        if (other->shape(0) != table.shape(0) || other->shape(1) != rows.width)
+            throw nb::value_error("the moments must have the shape of the table");
     const nb::gil_scoped_release release;
-    bag_adam(table.data(), moment1.data(), moment2.data(), table.shape(1), bags, grad.data(),
-             {learning_rate, beta1, beta2, epsilon, step}, threads);
+    bag_step(rows, bags, grad.data(), Adam{learning_rate, beta1, beta2, epsilon, step, moment1.data(), moment2.data()},
+             seed, threads);
+}
+
+void adagrad(AnyTable& table, Write1<float>& state, const Read1<std::uint32_t>& ids, const Read1<std::uint64_t>& offsets,
+             const Read2<float>& grad, float learning_rate, float epsilon, std::uint64_t step, unsigned threads,
+             std::uint64_t seed) {
+    const Bags bags = checked_step(table, ids, offsets, grad, step);
+    const Table rows = checked_table(table);
+    if (state.shape(0) != table.shape(0)) throw nb::value_error("the state must have a number for each row");
+    const nb::gil_scoped_release release;
+    bag_step(rows, bags, grad.data(), Adagrad{learning_rate, epsilon, step, state.data()}, seed, threads);
 }
 
 }  // namespace
@@ -424,7 +453,7 @@ NB_MODULE(_core, m) {
         .def_prop_ro("spilled", &PyCounter::spilled, "Bytes that went to disk.");
 
     nb::class_<PyLookup>(m, "Lookup", "n-grams of texts -> row ids.")
-        .def(nb::init<Table, std::uint32_t, std::uint32_t, std::uint64_t, const std::string&, bool, unsigned>(),
+        .def(nb::init<LookupArray, std::uint32_t, std::uint32_t, std::uint64_t, const std::string&, bool, unsigned>(),
              "slots"_a, "rows"_a, "columns"_a, "seed"_a, "tokenizer"_a, "lowercase"_a, "max_n"_a)
         .def("bags", &PyLookup::bags, "texts"_a, "threads"_a,
              "(ids uint32, offsets uint64 (n + 1,)): the rows of each text's known n-grams.")
@@ -441,9 +470,13 @@ NB_MODULE(_core, m) {
         .def("choose_one", &PyModel::choose_one, "text"_a, "names"_a, "The name of one text's highest logit.");
 
     // What is written in place must not be converted: the result would go into a copy and be lost.
-    m.def("bag_mean", &mean, "table"_a, "ids"_a, "offsets"_a, "out"_a.noconvert(), "threads"_a,
+    m.def("bag_mean", &mean, "table"_a.noconvert(), "ids"_a, "offsets"_a, "out"_a.noconvert(), "threads"_a,
           "out[b] = mean of the rows of bag b; zero for an empty bag.");
     m.def("bag_adam", &adam, "table"_a.noconvert(), "moment1"_a.noconvert(), "moment2"_a.noconvert(), "ids"_a,
-          "offsets"_a, "grad"_a, "learning_rate"_a, "beta1"_a, "beta2"_a, "epsilon"_a, "step"_a, "threads"_a,
-          "One step of lazy Adam on the rows of the bags, in place, from the gradient of bag_mean's output.");
+          "offsets"_a, "grad"_a, "learning_rate"_a, "beta1"_a, "beta2"_a, "epsilon"_a, "step"_a, "threads"_a, "seed"_a = 0,
+          "One step of lazy Adam on the rows of the bags, in place, from the gradient of bag_mean's output. A uint16 "
+          "table stands for bfloat16 and is rounded at random, as a function of (seed, step, row, column).");
+    m.def("bag_adagrad", &adagrad, "table"_a.noconvert(), "state"_a.noconvert(), "ids"_a, "offsets"_a, "grad"_a,
+          "learning_rate"_a, "epsilon"_a, "step"_a, "threads"_a, "seed"_a = 0,
+          "The same of row-wise Adagrad; state float32 (V,).");
 }

@@ -236,6 +236,20 @@ struct Float16 {
     }
 };
 
+struct BFloat16 {
+    using Row = std::uint16_t;
+    using Sum = float;
+    using Partial = float;
+    static constexpr std::size_t most = ~std::size_t{0};
+    template <std::size_t n>
+    static Vector<Partial, n> widen(const Row* row) {
+        const Vector<std::uint32_t, n> high = __builtin_convertvector(load<Row, n>(row), decltype(high)) << 16;
+        Vector<float, n> value;
+        __builtin_memcpy(&value, &high, sizeof value);
+        return value;
+    }
+};
+
 // `bytes` of each row, from `row` on.
 template <class Type, std::size_t bytes>
 inline __attribute__((always_inline)) void gather_block(const typename Type::Row* rows, std::size_t stride,
@@ -290,7 +304,73 @@ void gather(const typename Type::Row* rows, std::size_t stride, const std::uint3
         block.template operator()<block_bytes>();
         block.template operator()<64>();
         block.template operator()<16>();
+        if constexpr (sizeof(typename Type::Partial) == sizeof(typename Type::Sum)) block.template operator()<size>();
     }
+}
+
+// Training
+
+// Nothing here may depend on how many numbers a register holds: each column is its own, and sums over columns are taken
+// in sixteen parts.
+
+inline float from_bfloat16(std::uint16_t x) { return __builtin_bit_cast(float, std::uint32_t{x} << 16); }
+
+// Up with a chance of what is cut off, which sixteen random bits decide.
+inline std::uint16_t to_bfloat16(float x, std::uint32_t noise, std::uint32_t column) {
+    std::uint32_t random = noise + column * 0x9E3779B9u;  // mixed as by lowbias32 (Wellons 2018)
+    random = (random ^ random >> 16) * 0x7FEB352Du;
+    random = (random ^ random >> 15) * 0x846CA68Bu;
+    const std::uint32_t bits = __builtin_bit_cast(std::uint32_t, x);
+    const std::uint32_t finite = (bits & 0x7F800000u) != 0x7F800000u ? 0xFFFFu : 0u;
+    return static_cast<std::uint16_t>((bits + (random >> 16 & finite)) >> 16);
+}
+
+inline float adam(const AdamStep& step, float g, float* m, float* v) {
+    *m += (g - *m) * (1.0f - step.beta1);
+    *v += (g * g - *v) * (1.0f - step.beta2);
+    return step.size * *m / (__builtin_sqrtf(*v) + step.epsilon);
+}
+
+void adam_float32(const AdamStep& given, const float* __restrict gradient, std::size_t width, float* __restrict row,
+                  float* __restrict moment1, float* __restrict moment2) {
+    const AdamStep step = given;
+    for (std::size_t j = 0; j < width; ++j) row[j] -= adam(step, gradient[j], moment1 + j, moment2 + j);
+}
+
+void adam_bfloat16(const AdamStep& given, const float* __restrict gradient, std::size_t width,
+                   std::uint16_t* __restrict row, float* __restrict moment1, float* __restrict moment2,
+                   std::uint32_t noise) {
+    const AdamStep step = given;
+    for (std::size_t j = 0; j < width; ++j)
+        row[j] = to_bfloat16(from_bfloat16(row[j]) - adam(step, gradient[j], moment1 + j, moment2 + j), noise,
+                             static_cast<std::uint32_t>(j));
+}
+
+// How far a row goes against its gradient.
+float adagrad(const AdagradStep& step, const float* gradient, std::size_t width, float* state) {
+    constexpr std::size_t lanes = 16;
+    float part[lanes] = {};
+    std::size_t j = 0;
+    for (; j + lanes <= width; j += lanes)
+        for (std::size_t i = 0; i < lanes; ++i) part[i] += gradient[j + i] * gradient[j + i];
+    for (std::size_t i = 0; j < width; ++i, ++j) part[i] += gradient[j] * gradient[j];
+    for (std::size_t half = lanes / 2; half; half /= 2)
+        for (std::size_t i = 0; i < half; ++i) part[i] += part[i + half];
+    *state += part[0] / static_cast<float>(width);
+    return step.learning_rate / (__builtin_sqrtf(*state) + step.epsilon);
+}
+
+void adagrad_float32(const AdagradStep& step, const float* __restrict gradient, std::size_t width,
+                     float* __restrict row, float* state) {
+    const float size = adagrad(step, gradient, width, state);
+    for (std::size_t j = 0; j < width; ++j) row[j] -= size * gradient[j];
+}
+
+void adagrad_bfloat16(const AdagradStep& step, const float* __restrict gradient, std::size_t width,
+                      std::uint16_t* __restrict row, float* state, std::uint32_t noise) {
+    const float size = adagrad(step, gradient, width, state);
+    for (std::size_t j = 0; j < width; ++j)
+        row[j] = to_bfloat16(from_bfloat16(row[j]) - size * gradient[j], noise, static_cast<std::uint32_t>(j));
 }
 
 // Dense layers
@@ -325,7 +405,7 @@ void dense(const float* weight, const float* bias, std::size_t in, std::size_t o
 extern const Kernels SPARSEDISTILL_KERNELS;
 const Kernels SPARSEDISTILL_KERNELS = {
     SPARSEDISTILL_NAME(SPARSEDISTILL_KERNELS), classify, find, find_values, gather<Int8>, gather<Int16>, gather<Float16>,
-    gather<Float32>, dense,
+    gather<Float32>, gather<BFloat16>, adam_float32, adam_bfloat16, adagrad_float32, adagrad_bfloat16, dense,
 };
 
 }  // namespace sparsedistill

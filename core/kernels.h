@@ -26,9 +26,17 @@ struct Lines {
     std::uint32_t rows;     // row ids must stay below
 };
 
+struct AdamStep {
+    float size, beta1, beta2, epsilon;  // size: the learning rate, corrected for the moments' start at zero
+};
+
+struct AdagradStep {
+    float learning_rate, epsilon;
+};
+
 struct Kernels {
     static constexpr std::size_t damaged = ~std::size_t{0};
-    // Rows begin and end at multiples of this, dense layers are padded with zeros to it: no kernel has a remainder.
+    // A classifier's rows begin and end at multiples of this, its dense layers are padded with zeros to it.
     static constexpr std::size_t row_bytes = 16, dense_lanes = 16;
     // find() fetches the lines of as many hashes after those it is given as it looks up: this far there must be some.
     static constexpr std::size_t hashes_ahead = 32;
@@ -57,6 +65,21 @@ struct Kernels {
                            float* sums);
     void (*gather_float32)(const float* rows, std::size_t stride, const std::uint32_t* ids, std::size_t count,
                            float* sums);
+
+    // The same for training: rows of any width (stride == width).
+    void (*gather_bfloat16)(const std::uint16_t* rows, std::size_t stride, const std::uint32_t* ids, std::size_t count,
+                            float* sums);
+
+    // A step of Adam on one row, in place. bfloat16 rows are rounded up or down at random, so that what is too small to
+    // show in one step is not lost in all of them; `noise` is what that chance is a function of.
+    void (*adam_float32)(const AdamStep&, const float* gradient, std::size_t width, float* row, float* moment1,
+                         float* moment2);
+    void (*adam_bfloat16)(const AdamStep&, const float* gradient, std::size_t width, std::uint16_t* row, float* moment1,
+                          float* moment2, std::uint32_t noise);
+    // A step of row-wise Adagrad: `state` is one number a row.
+    void (*adagrad_float32)(const AdagradStep&, const float* gradient, std::size_t width, float* row, float* state);
+    void (*adagrad_bfloat16)(const AdagradStep&, const float* gradient, std::size_t width, std::uint16_t* row,
+                             float* state, std::uint32_t noise);
 
     // y[o] = bias[o] + sum of weight[o][i] * x[i]: sixteen partial sums over i modulo 16, then halves added to halves.
     void (*dense)(const float* weight, const float* bias, std::size_t in, std::size_t out, const float* x, float* y);
