@@ -150,6 +150,114 @@ def test_gradients_are_summed_in_the_order_of_the_bags():
     assert np.array_equal(m, expected)
 
 
+def adagrad_twin(table, state, ids, offsets, grad, rate, epsilon):
+    """Row-wise Adagrad, a row at a time, in float64."""
+    sums = {}
+    for bag, row in zip(np.split(ids, offsets[1:-1].astype(int)), grad, strict=True):
+        for i in bag:
+            sums[i] = sums.get(i, 0) + row.astype(np.float64) / len(bag)
+    for i, g in sums.items():
+        state[i] += (g**2).mean()
+        table[i] -= rate * g / (np.sqrt(state[i]) + epsilon)
+
+
+@settings(max_examples=60)
+@given(seeds, shapes, bag_sizes.filter(any), st.integers(1, 6))
+def test_adagrad_is_its_twin(seed, shape, sizes, steps):
+    rng = np.random.default_rng(seed)
+    table = rng.standard_normal(shape).astype(np.float32)
+    state = np.zeros(shape[0], np.float32)
+    twin, twin_state = table.astype(np.float64), np.zeros(shape[0])
+    for step, (ids, offsets, grad) in enumerate(batches(rng, *shape, steps, sizes), 1):
+        before, untouched = table.copy(), np.setdiff1d(np.arange(shape[0]), ids)
+        _core.bag_adagrad(table, state, ids, offsets, grad, RATE, EPSILON, step, 1)
+        adagrad_twin(twin, twin_state, ids, offsets, grad, RATE, EPSILON)
+        np.testing.assert_allclose(table, twin, rtol=2e-5, atol=1e-5)
+        np.testing.assert_allclose(state, twin_state, rtol=2e-5, atol=1e-6)
+        assert np.array_equal(table[untouched], before[untouched])
+
+
+def bfloat16(x: np.ndarray) -> np.ndarray:
+    """Rounded towards zero, as the bits of bfloat16."""
+    return (np.ascontiguousarray(x, np.float32).view(np.uint32) >> 16).astype(np.uint16)
+
+
+def widened(x: np.ndarray) -> np.ndarray:
+    return (x.astype(np.uint32) << 16).view(np.float32)
+
+
+@settings(max_examples=60)
+@given(seeds, shapes, bag_sizes.filter(any))
+def test_a_bfloat16_table_moves_to_a_neighbour_of_where_a_float_goes(seed, shape, sizes):
+    rng = np.random.default_rng(seed)
+    half = bfloat16(rng.standard_normal(shape))
+    full = widened(half)
+    ids, offsets, grad = next(batches(rng, *shape, 1, sizes))
+    assert np.array_equal(mean(half, ids, offsets), mean(full, ids, offsets))
+    for optimizer in ("adam", "adagrad"):
+        a, b = half.copy(), full.copy()
+        states = [zeros_like(full) if optimizer == "adam" else (np.zeros(shape[0], np.float32),) for _ in range(2)]
+        rates = (RATE, *BETAS, EPSILON, 3) if optimizer == "adam" else (RATE, EPSILON, 3)
+        step = getattr(_core, f"bag_{optimizer}")
+        step(a, *states[0], ids, offsets, grad, *rates, 1, seed)
+        step(b, *states[1], ids, offsets, grad, *rates, 1, seed)
+        assert all(np.array_equal(x, y) for x, y in zip(*states, strict=True))
+        below = bfloat16(b)
+        assert ((a == below) | (a == below + 1)).all()
+        exact = (b.view(np.uint32) & 0xFFFF) == 0
+        assert np.array_equal(a[exact], below[exact])
+
+
+def test_rounding_is_right_on_average_and_a_function_of_seed_step_row_and_column():
+    table = np.full((400, 250), bfloat16(np.float32(1.0)), np.uint16)
+    ids, offsets = packed([[i] for i in range(400)])
+    grad = np.full((400, 250), -1, np.float32)
+
+    def stepped(seed, step, threads=1):
+        result, state = table.copy(), np.zeros(400, np.float32)
+        _core.bag_adagrad(result, state, ids, offsets, grad, 0.001, 0, step, threads, seed)
+        return result
+
+    first = stepped(1, 1)
+    # 1.001 lies at 0.128 of the way to the next bfloat16: 100,000 draws are within four standard errors of that.
+    share = (first != table).mean()
+    assert abs(share - 0.128) < 4 * (0.128 * 0.872 / 100_000) ** 0.5
+    assert (first != table).any(axis=0).all() and (first != table).any(axis=1).all()
+    assert np.array_equal(first, stepped(1, 1, 3))
+    for other in (stepped(2, 1), stepped(1, 2)):
+        both = ((first != table) & (other != table)).mean()
+        assert abs(both - 0.128**2) < 4 * (0.0164 * 0.984 / 100_000) ** 0.5
+    rows = (first[:-1] != table[:-1]) & (first[1:] != table[1:])
+    assert abs(rows.mean() - 0.128**2) < 5 * (0.0164 * 0.984 / 100_000) ** 0.5
+
+
+def test_what_is_not_finite_stays_so():
+    for value in (np.inf, -np.inf, np.nan):
+        table = bfloat16(np.full((1, 40), value))
+        _core.bag_adagrad(table, np.zeros(1, np.float32), *packed([[0]]), np.ones((1, 40), np.float32), 1, 0, 1, 1)
+        np.testing.assert_array_equal(widened(table), np.full((1, 40), value, np.float32))
+
+
+@pytest.mark.parametrize("width", [1, 7, 16, 19, 250, 1000])
+def test_every_instruction_set_gives_the_same_bits(width):
+    rng = np.random.default_rng(width)
+    start = rng.standard_normal((50, width)).astype(np.float32)
+    ids, offsets, grad = next(batches(rng, 50, width, 1, rng.integers(0, 60, 40)))
+    results = []
+    try:
+        for name in _core.kernels():
+            _core.use_kernels(name)
+            for first in (start.copy(), bfloat16(start)):
+                m, v, state, second = *zeros_like(start), np.zeros(50, np.float32), first.copy()
+                _core.bag_adam(first, m, v, ids, offsets, grad, RATE, *BETAS, EPSILON, 1, 1, 5)
+                _core.bag_adagrad(second, state, ids, offsets, grad, RATE, EPSILON, 1, 1, 5)
+                results.append([first, m, v, second, state, mean(first, ids, offsets)])
+    finally:
+        _core.use_kernels(_core.kernels()[-1])
+    for i, found in enumerate(results):
+        assert all(a.tobytes() == b.tobytes() for a, b in zip(found, results[i % 2], strict=True))
+
+
 def test_no_bags_change_nothing():
     table = np.ones((2, 3), np.float32)
     m, v = zeros_like(table)
@@ -184,6 +292,11 @@ def call_adam(a, step=1):
     _core.bag_adam(*(a[name] for name in names), RATE, *BETAS, EPSILON, step, 1)
 
 
+def call_adagrad(a, step=1):
+    state = np.zeros(len(a["table"]), np.float32)
+    _core.bag_adagrad(a["table"], state, a["ids"], a["offsets"], a["grad"], RATE, EPSILON, step, 1)
+
+
 def call_mean(a):
     _core.bag_mean(a["table"], a["ids"], a["offsets"], a["out"], 1)
 
@@ -191,7 +304,7 @@ def call_mean(a):
 u32, u64 = np.uint32, np.uint64
 
 
-@pytest.mark.parametrize("call", [call_adam, call_mean])
+@pytest.mark.parametrize("call", [call_adam, call_adagrad, call_mean])
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
@@ -217,6 +330,8 @@ def test_shapes_are_checked(shape):
         call_mean(arguments(out=wrong))
     with pytest.raises(ValueError, match="grad must be"):
         call_adam(arguments(grad=wrong))
+    with pytest.raises(ValueError, match="grad must be"):
+        call_adagrad(arguments(grad=wrong))
     if shape != (3, 4):
         for name in ("moment1", "moment2"):
             with pytest.raises(ValueError, match="the moments must have"):
@@ -228,6 +343,8 @@ def test_shapes_are_checked(shape):
 def test_steps_begin_at_one():
     with pytest.raises(ValueError, match="the first step is 1"):
         call_adam(arguments(), step=0)
+    with pytest.raises(ValueError, match="the first step is 1"):
+        call_adagrad(arguments(), step=0)
 
 
 def test_what_is_written_in_place_is_never_a_copy():
@@ -245,6 +362,13 @@ def test_what_is_written_in_place_is_never_a_copy():
         for wrong in (np.ones((3, 4)), np.ones((4, 3), np.float32).T, np.ones((6, 4), np.float32)[::2]):
             with pytest.raises(TypeError):
                 call_adam(arguments(**{name: wrong}))
+    for wrong in (np.ones((3, 4)), np.ones((3, 4), np.int32), np.ones((3, 4), np.float16)):
+        with pytest.raises(TypeError, match="a table is float32, or uint16"):
+            call_mean(arguments(table=wrong))
+    frozen = np.ones((3, 4), np.float32)
+    frozen.flags.writeable = False
+    with pytest.raises(TypeError):
+        call_adam(arguments(table=frozen))
     frozen = np.zeros((2, 4), np.float32)
     frozen.flags.writeable = False
     with pytest.raises(TypeError):
