@@ -11,6 +11,7 @@ from . import _core
 from .classifier import FORMAT_VERSION, ROW_BYTES, ROW_TYPES, SLOT_COLUMNS, Classifier
 from .errors import DataError
 from .student import Student
+from .table import widened
 from .vocabulary import Vocabulary
 
 _CHUNK = 65536  # rows folded at a time, so that no second float table is held
@@ -50,7 +51,7 @@ def compress(
         rows = "int8" if layers else "int16"
 
     def chunk(begin: int) -> np.ndarray:
-        part = student.table[begin : begin + _CHUNK]
+        part = widened(student.table[begin : begin + _CHUNK])
         return part @ fold if fold is not None else part
 
     in_slots = rows == "int16" and not layers and width <= SLOT_COLUMNS

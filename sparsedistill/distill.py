@@ -437,7 +437,8 @@ class Run:
         from .student import Student
 
         settings, classes = self.settings.distill, len(self.inputs.labels)
-        return Student(rows, classes, settings.hidden, settings.embedding, settings.dropout, self.settings.data.seed)
+        seed = self.settings.data.seed
+        return Student(rows, classes, settings.hidden, settings.embedding, settings.dropout, seed, settings.table)
 
     def trained(self, name: str) -> tuple[Vocabulary, Any]:
         """A trained student and its vocabulary."""
@@ -472,6 +473,7 @@ class Run:
             checkpoint_seconds=distill.checkpoint_seconds,
             threads=threads,
             seed=self.settings.data.seed,
+            optimizer=distill.optimizer,
         )
         dev_texts, truth = self._judges()
         ids, offsets = vocabulary.bags(dev_texts, threads)

@@ -25,6 +25,7 @@ _DTYPES = {
     "I64": np.int64,
     "U64": np.uint64,
     "F16": np.float16,
+    "BF16": np.uint16,  # numpy has none: its bits
     "F32": np.float32,
 }
 _NAMES = {np.dtype(dtype): name for name, dtype in _DTYPES.items()}
@@ -135,11 +136,54 @@ def read_tensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
     Errors: :class:`FormatError` naming what is wrong with the file; OSError when there is none.
     """
     path = Path(path)
+    layout = _read_layout(path)
+    data = np.memmap(path, np.uint8, "r") if any(math.prod(shape) for _, _, shape in layout.values()) else None
+    tensors = {}
+    for name, (begin, dtype, shape) in layout.items():
+        end = begin + math.prod(shape) * dtype.itemsize
+        piece = data[begin:end] if data is not None and end > begin else np.zeros(0, np.uint8)
+        # Another writer may not align; numpy and the core need it, so such a tensor alone is copied.
+        if begin % dtype.itemsize:
+            piece = piece.copy()
+        try:
+            tensors[name] = np.asarray(piece).view(dtype).reshape(shape)
+        except ValueError as error:  # empty, yet of a length that no array can have
+            raise FormatError(f"{path}: tensor {name!r} has an impossible shape: {error}") from None
+    return tensors
+
+
+def read_into(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> None:
+    """Read tensors of a file into contiguous arrays of their types and shapes.
+
+    Not through a map: its pages would count as memory of this process, the size of a table once more.
+    Errors: as :func:`read_tensors`, and for a tensor that is missing or of another type or shape.
+    """
+    path = Path(path)
+    layout = _read_layout(path)
+    with open(path, "rb", buffering=0) as file:
+        for name, array in arrays.items():
+            if name not in layout:
+                raise FormatError(f"{path}: tensor {name!r} is missing")
+            begin, dtype, shape = layout[name]
+            if (dtype, shape) != (array.dtype, array.shape):
+                raise FormatError(
+                    f"{path}: tensor {name!r} is {dtype} {shape}, where {array.dtype} {array.shape} is wanted"
+                )
+            into = memoryview(array.reshape(-1)).cast("B")
+            file.seek(begin)
+            while into:
+                count = file.readinto(into[: 1 << 30])
+                if not count:
+                    raise FormatError(f"{path} was cut short while it was read")
+                into = into[count:]
+
+
+def _read_layout(path: Path) -> dict[str, tuple[int, np.dtype, tuple[int, ...]]]:
+    """{name: (where it begins in the file, type, shape)}, in the order of the file, all checked."""
     size = path.stat().st_size
     header, start = _read_header(path, size)
     header.pop("__metadata__", None)
-    data = np.memmap(path, np.uint8, "r") if size > start else np.zeros(size, np.uint8)
-    tensors = {}
+    layout = {}
     covered = 0
     for name, begin, end, dtype, shape in sorted((_entry(path, n, e) for n, e in header.items()), key=lambda e: e[1:3]):
         if begin != covered or start + end > size:
@@ -147,19 +191,11 @@ def read_tensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
         covered = end
         if end - begin != math.prod(shape) * dtype.itemsize:
             raise FormatError(f"{path}: tensor {name!r} has {end - begin} bytes, not those of {dtype} {shape}")
-        if name.startswith("padding."):
-            continue
-        piece = data[start + begin : start + end]
-        # Another writer may not align; numpy and the core need it, so such a tensor alone is copied.
-        if (start + begin) % dtype.itemsize:
-            piece = piece.copy()
-        try:
-            tensors[name] = np.asarray(piece).view(dtype).reshape(shape)
-        except ValueError as error:  # empty, yet of a length that no array can have
-            raise FormatError(f"{path}: tensor {name!r} has an impossible shape: {error}") from None
+        if not name.startswith("padding."):
+            layout[name] = start + begin, dtype, shape
     if start + covered != size:
         raise FormatError(f"{path} is {size} bytes long, its tensors end at {start + covered}")
-    return tensors
+    return layout
 
 
 def read_metadata(path: str | os.PathLike) -> dict[str, str]:

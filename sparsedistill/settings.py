@@ -101,6 +101,12 @@ class Distill:
         0,
         "width of the table before the factor W1 (the paper's d_e); 0: no W1, the table has the first hidden width",
     )
+    table: str = option("float32", "numbers of the table in training; bfloat16 halves it", ("float32", "bfloat16"))
+    optimizer: str = option(
+        "adam",
+        "of the table: lazy adam as in the paper (8 bytes a number), or row-wise adagrad (4 bytes a row)",
+        ("adam", "adagrad"),
+    )
     steps: int = option(0, "training steps; 0: as many as --epochs takes")
     epochs: float = option(10.0, "passes over the texts when steps is 0")
     batch_size: int = option(512, "texts a step; fewer where an epoch would have less than 64 steps", least=1)

@@ -16,7 +16,8 @@ import torch
 from torch import nn
 
 from . import _core
-from .format import read_tensors, write_tensors
+from .format import read_into, write_tensors
+from .table import random_table, widened
 
 
 class Student(nn.Module):
@@ -26,11 +27,20 @@ class Student(nn.Module):
     the width of the first hidden layer (or of the classes, without hidden layers): the same function, since nothing
     non-linear stands between the table and W1.
 
-    Attributes: ``table`` float32 (V, d); ``factor`` W1 and its bias, or None; ``bias`` (``first_width``,) where there
-    is no W1; ``dense`` the layers after the first; ``classes`` C.
+    Attributes: ``table`` (V, d), float32, or uint16 that holds the bits of bfloat16; ``factor`` W1 and its bias, or
+    None; ``bias`` (``first_width``,) where there is no W1; ``dense`` the layers after the first; ``classes`` C.
     """
 
-    def __init__(self, rows: int, classes: int, hidden: Sequence[int], embedding: int, dropout: float, seed: int):
+    def __init__(
+        self,
+        rows: int,
+        classes: int,
+        hidden: Sequence[int],
+        embedding: int,
+        dropout: float,
+        seed: int,
+        table: str = "float32",
+    ):
         super().__init__()
         generator = torch.Generator().manual_seed(seed)
         widths = [*hidden, classes]
@@ -38,9 +48,7 @@ class Student(nn.Module):
         width = embedding or widths[0]
         # Bags average tens of rows: this scale makes pooled vectors of about unit size in training's first steps.
         scale = 0.0 if not hidden and not embedding else 0.3
-        self.table = (
-            np.random.default_rng(seed).standard_normal((rows, width), np.float32) * np.float32(scale)
-        ).astype(np.float32, copy=False)
+        self.table = random_table(rows, width, scale, seed, table)
         self.dropout = nn.Dropout(dropout)
         self.factor = _linear(embedding, widths[0], generator) if embedding else None
         self.bias = nn.Parameter(torch.zeros(widths[0])) if not embedding else None
@@ -89,7 +97,7 @@ class Student(nn.Module):
 
         It holds a copy of all weights there. Bags are made by the core, on the CPU; 8,192 texts go over at a time.
         """
-        table = torch.from_numpy(self.table).to(device)
+        table = torch.from_numpy(widened(self.table)).to(device)
         network = copy.deepcopy(self, {id(self.table): self.table}).to(device).eval()  # without a copy of the table
 
         def pooled(ids: np.ndarray, starts: np.ndarray) -> torch.Tensor:
@@ -114,9 +122,7 @@ class Student(nn.Module):
 
     def load(self, path: str | os.PathLike) -> Student:
         """Read weights written by :meth:`save` for a student of the same shape."""
-        saved = read_tensors(path)
-        for name, array in self.arrays().items():
-            array[...] = saved[name]
+        read_into(path, self.arrays())
         return self
 
 

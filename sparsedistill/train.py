@@ -13,13 +13,11 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from . import _core
 from .errors import SettingsError
-from .format import read_metadata, read_tensors, write_tensors
+from .format import read_into, read_metadata, write_tensors
 from .progress import Progress, deferred_interrupt, say
 from .student import Student
-
-BETAS, EPSILON = (0.9, 0.98), 1e-6  # the paper's
+from .table import BETAS, EPSILON, OPTIMIZERS
 
 
 @dataclass(frozen=True)
@@ -65,6 +63,7 @@ class Schedule:
     checkpoint_seconds: float
     threads: int
     seed: int
+    optimizer: str = "adam"  # of the table; the dense layers' is Adam
 
     def rate(self, step: int) -> float:
         """Learning rate of step 1..steps: linear warm-up, then linear decay to zero."""
@@ -108,7 +107,7 @@ def train(
     """
     checkpoint, best_path = directory / "checkpoint.safetensors", directory / "best.safetensors"
     directory.mkdir(parents=True, exist_ok=True)
-    moments = np.zeros_like(student.table), np.zeros_like(student.table)
+    lazy = OPTIMIZERS[schedule.optimizer](student.table)
     parameters = list(student.parameters())
     optimizer = torch.optim.Adam(parameters, betas=BETAS, eps=EPSILON)
     state: dict[str, Any] = {"key": key, "step": 0, "best": None, "curve": [], "seconds": 0.0}
@@ -118,7 +117,7 @@ def train(
         for i, parameter in enumerate(parameters):
             slot = optimizer.state[parameter]
             dense |= {f"dense.{i}.{name}": slot[name].numpy() for name in ("exp_avg", "exp_avg_sq")}
-        return {**student.arrays(), "moment1": moments[0], "moment2": moments[1], **dense}
+        return {**student.arrays(), **lazy.arrays, **dense}
 
     def save() -> None:
         # State and weights in one file: one rename replaces both.
@@ -132,9 +131,7 @@ def train(
                 "exp_avg": torch.zeros_like(parameter),
                 "exp_avg_sq": torch.zeros_like(parameter),
             }
-        saved = read_tensors(checkpoint)
-        for name, array in arrays().items():
-            array[...] = saved[name]
+        read_into(checkpoint, arrays())
         say(f"{what}: going on from step {state['step']:,} of {schedule.steps:,}")
 
     def look(loss: float | None) -> None:
@@ -179,9 +176,7 @@ def train(
                 loss.backward()
                 assert pooled.grad is not None
                 gradient = pooled.grad.contiguous().numpy()
-                _core.bag_adam(
-                    student.table, *moments, ids, offsets, gradient, rate, *BETAS, EPSILON, step, schedule.threads
-                )
+                lazy.step((ids, offsets), gradient, rate, step, schedule.threads, seed)
                 optimizer.step()
                 state["step"], state["seconds"] = step, before + bar.seconds
                 losses.append(loss.item())

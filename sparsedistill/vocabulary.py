@@ -23,9 +23,9 @@ class Vocabulary:
 
     In this order a prefix always precedes its extensions, so the list is prefix-closed wherever it is cut.
 
-    Attributes: ``tokenizer``, ``lowercase``, ``max_n``: how text becomes n-grams; ``counts``: uint64 (V,) occurrences in
-    corpus and train together; ``train_counts``: uint64 (V,) those in train; ``slots``: uint32 (L, 16) the lookup table;
-    ``seed``: of the hash.
+    Attributes: ``tokenizer``, ``lowercase``, ``max_n``: how text becomes n-grams; ``counts``: uint64 (V,) occurrences
+    in corpus and train together; ``train_counts``: uint64 (V,) those in train; ``slots``: uint32 (L, 16) the lookup
+    table; ``seed``: of the hash.
     """
 
     def __init__(

@@ -1,0 +1,84 @@
+"""The table in training: its number types, and the optimisers that touch only the rows of a batch."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from . import _core
+
+BETAS, EPSILON = (0.9, 0.98), 1e-6  # the paper's
+TYPES = {
+    "float32": np.dtype(np.float32),
+    "bfloat16": np.dtype(np.uint16),
+}  # numpy has no bfloat16: its bits stand for it
+
+Bags = tuple[np.ndarray, np.ndarray]  # ids, offsets, as of Vocabulary.bags
+
+
+class LazyAdam:
+    """Adam whose moments move only where there is a gradient, as torch's SparseAdam: the paper's.
+
+    Attributes: ``arrays``: the moments, float32 (V, d) each.
+    """
+
+    def __init__(self, table: np.ndarray):
+        self.table = table
+        self.arrays = {name: np.zeros(table.shape, np.float32) for name in ("moment1", "moment2")}
+
+    def step(self, bags: Bags, gradient: np.ndarray, rate: float, step: int, threads: int = 1, seed: int = 0) -> None:
+        """Update the rows of the bags (ids, offsets) in place from the gradient (n, d) of their means.
+
+        ``step`` begins at 1; with ``seed`` it decides how bfloat16 is rounded.
+        """
+        moments = self.arrays["moment1"], self.arrays["moment2"]
+        _core.bag_adam(self.table, *moments, *bags, gradient, rate, *BETAS, EPSILON, step, threads, seed)
+
+    @staticmethod
+    def bytes(rows: int, width: int) -> int:
+        """Memory of the state."""
+        return 8 * rows * width
+
+
+class RowwiseAdagrad:
+    """Adagrad with one number of state a row: the sum of its gradients' mean squares (Mudigere et al. 2022).
+
+    Attributes: ``arrays``: that number, float32 (V,).
+    """
+
+    def __init__(self, table: np.ndarray):
+        self.table = table
+        self.arrays = {"squares": np.zeros(len(table), np.float32)}
+
+    def step(self, bags: Bags, gradient: np.ndarray, rate: float, step: int, threads: int = 1, seed: int = 0) -> None:
+        """As :meth:`LazyAdam.step`."""
+        _core.bag_adagrad(self.table, self.arrays["squares"], *bags, gradient, rate, EPSILON, step, threads, seed)
+
+    @staticmethod
+    def bytes(rows: int, width: int) -> int:
+        """Memory of the state."""
+        return 4 * rows
+
+
+OPTIMIZERS = {"adam": LazyAdam, "adagrad": RowwiseAdagrad}
+
+
+def random_table(rows: int, width: int, scale: float, seed: int, kind: str = "float32") -> np.ndarray:
+    """Normal numbers of this standard deviation, (rows, width); made in pieces, so that nothing but it takes memory."""
+    table, generator = np.empty((rows, width), TYPES[kind]), np.random.default_rng(seed)
+    piece = max(1, (1 << 20) // max(width, 1))
+    for begin in range(0, rows, piece):
+        part = table[begin : begin + piece]
+        numbers = generator.standard_normal(part.shape, np.float32) * np.float32(scale)
+        part[...] = numbers if kind == "float32" else narrowed(numbers)
+    return table
+
+
+def narrowed(numbers: np.ndarray) -> np.ndarray:
+    """float32 as the bits of bfloat16, to the nearest, of two as near the even one."""
+    bits = np.ascontiguousarray(numbers, np.float32).view(np.uint32)
+    return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16)
+
+
+def widened(table: np.ndarray) -> np.ndarray:
+    """A table, or part of it, as float32."""
+    return (table.astype(np.uint32) << 16).view(np.float32) if table.dtype == np.uint16 else table
