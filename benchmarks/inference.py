@@ -24,8 +24,8 @@ from tasks import Task
 from timing import Others, alternate, load_average, paired, rates
 from workers import RivalError, Worker
 
+from sparsedistill.machine import default_threads
 from sparsedistill.progress import say
-from sparsedistill.threads import default_threads
 
 SLOW_REPEATS = 3  # of a contender whose one run takes many seconds
 

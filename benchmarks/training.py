@@ -26,8 +26,8 @@ from tasks import Task, sample
 from timing import Others, alternate, load_average, paired
 
 from sparsedistill import _core
+from sparsedistill.machine import default_threads
 from sparsedistill.progress import Progress, say
-from sparsedistill.threads import default_threads
 from sparsedistill.vocabulary import Vocabulary
 
 VOCABULARY = 1_000_000
@@ -80,9 +80,9 @@ class Bench:
         if right:
             self.measures["count_vs_sklearn"] = theirs / seconds
         self.note(
-            f"Counting the top 1M of IMDB's train set: {seconds:.2f} s on {self.args.threads} threads, CountVectorizer.fit "
-            f"{theirs:.0f} s on one: {theirs / seconds:.0f}x. The {len(above):,} n-grams seen more than {boundary} times, "
-            f"and their counts, are {'the same' if right else 'NOT the same'}."
+            f"Counting the top 1M of IMDB's train set: {seconds:.2f} s on {self.args.threads} threads, "
+            f"CountVectorizer.fit {theirs:.0f} s on one: {theirs / seconds:.0f}x. The {len(above):,} n-grams seen more "
+            f"than {boundary} times, and their counts, are {'the same' if right else 'NOT the same'}."
         )
 
     def spill(self) -> None:
@@ -126,7 +126,8 @@ class Bench:
             self.measures["featurise_vs_sklearn"] = paired(*rates)
         self.note(
             f"Featurising: {statistics.median(rates[0]):,.0f} reviews/s, CountVectorizer.transform "
-            f"{statistics.median(rates[1]):,.0f}: {paired(*rates):.0f}x; row ids are {'the same' if right else 'NOT the same'}."
+            f"{statistics.median(rates[1]):,.0f}: {paired(*rates):.0f}x; "
+            f"row ids are {'the same' if right else 'NOT the same'}."
         )
 
     def table(self) -> None:
@@ -139,8 +140,8 @@ class Bench:
             )
             self.measures[key] = ratio
             self.note(
-                f"Table work of a step, {name} bags of {ids:.0f} ids, 1M x {width}, batch 2048: {1e3 * ours:.0f} ms, torch "
-                f"{1e3 * theirs:.0f} ms: {ratio:.1f}x; rows differ by {worst:.0e} at most; {peak:.1f} GB for both."
+                f"Table work of a step, {name} bags of {ids:.0f} ids, 1M x {width}, batch 2048: {1e3 * ours:.0f} ms, "
+                f"torch {1e3 * theirs:.0f} ms: {ratio:.1f}x; rows differ by {worst:.0e} at most; {peak:.1f} GB for both."
             )
 
 

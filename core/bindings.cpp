@@ -12,6 +12,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <system_error>
 #include <utility>
 
 #include "bag.h"
@@ -423,6 +424,13 @@ void adagrad(AnyTable& table, Write1<float>& state, const Read1<std::uint32_t>& 
 
 NB_MODULE(_core, m) {
     m.doc() = "Text to n-grams to rows to logits; counting; training's kernels.";
+    nb::register_exception_translator([](const std::exception_ptr& thrown, void*) {
+        try {
+            std::rethrow_exception(thrown);
+        } catch (const std::system_error& error) {
+            PyErr_SetString(PyExc_OSError, error.what());
+        }
+    });
     m.attr("unicode_version") = unicode::version;
 
     m.def("tokenize", &tokenize_all, "texts"_a, "tokenizer"_a, "lowercase"_a, "Tokens of each text, as lists of str.");

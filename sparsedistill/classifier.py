@@ -15,7 +15,7 @@ import numpy as np
 from . import _core
 from .errors import FormatError
 from .format import read_json, read_tensors, replacing_directory, tensor, write_json, write_tensors
-from .threads import asked_threads
+from .machine import asked_threads
 
 FORMAT_VERSION = 2
 CONFIG, TENSORS, CARD = "config.json", "model.safetensors", "README.md"

@@ -36,9 +36,9 @@ from .format import read_json, replacing, replacing_directory, write_json
 from .inputs import Inputs
 from .logits import Logits
 from .logits import label as label_shards
+from .machine import default_threads, free_memory
 from .progress import Progress, clock, say
 from .settings import Settings
-from .threads import default_threads
 from .vocabulary import Vocabulary
 
 STAGES = ("teach", "label", "count", "distill", "finetune", "compress", "evaluate")
@@ -410,6 +410,7 @@ class Run:
 
         def work() -> dict[str, Any]:
             vocabulary = self.vocabulary_of(mode)
+            self._refuse_too_large(len(vocabulary), directory)
             examples = self._examples(mode, vocabulary, threads)
             student = self.new_student(len(vocabulary))
             return self._train(
@@ -431,6 +432,27 @@ class Run:
             return self._train(student, examples, self.settings.finetune, vocabulary, directory, "finetune", threads)
 
         self.once("finetune", [directory / "student.safetensors"], work)
+
+    def _refuse_too_large(self, rows: int, directory: Path) -> None:
+        """Errors: :class:`SettingsError` when memory or disk cannot hold the student's training."""
+        from .table import OPTIMIZERS, TYPES
+
+        settings = self.settings.distill
+        width = settings.embedding or (*settings.hidden, len(self.inputs.labels))[0]
+        table, state = TYPES[settings.table].itemsize * rows * width, OPTIMIZERS[settings.optimizer].bytes(rows, width)
+        directory.mkdir(parents=True, exist_ok=True)
+        for what, needed, free in (
+            ("memory", table + state, free_memory()),
+            # The checkpoint, and its successor until that is whole; at the end, the student.
+            ("disk", 2 * (table + state) + table, shutil.disk_usage(directory).free),
+        ):
+            if free is not None and needed > free:
+                raise SettingsError(
+                    f"training {rows:,} n-grams x {width} ({settings.table}, {settings.optimizer}) takes "
+                    f"{needed / 1e9:.1f} GB of {what} ({table / 1e9:.1f} GB a table, {state / 1e9:.1f} GB its "
+                    f"optimiser's state), {free / 1e9:.1f} GB are free: fewer n-grams (--size at count), narrower rows "
+                    "(--hidden, --embedding), --optimizer adagrad or --table bfloat16 take less"
+                )
 
     def new_student(self, rows: int) -> Any:
         """An untrained student of this run's settings, with a table of ``rows`` rows."""

@@ -15,9 +15,9 @@ from . import _core, corpus
 from .corpus import Labelled
 from .errors import DataError, SettingsError
 from .logits import fingerprint
+from .machine import default_threads
 from .progress import Progress, say
 from .settings import Settings
-from .threads import default_threads
 
 PARTS = ("train", "dev", "test", "corpus")
 BATCH = 8192

@@ -1,9 +1,10 @@
-"""How many threads this process may keep busy."""
+"""What this process may use: threads and memory."""
 
 from __future__ import annotations
 
 import math
 import os
+import re
 from functools import lru_cache
 from pathlib import Path
 
@@ -28,3 +29,21 @@ def default_threads() -> int:
     except (OSError, ValueError):  # no cgroup, or its quota is "max"
         pass
     return max(processors, 1)
+
+
+def free_memory() -> int | None:
+    """Bytes that this process can still take without swapping, also under a container's limit; None if not known."""
+    free = []
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        free.append(next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")))
+    except (OSError, StopIteration):
+        pass
+    try:
+        most, used = (int(Path(f"/sys/fs/cgroup/memory.{name}").read_text()) for name in ("max", "current"))
+        # What is cached of files counts as used, but is given up when it is wanted.
+        cached = re.search(r"^file (\d+)", Path("/sys/fs/cgroup/memory.stat").read_text(), re.M)
+        free.append(most - used + (int(cached[1]) if cached else 0))
+    except (OSError, ValueError):  # no cgroup, or its limit is "max"
+        pass
+    return min(free, default=None)
