@@ -141,7 +141,7 @@ class Bench:
             self.measures[key] = ratio
             self.note(
                 f"Table work of a step, {name} bags of {ids:.0f} ids, 1M x {width}, batch 2048: {1e3 * ours:.0f} ms, "
-                f"torch {1e3 * theirs:.0f} ms: {ratio:.1f}x; rows differ by {worst:.0e} at most; {peak:.1f} GB for both."
+                f"torch {1e3 * theirs:.0f} ms: {ratio:.1f}x; weights differ by {worst:.0e} at most; {peak:.1f} GB."
             )
 
 

@@ -190,6 +190,7 @@ def build(values: dict[str, dict[str, Any]], where: str) -> Settings:
                 raise SettingsError(f"{where}: [{section}] has no field {name}: {', '.join(fields)}")
             given[name] = _checked(value, fields[name], f"{where}: [{section}] {name}")
         parts[section] = kind(**given)
+    parse_bytes(parts["count"].memory)
     return Settings(**parts)
 
 

@@ -15,7 +15,8 @@ from test_distill import LABELS, learnable, write_csv, write_jsonl
 
 import sparsedistill
 from sparsedistill import Classifier, cli
-from sparsedistill.settings import SECTIONS, Settings, build, parse_value
+from sparsedistill.errors import SettingsError
+from sparsedistill.settings import SECTIONS, Settings, build, parse_bytes, parse_value
 
 
 def run(*arguments: str, stdin: str | bytes = b"", cwd: Path | None = None) -> subprocess.CompletedProcess:
@@ -211,3 +212,11 @@ def test_settings_survive_json_and_the_command_line():
         assert parse_value(text, Settings().distill.hidden) == [3, 4]
     assert parse_value(["3", "4"], Settings().distill.hidden) == [3, 4]
     assert parse_value(["a,b.csv", "c"], ()) == ["a,b.csv", "c"]
+
+
+def test_sizes_of_memory():
+    for text, size in (("0", 0), ("12", 12), ("500MB", 500_000_000), (" 1.5 gb", 1_500_000_000), ("2T", 2 * 10**12)):
+        assert parse_bytes(text) == size
+    for text in ("", "GB", "1GiB", "-1MB", "1 2"):
+        with pytest.raises(SettingsError, match="is not a size of memory"):
+            parse_bytes(text)

@@ -140,12 +140,15 @@ def test_student_learns_what_the_column_says(tmp_path, files):
     assert "teacher" not in systems
 
 
-@pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGINT])
-def test_interrupted_training_ends_in_the_same_weights(tmp_path, files, kill):
+@pytest.mark.parametrize(
+    ("kill", "more"),
+    [(signal.SIGKILL, {}), (signal.SIGINT, {}), (signal.SIGKILL, {"optimizer": "adagrad", "table": "bfloat16"})],
+)
+def test_interrupted_training_ends_in_the_same_weights(tmp_path, files, kill, more):
     values = {
         "data": files,
         "teach": {"teacher": "column:scores"},
-        "distill": {"hidden": [16], "steps": 400, "batch_size": 64, "threads": 1, "checkpoint_seconds": 0.2},
+        "distill": {"hidden": [16], "steps": 400, "batch_size": 64, "threads": 1, "checkpoint_seconds": 0.2, **more},
         "finetune": {"enabled": False},
         "compress": {"max_loss": 1.0},
         "evaluate": {"repeats": 1, "threads": 1},
@@ -315,6 +318,7 @@ def test_refusals_come_first(tmp_path, files, tweets):
     refused(SettingsError, "nothing to learn from", over={"train": (), "corpus": ()})
     refused(SettingsError, "kd_private", over={"corpus": ()}, distill={"modes": ["kd_private"]})
     refused(DataError, "headline", data={"text": "headline"})
+    refused(SettingsError, "'plenty' is not a size of memory", count={"memory": "plenty"})
     strange = write_jsonl(tmp_path / "strange.jsonl", [{"text": "a", "label": "meh"}])
     refused(DataError, r"meh.*strange\.jsonl", over={"dev": strange})
     refused(
@@ -330,6 +334,23 @@ def test_refusals_come_first(tmp_path, files, tweets):
     two = write_jsonl(tmp_path / "two.jsonl", [{"text": f"text {i}", "scores": [0, 1]} for i in range(3)])
     with pytest.raises(DataError, match=r"two\.jsonl:1: .*not 3 finite numbers"):
         Run(tmp_path / "two", settings({**files, "corpus": two})).execute()
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "table", "gigabytes"), [("adam", "float32", "108.0"), ("adagrad", "bfloat16", "18.1")]
+)
+def test_what_memory_cannot_hold_is_refused(tmp_path, files, monkeypatch, optimizer, table, gigabytes):
+    kinds = {"optimizer": optimizer, "table": table}
+    run = Run(tmp_path / "run", settings(files, distill={"hidden": [9_000_000], **kinds}, count={"size": 1000}))
+    run.execute(["label", "count"])
+    message = rf"training 1,000 n-grams x 9,000,000 .* takes {gigabytes} GB of memory .*--optimizer adagrad"
+    monkeypatch.setattr("sparsedistill.distill.free_memory", lambda: 10 * 10**9)
+    with pytest.raises(SettingsError, match=message):
+        run.execute(["distill"])
+    monkeypatch.setattr("sparsedistill.distill.free_memory", lambda: None)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 10**9}))
+    with pytest.raises(SettingsError, match=r"GB of disk .*, 1\.0 GB are free"):
+        run.execute(["distill"])
 
 
 def test_lossy_rows_are_refused(tmp_path, files, monkeypatch):

@@ -530,3 +530,16 @@ def test_a_killed_file_write_leaves_the_old_file(tmp_path):
     killed_at("fsync", 1, lambda: files.write_tensors(tmp_path / "x.safetensors", {"a": np.arange(4)}))
     assert files.read_json(tmp_path / "x.json") == {"a": 1}
     assert files.read_tensors(tmp_path / "x.safetensors")["a"].tolist() == [0, 1, 2]
+
+
+def test_reading_into_arrays(scratch):
+    arrays = {"a": np.arange(12, dtype=np.float32).reshape(3, 4), "b": np.zeros((0, 2), np.uint16)}
+    files.write_tensors(scratch / "t", arrays)
+    into = {name: np.ones_like(array) for name, array in arrays.items()}
+    files.read_into(scratch / "t", into)
+    assert all(np.array_equal(into[name], array) for name, array in arrays.items())
+    with pytest.raises(FormatError, match="tensor 'c' is missing"):
+        files.read_into(scratch / "t", {"c": np.zeros(1)})
+    for wrong in (np.zeros((4, 3), np.float32), np.zeros((3, 4), np.uint32)):
+        with pytest.raises(FormatError, match=r"tensor 'a' is float32 \(3, 4\), where"):
+            files.read_into(scratch / "t", {"a": wrong})

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from sparsedistill.compress import compress, stride_of
 from sparsedistill.errors import DataError
 from sparsedistill.student import Student
+from sparsedistill.table import narrowed, random_table, widened
 from sparsedistill.train import BETAS, EPSILON, Examples, Schedule, _pieces, loss_of, train
 from sparsedistill.vocabulary import Vocabulary
 
@@ -92,6 +93,38 @@ def test_same_seed_same_bits_and_dropout_changes_them(tmp_path, dropout):
     first = trained(1, 1, "a")
     assert np.array_equal(first, trained(1, 3, "b"))
     assert not np.array_equal(first, trained(2, 1, "c"))
+
+
+@pytest.mark.parametrize("table", ["float32", "bfloat16"])
+@pytest.mark.parametrize("optimizer", ["adam", "adagrad"])
+def test_every_optimiser_and_table_learns(tmp_path, optimizer, table):
+    vocabulary, data = examples()
+    student = Student(len(vocabulary), 3, (16,), 0, 0.0, 1, table)
+    plan = schedule(steps=400, learning_rate=0.05, optimizer=optimizer)
+    start = student.table.copy()
+    train(student, data, plan, "single", tmp_path, lambda s: 0.0, "test", "key", keep_best=False)
+    found = torch.softmax(torch.from_numpy(student.logits(data.ids, data.offsets, 1)), 1).numpy()
+    assert np.abs(found - data.targets).mean() < 0.05
+    assert student.table.dtype == start.dtype
+    assert not np.array_equal(student.table, start)
+    again = Student(len(vocabulary), 3, (16,), 0, 0.0, 9, table).load(tmp_path / "student.safetensors")
+    assert np.array_equal(again.logits(data.ids, data.offsets, 1), student.logits(data.ids, data.offsets, 1))
+    classifier = compress(student, vocabulary, ("a", "b", "c"), "single", "float32")
+    np.testing.assert_allclose(
+        classifier.decision_function(TEXTS), student.logits(data.ids, data.offsets, 1), atol=1e-4
+    )
+    np.testing.assert_allclose(
+        student.scorer("cpu")(data.ids, data.offsets), student.logits(data.ids, data.offsets, 1), atol=1e-4
+    )
+
+
+def test_bfloat16_is_torchs():
+    numbers = np.random.default_rng(0).standard_normal(10_000).astype(np.float32)
+    numbers[:4] = 1.00390625, 1.01171875, 0, -0.0  # two halves between neighbours: to the even one
+    theirs = torch.from_numpy(numbers).bfloat16()
+    assert np.array_equal(narrowed(numbers), theirs.view(torch.int16).numpy().view(np.uint16))
+    assert np.array_equal(widened(narrowed(numbers)), theirs.float().numpy())
+    assert random_table(5, 3, 0.3, 1, "bfloat16").tolist() == narrowed(random_table(5, 3, 0.3, 1)).tolist()
 
 
 def test_best_weights_are_kept(tmp_path):
