@@ -89,6 +89,27 @@ std::uint32_t noise(std::uint64_t seed, std::uint64_t step, std::uint64_t row) {
 
 }  // namespace
 
+void take_bags(const Bags& bags, std::span<const std::int64_t> which, std::uint64_t drop, std::uint64_t seed,
+               std::uint64_t step, std::uint64_t place, std::vector<std::uint32_t>& ids,
+               std::vector<std::uint64_t>& offsets) {
+    using namespace hash_detail;
+    std::size_t total = 0;
+    for (const auto b : which) total += bags[static_cast<std::size_t>(b)].size();
+    ids.resize(total);
+    std::size_t kept = 0;
+    const std::uint64_t start = mum(seed ^ k0, step ^ k1);
+    for (const auto b : which) {
+        for (const auto id : bags[static_cast<std::size_t>(b)]) {
+            ids[kept] = id;  // overwritten by the next where it is left out
+            // Twice: after one product neighbours still know of each other.
+            const std::uint64_t once = mum(start ^ k2, place++ ^ k3);
+            kept += mum(once ^ k0, k1) >> 32 >= drop;
+        }
+        offsets.push_back(kept);
+    }
+    ids.resize(kept);
+}
+
 void bag_mean(const Table& table, const Bags& bags, float* out, unsigned threads) {
     const Kernels& with = kernels();
     const std::size_t width = table.width;

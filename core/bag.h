@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <span>
+#include <vector>
 
 namespace sparsedistill {
 
@@ -16,6 +17,12 @@ struct Bags {
         return ids.subspan(offsets[b], offsets[b + 1] - offsets[b]);
     }
 };
+
+// The bags at `which`, each id left out with a chance of `drop` / 2^32: a function of (seed, step, place), where `place`
+// counts the ids asked for from the one given on. Appends to `ids` and `offsets`.
+void take_bags(const Bags& bags, std::span<const std::int64_t> which, std::uint64_t drop, std::uint64_t seed,
+               std::uint64_t step, std::uint64_t place, std::vector<std::uint32_t>& ids,
+               std::vector<std::uint64_t>& offsets);
 
 // A table of `width` numbers a row: float32, or bfloat16 (the upper half of a float32).
 struct Table {

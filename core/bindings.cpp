@@ -369,6 +369,27 @@ Bags checked_bags(const Read1<std::uint32_t>& ids, const Read1<std::uint64_t>& o
     return {span(ids), span(offsets)};
 }
 
+auto take(const Read1<std::uint32_t>& ids, const Read1<std::uint64_t>& offsets, const Read1<std::int64_t>& which,
+          double drop, std::uint64_t seed, std::uint64_t step, std::uint64_t place) {
+    if (offsets.size() == 0 || offsets(offsets.size() - 1) > ids.size())
+        throw nb::value_error("offsets must end within the ids");
+    const Bags bags{span(ids), span(offsets)};
+    for (std::size_t i = 0; i < which.size(); ++i) {
+        const auto b = static_cast<std::uint64_t>(which(i));
+        if (b >= bags.size()) throw nb::index_error("there is no such bag");
+        if (bags.offsets[b] > bags.offsets[b + 1] || bags.offsets[b + 1] > ids.size())
+            throw nb::value_error("offsets must not fall");
+    }
+    if (!(drop >= 0 && drop < 1)) throw nb::value_error("the share left out must be at least 0 and below 1");
+    std::vector<std::uint32_t> taken;
+    std::vector<std::uint64_t> ends{0};
+    {
+        const nb::gil_scoped_release release;
+        take_bags(bags, span(which), static_cast<std::uint64_t>(drop * 4294967296.0), seed, step, place, taken, ends);
+    }
+    return std::make_pair(to_numpy(std::move(taken)), to_numpy(std::move(ends)));
+}
+
 using AnyTable = nb::ndarray<nb::numpy, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 
 template <class Array>
@@ -478,6 +499,9 @@ NB_MODULE(_core, m) {
         .def("choose_one", &PyModel::choose_one, "text"_a, "names"_a, "The name of one text's highest logit.");
 
     // What is written in place must not be converted: the result would go into a copy and be lost.
+    m.def("take_bags", &take, "ids"_a, "offsets"_a, "which"_a, "drop"_a, "seed"_a, "step"_a, "place"_a,
+          "(ids, offsets) of the bags at `which`, each id left out with the chance `drop`: a function of (seed, step, place "
+          "in the batch).");
     m.def("bag_mean", &mean, "table"_a.noconvert(), "ids"_a, "offsets"_a, "out"_a.noconvert(), "threads"_a,
           "out[b] = mean of the rows of bag b; zero for an empty bag.");
     m.def("bag_adam", &adam, "table"_a.noconvert(), "moment1"_a.noconvert(), "moment2"_a.noconvert(), "ids"_a,

@@ -7,6 +7,7 @@ and settings whether what is there is still good::
     teacher/                                    the fine-tuned teacher
     logits/{corpus,train,dev,test}/             what the teacher said
     vocabulary/{all,corpus,train}/              n-grams of corpus and train, of either alone
+    examples/{corpus,train}.parquet             texts with the teacher's word on them, as a student learns from them
     students/NAME/  classifiers/NAME/           NAME: scratch, kd_private, kd, kd_ft
     classifier/  metrics.json  report.md  report.png
 """
@@ -29,9 +30,10 @@ from typing import Any
 
 import numpy as np
 
-from . import __version__, _core, evaluate, report
+from . import __version__, _core, evaluate, examples, report
 from .classifier import Classifier, probabilities
 from .errors import FormatError, SettingsError, require
+from .examples import Blocks, Examples, InMemory, OnDisk
 from .format import read_json, replacing, replacing_directory, write_json
 from .inputs import Inputs
 from .logits import Logits
@@ -151,6 +153,8 @@ class Run:
             parts = ("corpus", "train") if name == "all" else (name,)
             texts = {part: self._texts(part) for part in parts}
             return {"count": _keyed(settings.count), "unicode": _core.unicode_version, **texts}
+        if stage == "examples":
+            return {"logits": self.key(f"label.{name}"), "task": settings.data.task}
         if stage == "distill":
             spoken = {part: self.key(f"label.{part}") for part in self._spoken_of(name)}
             return {
@@ -411,10 +415,10 @@ class Run:
         def work() -> dict[str, Any]:
             vocabulary = self.vocabulary_of(mode)
             self._refuse_too_large(len(vocabulary), directory)
-            examples = self._examples(mode, vocabulary, threads)
+            blocks = self._examples(mode, vocabulary, threads)
             student = self.new_student(len(vocabulary))
             return self._train(
-                student, examples, self.settings.distill, vocabulary, directory, f"distill.{mode}", threads
+                student, blocks, self.settings.distill, vocabulary, directory, f"distill.{mode}", threads
             )
 
         self.once(f"distill.{mode}", [directory / "student.safetensors"], work)
@@ -428,8 +432,8 @@ class Run:
 
         def work() -> dict[str, Any]:
             vocabulary, student = self.trained("kd")
-            examples = self._gold_examples(vocabulary, threads)
-            return self._train(student, examples, self.settings.finetune, vocabulary, directory, "finetune", threads)
+            blocks = self._gold_examples(vocabulary, threads)
+            return self._train(student, blocks, self.settings.finetune, vocabulary, directory, "finetune", threads)
 
         self.once("finetune", [directory / "student.safetensors"], work)
 
@@ -472,7 +476,7 @@ class Run:
     def _train(
         self,
         student: Any,
-        examples: Any,
+        blocks: Blocks,
         settings: Any,
         vocabulary: Vocabulary,
         directory: Path,
@@ -481,7 +485,7 @@ class Run:
     ) -> dict[str, Any]:
         from . import train
 
-        distill, task, texts = self.settings.distill, self.settings.data.task, len(examples)
+        distill, task, texts = self.settings.distill, self.settings.data.task, sum(blocks.sizes)
         batch_size = min(settings.batch_size, max(1, texts // 64))
         steps = (distill.steps if settings is distill else 0) or max(1, round(settings.epochs * texts / batch_size))
         schedule = train.Schedule(
@@ -506,39 +510,43 @@ class Run:
         # Little gold data is soon learnt by heart; a corpus is not, and the schedule ends where it should.
         keep_best = unit in ("distill.scratch", "finetune")
         result = train.train(
-            student, examples, schedule, task, directory, score, unit.replace(".", " "), self.key(unit), keep_best
+            student, blocks, schedule, task, directory, score, unit.replace(".", " "), self.key(unit), keep_best
         )
         return {**result, "texts": texts, "parameters": sum(array.size for array in student.arrays().values())}
 
-    def _examples(self, mode: str, vocabulary: Vocabulary, threads: int) -> Any:
-        from .train import Examples
-
+    def _examples(self, mode: str, vocabulary: Vocabulary, threads: int) -> Blocks:
+        """What a student learns from in stage 2."""
         spoken = self._spoken_of(mode)
         if not spoken:
             return self._gold_examples(vocabulary, threads)
-        targets = np.concatenate([_soft(self._teacher_says(part), self.settings.data.task) for part in spoken])
-        bags = []
-        with Progress("read texts", len(targets)) as bar:
+        files = []
+        for part in spoken:
+            files += [self._joined(part)] * (self.settings.distill.train_weight if part == "train" else 1)
+        return OnDisk(files, vocabulary, threads)
 
-            def read(part: str) -> Iterator[list[str]]:
-                for texts, _ in self.inputs.batches(part):
-                    bags.append(vocabulary.bags(texts, threads))
-                    bar.add(len(texts))
-                    yield texts
+    def _joined(self, part: str) -> Path:
+        """Texts of a part with the teacher's word on them, in a file that can be read from anywhere."""
+        path, task = self.directory / "examples" / f"{part}.parquet", self.settings.data.task
 
-            for part in spoken:
-                # Texts and logits are joined by position: a wrong join would train on noise without a word.
-                Logits.load(self.directory / "logits" / part).verify(read(part))
-        lengths = np.concatenate([np.diff(offsets) for _, offsets in bags])
-        offsets = np.concatenate([np.zeros(1, np.uint64), np.cumsum(lengths, dtype=np.uint64)])
-        return Examples(np.concatenate([ids for ids, _ in bags]), offsets, targets)
+        def work() -> dict[str, Any]:
+            self.result_of(f"label.{part}")
+            logits = Logits.load(self.directory / "logits" / part)
+            with Progress(f"join {part}", len(logits)) as bar:
 
-    def _gold_examples(self, vocabulary: Vocabulary, threads: int) -> Any:
-        from .train import Examples
+                def batches() -> Iterator[tuple[list[str], np.ndarray]]:
+                    for texts, said in logits.joined(texts for texts, _ in self.inputs.batches(part)):
+                        yield texts, _soft(said, task)
+                        bar.add(len(texts))
 
+                return {"texts": examples.write(path, batches(), len(self.inputs.labels))}
+
+        self.once(f"examples.{part}", [path], work)
+        return path
+
+    def _gold_examples(self, vocabulary: Vocabulary, threads: int) -> Blocks:
         train = self.inputs.part("train")
-        ids, offsets = vocabulary.bags(train.texts, threads)
-        return Examples(ids, offsets, _gold(train.targets, len(self.inputs.labels), self.settings.data.task))
+        targets = _gold(train.targets, len(self.inputs.labels), self.settings.data.task)
+        return InMemory(Examples(*vocabulary.bags(train.texts, threads), targets))
 
     def _judges(self) -> tuple[list[str], np.ndarray]:
         """Texts and truth to choose on: dev's gold, or the teacher's word on a held-out part of the corpus."""

@@ -147,8 +147,12 @@ class Logits:
             out[start : start + len(values)] = values
         return out
 
-    def verify(self, batches: Iterable[list[str]]) -> None:
-        """Read the texts again and check that these logits are theirs. Errors: :class:`DataError` naming the shard."""
+    def joined(self, batches: Iterable[list[str]]) -> Iterator[tuple[list[str], np.ndarray]]:
+        """The texts, read again, with their logits, shard by shard. They are joined by position, so each shard's texts
+        are compared with those it was made from: a wrong join would train on noise without a word.
+
+        Errors: :class:`DataError` naming the shard that was made from other texts.
+        """
         seen = 0
         for index, texts in enumerate(_cut(batches, self.manifest.shard_size)):
             if index >= len(self.manifest.shards) or self.manifest.shards[index]["fingerprint"] != fingerprint(texts):
@@ -157,6 +161,7 @@ class Logits:
                     f"{seen + len(texts):,} of the corpus, run the label stage again"
                 )
             seen += len(texts)
+            yield texts, np.load(self.directory / _file(index), allow_pickle=False)
         if seen != len(self):
             raise DataError(
                 f"{self.directory} holds logits of {len(self):,} texts but the corpus has {seen:,}, "

@@ -111,6 +111,7 @@ class Distill:
     epochs: float = option(10.0, "passes over the texts when steps is 0")
     batch_size: int = option(512, "texts a step; fewer where an epoch would have less than 64 steps", least=1)
     learning_rate: float = option(0.0, "peak learning rate; 0: 0.01, or 0.1 without a hidden layer", most=1)
+    train_weight: int = option(1, "how many times an epoch a text of train comes", least=1, most=1000)
     warmup: float = option(0.06, "share of the steps spent warming up; then the rate falls linearly to zero")
     ngram_dropout: float = option(0.1, "share of n-grams left out of each bag", most=0.9)
     dropout: float = option(0.1, "dropout before each dense layer", most=0.9)

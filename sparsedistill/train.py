@@ -14,40 +14,11 @@ import torch
 from torch.nn import functional
 
 from .errors import SettingsError
+from .examples import Batches, Blocks, Order
 from .format import read_into, read_metadata, write_tensors
 from .progress import Progress, deferred_interrupt, say
 from .student import Student
 from .table import BETAS, EPSILON, OPTIMIZERS
-
-
-@dataclass(frozen=True)
-class Examples:
-    """Bags and what the student is to say of them: ``ids``, ``offsets`` as in :meth:`Vocabulary.bags`.
-
-    ``targets`` float32 (n, C): probabilities (single: rows sum to one; multi: each its own) or scores (regression).
-    """
-
-    ids: np.ndarray
-    offsets: np.ndarray
-    targets: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.offsets) - 1
-
-    def batch(
-        self, which: np.ndarray, keep: Callable[[int], np.ndarray] | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Bags of the texts ``which``; ``keep(n)`` gives a boolean mask over their n row ids."""
-        starts, lengths = self.offsets[which], np.diff(self.offsets)[which].astype(np.int64)
-        offsets = np.zeros(len(which) + 1, np.uint64)
-        np.cumsum(lengths, out=offsets[1:])
-        within = np.arange(int(offsets[-1])) - np.repeat(offsets[:-1].astype(np.int64), lengths)
-        ids = self.ids[np.repeat(starts.astype(np.int64), lengths) + within]
-        if keep is not None:
-            mask = keep(len(ids))
-            offsets = np.concatenate([[0], np.cumsum(mask)]).astype(np.uint64)[offsets.astype(np.int64)]
-            ids = ids[mask]
-        return ids, offsets
 
 
 @dataclass(frozen=True)
@@ -85,9 +56,26 @@ def loss_of(logits: torch.Tensor, targets: torch.Tensor, task: str) -> torch.Ten
     return functional.mse_loss(logits, targets)
 
 
+class _Pooled(torch.autograd.Function):
+    """The rows' means that are given; going backward, what ``update`` does with their gradient.
+
+    Autograd goes backward only to what wants a gradient, and the table is none of its tensors: hence ``anchor``.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, anchor: torch.Tensor, means: np.ndarray, update: Callable[[np.ndarray], None]) -> Any:
+        ctx.update = update
+        return torch.from_numpy(means)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> Any:  # type: ignore[override]
+        ctx.update(gradient.contiguous().numpy())
+        return None, None, None
+
+
 def train(
     student: Student,
-    examples: Examples,
+    blocks: Blocks,
     schedule: Schedule,
     task: str,
     directory: Path,
@@ -102,7 +90,8 @@ def train(
     ``score(student)`` is looked at before the first step, every ``evaluate_every`` steps and after the last; higher is
     better. What a step does is a function of (seed, step) alone, so a run that was stopped goes on from
     ``directory/checkpoint.safetensors`` to the same weights. ``key`` names the inputs: a checkpoint of other
-    inputs is not used. Returns ``steps``, ``seconds`` of training, ``dev`` of the weights left, and the ``curve`` of
+    inputs is not used. Returns ``steps``, ``seconds`` of training, ``waited``: the share of them spent waiting for
+    batches, ``dev`` of the weights left, and the ``curve`` of
     (step, loss, dev).
     """
     checkpoint, best_path = directory / "checkpoint.safetensors", directory / "best.safetensors"
@@ -110,7 +99,7 @@ def train(
     lazy = OPTIMIZERS[schedule.optimizer](student.table)
     parameters = list(student.parameters())
     optimizer = torch.optim.Adam(parameters, betas=BETAS, eps=EPSILON)
-    state: dict[str, Any] = {"key": key, "step": 0, "best": None, "curve": [], "seconds": 0.0}
+    state: dict[str, Any] = {"key": key, "step": 0, "best": None, "curve": [], "seconds": 0.0, "waited": 0.0}
 
     def arrays() -> dict[str, np.ndarray]:
         dense: dict[str, np.ndarray] = {}
@@ -142,56 +131,51 @@ def train(
             if keep_best:
                 student.save(best_path)
 
-    texts, seed = len(examples), schedule.seed
-    epoch, order = -1, np.arange(0)
+    seed, steps = schedule.seed, schedule.steps
+    order = Order(blocks.sizes, seed)
+    anchor = torch.zeros((), requires_grad=True)
     student.train()
-    with Progress(what, schedule.steps, "steps", state["step"]) as bar:
-        before, saved_at = state["seconds"], 0.0
+    with (
+        Progress(what, steps, "steps", state["step"]) as bar,
+        Batches(blocks, order, schedule.batch_size, schedule.ngram_dropout, state["step"] + 1, steps) as batches,
+        deferred_interrupt() as interrupted,
+    ):
+        before, waited, saved_at = state["seconds"], state["waited"], 0.0
         if state["step"] == 0:
             look(None)
         losses: list[float] = []
-        with deferred_interrupt() as interrupted:
-            while state["step"] < schedule.steps:
-                step = state["step"] + 1
-                which = []
-                # A batch may span two epochs; each epoch is a permutation of its own.
-                for position in _pieces((step - 1) * schedule.batch_size, schedule.batch_size, texts):
-                    if position[0] != epoch:
-                        epoch = position[0]
-                        order = np.random.default_rng([seed, 1, epoch]).permutation(texts)
-                    which.append(order[position[1] : position[2]])
-                chosen = np.concatenate(which)
-                random = np.random.default_rng([seed, 2, step])
-                drop = schedule.ngram_dropout
-                ids, offsets = examples.batch(chosen, (lambda n: random.random(n) >= drop) if drop else None)  # noqa: B023
-                torch.manual_seed(int(random.integers(1 << 62)))  # dropout of the dense layers
-                rate = schedule.rate(step)
-                for group in optimizer.param_groups:
-                    group["lr"] = rate
-                pooled = torch.from_numpy(student.pool(ids, offsets, schedule.threads)).requires_grad_()
-                loss = loss_of(student(pooled), torch.from_numpy(examples.targets[chosen]), task)
-                if not math.isfinite(loss.item()):
-                    raise SettingsError(f"{what}: the loss is {loss.item()} at step {step}: lower the learning rate")
-                optimizer.zero_grad()
-                loss.backward()
-                assert pooled.grad is not None
-                gradient = pooled.grad.contiguous().numpy()
-                lazy.step((ids, offsets), gradient, rate, step, schedule.threads, seed)
-                optimizer.step()
-                state["step"], state["seconds"] = step, before + bar.seconds
-                losses.append(loss.item())
-                if step % schedule.evaluate_every == 0 or step == schedule.steps:
-                    look(float(np.mean(losses)))
-                    losses.clear()
-                    bar.add(0, f"loss {state['curve'][-1][1]:.4f}, dev {state['curve'][-1][2]:.4f}")
-                bar.add(1)
-                stop = interrupted() and step < schedule.steps
-                if stop or (bar.seconds - saved_at >= schedule.checkpoint_seconds and step < schedule.steps):
-                    save()
-                    saved_at = bar.seconds
-                if stop:
-                    say(f"\n{what}: stopped at step {step:,}; the same command goes on from there")
-                    raise KeyboardInterrupt
+        for step, batch in enumerate(batches, state["step"] + 1):
+            # Dropout of the dense layers.
+            torch.manual_seed(int(np.random.default_rng([seed, 3, step]).integers(1 << 62)))
+            rate = schedule.rate(step)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            bags = batch.ids, batch.offsets
+
+            def update(gradient: np.ndarray) -> None:
+                lazy.step(bags, gradient, rate, step, schedule.threads, seed)  # noqa: B023
+
+            pooled = _Pooled.apply(anchor, student.pool(*bags, schedule.threads), update)
+            loss = loss_of(student(pooled), torch.from_numpy(batch.targets), task)
+            if not math.isfinite(loss.item()):
+                raise SettingsError(f"{what}: the loss is {loss.item()} at step {step}: lower the learning rate")
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            state |= {"step": step, "seconds": before + bar.seconds, "waited": waited + batches.waited}
+            losses.append(loss.item())
+            if step % schedule.evaluate_every == 0 or step == steps:
+                look(float(np.mean(losses)))
+                losses.clear()
+                bar.add(0, f"loss {state['curve'][-1][1]:.4f}, dev {state['curve'][-1][2]:.4f}")
+            bar.add(1)
+            stop = interrupted() and step < steps
+            if stop or (bar.seconds - saved_at >= schedule.checkpoint_seconds and step < steps):
+                save()
+                saved_at = bar.seconds
+            if stop:
+                say(f"\n{what}: stopped at step {step:,}; the same command goes on from there")
+                raise KeyboardInterrupt
     if keep_best:
         student.load(best_path)
     student.save(directory / "student.safetensors")
@@ -200,17 +184,7 @@ def train(
     return {
         "steps": schedule.steps,
         "seconds": state["seconds"],
+        "waited": state["waited"] / max(state["seconds"], 1e-9),
         "dev": state["best"] if keep_best else state["curve"][-1][2],
         "curve": state["curve"],
     }
-
-
-def _pieces(position: int, count: int, length: int) -> list[tuple[int, int, int]]:
-    """(epoch, begin, end) of ``count`` places from ``position`` on, in epochs of ``length``."""
-    pieces = []
-    while count:
-        epoch, begin = divmod(position, length)
-        end = min(length, begin + count)
-        pieces.append((epoch, begin, end))
-        position, count = position + end - begin, count - (end - begin)
-    return pieces

@@ -59,7 +59,7 @@ def test_any_batches_give_the_same_shards(tmp_path_factory, sizes, size):
         len(texts) % size > 0
     )
     assert [(start, len(v)) for start, v in out.shards()] == [(k * size, len(c)) for k, c in enumerate(score.calls)]
-    out.verify([texts])
+    assert sum(len(some) for some, _ in out.joined([texts])) == len(texts)
 
 
 def test_no_texts(tmp_path):
@@ -172,16 +172,22 @@ def test_load_refuses_what_is_missing_or_damaged(tmp_path):
         Logits.load(tmp_path)
 
 
-def test_verify_names_the_shard(tmp_path):
+def test_joined_names_the_shard_of_other_texts(tmp_path):
     texts = texts_of(20)
     _, out = run(texts, tmp_path)
-    out.verify([texts[:3], texts[3:]])
+
+    def joined(batches):
+        return list(out.joined(batches))
+
+    parts = joined([texts[:3], texts[3:]])
+    assert [text for some, _ in parts for text in some] == texts
+    assert np.array_equal(np.concatenate([said for _, said in parts]), truth(texts))
     with pytest.raises(DataError, match=r"00001\.npy .* texts 9 to 16"):
-        out.verify([texts[:10], ["other"], texts[11:]])
+        joined([texts[:10], ["other"], texts[11:]])
     with pytest.raises(DataError, match="20 texts but the corpus has 16"):
-        out.verify([texts[:16]])
+        joined([texts[:16]])
     with pytest.raises(DataError, match=r"00002\.npy"):
-        out.verify([[*texts, "more"]])
+        joined([[*texts, "more"]])
 
 
 def test_old_scores_never_stand_under_new_texts(tmp_path, monkeypatch):

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from sparsedistill.compress import compress, stride_of
 from sparsedistill.errors import DataError
+from sparsedistill.examples import Examples, InMemory
 from sparsedistill.student import Student
-from sparsedistill.table import narrowed, random_table, widened
-from sparsedistill.train import BETAS, EPSILON, Examples, Schedule, _pieces, loss_of, train
+from sparsedistill.table import BETAS, EPSILON, narrowed, random_table, widened
+from sparsedistill.train import Schedule, loss_of, train
 from sparsedistill.vocabulary import Vocabulary
 
 TEXTS = [
@@ -47,7 +48,7 @@ def test_steps_are_those_of_plain_torch(tmp_path, hidden, embedding, task):
     plan = schedule()
     ours = Student(len(vocabulary), 3, hidden, embedding, 0.0, 1)
     twin = Student(len(vocabulary), 3, hidden, embedding, 0.0, 1)
-    train(ours, data, plan, task, tmp_path, lambda s: 0.0, "test", "key", keep_best=False)
+    train(ours, InMemory(data), plan, task, tmp_path, lambda s: 0.0, "test", "key", keep_best=False)
 
     bag = torch.nn.EmbeddingBag.from_pretrained(
         torch.from_numpy(twin.table.copy()), freeze=False, mode="mean", sparse=True
@@ -55,8 +56,8 @@ def test_steps_are_those_of_plain_torch(tmp_path, hidden, embedding, task):
     lazy = torch.optim.SparseAdam(bag.parameters(), betas=BETAS, eps=EPSILON)
     dense = torch.optim.Adam(twin.parameters(), betas=BETAS, eps=EPSILON)
     for step in range(1, plan.steps + 1):
-        places = _pieces((step - 1) * plan.batch_size, plan.batch_size, len(data))
-        chosen = np.concatenate([np.random.default_rng([3, 1, e]).permutation(len(data))[a:b] for e, a, b in places])
+        places = [divmod(p, len(data)) for p in range((step - 1) * plan.batch_size, step * plan.batch_size)]
+        chosen = np.array([np.random.default_rng([3, 2, epoch, 0]).permutation(len(data))[i] for epoch, i in places])
         texts = [
             torch.from_numpy(data.ids[int(data.offsets[i]) : int(data.offsets[i + 1])].astype(np.int64)) for i in chosen
         ]
@@ -87,7 +88,7 @@ def test_same_seed_same_bits_and_dropout_changes_them(tmp_path, dropout):
     def trained(seed: int, threads: int, where: str) -> np.ndarray:
         student = Student(len(vocabulary), 3, (6,), 0, dropout, 1)
         plan = schedule(ngram_dropout=dropout, seed=seed, threads=threads)
-        train(student, data, plan, "single", tmp_path / where, lambda s: 0.0, "test", "key", keep_best=False)
+        train(student, InMemory(data), plan, "single", tmp_path / where, lambda s: 0.0, "test", "key", keep_best=False)
         return student.table
 
     first = trained(1, 1, "a")
@@ -102,7 +103,7 @@ def test_every_optimiser_and_table_learns(tmp_path, optimizer, table):
     student = Student(len(vocabulary), 3, (16,), 0, 0.0, 1, table)
     plan = schedule(steps=400, learning_rate=0.05, optimizer=optimizer)
     start = student.table.copy()
-    train(student, data, plan, "single", tmp_path, lambda s: 0.0, "test", "key", keep_best=False)
+    train(student, InMemory(data), plan, "single", tmp_path, lambda s: 0.0, "test", "key", keep_best=False)
     found = torch.softmax(torch.from_numpy(student.logits(data.ids, data.offsets, 1)), 1).numpy()
     assert np.abs(found - data.targets).mean() < 0.05
     assert student.table.dtype == start.dtype
@@ -136,19 +137,13 @@ def test_best_weights_are_kept(tmp_path):
         seen.append(s.table.copy())
         return [0.1, 0.9, 0.3, 0.2][len(seen) - 1]
 
-    result = train(student, data, schedule(), "single", tmp_path, score, "test", "key", keep_best=True)
+    result = train(student, InMemory(data), schedule(), "single", tmp_path, score, "test", "key", keep_best=True)
     assert np.array_equal(student.table, seen[1])
     assert result["dev"] == 0.9
     assert [step for step, _, _ in result["curve"]] == [0, 5, 10, 12]
     assert [path.name for path in tmp_path.iterdir()] == ["student.safetensors"]
     again = Student(len(vocabulary), 3, (6,), 0, 0.0, 9).load(tmp_path / "student.safetensors")
     assert np.array_equal(again.table, student.table)
-
-
-@given(st.integers(0, 500), st.integers(1, 90), st.integers(1, 40))
-def test_pieces_walk_through_epochs(position, count, length):
-    places = [(e, i) for e, begin, end in _pieces(position, count, length) for i in range(begin, end)]
-    assert places == [divmod(p, length) for p in range(position, position + count)]
 
 
 @settings(max_examples=30)
@@ -159,20 +154,6 @@ def test_rate_rises_then_falls(steps, warmup):
     assert max(rates) <= 1 + 1e-9
     assert all(a < b for a, b in itertools.pairwise(rates[: peak + 1]))
     assert all(a > b > 0 for a, b in itertools.pairwise(rates[peak:]))
-
-
-@given(st.lists(st.lists(st.integers(0, 9), max_size=5), min_size=1, max_size=8), st.data())
-def test_batches_are_the_texts_asked_for(bags, data):
-    offsets = np.array([0, *itertools.accumulate(map(len, bags))], np.uint64)
-    every = Examples(
-        np.array([i for bag in bags for i in bag], np.uint32), offsets, np.zeros((len(bags), 1), np.float32)
-    )
-    which = data.draw(st.lists(st.integers(0, len(bags) - 1), min_size=1, max_size=6))
-    ids, starts = every.batch(np.array(which))
-    assert [ids[int(a) : int(b)].tolist() for a, b in itertools.pairwise(starts)] == [bags[i] for i in which]
-    ids, starts = every.batch(np.array(which), lambda n: np.arange(n) % 2 == 0)
-    flat = [(k, i) for k, w in enumerate(which) for i in bags[w]][::2]
-    assert [(k, i) for k in range(len(which)) for i in ids[int(starts[k]) : int(starts[k + 1])].tolist()] == flat
 
 
 @pytest.mark.parametrize(("hidden", "embedding"), SHAPES)

@@ -1,0 +1,268 @@
+"""What a student learns from: texts with targets, in blocks on disk or in memory, in an order that a number names.
+
+The order is a pure function of (seed, epoch, position): blocks are shuffled, and the texts of some blocks at a time (a
+window) are shuffled among themselves. So memory holds two windows and never the corpus, a checkpoint holds a step and
+no buffer, and a set that fits one window is shuffled as a whole.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from . import _core
+from .errors import FormatError, require
+from .format import replacing
+from .vocabulary import Vocabulary
+
+BLOCK = 4096  # texts a block
+WINDOW = 1 << 18  # texts shuffled among themselves
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Bags and what the student is to say of them: ``ids``, ``offsets`` as in :meth:`Vocabulary.bags`.
+
+    ``targets`` float32 (n, C): probabilities (single: rows sum to one; multi: each its own) or scores (regression).
+    """
+
+    ids: np.ndarray
+    offsets: np.ndarray
+    targets: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def take(self, which: np.ndarray, drop: float = 0.0, seed: int = 0, step: int = 0, place: int = 0) -> Examples:
+        """Those at ``which``, each n-gram left out with the chance ``drop``.
+
+        What is left out is a function of (seed, step, number of the n-gram in the batch); ``place`` is the first's.
+        """
+        bags = _core.take_bags(self.ids, self.offsets, np.asarray(which, np.int64), drop, seed, step, place)
+        return Examples(*bags, self.targets[which])
+
+    @staticmethod
+    def joined(parts: Sequence[Examples]) -> Examples:
+        """All of them, one after the other."""
+        if len(parts) == 1:
+            return parts[0]
+        lengths = np.concatenate([np.zeros(1, np.uint64), *[np.diff(part.offsets) for part in parts]])
+        return Examples(
+            np.concatenate([part.ids for part in parts]),
+            np.cumsum(lengths, dtype=np.uint64),
+            np.concatenate([part.targets for part in parts]),
+        )
+
+
+class Blocks(Protocol):
+    """Examples in blocks that can be had in any order; ``sizes``: texts of each."""
+
+    sizes: Sequence[int]
+
+    def load(self, index: int) -> Examples:
+        """A block."""
+        ...
+
+
+class InMemory:
+    """One block that is at hand."""
+
+    def __init__(self, examples: Examples):
+        self._examples, self.sizes = examples, [len(examples)]
+
+    def load(self, index: int) -> Examples:
+        """All there is."""
+        return self._examples
+
+
+class OnDisk:
+    """Row groups of Parquet files written by :func:`write`, featurised as they are read.
+
+    ``files``: one may be named several times; its texts then are there as often.
+    """
+
+    def __init__(self, files: Sequence[str | os.PathLike], vocabulary: Vocabulary, threads: int):
+        parquet = require("pyarrow.parquet", "train")
+        self._vocabulary, self._threads = vocabulary, threads
+        self._files = [parquet.ParquetFile(path) for path in files]
+        self._blocks = [(file, i) for file in self._files for i in range(file.num_row_groups)]
+        self.sizes = [file.metadata.row_group(i).num_rows for file, i in self._blocks]
+
+    def load(self, index: int) -> Examples:
+        """A row group, featurised."""
+        file, group = self._blocks[index]
+        table = file.read_row_group(group)
+        targets = table["targets"].combine_chunks()
+        flat = targets.flatten().to_numpy(zero_copy_only=False)
+        return Examples(*self._vocabulary.bags(table["text"], self._threads), flat.reshape(len(table), -1))
+
+
+def write(path: str | os.PathLike, batches: Iterable[tuple[Sequence[str], np.ndarray]], classes: int) -> int:
+    """Write texts and their targets, float32 (n, classes), to a Parquet file; how many they are.
+
+    Errors: OSError for a full disk. A file under this name is always whole.
+    """
+    pa, parquet = require("pyarrow", "train"), require("pyarrow.parquet", "train")
+    schema = pa.schema([("text", pa.large_string()), ("targets", pa.list_(pa.float32(), classes))])
+    texts: list[str] = []
+    targets: list[np.ndarray] = []
+    total = 0
+
+    def flush(writer, count: int) -> None:
+        values = np.concatenate(targets)
+        flat = pa.array(np.ascontiguousarray(values[:count], np.float32).reshape(-1))
+        rows = pa.FixedSizeListArray.from_arrays(flat, classes)
+        writer.write_table(pa.table([pa.array(texts[:count], pa.large_string()), rows], schema), row_group_size=count)
+        del texts[:count]
+        targets[:] = [values[count:]]
+
+    with (
+        replacing(path) as temporary,
+        parquet.ParquetWriter(temporary, schema, compression="zstd", compression_level=1) as writer,
+    ):
+        for some, theirs in batches:
+            if len(some) != len(theirs):
+                raise FormatError(f"{len(some)} texts came with {len(theirs)} targets")
+            texts.extend(some)
+            targets.append(theirs)
+            total += len(some)
+            while len(texts) >= BLOCK:
+                flush(writer, BLOCK)
+        if texts:
+            flush(writer, len(texts))
+    return total
+
+
+class Order:
+    """Which texts are learnt from at which position, ``sizes`` being those of the blocks."""
+
+    def __init__(self, sizes: Sequence[int], seed: int, window: int = WINDOW):
+        self.sizes, self.seed, self.window = np.asarray(sizes, np.int64), seed, window
+        self.texts = int(self.sizes.sum())
+
+    def windows(self, epoch: int) -> list[np.ndarray]:
+        """The blocks of each window of an epoch, in the order in which they come."""
+        blocks = np.random.default_rng([self.seed, 1, epoch]).permutation(len(self.sizes))
+        before = np.cumsum(self.sizes[blocks]) - self.sizes[blocks]
+        return np.split(blocks, np.flatnonzero(np.diff(before // self.window)) + 1)
+
+    def within(self, epoch: int, window: int, texts: int) -> np.ndarray:
+        """The order of a window's texts, counted from its first block's first."""
+        return np.random.default_rng([self.seed, 2, epoch, window]).permutation(texts)
+
+
+class Batches:
+    """Steps ``first`` to ``last`` of training, made by threads ahead of the one that trains.
+
+    ``waited``: seconds that the training thread has waited for them. To be used in a ``with`` block.
+    """
+
+    def __init__(
+        self, blocks: Blocks, order: Order, batch_size: int, drop: float, first: int, last: int, ahead: int = 3
+    ):
+        self._blocks, self._order, self._size, self._drop = blocks, order, batch_size, drop
+        self._first, self._last = first, last
+        self.waited = 0.0
+        self._windows = _Ahead(self._read(), 1)
+        self._batches = _Ahead(self._make(), ahead)
+
+    def __enter__(self) -> Batches:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._batches.close()
+        self._windows.close()
+
+    def __iter__(self) -> Iterator[Examples]:
+        batches = iter(self._batches)
+        while True:
+            start = time.perf_counter()
+            batch = next(batches, None)
+            self.waited += time.perf_counter() - start
+            if batch is None:
+                return
+            yield batch
+
+    def _read(self) -> Iterator[tuple[Examples, np.ndarray]]:
+        """Windows with the order of their texts, less what lies before the first step."""
+        epoch, skip = divmod((self._first - 1) * self._size, self._order.texts)
+        while True:
+            for number, blocks in enumerate(self._order.windows(epoch)):
+                size = int(self._order.sizes[blocks].sum())
+                if skip < size:
+                    examples = Examples.joined([self._blocks.load(int(i)) for i in blocks])
+                    yield examples, self._order.within(epoch, number, size)[skip:]
+                skip = max(0, skip - size)
+            epoch += 1
+
+    def _make(self) -> Iterator[Examples]:
+        windows, places = iter(self._windows), np.zeros(0, np.int64)
+        examples: Examples | None = None
+        for step in range(self._first, self._last + 1):
+            parts: list[Examples] = []
+            missing, place = self._size, 0
+            while missing:
+                if not len(places):
+                    examples, places = next(windows)
+                assert examples is not None
+                which, places = places[:missing], places[missing:]
+                parts.append(examples.take(which, self._drop, self._order.seed, step, place))
+                missing -= len(which)
+                place += int(np.diff(examples.offsets)[which].sum())
+            yield Examples.joined(parts)
+
+
+class _Ahead:
+    """The items of an iterator, made by a thread of its own, ``most`` of them ahead of who reads them.
+
+    No item is begun before there is room for it. An error of the iterator is raised where it is read.
+    """
+
+    def __init__(self, items: Iterator, most: int):
+        self._items, self._room, self._made = items, threading.Semaphore(most), queue.SimpleQueue()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        error: BaseException | None = None
+        try:
+            while True:
+                while not self._room.acquire(timeout=0.1):
+                    if self._stop.is_set():
+                        return
+                if self._stop.is_set():
+                    return
+                self._made.put((True, next(self._items)))
+        except StopIteration:
+            pass
+        except BaseException as raised:
+            error = raised
+        self._made.put((False, error))
+
+    def __iter__(self) -> Iterator:
+        while True:
+            try:
+                more, item = self._made.get(timeout=0.1)
+            except queue.Empty:
+                if self._stop.is_set() and not self._thread.is_alive():
+                    return
+                continue
+            if not more:
+                if item is not None:
+                    raise item
+                return
+            self._room.release()
+            yield item
+
+    def close(self) -> None:
+        """Let the thread end, and wait until it has."""
+        self._stop.set()
+        self._thread.join()

@@ -1,0 +1,214 @@
+"""What students learn from: batches against a plain twin, the order as a function of a number, files there and back."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sparsedistill.errors import FormatError
+from sparsedistill.examples import BLOCK, Batches, Examples, InMemory, OnDisk, Order, write
+from sparsedistill.vocabulary import Vocabulary
+
+bags = st.lists(st.lists(st.integers(0, 9), max_size=5), min_size=1, max_size=8)
+
+
+def examples_of(bags, first: int = 0) -> Examples:
+    """Their targets number them."""
+    offsets = np.array([0, *itertools.accumulate(map(len, bags))], np.uint64)
+    ids = np.array([i for bag in bags for i in bag], np.uint32)
+    return Examples(ids, offsets, np.arange(first, first + len(bags), dtype=np.float32)[:, None])
+
+
+def split(examples: Examples) -> list[list[int]]:
+    return [examples.ids[int(a) : int(b)].tolist() for a, b in itertools.pairwise(examples.offsets)]
+
+
+class Numbered:
+    """Blocks of these sizes; every text has one n-gram, its number."""
+
+    def __init__(self, sizes):
+        self.sizes, self.starts = sizes, [0, *itertools.accumulate(sizes)]
+        self.loaded: list[int] = []
+
+    def load(self, index: int) -> Examples:
+        self.loaded.append(index)
+        return examples_of([[i] for i in range(self.starts[index], self.starts[index + 1])], self.starts[index])
+
+
+@given(bags, st.data())
+def test_take_gives_the_texts_asked_for(bags, data):
+    which = data.draw(st.lists(st.integers(0, len(bags) - 1), max_size=6))
+    taken = examples_of(bags).take(np.array(which, np.int64))
+    assert split(taken) == [bags[i] for i in which]
+    assert taken.targets[:, 0].tolist() == which
+
+
+@settings(max_examples=60)
+@given(bags, st.data(), st.floats(0.01, 0.99), st.integers(0, 1 << 40), st.integers(1, 1 << 40))
+def test_what_is_left_out_is_a_function_of_seed_step_and_place(bags, data, drop, seed, step):
+    which = np.array(data.draw(st.lists(st.integers(0, len(bags) - 1), min_size=1, max_size=20)), np.int64)
+    examples = examples_of(bags)
+    whole = split(examples.take(which, drop, seed, step))
+    assert whole == split(examples.take(which, drop, seed, step))
+    for cut in range(len(which)):  # in two pieces: the same
+        place = sum(len(bags[i]) for i in which[:cut])
+        pieces = examples.take(which[:cut], drop, seed, step), examples.take(which[cut:], drop, seed, step, place)
+        assert split(Examples.joined(pieces)) == whole
+    for bag, i in zip(whole, which, strict=True):
+        rest = iter(bags[i])
+        assert all(one in rest for one in bag)  # what is left is in order
+
+
+def test_the_right_share_is_left_out():
+    examples = examples_of([list(range(500))] * 200)
+    left = [examples.take(np.arange(200), 0.3, seed, step) for seed, step in ((0, 1), (0, 2), (1, 1))]
+    kept = np.zeros((3, 200, 500), bool)
+    for k, one in enumerate(left):
+        for b, bag in enumerate(split(one)):
+            kept[k, b, bag] = True
+    assert abs(kept.mean(axis=(1, 2)) - 0.7).max() < 4 * (0.21 / 100_000) ** 0.5
+    for a, b in itertools.combinations(kept.reshape(3, -1), 2):  # steps and seeds know nothing of each other
+        assert abs((a & b).mean() - 0.49) < 4 * (0.25 / 100_000) ** 0.5
+    assert abs((kept[:, :, 1:] & kept[:, :, :-1]).mean() - 0.49) < 0.005
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"which": [3]}, IndexError, "no such bag"),
+        ({"which": [-1]}, IndexError, "no such bag"),
+        ({"offsets": [0, 2, 1, 3]}, ValueError, "must not fall"),
+        ({"offsets": [0, 1, 2, 9]}, ValueError, "end within the ids"),
+        ({"drop": 1.0}, ValueError, "at least 0 and below 1"),
+        ({"drop": float("nan")}, ValueError, "at least 0 and below 1"),
+    ],
+)
+def test_take_checks(changes, error, message):
+    given = {"offsets": [0, 1, 2, 3], "which": [0, 1, 2], "drop": 0.0} | changes
+    examples = Examples(
+        np.arange(3, dtype=np.uint32), np.array(given["offsets"], np.uint64), np.zeros((9, 1), np.float32)
+    )
+    with pytest.raises(error, match=message):
+        examples.take(np.array(given["which"]), given["drop"])
+
+
+sizes = st.lists(st.integers(0, 9), min_size=1, max_size=9).filter(any)
+
+
+@given(sizes, st.integers(0, 9), st.integers(0, 9), st.integers(1, 30))
+def test_an_epoch_has_every_text_once(sizes, seed, epoch, window):
+    order = Order(sizes, seed, window)
+    windows = order.windows(epoch)
+    assert sorted(itertools.chain(*map(list, windows))) == list(range(len(sizes)))
+    for blocks in windows:  # no more than a window, and the block that it ends in
+        assert sum(sizes[i] for i in blocks[:-1]) < window or sizes[blocks[-1]] == 0
+    assert [list(w) for w in windows] == [list(w) for w in Order(sizes, seed, window).windows(epoch)]
+
+
+def twin(sizes, seed, window, count):
+    """The numbers of the first ``count`` texts."""
+    order, starts, found = Order(sizes, seed, window), np.cumsum([0, *sizes]), []
+    for epoch in itertools.count():
+        for number, blocks in enumerate(order.windows(epoch)):
+            texts = np.concatenate([np.arange(starts[i], starts[i + 1]) for i in blocks])
+            found += texts[order.within(epoch, number, len(texts))].tolist()
+        if len(found) >= count:
+            return found[:count]
+
+
+@settings(max_examples=60, deadline=None)
+@given(sizes, st.integers(0, 9), st.integers(1, 30), st.integers(1, 25), st.integers(1, 6), st.integers(0, 5))
+def test_batches_from_any_step_on(sizes, seed, window, batch_size, steps, first):
+    expected = twin(sizes, seed, window, batch_size * (first + steps))
+    with Batches(Numbered(sizes), Order(sizes, seed, window), batch_size, 0.0, first + 1, first + steps) as batches:
+        got = list(batches)
+    assert len(got) == steps
+    for step, batch in enumerate(got, first):
+        numbers = expected[step * batch_size : (step + 1) * batch_size]
+        assert split(batch) == [[n] for n in numbers]
+        assert batch.targets[:, 0].tolist() == numbers
+
+
+def test_memory_holds_two_windows():
+    blocks = Numbered([10] * 100)
+    with Batches(blocks, Order(blocks.sizes, 0, 50), 10, 0.0, 1, 100, ahead=1) as batches:
+        steps = iter(batches)
+        next(steps)
+        time.sleep(0.3)
+        assert len(blocks.loaded) == 10
+        for _ in range(7):
+            next(steps)
+        time.sleep(0.3)
+        assert len(blocks.loaded) == 15
+
+
+def test_an_error_in_a_block_comes_where_batches_are_read():
+    class Broken(Numbered):
+        def load(self, index: int) -> Examples:
+            if len(self.loaded) == 3:
+                raise FormatError("block 3 is damaged")
+            return super().load(index)
+
+    before = threading.active_count()
+    blocks = Broken([10] * 10)
+    with Batches(blocks, Order(blocks.sizes, 0, 10), 10, 0.0, 1, 10) as batches:
+        steps = iter(batches)
+        assert all(len(next(steps)) == 10 for _ in range(3))
+        with pytest.raises(FormatError, match="block 3 is damaged"):
+            next(steps)
+    assert threading.active_count() == before
+
+
+def test_nothing_goes_on_once_batches_are_left():
+    before = threading.active_count()
+    blocks = Numbered([10] * 10)
+    with Batches(blocks, Order(blocks.sizes, 0, 10), 10, 0.0, 1, 1 << 40) as batches:
+        next(iter(batches))
+    assert threading.active_count() == before
+    assert batches.waited > 0
+
+
+def test_files_there_and_back(tmp_path):
+    texts = [f"text {i} of {'many ' * (i % 4)}" for i in range(2 * BLOCK + 100)]
+    targets = np.random.default_rng(0).random((len(texts), 3)).astype(np.float32)
+    vocabulary = Vocabulary.count([texts], size=500)
+
+    def batches():
+        for begin in range(0, len(texts), 1000):
+            yield texts[begin : begin + 1000], targets[begin : begin + 1000]
+
+    assert write(tmp_path / "some.parquet", batches(), 3) == len(texts)
+    blocks = OnDisk([tmp_path / "some.parquet"], vocabulary, 2)
+    assert blocks.sizes == [BLOCK, BLOCK, 100]
+    whole = Examples.joined([blocks.load(i) for i in range(3)])
+    ids, offsets = vocabulary.bags(texts)
+    assert np.array_equal(whole.ids, ids)
+    assert np.array_equal(whole.offsets, offsets)
+    assert np.array_equal(whole.targets, targets)
+    assert OnDisk([tmp_path / "some.parquet"] * 3, vocabulary, 1).sizes == [BLOCK, BLOCK, 100] * 3
+    assert write(tmp_path / "none.parquet", [], 3) == 0
+    assert OnDisk([tmp_path / "none.parquet"], vocabulary, 1).sizes == []
+    with pytest.raises(FormatError, match="2 texts came with 1 targets"):
+        write(tmp_path / "wrong.parquet", [(["a", "b"], targets[:1])], 3)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["none.parquet", "some.parquet"]
+
+
+def test_the_order_does_not_depend_on_where_examples_are(tmp_path):
+    texts = [f"word{i}" for i in range(300)]
+    vocabulary = Vocabulary.count([texts])
+    targets = np.arange(300, dtype=np.float32)[:, None]
+    write(tmp_path / "all.parquet", [(texts, targets)], 1)
+    got = []
+    for blocks in (
+        OnDisk([tmp_path / "all.parquet"], vocabulary, 1),
+        InMemory(Examples(*vocabulary.bags(texts), targets)),
+    ):
+        with Batches(blocks, Order(blocks.sizes, 5), 70, 0.2, 1, 9) as batches:
+            got.append([(split(batch), batch.targets.tolist()) for batch in batches])
+    assert got[0] == got[1]
