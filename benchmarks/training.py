@@ -14,6 +14,7 @@ import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,7 +37,7 @@ VOCABULARY = 1_000_000
 class Bench:
     """The parts; each is a method that ``--only`` can name."""
 
-    PARTS = ("count", "spill", "featurise", "table")
+    PARTS = ("count", "spill", "featurise", "table", "step", "peak", "wait")
 
     def __init__(self, args: argparse.Namespace):
         self.args, self.measures, self.lines = args, {}, []
@@ -144,6 +145,42 @@ class Bench:
                 f"torch {1e3 * theirs:.0f} ms: {ratio:.1f}x; weights differ by {worst:.0e} at most; {peak:.1f} GB."
             )
 
+    def step(self) -> None:
+        """A whole step of the paper's student on SST-2 bags, against the same layers in torch."""
+        self.measures["step_sst2_vs_torch"] = None
+        ratio, ours, theirs, losses = run_apart(
+            "step_against_torch", self.args.data, self.args.threads, self.args.repeats
+        )
+        self.measures["step_sst2_vs_torch"] = ratio
+        self.note(
+            f"A whole step, sst2 bags, 1M x 1000 -> 1000 -> 2, batch 2048: {1e3 * ours:.0f} ms, torch "
+            f"{1e3 * theirs:.0f} ms: {ratio:.1f}x; loss after as many steps {losses[0]:.4f}, torch's {losses[1]:.4f}."
+        )
+
+    def peak(self) -> None:
+        """Peak memory of training a billion numbers with lazy Adam, and two with row-wise Adagrad."""
+        for rows, optimizer in ((1_000_000, "adam"), (2_000_000, "adagrad")):
+            key = f"peak_gb_{rows // 1_000_000}b_{optimizer}"
+            self.measures[key] = None
+            gb, seconds = run_apart("train_wide", rows, optimizer, self.args.threads, self.args.out)
+            self.measures[key] = gb
+            self.note(
+                f"Training {rows:,} x 1000 with {optimizer}, every row touched: peak {gb:.2f} GB, {seconds:.0f} s."
+            )
+
+    def wait(self) -> None:
+        """Share of a training's time spent waiting for batches, from files, at the default width."""
+        found = {}
+        self.measures["wait_share"] = None
+        for name in self.tasks:
+            found[name], seconds, steps = run_apart(
+                "train_from_files", self.args.data, name, self.args.threads, self.args.out
+            )
+            self.note(
+                f"Training on {name} from files: {steps:,} steps in {seconds:.0f} s, {found[name]:.2%} spent waiting."
+            )
+        self.measures["wait_share"] = max(found.values())
+
 
 # ---- in a process of its own -----------------------------------------------------------------------------------------
 
@@ -220,6 +257,127 @@ def table_against_torch(data: str, name: str, width: int, threads: int, repeats:
     ratio = statistics.median(b / a for a, b in zip(mine, torchs, strict=True))
     size = statistics.mean(len(ids) / 2048 for ids, _, _ in batches)
     return (ratio, statistics.median(mine), statistics.median(torchs), worst, size), peak_gb()
+
+
+def step_against_torch(data: str, threads: int, repeats: int) -> tuple[float, float, float, list[float]]:
+    """(times faster, our seconds, torch's, the last loss of each): SST-2 bags, 1M x 1000 -> 1000 -> 2."""
+    import torch
+    from torch import nn
+
+    from sparsedistill.examples import Examples
+    from sparsedistill.student import Student
+    from sparsedistill.table import BETAS, EPSILON, LazyAdam
+    from sparsedistill.train import learn, loss_of
+
+    torch.set_num_threads(threads)
+    task, width = Task("sst2", Path(data)), 1000
+    texts, gold = task.train
+    vocabulary = Vocabulary.count([texts, task.unlabelled], size=VOCABULARY)
+    draw = np.random.default_rng(0)
+    batches = []
+    for _ in range(4):
+        which = draw.choice(len(texts), 2048, replace=False)
+        bags = vocabulary.bags([texts[i] for i in which], threads)
+        batches.append(Examples(*bags, np.eye(2, dtype=np.float32)[gold[which]]))
+    student = Student(VOCABULARY, 2, (width,), width, 0.1, 0)
+    student.train()
+    lazy, dense = LazyAdam(student.table), torch.optim.Adam(student.parameters(), betas=BETAS, eps=EPSILON)
+    # Torch's table is one of its own size too, but begins with the rows that occur: so much memory there is not.
+    touched = np.unique(np.concatenate([batch.ids for batch in batches]))
+    layer = nn.EmbeddingBag(VOCABULARY, width, mode="mean", sparse=True, _weight=torch.zeros(VOCABULARY, width))
+    with torch.no_grad():
+        layer.weight[torch.from_numpy(touched.astype(np.int64))] = torch.from_numpy(student.table[touched])
+    twin = Student(1, 2, (width,), width, 0.1, 0)
+    twin.load_state_dict(student.state_dict())
+    twin.train()
+    sparse = torch.optim.SparseAdam(layer.parameters(), betas=BETAS, eps=EPSILON)
+    other = torch.optim.Adam(twin.parameters(), betas=BETAS, eps=EPSILON)
+    done, losses = [0, 0], [0.0, 0.0]
+
+    def ours(batch: Examples) -> None:
+        done[0] += 1
+        losses[0] = learn(student, lazy, dense, batch, "single", 5e-4, done[0], threads, 0)
+
+    def theirs(batch: Examples) -> None:
+        done[1] += 1
+        torch.manual_seed(int(np.random.default_rng([0, 3, done[1]]).integers(1 << 62)))
+        for optimizer in (sparse, other):
+            optimizer.zero_grad(set_to_none=True)
+            optimizer.param_groups[0]["lr"] = 5e-4
+        ids, starts = torch.from_numpy(batch.ids.view(np.int32)), torch.from_numpy(batch.offsets[:-1].astype(np.int32))
+        loss = loss_of(twin(layer(ids, starts)), torch.from_numpy(batch.targets), "single")
+        loss.backward()
+        for optimizer in (sparse, other):
+            optimizer.step()
+        losses[1] = loss.item()
+
+    turns = [lambda: timed(ours, batches, done[0]), lambda: timed(theirs, batches, done[1])]
+    mine, torchs = (seconds[1:] for seconds in alternate(turns, 4 * repeats + 1))
+    ratio = statistics.median(b / a for a, b in zip(mine, torchs, strict=True))
+    return ratio, statistics.median(mine), statistics.median(torchs), losses
+
+
+def train_wide(rows: int, optimizer: str, threads: int, out: str) -> tuple[float, float]:
+    """Train rows x 1000 -> 2 until every row was touched, checkpoint and all; (peak GB, seconds)."""
+    import torch
+
+    from sparsedistill.examples import Examples, InMemory
+    from sparsedistill.student import Student
+    from sparsedistill.train import Schedule, train
+
+    torch.set_num_threads(threads)
+    steps, texts, length = 8, 2048, 500
+    ids = np.concatenate(
+        [np.random.default_rng(0).permutation(rows) for _ in range(-(-texts * length * steps // rows))]
+    )
+    ids = ids[: texts * length * steps].astype(np.uint32)
+    offsets = np.arange(0, len(ids) + 1, length, dtype=np.uint64)
+    targets = np.tile(np.eye(2, dtype=np.float32), (len(offsets) // 2, 1))
+    student = Student(rows, 2, (1000,), 0, 0.1, 0)
+    schedule = Schedule(
+        steps=steps, batch_size=texts, learning_rate=0.01, warmup=0.1, ngram_dropout=0.0, evaluate_every=steps,
+        checkpoint_seconds=1.0, threads=threads, seed=0, optimizer=optimizer,
+    )  # fmt: skip
+    with tempfile.TemporaryDirectory(dir=out) as directory:
+        seconds, _ = seconds_of(
+            lambda: train(
+                student, InMemory(Examples(ids, offsets, targets)), schedule, "single", Path(directory), lambda _: 0.0,
+                "wide", "", keep_best=True,
+            )
+        )  # fmt: skip
+    return peak_gb(), seconds
+
+
+def train_from_files(data: str, name: str, threads: int, out: str) -> tuple[float, float, int]:
+    """Two epochs on a task's texts, from a file: (share of the time spent waiting, seconds, steps)."""
+    import torch
+
+    from sparsedistill.examples import OnDisk, write
+    from sparsedistill.student import Student
+    from sparsedistill.train import Schedule, train
+
+    torch.set_num_threads(threads)
+    task = Task(name, Path(data))
+    texts, gold = task.train
+    vocabulary = Vocabulary.count([texts], size=VOCABULARY)
+    with tempfile.TemporaryDirectory(dir=out) as directory:
+        path = Path(directory) / "train.parquet"
+        write(path, [(texts, np.eye(2, dtype=np.float32)[gold])], 2)
+        steps = 2 * len(texts) // 512
+        schedule = Schedule(
+            steps=steps, batch_size=512, learning_rate=0.01, warmup=0.06, ngram_dropout=0.1, evaluate_every=steps,
+            checkpoint_seconds=1e9, threads=threads, seed=0,
+        )  # fmt: skip
+        result = train(
+            Student(len(vocabulary), 2, (64,), 0, 0.1, 0), OnDisk([path], vocabulary, threads), schedule, "single",
+            Path(directory) / "student", lambda _: 0.0, name, "", keep_best=False,
+        )  # fmt: skip
+    return result["waited"], result["seconds"], steps
+
+
+def timed(step: Any, batches: list, done: int) -> float:
+    """Seconds of a step on the batch whose turn it is after as many."""
+    return seconds_of(lambda: step(batches[done % len(batches)]))[0]
 
 
 def run_apart(function: str, *arguments: Any) -> Any:

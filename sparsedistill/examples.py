@@ -148,10 +148,10 @@ class Order:
         self.texts = int(self.sizes.sum())
 
     def windows(self, epoch: int) -> list[np.ndarray]:
-        """The blocks of each window of an epoch, in the order in which they come."""
+        """The blocks of each window of an epoch, windows in the order in which they come, blocks by their numbers."""
         blocks = np.random.default_rng([self.seed, 1, epoch]).permutation(len(self.sizes))
         before = np.cumsum(self.sizes[blocks]) - self.sizes[blocks]
-        return np.split(blocks, np.flatnonzero(np.diff(before // self.window)) + 1)
+        return [np.sort(part) for part in np.split(blocks, np.flatnonzero(np.diff(before // self.window)) + 1)]
 
     def within(self, epoch: int, window: int, texts: int) -> np.ndarray:
         """The order of a window's texts, counted from its first block's first."""
@@ -193,11 +193,16 @@ class Batches:
     def _read(self) -> Iterator[tuple[Examples, np.ndarray]]:
         """Windows with the order of their texts, less what lies before the first step."""
         epoch, skip = divmod((self._first - 1) * self._size, self._order.texts)
+        read: list[int] = []
+        examples: Examples | None = None
         while True:
             for number, blocks in enumerate(self._order.windows(epoch)):
                 size = int(self._order.sizes[blocks].sum())
                 if skip < size:
-                    examples = Examples.joined([self._blocks.load(int(i)) for i in blocks])
+                    if examples is None or read != blocks.tolist():  # a small set is one window, epoch after epoch
+                        examples = None  # not to hold three
+                        read = blocks.tolist()
+                        examples = Examples.joined([self._blocks.load(i) for i in read])
                     yield examples, self._order.within(epoch, number, size)[skip:]
                 skip = max(0, skip - size)
             epoch += 1

@@ -14,11 +14,11 @@ import torch
 from torch.nn import functional
 
 from .errors import SettingsError
-from .examples import Batches, Blocks, Order
+from .examples import Batches, Blocks, Examples, Order
 from .format import read_into, read_metadata, write_tensors
 from .progress import Progress, deferred_interrupt, say
 from .student import Student
-from .table import BETAS, EPSILON, OPTIMIZERS
+from .table import BETAS, EPSILON, OPTIMIZERS, LazyAdam, RowwiseAdagrad
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,33 @@ class _Pooled(torch.autograd.Function):
         return None, None, None
 
 
+def learn(
+    student: Student,
+    lazy: LazyAdam | RowwiseAdagrad,
+    optimizer: torch.optim.Optimizer,
+    batch: Examples,
+    task: str,
+    rate: float,
+    step: int,
+    threads: int,
+    seed: int,
+) -> float:
+    """One step on a batch, in place: ``lazy`` on the table, ``optimizer`` on the dense layers. Returns the loss."""
+    torch.manual_seed(int(np.random.default_rng([seed, 3, step]).integers(1 << 62)))  # dropout of the dense layers
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    bags = batch.ids, batch.offsets
+    anchor = torch.zeros((), requires_grad=True)
+    pooled = _Pooled.apply(
+        anchor, student.pool(*bags, threads), lambda gradient: lazy.step(bags, gradient, rate, step, threads, seed)
+    )
+    loss = loss_of(student(pooled), torch.from_numpy(batch.targets), task)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+
+
 def train(
     student: Student,
     blocks: Blocks,
@@ -91,8 +118,7 @@ def train(
     better. What a step does is a function of (seed, step) alone, so a run that was stopped goes on from
     ``directory/checkpoint.safetensors`` to the same weights. ``key`` names the inputs: a checkpoint of other
     inputs is not used. Returns ``steps``, ``seconds`` of training, ``waited``: the share of them spent waiting for
-    batches, ``dev`` of the weights left, and the ``curve`` of
-    (step, loss, dev).
+    batches, ``dev`` of the weights left, and the ``curve`` of (step, loss, dev).
     """
     checkpoint, best_path = directory / "checkpoint.safetensors", directory / "best.safetensors"
     directory.mkdir(parents=True, exist_ok=True)
@@ -133,7 +159,6 @@ def train(
 
     seed, steps = schedule.seed, schedule.steps
     order = Order(blocks.sizes, seed)
-    anchor = torch.zeros((), requires_grad=True)
     student.train()
     with (
         Progress(what, steps, "steps", state["step"]) as bar,
@@ -145,25 +170,12 @@ def train(
             look(None)
         losses: list[float] = []
         for step, batch in enumerate(batches, state["step"] + 1):
-            # Dropout of the dense layers.
-            torch.manual_seed(int(np.random.default_rng([seed, 3, step]).integers(1 << 62)))
             rate = schedule.rate(step)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            bags = batch.ids, batch.offsets
-
-            def update(gradient: np.ndarray) -> None:
-                lazy.step(bags, gradient, rate, step, schedule.threads, seed)  # noqa: B023
-
-            pooled = _Pooled.apply(anchor, student.pool(*bags, schedule.threads), update)
-            loss = loss_of(student(pooled), torch.from_numpy(batch.targets), task)
-            if not math.isfinite(loss.item()):
-                raise SettingsError(f"{what}: the loss is {loss.item()} at step {step}: lower the learning rate")
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
+            loss = learn(student, lazy, optimizer, batch, task, rate, step, schedule.threads, seed)
+            if not math.isfinite(loss):
+                raise SettingsError(f"{what}: the loss is {loss} at step {step}: lower the learning rate")
             state |= {"step": step, "seconds": before + bar.seconds, "waited": waited + batches.waited}
-            losses.append(loss.item())
+            losses.append(loss)
             if step % schedule.evaluate_every == 0 or step == steps:
                 look(float(np.mean(losses)))
                 losses.clear()
