@@ -129,7 +129,7 @@ class Finetune:
     )
     epochs: float = option(5.0, "passes over train")
     batch_size: int = option(32, "texts a step", least=1)
-    learning_rate: float = option(1e-4, "peak learning rate", most=1)
+    learning_rate: float = option(1e-3, "peak learning rate", most=1)
 
 
 @dataclass(frozen=True)
