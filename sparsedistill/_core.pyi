@@ -39,21 +39,33 @@ def use_kernels(name: str) -> None:
     """Use the kernels of one instruction set, for tests."""
 
 class Counter:
-    """Counts n-grams exactly, in memory."""
+    """
+    Counts n-grams exactly over two readings of the texts: add, choose, spell, top.
+    """
 
-    def __init__(self, tokenizer: str, lowercase: bool, max_n: int) -> None: ...
+    def __init__(self, tokenizer: str, lowercase: bool, max_n: int, memory: int, directory: str) -> None: ...
 
-    def add(self, texts: object) -> None:
-        """Count every n-gram of the texts."""
+    def add(self, texts: object, weight: int, threads: int) -> None:
+        """First reading: count every n-gram of the texts, `weight` times."""
+
+    def choose(self, size: int, min_count: int, threads: int) -> int:
+        """
+        End the first reading and choose the most frequent. Returns the number of different n-grams.
+        """
+
+    def spell(self, texts: object, tally: bool, threads: int) -> None:
+        """
+        Second reading, of the same texts; `tally`: count the chosen n-grams in these.
+        """
+
+    def top(self) -> tuple[Annotated[NDArray[numpy.uint8], dict(shape=(None,))], Annotated[NDArray[numpy.uint64], dict(shape=(None,))], Annotated[NDArray[numpy.uint64], dict(shape=(None,))], Annotated[NDArray[numpy.uint64], dict(shape=(None,))]]:
+        """
+        (bytes, offsets (V + 1,), counts (V,), tallies (V,)): count descending, then bytes ascending.
+        """
 
     @property
-    def distinct(self) -> int:
-        """Number of different n-grams so far."""
-
-    def top(self, size: int, min_count: int) -> tuple[Annotated[NDArray[numpy.uint8], dict(shape=(None,))], Annotated[NDArray[numpy.uint64], dict(shape=(None,))], Annotated[NDArray[numpy.uint64], dict(shape=(None,))]]:
-        """
-        (bytes, offsets (V + 1,), counts (V,)) of the most frequent: count descending, then bytes ascending.
-        """
+    def spilled(self) -> int:
+        """Bytes that went to disk."""
 
 class Lookup:
     """n-grams of texts -> row ids."""
@@ -82,10 +94,18 @@ class Model:
     def choose_one(self, text: object, names: tuple) -> object:
         """The name of one text's highest logit."""
 
-def bag_mean(table: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], ids: Annotated[NDArray[numpy.uint32], dict(shape=(None,), order='C', device='cpu', writable=False)], offsets: Annotated[NDArray[numpy.uint64], dict(shape=(None,), order='C', device='cpu', writable=False)], out: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], threads: int) -> None:
+def take_bags(ids: Annotated[NDArray[numpy.uint32], dict(shape=(None,), order='C', device='cpu', writable=False)], offsets: Annotated[NDArray[numpy.uint64], dict(shape=(None,), order='C', device='cpu', writable=False)], which: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)], drop: float, seed: int, step: int, place: int) -> tuple[Annotated[NDArray[numpy.uint32], dict(shape=(None,))], Annotated[NDArray[numpy.uint64], dict(shape=(None,))]]:
+    """
+    (ids, offsets) of the bags at `which`, each id left out with the chance `drop`: a function of (seed, step, place in the batch).
+    """
+
+def bag_mean(table: Annotated[NDArray, dict(shape=(None, None), order='C', device='cpu', writable=False)], ids: Annotated[NDArray[numpy.uint32], dict(shape=(None,), order='C', device='cpu', writable=False)], offsets: Annotated[NDArray[numpy.uint64], dict(shape=(None,), order='C', device='cpu', writable=False)], out: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], threads: int) -> None:
     """out[b] = mean of the rows of bag b; zero for an empty bag."""
 
-def bag_adam(table: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], moment1: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], moment2: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], ids: Annotated[NDArray[numpy.uint32], dict(shape=(None,), order='C', device='cpu', writable=False)], offsets: Annotated[NDArray[numpy.uint64], dict(shape=(None,), order='C', device='cpu', writable=False)], grad: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], learning_rate: float, beta1: float, beta2: float, epsilon: float, step: int, threads: int) -> None:
+def bag_adam(table: Annotated[NDArray, dict(shape=(None, None), order='C', device='cpu')], moment1: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], moment2: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], ids: Annotated[NDArray[numpy.uint32], dict(shape=(None,), order='C', device='cpu', writable=False)], offsets: Annotated[NDArray[numpy.uint64], dict(shape=(None,), order='C', device='cpu', writable=False)], grad: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], learning_rate: float, beta1: float, beta2: float, epsilon: float, step: int, threads: int, seed: int = 0) -> None:
     """
-    One step of lazy Adam on the rows of the bags, in place, from the gradient of bag_mean's output.
+    One step of lazy Adam on the rows of the bags, in place, from the gradient of bag_mean's output. A uint16 table stands for bfloat16 and is rounded at random, as a function of (seed, step, row, column).
     """
+
+def bag_adagrad(table: Annotated[NDArray, dict(shape=(None, None), order='C', device='cpu')], state: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu')], ids: Annotated[NDArray[numpy.uint32], dict(shape=(None,), order='C', device='cpu', writable=False)], offsets: Annotated[NDArray[numpy.uint64], dict(shape=(None,), order='C', device='cpu', writable=False)], grad: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], learning_rate: float, epsilon: float, step: int, threads: int, seed: int = 0) -> None:
+    """The same of row-wise Adagrad; state float32 (V,)."""
