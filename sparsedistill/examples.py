@@ -64,7 +64,7 @@ class Examples:
 class Blocks(Protocol):
     """Examples in blocks that can be had in any order; ``sizes``: texts of each."""
 
-    sizes: Sequence[int]
+    sizes: list[int]
 
     def load(self, index: int) -> Examples:
         """A block."""
@@ -231,7 +231,8 @@ class _Ahead:
     """
 
     def __init__(self, items: Iterator, most: int):
-        self._items, self._room, self._made = items, threading.Semaphore(most), queue.SimpleQueue()
+        self._items, self._room = items, threading.Semaphore(most)
+        self._made: queue.SimpleQueue = queue.SimpleQueue()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()

@@ -169,7 +169,7 @@ def read_into(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> None
                 raise FormatError(
                     f"{path}: tensor {name!r} is {dtype} {shape}, where {array.dtype} {array.shape} is wanted"
                 )
-            into = memoryview(array.reshape(-1)).cast("B")
+            into = array.reshape(-1).view(np.uint8).data
             file.seek(begin)
             while into:
                 count = file.readinto(into[: 1 << 30])

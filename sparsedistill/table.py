@@ -7,10 +7,8 @@ import numpy as np
 from . import _core
 
 BETAS, EPSILON = (0.9, 0.98), 1e-6  # the paper's
-TYPES = {
-    "float32": np.dtype(np.float32),
-    "bfloat16": np.dtype(np.uint16),
-}  # numpy has no bfloat16: its bits stand for it
+# numpy has no bfloat16: its bits stand for it.
+TYPES: dict[str, np.dtype] = {"float32": np.dtype(np.float32), "bfloat16": np.dtype(np.uint16)}
 
 Bags = tuple[np.ndarray, np.ndarray]  # ids, offsets, as of Vocabulary.bags
 
@@ -59,7 +57,7 @@ class RowwiseAdagrad:
         return 4 * rows
 
 
-OPTIMIZERS = {"adam": LazyAdam, "adagrad": RowwiseAdagrad}
+OPTIMIZERS: dict[str, type[LazyAdam] | type[RowwiseAdagrad]] = {"adam": LazyAdam, "adagrad": RowwiseAdagrad}
 
 
 def random_table(rows: int, width: int, scale: float, seed: int, kind: str = "float32") -> np.ndarray:

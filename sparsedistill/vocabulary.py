@@ -162,8 +162,8 @@ class Vocabulary:
         counts = tensor(tensors, "counts", (np.uint64,), (len(offsets) - 1,), path)
         train_counts = tensor(tensors, "train_counts", (np.uint64,), (len(counts),), path)
         ngrams = tensor(tensors, "ngrams", (np.uint8,), (None,), path)
-        how = (config.get(name) for name in ("tokenizer", "lowercase", "max_n"))
         try:
-            return cls(*how, ngrams, offsets, counts, train_counts, config["seed"])
+            rules = config["tokenizer"], config["lowercase"], config["max_n"]
+            return cls(*rules, ngrams, offsets, counts, train_counts, config["seed"])
         except (KeyError, TypeError, ValueError) as error:
             raise FormatError(f"{directory} is damaged: {error}") from None
