@@ -195,7 +195,7 @@ class Contest:
     def _enter_other(self, path: Path) -> None:
         config = json.loads((classifier_of(path) / "config.json").read_text())
         width, longest = config["rows"]["width"] if config["layers"] else 0, config["text"]["max_n"]
-        title = f"{f'width {width}' if width else 'no hidden layer'}, 1- to {longest}-grams"
+        title = f"{f'width {width}' if width else 'no hidden layer'}, n ≤ {longest}"
         self.table.append(row := Row(title, kind="other"))
         for threads in self.counts:
             try:
@@ -400,14 +400,24 @@ def plot(bench: Bench, path: Path) -> None:
     shown = {name: rows for name, rows in bench.tables.items() if any(threads in row.rates for row in rows)}
     if not shown:
         return
-    figure = Figure(figsize=(7.2 * len(shown), 5.0), layout="constrained", dpi=150)
+    figure = Figure(figsize=(7.6 * len(shown), 6.0), layout="constrained", dpi=150)
     FigureCanvasAgg(figure)
     colours = {"ours": "#c44e00", "other": "#2a6f97", "teacher": "#444444", "rival": "#777777", "best": "#777777"}
     for axes, (name, rows) in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown.items(), strict=True):
         axes.set_xscale("log")
         rows = [row for row in rows if threads in row.rates]
         total = max(row.judged for row in rows)
-        points = [row for row in rows if row.accuracy is not None]
+        judged = [row for row in rows if row.accuracy is not None]
+        # One far below the others would press these into a line: it is named at the bottom.
+        floor = max((row.accuracy for row in judged if row.kind == "ours"), default=0) - 10
+        points = [row for row in judged if row.accuracy >= floor]
+        for row in judged:
+            if row.accuracy < floor:
+                axes.annotate(
+                    f"{row.title}: {row.accuracy:.1f}%", (row.rates[threads], 0), xycoords=("data", "axes fraction"),
+                    xytext=(0, 14), textcoords="offset points", ha="center", fontsize=8, color=colours[row.kind],
+                    arrowprops={"arrowstyle": "->", "color": "#999999"},
+                )  # fmt: skip
         for row in points:
             error = 100 * math.sqrt(row.accuracy / 100 * (1 - row.accuracy / 100) / row.judged)
             axes.errorbar(
@@ -431,9 +441,10 @@ def plot(bench: Bench, path: Path) -> None:
                 )  # fmt: skip
         if names:
             low, high = axes.get_ylim()
+            low -= 0.1 * (high - low) if len(points) < len(judged) else 0
             axes.set_ylim(low, max(high, max(height for _, height in names) + 0.03 * (high - low)))
         slow, fast = min(row.rates[threads] for row in rows), max(row.rates[threads] for row in rows)
-        axes.set_xlim(slow / 2, fast * 12)  # room for the names
+        axes.set_xlim(slow / 2, fast * 40)  # room for the names
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}" if x >= 1 else f"{x:g}"))
         axes.set_xlabel(f"raw documents per second, {plural(threads)} (log scale)")
