@@ -208,7 +208,7 @@ def table_against_torch(data: str, name: str, width: int, threads: int, repeats:
     torch.set_num_threads(threads)
     task = Task(name, Path(data))
     texts = task.train[0]
-    vocabulary = Vocabulary.count([texts, task.unlabelled], size=VOCABULARY)
+    vocabulary = Vocabulary.count([texts, task.unlabelled], tokenizer="sklearn", size=VOCABULARY)
     draw = np.random.default_rng(0)
     batches = []
     for _ in range(4):
@@ -272,7 +272,7 @@ def step_against_torch(data: str, threads: int, repeats: int) -> tuple[float, fl
     torch.set_num_threads(threads)
     task, width = Task("sst2", Path(data)), 1000
     texts, gold = task.train
-    vocabulary = Vocabulary.count([texts, task.unlabelled], size=VOCABULARY)
+    vocabulary = Vocabulary.count([texts, task.unlabelled], tokenizer="sklearn", size=VOCABULARY)
     draw = np.random.default_rng(0)
     batches = []
     for _ in range(4):
