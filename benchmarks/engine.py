@@ -8,14 +8,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tasks import Task, web_documents
-from timing import Others, alternate, paired
+from timing import Others, alternate, paired, seconds
 
 from sparsedistill import Classifier
 
@@ -85,9 +84,7 @@ def thread_scaling(path: Path, texts: list[str], threads: int, repeats: int) -> 
     classifier = Classifier.load(path)
 
     def turn(count: int) -> float:
-        start = time.perf_counter()
-        classifier.predict(texts, threads=count)
-        return time.perf_counter() - start
+        return seconds(lambda: classifier.predict(texts, threads=count))
 
     turn(threads)
     with Others() as others:
@@ -101,9 +98,7 @@ def web_docs_per_s(path: Path, texts: list[str], repeats: int) -> tuple[float, f
     classifier, taken = Classifier.load(path), []
     for _ in range(repeats + 1):
         fresh = [document.encode().decode() for document in documents]
-        start = time.perf_counter()
-        classifier.predict(fresh, threads=1)
-        taken.append(time.perf_counter() - start)
+        taken.append(seconds(partial(classifier.predict, fresh, threads=1)))
     size = sum(len(document.encode()) for document in documents) / len(documents)
     return len(documents) / statistics.median(taken[1:]), size
 
@@ -119,20 +114,15 @@ def limit_share(path: Path, texts: list[str], out: Path, repeats: int) -> tuple[
     classifier = Classifier.load(path)
     reader = Limit(classifier, texts, out / "limit")
 
-    def timed(work: Callable[[], object]) -> float:
-        start = time.perf_counter()
-        work()
-        return time.perf_counter() - start
-
     turns = [reader, lambda: classifier.predict(texts, threads=1)]
     for turn in turns:
         turn()
-    reading, predicting = alternate([partial(timed, turn) for turn in turns], repeats)
+    reading, predicting = alternate([partial(seconds, turn) for turn in turns], repeats)
     share = statistics.median(a / b for a, b in zip(reading, predicting, strict=True))
     rates = (0.0, 0.0)
     if reader.stride:
-        found = alternate([partial(timed, turn) for turn in reader.scattered()], repeats)
-        rates = tuple(reader.rows_touched / statistics.median(seconds) for seconds in found)
+        found = alternate([partial(seconds, turn) for turn in reader.scattered()], repeats)
+        rates = tuple(reader.rows_touched / statistics.median(taken) for taken in found)
     reader.close()
     return share, *rates
 

@@ -8,7 +8,6 @@ Everything is timed from raw text to label on the same texts, with the same numb
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import statistics
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from tasks import Task
 from timing import Others, alternate, load_average, paired, rates
 from workers import RivalError, Worker
 
+from sparsedistill.format import read_json, write_json
 from sparsedistill.machine import default_threads
 from sparsedistill.progress import say
 
@@ -193,7 +193,7 @@ class Contest:
         return found
 
     def _enter_other(self, path: Path) -> None:
-        config = json.loads((classifier_of(path) / "config.json").read_text())
+        config = read_json(classifier_of(path) / "config.json")
         width, longest = config["rows"]["width"] if config["layers"] else 0, config["text"]["max_n"]
         title = f"{f'width {width}' if width else 'no hidden layer'}, n ≤ {longest}"
         self.table.append(row := Row(title, kind="other"))
@@ -359,7 +359,7 @@ class Engine:
 
 def embedding_of(run: Path) -> int:
     settings = run / "settings.json"
-    return json.loads(settings.read_text())["distill"]["embedding"] if settings.exists() else 0
+    return read_json(settings)["distill"]["embedding"] if settings.exists() else 0
 
 
 # ---- what a person looks at ------------------------------------------------------------------------------------------
@@ -521,7 +521,7 @@ def main() -> None:
     (args.out / "inference.md").write_text(text)
     plot(bench, args.out / "inference.png")
     if args.json:
-        args.json.write_text(json.dumps({"measures": bench.measures}, indent=1) + "\n")
+        write_json(args.json, {"measures": bench.measures})
     say(f"written: {args.out / 'inference.md'}, {args.out / 'inference.png'}" + (f", {args.json}" if args.json else ""))
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import tempfile
 import time
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 from tasks import Task
 
+from sparsedistill.format import read_json, replacing, write_json
 from sparsedistill.progress import say
 
 
@@ -85,15 +85,15 @@ class FastText(Rival):
         path = self._folder / f"{self._task.key}-{_name(chosen)}.bin"
         if not path.exists():
             say(f"fastText: train {path.stem}")
-            self._train(chosen, *self._task.train).save_model(str(path) + ".part")
-            os.replace(str(path) + ".part", path)
+            with replacing(path) as temporary:
+                self._train(chosen, *self._task.train).save_model(str(temporary))
         self._model = fasttext.load_model(str(path))
         return _name(chosen)
 
     def choose(self) -> dict[str, Any]:
         """The grid's best on a tenth of train that the others are trained without."""
         path = self._folder / f"{self._task.key}-grid.json"
-        known: dict[str, float] = json.loads(path.read_text()) if path.exists() else {}
+        known: dict[str, float] = read_json(path) if path.exists() else {}
         (texts, gold), (dev, truth) = self._task.split
 
         def score(settings: dict[str, Any]) -> float:
@@ -105,7 +105,7 @@ class FastText(Rival):
                 answers = model.predict([_clean(text, spaced) for text in dev])[0]
                 known[name] = float((self.ids(answers) == truth).mean())
                 say(f"fastText: {self._task.name} {name}: dev {known[name]:.4f}, {time.monotonic() - start:.0f} s")
-                path.write_text(json.dumps(known, indent=1))
+                write_json(path, known)
             return known[name]
 
         grid = [{**dict(zip(_GRID, values, strict=True)), "dim": 16} for values in product(*_GRID.values())]
@@ -187,8 +187,8 @@ class TfIdf(Rival):
                 found[c] = float((self._fit(c, texts, gold).predict(dev) == truth).mean())
                 say(f"scikit-learn: {self._task.name} {self._head} C={c:g}: dev {found[c]:.4f}")
             best = max(found, key=lambda c: found[c])
-            joblib.dump((best, self._fit(best, *self._task.train)), f"{path}.part")
-            os.replace(f"{path}.part", path)
+            with replacing(path) as temporary:
+                joblib.dump((best, self._fit(best, *self._task.train)), temporary)
         best, self._model = joblib.load(path)
         return f"C={best:g}"
 
@@ -219,7 +219,7 @@ class Model2Vec(Rival):
     def load(self) -> str:
         from model2vec.inference import StaticModelPipeline
 
-        encoder = json.loads((self._run / "settings.json").read_text())["teach"]["teacher"]
+        encoder = read_json(self._run / "settings.json")["teach"]["teacher"]
         base = self._folder / f"base-{hashlib.blake2b(encoder.encode(), digest_size=3).hexdigest()}"
         path = self._folder / f"{self._task.key}-{base.name}"
         for made, make in ((base, lambda: self._distil(encoder)), (path, lambda: self._fit(base))):
@@ -278,8 +278,8 @@ class PaperWay(Rival):
             texts = [*self._task.train[0], *self._task.unlabelled]
             # This package's twin of CountVectorizer's tokeniser: the same n-grams, sooner.
             found = Vocabulary.count([texts], tokenizer="sklearn", max_n=4, size=self.ROWS)
-            self._folder.mkdir(parents=True, exist_ok=True)
-            path.write_text("\n".join(found[i] for i in range(len(found))))
+            with replacing(path) as temporary:
+                temporary.write_text("\n".join(found[i] for i in range(len(found))))
         ngrams = path.read_text().split("\n")
         self._vectorizer = CountVectorizer(ngram_range=(1, 4), vocabulary={ngram: i for i, ngram in enumerate(ngrams)})
         torch.manual_seed(0)
@@ -363,7 +363,11 @@ class MiniLMInt8(Rival):
                 return self.model(input_ids=input_ids, attention_mask=attention_mask).logits
 
         example, axes = torch.ones(2, 16, dtype=torch.long), {0: "texts", 1: "tokens"}
-        with tempfile.TemporaryDirectory(dir=self._folder) as folder, warnings.catch_warnings():
+        with (
+            tempfile.TemporaryDirectory(dir=self._folder) as folder,
+            replacing(path) as temporary,
+            warnings.catch_warnings(),
+        ):
             warnings.simplefilter("ignore")  # the tracer's, about branches that do not depend on the input
             torch.onnx.export(
                 Logits().eval(), (example, example), f"{folder}/whole.onnx", dynamo=False, opset_version=17,
@@ -371,8 +375,7 @@ class MiniLMInt8(Rival):
                 dynamic_axes={"input_ids": axes, "attention_mask": axes},
             )  # fmt: skip
             # Signed weights, a scale a channel, batches of 512 tokens, no further fusion: the fastest seen.
-            quantize_dynamic(f"{folder}/whole.onnx", f"{path}.part", weight_type=QuantType.QInt8, per_channel=True)
-        os.replace(f"{path}.part", path)
+            quantize_dynamic(f"{folder}/whole.onnx", temporary, weight_type=QuantType.QInt8, per_channel=True)
 
     def label(self, texts: list[str]) -> np.ndarray:
         ids = self._tokenizer(texts, truncation=True, max_length=512, return_attention_mask=False)["input_ids"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import random
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
+
+from sparsedistill.format import read_json
 
 # task -> (labels in the order of their ids, files of train, of test, of texts without labels)
 _FILES = {
@@ -109,4 +110,4 @@ def web_documents(texts: list[str], size: int = 3600, seed: int = 0) -> list[str
 
 def run_figures(run: Path) -> dict:
     """``metrics.json`` of a run directory."""
-    return json.loads((run / "metrics.json").read_text())
+    return read_json(run / "metrics.json")

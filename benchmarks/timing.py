@@ -12,11 +12,18 @@ import psutil
 
 def alternate(turns: Sequence[Callable[[], float]], repeats: int) -> list[list[float]]:
     """Seconds of each turn, taken A, B, A, B ..., so that whatever else the machine does hits all alike."""
-    seconds: list[list[float]] = [[] for _ in turns]
+    taken: list[list[float]] = [[] for _ in turns]
     for _ in range(repeats):
-        for taken, turn in zip(seconds, turns, strict=True):
-            taken.append(turn())
-    return seconds
+        for mine, turn in zip(taken, turns, strict=True):
+            mine.append(turn())
+    return taken
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Seconds that ``work()`` takes."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
 
 
 def paired(ours: list[float], theirs: list[float]) -> float:

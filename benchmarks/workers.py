@@ -53,10 +53,6 @@ class Worker:
         self.accuracy = float((self.predictions == self._gold).mean())
         return seconds
 
-    def call(self, method: str, *arguments: Any) -> Any:
-        """Any other method of the rival."""
-        return self._ask("call", method, arguments)
-
     def close(self) -> None:
         with contextlib.suppress(BrokenPipeError):  # it may be dead already
             self._process.stdin.close()
@@ -171,12 +167,9 @@ def _serve() -> None:
         except EOFError:
             return
         try:
-            if kind == "call":
-                answer = getattr(rival, rest[0])(*rest[1])
-            else:
-                answer = getattr(share, kind)(*rest)
-                if kind == "run":
-                    answer = (answer[1] - answer[0], answer[2])
+            answer = getattr(share, kind)(*rest)
+            if kind == "run":
+                answer = (answer[1] - answer[0], answer[2])
         except Exception as error:
             reply("error", _line(error))
         else:

@@ -175,7 +175,7 @@ def test_inspect_shows_run_and_reasons(made):
     assert "-> " in shown
     assert "good" in shown
     shown = run("inspect", made / "run").stdout.decode()
-    for part in ("distill.kd", "KD", "-grams x 8 int8", "provenance"):
+    for part in ("distill.kd", "KD", "1- to 3-grams x 8 int8", "provenance"):
         assert part in shown
     done = run("inspect", made / "run", "--text", "good", "--label", "meh")
     assert done.returncode == 2
