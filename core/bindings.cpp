@@ -9,6 +9,7 @@
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
+#include <deque>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -18,6 +19,7 @@
 #include "bag.h"
 #include "count.h"
 #include "kernels.h"
+#include "large.h"
 #include "lookup.h"
 #include "parallel.h"
 #include "score.h"
@@ -43,20 +45,14 @@ using Made1 = nb::ndarray<nb::numpy, T, nb::ndim<1>>;
 template <class T>
 using Made2 = nb::ndarray<nb::numpy, T, nb::ndim<2>>;
 
-template <class T>
-Made1<T> to_numpy(std::vector<T> values) {
-    auto* const kept = new std::vector<T>(std::move(values));
-    const nb::capsule owner(kept, [](void* p) noexcept { delete static_cast<std::vector<T>*>(p); });
-    return Made1<T>(kept->data(), {kept->size()}, owner);
-}
-
-// The same with rows of `columns` numbers.
-template <class T>
-Made2<T> to_numpy(std::vector<T> values, std::size_t columns) {
-    const std::size_t rows = columns ? values.size() / columns : 0;
-    auto* const kept = new std::vector<T>(std::move(values));
-    const nb::capsule owner(kept, [](void* p) noexcept { delete static_cast<std::vector<T>*>(p); });
-    return Made2<T>(kept->data(), {rows, columns}, owner);
+// An array that owns what was in the vector.
+template <class T, class Memory, class... Columns>
+auto to_numpy(std::vector<T, Memory> values, Columns... columns) {
+    using Vector = std::vector<T, Memory>;
+    const std::size_t rows = (values.size() / ... / std::max<std::size_t>(columns, 1));
+    auto* const kept = new Vector(std::move(values));
+    const nb::capsule owner(kept, [](void* p) noexcept { delete static_cast<Vector*>(p); });
+    return nb::ndarray<nb::numpy, T, nb::ndim<1 + sizeof...(columns)>>(kept->data(), {rows, columns...}, owner);
 }
 
 template <class T>
@@ -132,7 +128,7 @@ auto make_table(const Read1<std::uint8_t>& bytes, const Read1<std::uint64_t>& of
     const std::size_t columns = values ? values->shape(1) : 0;
     if (values && (values->shape(0) != ngrams.size() || columns < 1 || columns > Lookup::most_columns))
         throw nb::value_error("the values in the slots must be one to four for each n-gram");
-    std::optional<std::vector<std::uint32_t>> table;
+    std::optional<Large<std::uint32_t>> table;
     {
         const nb::gil_scoped_release release;
         for (unsigned tries = 0;; ++seed) {
@@ -154,27 +150,44 @@ public:
 
     auto bags(nb::handle source, unsigned threads) const {
         const Texts texts(source);
-        std::vector<std::uint32_t> ids;
-        std::vector<std::uint64_t> offsets(texts.size() + 1, 0);
+        Large<std::uint32_t> ids;
+        Large<std::uint64_t> offsets(texts.size() + 1, 0);
         {
             const nb::gil_scoped_release release;
             constexpr std::size_t grain = 256;
-            std::vector<std::vector<std::uint32_t>> parts((texts.size() + grain - 1) / grain);
+            // What a thread finds, piece after piece; it is put in order when there is no more to come.
+            std::deque<Large<std::uint32_t>> found;
+            std::mutex mutex;
+            struct Piece {
+                const Large<std::uint32_t>* whose = nullptr;
+                std::size_t begin = 0;
+            };
+            std::vector<Piece> pieces((texts.size() + grain - 1) / grain);
             parallel_for(texts.size(), grain, threads, [&] {
-                return [&, reader = BagReader()](std::size_t begin, std::size_t end) mutable {
-                    auto& part = parts[begin / grain];
+                const std::lock_guard lock(mutex);
+                return [&, &mine = found.emplace_back(), reader = BagReader()](std::size_t begin, std::size_t end) mutable {
+                    pieces[begin / grain] = {&mine, mine.size()};
                     for (std::size_t i = begin; i < end; ++i) {
-                        const std::size_t before = part.size();
+                        const std::size_t before = mine.size();
                         reader.walk(vocabulary, texts.views().subspan(i, 1), [&](const BagReader::Candidates& all) {
-                            return find(all, part);
+                            return find(all, mine);
                         });
-                        offsets[i + 1] = part.size() - before;
+                        offsets[i + 1] = mine.size() - before;
                     }
                 };
             });
             for (std::size_t i = 0; i < texts.size(); ++i) offsets[i + 1] += offsets[i];
-            ids.reserve(offsets.back());
-            for (const auto& part : parts) ids.insert(ids.end(), part.begin(), part.end());
+            if (found.size() == 1) {
+                ids = std::move(found.front());
+            } else {
+                ids.resize(offsets.back());
+                parallel_for(texts.size(), grain, threads, [&] {
+                    return [&](std::size_t begin, std::size_t end) {
+                        const Piece& piece = pieces[begin / grain];
+                        std::copy_n(piece.whose->data() + piece.begin, offsets[end] - offsets[begin], ids.data() + offsets[begin]);
+                    };
+                });
+            }
         }
         return std::make_pair(to_numpy(std::move(ids)), to_numpy(std::move(offsets)));
     }
@@ -183,7 +196,7 @@ public:
     nb::list ngrams(nb::handle text) const {
         const Texts texts(nb::make_tuple(text));
         BagReader reader;
-        std::vector<std::uint32_t> ids;
+        Large<std::uint32_t> ids;
         nb::list result;
         reader.walk(vocabulary, texts.views(), [&](const BagReader::Candidates& all) {
             ids.clear();
@@ -205,7 +218,7 @@ private:
     LookupArray table_;
 
     // Appends the rows found to `ids`.
-    std::size_t find(const BagReader::Candidates& all, std::vector<std::uint32_t>& ids) const {
+    std::size_t find(const BagReader::Candidates& all, Large<std::uint32_t>& ids) const {
         const std::size_t before = ids.size();
         ids.resize(before + all.count);  // the kernel writes a place for each hash, hit or not
         const std::size_t hits = kernels().find(vocabulary.lookup.lines(), all.hashes, all.count, ids.data() + before,
@@ -338,12 +351,12 @@ public:
         const std::lock_guard lock(mutex_);
         counter_.spell(texts.views(), tally, threads);
     }
-    auto top() const {
+    auto top(unsigned threads) const {
         Counter::Ngrams ngrams;
         {
             const nb::gil_scoped_release release;
             const std::lock_guard lock(mutex_);
-            ngrams = counter_.top();
+            ngrams = counter_.top(threads);
         }
         return std::make_tuple(to_numpy(std::move(ngrams.bytes)), to_numpy(std::move(ngrams.offsets)),
                                to_numpy(std::move(ngrams.counts)), to_numpy(std::move(ngrams.tallies)));
@@ -477,7 +490,7 @@ NB_MODULE(_core, m) {
              "End the first reading and choose the most frequent. Returns the number of different n-grams.")
         .def("spell", &PyCounter::spell, "texts"_a, "tally"_a, "threads"_a,
              "Second reading, of the same texts; `tally`: count the chosen n-grams in these.")
-        .def("top", &PyCounter::top,
+        .def("top", &PyCounter::top, "threads"_a,
              "(bytes, offsets (V + 1,), counts (V,), tallies (V,)): count descending, then bytes ascending.")
         .def_prop_ro("spilled", &PyCounter::spilled, "Bytes that went to disk.");
 

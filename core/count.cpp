@@ -7,6 +7,7 @@
 #include <bit>
 #include <cerrno>
 #include <cstring>
+#include <deque>
 #include <stdexcept>
 #include <system_error>
 
@@ -88,7 +89,7 @@ private:
     std::vector<Key> token_, hash_;
 };
 
-constexpr std::size_t texts_at_once = 32;
+constexpr std::size_t texts_at_once = 32, ahead = Kernels::hashes_ahead;
 
 }  // namespace
 
@@ -165,7 +166,7 @@ public:
     }
 
     std::size_t size() const { return used_; }
-    const std::vector<Record>& table() const { return table_; }  // those with a count
+    const Large<Record>& table() const { return table_; }  // those with a count
 
 private:
     Record& place(const Record& record) {
@@ -175,13 +176,13 @@ private:
         return table_[at];
     }
     void grow() {
-        std::vector<Record> old(2 * table_.size());
+        Large<Record> old(2 * table_.size(), Record{});
         old.swap(table_);
         for (const Record& record : old)
             if (record.count) place(record) = record;
     }
 
-    std::vector<Record> table_;
+    Large<Record> table_;
     std::size_t used_ = 0;
 };
 
@@ -281,32 +282,34 @@ std::uint64_t Counter::choose(std::uint64_t size, std::uint64_t min_count, unsig
     for (const auto& writer : writers_) writer->flush();
     writers_.clear();
     size_ = size;
-    min_count = std::max<std::uint64_t>(min_count, 1);
-    std::atomic<std::uint64_t> distinct{0}, least{min_count};
+    std::atomic<std::uint64_t> distinct{0}, least{std::max<std::uint64_t>(min_count, 1)};
+    // How many n-grams were seen how often (beyond the last: as often or more), and how many not below `least`. Those below
+    // are not wanted: enough are more frequent, or they are too rare.
+    std::vector<std::uint64_t> frequencies(1 << 16, 0);
+    const std::uint64_t last = frequencies.size() - 1;
+    std::uint64_t above = 0;
     std::mutex mutex;
-    std::size_t most = 0;  // of chosen_ before those too rare are dropped
-
-    const auto prune = [&] {
-        if (chosen_.size() > size) {
-            std::vector<std::uint64_t> counts(chosen_.size());
-            std::transform(chosen_.begin(), chosen_.end(), counts.begin(), [](const Record& r) { return r.count; });
-            std::uint64_t boundary = Record::most + 1;
-            if (size) {
-                const auto last = counts.begin() + static_cast<std::ptrdiff_t>(size - 1);
-                std::nth_element(counts.begin(), last, counts.end(), std::greater<>());
-                boundary = *last;
-            }
-            least = std::max<std::uint64_t>(least, boundary);
-            std::erase_if(chosen_, [&](const Record& r) { return r.count < least; });
+    const auto tell = [&](const Large<Record>& found, std::size_t from) {
+        const std::lock_guard lock(mutex);
+        std::uint64_t floor = least;
+        for (std::size_t i = from; i < found.size(); ++i) {
+            ++frequencies[std::min<std::uint64_t>(found[i].count, last)];
+            above += found[i].count >= floor;
         }
-        most = 2 * chosen_.size() + (1 << 16);
+        for (; floor < last && above - frequencies[floor] >= size; ++floor) above -= frequencies[floor];
+        least = floor;
     };
-    prune();
+    const auto drop = [&](Large<Record>& found) {
+        const std::uint64_t floor = least;
+        std::erase_if(found, [&](const Record& r) { return r.count < floor; });
+    };
 
+    std::deque<Large<Record>> parts;
     const std::uint64_t room = std::max<std::uint64_t>(memory_ / 8 / threads, 1 << 16);  // bytes of one sum
     parallel_for(partitions, 1, threads, [&] {
-        return [&, sum = Sum(), read = std::vector<Record>(1 << 14), found = std::vector<Record>()](
-                   std::size_t p, std::size_t) mutable {
+        const std::lock_guard lock(mutex);
+        return [&, &found = parts.emplace_back(), most = std::size_t{1} << 16, sum = Sum(),
+                read = std::vector<Record>(1 << 14)](std::size_t p, std::size_t) mutable {
             Partition& partition = partitions_[p];
             std::uint64_t records = partition.used;
             for (const auto& extent : partition.extents) records += extent.records;
@@ -325,18 +328,25 @@ std::uint64_t Counter::choose(std::uint64_t size, std::uint64_t min_count, unsig
                         done += n;
                     }
                 distinct += sum.size();
-                found.clear();
                 const std::uint64_t floor = least;
+                const std::size_t before = found.size();
                 for (const Record& record : sum.table())
                     if (record.count && record.count >= floor) found.push_back(record);
-                const std::lock_guard lock(mutex);
-                chosen_.insert(chosen_.end(), found.begin(), found.end());
-                if (chosen_.size() > most) prune();
+                tell(found, before);
+                if (found.size() > most) {
+                    drop(found);
+                    most = 2 * found.size() + (1 << 16);
+                }
             }
             free_chunks(partition);
         };
     });
-    prune();
+    for (auto& part : parts) {
+        drop(part);
+        if (chosen_.empty()) chosen_.swap(part);
+        else chosen_.insert(chosen_.end(), part.begin(), part.end());
+        part = {};
+    }
     partitions_.reset();
     free_.clear();
     slabs_.clear();
@@ -344,9 +354,11 @@ std::uint64_t Counter::choose(std::uint64_t size, std::uint64_t min_count, unsig
 
     const std::size_t count = chosen_.size();
     slots_.assign(std::bit_ceil(2 * count + 1), Slot{0, 0, none});
+    const std::size_t mask = slots_.size() - 1;
     for (std::size_t i = 0; i < count; ++i) {
-        std::size_t at = chosen_[i].key & (slots_.size() - 1);
-        while (slots_[at].index != none) at = (at + 1) & (slots_.size() - 1);
+        __builtin_prefetch(&slots_[chosen_[std::min(i + ahead, count - 1)].key & mask], 1);
+        std::size_t at = chosen_[i].key & mask;
+        while (slots_[at].index != none) at = (at + 1) & mask;
         slots_[at] = {chosen_[i].key, static_cast<std::uint32_t>(chosen_[i].more), static_cast<std::uint32_t>(i)};
     }
     tallies_ = std::make_unique<std::atomic<std::uint64_t>[]>(count);
@@ -365,62 +377,91 @@ std::uint32_t Counter::find(std::uint64_t key, std::uint32_t more) const {
     }
 }
 
+// One thread's strings of n-grams, each claimed by the thread that first came across it.
+class Counter::Speller {
+public:
+    Speller(Counter& counter, std::size_t number) : counter_(counter), number_(static_cast<std::uint32_t>(number)) {}
+
+    std::string_view operator[](const Spelled& one) const { return {bytes_.data() + one.begin, one.size}; }
+
+    void spell(std::string_view text, bool tally) {
+        chain_.read(text, counter_.rules_);
+        const Tokens& tokens = chain_.tokens();
+        const std::size_t count = tokens.size(), mask = counter_.slots_.size() - 1;
+        places_.resize(count);
+        for (std::size_t i = 0; i < count; ++i) places_[i] = static_cast<std::uint32_t>(i);
+        // An n-gram is never more frequent than its prefix: what is not chosen need not be extended.
+        for (unsigned n = 1; n <= counter_.max_n_ && !places_.empty(); ++n) {
+            const std::size_t last = places_.size() - 1;
+            for (std::size_t p = 0; p < std::min(ahead, last); ++p)
+                __builtin_prefetch(&counter_.slots_[chain_[places_[p]].key & mask]);
+            std::size_t kept = 0;
+            for (std::size_t p = 0; p <= last; ++p) {
+                __builtin_prefetch(&counter_.slots_[chain_[places_[std::min(p + ahead, last)]].key & mask]);
+                const auto i = places_[p];
+                const auto index = counter_.find(chain_[i].key, chain_[i].more());
+                if (index == none) continue;
+                if (tally) counter_.tallies_[index].fetch_add(1, std::memory_order_relaxed);
+                auto& is_spelled = counter_.is_spelled_[index];
+                if (!is_spelled.load(std::memory_order_relaxed) && !is_spelled.exchange(true)) keep(index, i, n);
+                if (i + n >= count) continue;
+                chain_[i] = chain_.extended(i, i + n);
+                places_[kept++] = i;
+            }
+            places_.resize(kept);
+        }
+    }
+
+private:
+    void keep(std::uint32_t index, std::size_t first, unsigned n) {
+        const Tokens& tokens = chain_.tokens();
+        const std::uint64_t begin = bytes_.size();
+        for (unsigned k = 0; k < n; ++k) {
+            if (k) bytes_.push_back(' ');
+            bytes_.insert(bytes_.end(), tokens[first + k].begin(), tokens[first + k].end());
+        }
+        counter_.spelled_[index] = {begin, number_, static_cast<std::uint32_t>(bytes_.size() - begin)};
+    }
+
+    Counter& counter_;
+    const std::uint32_t number_;
+    Chain chain_;
+    std::vector<std::uint32_t> places_;
+    Large<char> bytes_;
+};
+
 void Counter::spell(std::span<const std::string_view> texts, bool tally, unsigned threads) {
     if (slots_.empty()) throw std::logic_error("n-grams can be spelled once they are chosen");
+    while (spellers_.size() < threads) spellers_.push_back(std::make_unique<Speller>(*this, spellers_.size()));
+    std::atomic<std::size_t> next{0};
     parallel_for(texts.size(), texts_at_once, threads, [&] {
-        return [&, chain = Chain(), places = std::vector<std::uint32_t>()](std::size_t begin, std::size_t end) mutable {
-            const Tokens& tokens = chain.tokens();
-            const auto claim = [&](std::uint32_t index, std::size_t first, unsigned n) {
-                const std::lock_guard lock(spelled_mutex_);
-                if (is_spelled_[index]) return;
-                const std::uint64_t at = bytes_.size();
-                for (unsigned k = 0; k < n; ++k) {
-                    if (k) bytes_.push_back(' ');
-                    bytes_.insert(bytes_.end(), tokens[first + k].begin(), tokens[first + k].end());
-                }
-                spelled_[index] = {at, static_cast<std::uint32_t>(bytes_.size() - at)};
-                is_spelled_[index] = true;
-            };
-            for (std::size_t t = begin; t < end; ++t) {
-                chain.read(texts[t], rules_);
-                const std::size_t count = tokens.size();
-                places.resize(count);
-                for (std::size_t i = 0; i < count; ++i) places[i] = static_cast<std::uint32_t>(i);
-                // An n-gram is never more frequent than its prefix: what is not chosen need not be extended.
-                for (unsigned n = 1; n <= max_n_ && !places.empty(); ++n) {
-                    for (const auto i : places) __builtin_prefetch(&slots_[chain[i].key & (slots_.size() - 1)]);
-                    std::size_t kept = 0;
-                    for (const auto i : places) {
-                        const auto index = find(chain[i].key, chain[i].more());
-                        if (index == none) continue;
-                        if (tally) tallies_[index].fetch_add(1, std::memory_order_relaxed);
-                        if (!is_spelled_[index].load(std::memory_order_relaxed)) claim(index, i, n);
-                        if (i + n >= count) continue;
-                        chain[i] = chain.extended(i, i + n);
-                        places[kept++] = i;
-                    }
-                    places.resize(kept);
-                }
-            }
+        return [&, speller = spellers_[next++].get()](std::size_t begin, std::size_t end) {
+            for (std::size_t t = begin; t < end; ++t) speller->spell(texts[t], tally);
         };
     });
 }
 
-Counter::Ngrams Counter::top() const {
+Counter::Ngrams Counter::top(unsigned threads) const {
     struct Entry {
         std::uint64_t count, first, second;  // and the first sixteen bytes, in the order of strings
         std::uint32_t index;
     };
-    const auto text = [&](std::uint32_t i) { return std::string_view(bytes_.data() + spelled_[i].begin, spelled_[i].size); };
-    std::vector<Entry> entries(chosen_.size());
-    for (std::uint32_t i = 0; i < entries.size(); ++i) {
-        if (!is_spelled_[i]) throw std::logic_error("the second reading lacks n-grams of the first: did the texts change?");
-        const auto string = text(i);
-        char start[16] = {};
-        std::memcpy(start, string.data(), std::min(string.size(), sizeof start));
-        entries[i] = {chosen_[i].count, __builtin_bswap64(hash_detail::load(start)),
-                      __builtin_bswap64(hash_detail::load(start + 8)), i};
-    }
+    const auto text = [&](std::uint32_t i) { return (*spellers_[spelled_[i].speller])[spelled_[i]]; };
+    Large<Entry> entries(chosen_.size());
+    parallel_for(entries.size(), 1 << 14, threads, [&] {
+        return [&](std::size_t begin, std::size_t end) {
+            for (std::size_t i = begin; i < end; ++i) {
+                if (!is_spelled_[i]) throw std::logic_error("the second reading lacks n-grams of the first: did the texts change?");
+                const std::size_t soon = std::min(i + ahead, end - 1);
+                if (is_spelled_[soon]) __builtin_prefetch(text(static_cast<std::uint32_t>(soon)).data());
+                const auto string = text(static_cast<std::uint32_t>(i));
+                char start[16] = {};
+                std::memcpy(start, string.data(), std::min(string.size(), sizeof start));
+                entries[i] = {chosen_[i].count, __builtin_bswap64(hash_detail::load(start)),
+                              __builtin_bswap64(hash_detail::load(start + 8)), static_cast<std::uint32_t>(i)};
+            }
+        };
+    });
     const auto before = [&](const Entry& a, const Entry& b) {
         if (a.count != b.count) return a.count > b.count;
         if (a.first != b.first) return a.first < b.first;
@@ -431,16 +472,28 @@ Counter::Ngrams Counter::top() const {
         std::nth_element(entries.begin(), entries.begin() + static_cast<std::ptrdiff_t>(size_), entries.end(), before);
         entries.resize(size_);
     }
-    std::sort(entries.begin(), entries.end(), before);
+    // Parts of which all of one come before all of the next, then each part by itself.
+    const std::size_t parts = std::bit_ceil(std::size_t{threads}), size = entries.size();
+    const auto at = [&](std::size_t part) { return entries.begin() + static_cast<std::ptrdiff_t>(size * part / parts); };
+    for (std::size_t step = parts; step > 1; step /= 2)
+        for (std::size_t part = 0; part < parts; part += step)
+            if (at(part + step / 2) != at(part + step)) std::nth_element(at(part), at(part + step / 2), at(part + step), before);
+    parallel_for(parts, 1, threads, [&] {
+        return [&](std::size_t part, std::size_t) { std::sort(at(part), at(part + 1), before); };
+    });
 
     Ngrams result;
     result.offsets.push_back(0);
-    for (const auto& entry : entries) {
-        const auto ngram = text(entry.index);
+    for (std::size_t i = 0; i < size; ++i) {
+        const auto index = entries[i].index;
+        __builtin_prefetch(&spelled_[entries[std::min(i + 2 * ahead, size - 1)].index]);
+        __builtin_prefetch(&tallies_[entries[std::min(i + 2 * ahead, size - 1)].index]);
+        __builtin_prefetch(text(entries[std::min(i + ahead, size - 1)].index).data());
+        const auto ngram = text(index);
         result.bytes.insert(result.bytes.end(), ngram.begin(), ngram.end());
         result.offsets.push_back(result.bytes.size());
-        result.counts.push_back(entry.count);
-        result.tallies.push_back(tallies_[entry.index]);
+        result.counts.push_back(entries[i].count);
+        result.tallies.push_back(tallies_[index]);
     }
     return result;
 }

@@ -16,6 +16,7 @@
 #include <string_view>
 #include <vector>
 
+#include "large.h"
 #include "text.h"
 
 namespace sparsedistill {
@@ -52,15 +53,16 @@ public:
     // `spell` are for one thread at a time.
     void add(std::span<const std::string_view> texts, std::uint32_t weight, unsigned threads);
 
-    // Ends the first reading and chooses the `size` most frequent n-grams seen at least `min_count` times, and all
-    // others that are as frequent as the last of them. Returns how many different n-grams there were.
+    // Ends the first reading and chooses the `size` most frequent n-grams seen at least `min_count` times, and with them
+    // all that are as frequent as the last of them or, past 65,535 occurrences, nearly. Returns how many different
+    // n-grams there were.
     std::uint64_t choose(std::uint64_t size, std::uint64_t min_count, unsigned threads);
 
-    // Second reading, of the same texts. `tally`: count the occurrences in these texts.
+    // Second reading, of the same texts. `tally`: count the chosen n-grams in these texts.
     void spell(std::span<const std::string_view> texts, bool tally, unsigned threads);
 
     struct Ngrams {
-        std::vector<std::uint8_t> bytes;     // the n-grams' strings, tokens joined by one space, end to end
+        Large<std::uint8_t> bytes;           // the n-grams' strings, tokens joined by one space, end to end
         std::vector<std::uint64_t> offsets;  // (V + 1) where each begins
         std::vector<std::uint64_t> counts;   // (V), weighted
         std::vector<std::uint64_t> tallies;  // (V), of the texts that were tallied
@@ -68,7 +70,7 @@ public:
     // The `size` most frequent: count descending, then bytes ascending. In this order a prefix precedes its extensions,
     // so the list is prefix-closed wherever it is cut. Errors: std::logic_error when the second reading lacked a chosen
     // n-gram.
-    Ngrams top() const;
+    Ngrams top(unsigned threads) const;
 
     std::uint64_t spilled() const { return file_.size(); }  // bytes
 
@@ -126,17 +128,17 @@ private:
     std::atomic<std::size_t> held_{0};  // chunks in partitions
 
     std::uint64_t size_ = 0;  // asked of choose()
-    std::vector<Record> chosen_;
-    std::vector<Slot> slots_;
+    Large<Record> chosen_;
+    Large<Slot> slots_;
     std::unique_ptr<std::atomic<std::uint64_t>[]> tallies_;
-    struct Spelled {
-        std::uint64_t begin;
-        std::uint32_t size;
-    };
     std::unique_ptr<std::atomic<bool>[]> is_spelled_;
+    struct Spelled {
+        std::uint64_t begin;  // in the strings of that speller
+        std::uint32_t speller, size;
+    };
     std::vector<Spelled> spelled_;
-    std::vector<char> bytes_;
-    std::mutex spelled_mutex_;
+    class Speller;
+    std::vector<std::unique_ptr<Speller>> spellers_;  // one a thread
 };
 
 }  // namespace sparsedistill

@@ -24,13 +24,20 @@ std::uint64_t ngram_hash(std::string_view ngram, std::uint64_t seed) {
     }
 }
 
-std::optional<std::vector<std::uint32_t>> build_table(NgramStrings ngrams, const std::int16_t* values,
+std::optional<Large<std::uint32_t>> build_table(NgramStrings ngrams, const std::int16_t* values,
                                                       std::uint32_t columns, std::uint64_t seed) {
     const std::uint32_t slots = Lookup::slots_of(columns), first = Lines::lanes - slots;
     const std::uint64_t count = std::max<std::uint64_t>(2, (2 * ngrams.size() + slots - 1) / slots);
-    std::vector<std::uint32_t> table(count * Lines::lanes, 0);
+    Large<std::uint32_t> table(count * Lines::lanes, 0);
+    constexpr std::size_t at_once = 64;  // lines are fetched for
+    std::uint64_t hashes[at_once];
     for (std::size_t row = 0; row < ngrams.size(); ++row) {
-        const std::uint64_t hash = ngram_hash(ngrams[row], seed);
+        if (row % at_once == 0)
+            for (std::size_t i = 0; i < at_once && row + i < ngrams.size(); ++i) {
+                hashes[i] = ngram_hash(ngrams[row + i], seed);
+                __builtin_prefetch(table.data() + ((hashes[i] & 0xFFFFFFFF) * count >> 32) * Lines::lanes, 1);
+            }
+        const std::uint64_t hash = hashes[row % at_once];
         const auto high = static_cast<std::uint32_t>(hash >> 32);
         const std::uint32_t tag = high ? high : 1;
         for (std::uint64_t at = (hash & 0xFFFFFFFF) * count >> 32;; at = at + 1 == count ? 0 : at + 1) {

@@ -11,6 +11,7 @@
 
 #include "hash.h"
 #include "kernels.h"
+#include "large.h"
 #include "text.h"
 
 namespace sparsedistill {
@@ -63,7 +64,7 @@ std::uint64_t ngram_hash(std::string_view ngram, std::uint64_t seed);
 // The table of n-grams 0..V-1, inserted in this order (frequent ones nearest their home); half of its slots are used.
 // `values`: (V, columns) to stand in the slots, or nothing where columns is 0. Nothing is returned where two n-grams
 // cannot be told apart under this seed: take the next.
-std::optional<std::vector<std::uint32_t>> build_table(NgramStrings ngrams, const std::int16_t* values,
+std::optional<Large<std::uint32_t>> build_table(NgramStrings ngrams, const std::int16_t* values,
                                                       std::uint32_t columns, std::uint64_t seed);
 
 // How text becomes rows.

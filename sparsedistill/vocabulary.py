@@ -109,7 +109,7 @@ class Vocabulary:
         for batches, tally in ((corpus, False), (train, True)):
             for texts in batches:
                 counter.spell(texts, tally, threads)
-        ngrams, offsets, weighted, train_counts = counter.top()
+        ngrams, offsets, weighted, train_counts = counter.top(threads)
         if not len(weighted):
             raise DataError(
                 f"the {tokenizer} tokenizer finds no n-gram seen {min_count} times or more in these texts: "

@@ -34,7 +34,7 @@ def counted(
     distinct = counter.choose(size, min_count, threads)
     for batch in batches:
         counter.spell(batch, True, threads)
-    ngrams, offsets, counts, tallies = counter.top()
+    ngrams, offsets, counts, tallies = counter.top(2)
     assert (ngrams.dtype, offsets.dtype, counts.dtype) == (np.uint8, np.uint64, np.uint64)
     assert len(offsets) == len(counts) + 1
     assert tallies.tolist() == counts.tolist()
@@ -115,7 +115,7 @@ def test_weights_and_tallies(corpus, train, rules, weight, size):
     counter.choose(size, 1, 1)
     counter.spell(train, True, 1)
     counter.spell(corpus, False, 1)
-    ngrams, offsets, counts, tallies = counter.top()
+    ngrams, offsets, counts, tallies = counter.top(2)
     strings = [bytes(ngrams[a:b]).decode() for a, b in zip(offsets[:-1], offsets[1:], strict=True)]
     assert list(zip(strings, counts.tolist(), strict=True)) == twins.count(
         [*corpus, *train * weight], **rules, size=size
@@ -134,7 +134,7 @@ def test_readings_come_in_order():
         counter.add(["a b"], 1, 1)
     counter.spell(["a"], False, 1)
     with pytest.raises(RuntimeError, match="did the texts change"):
-        counter.top()
+        counter.top(2)
 
 
 @pytest.mark.parametrize("size", [1, 7, 100, 1000, 5000])
@@ -169,7 +169,7 @@ def test_one_counter_for_many_threads():
         expected = twins.count(batch, tokenizer="whitespace", max_n=2)
         assert counter.choose(1 << 40, 1, 2) == len(expected)
         list(pool.map(lambda i: counter.spell(batch[i : i + 20], False, 2), range(0, len(batch), 20)))
-    assert counter.top()[2].tolist() == [n for _, n in expected]
+    assert counter.top(2)[2].tolist() == [n for _, n in expected]
 
 
 def test_counter_checks_its_rules():
