@@ -39,7 +39,7 @@ struct Kernels {
     // A classifier's rows begin and end at multiples of this, its dense layers are padded with zeros to it.
     static constexpr std::size_t row_bytes = 16, dense_lanes = 16;
     // find() fetches the lines of as many hashes after those it is given as it looks up: this far there must be some.
-    static constexpr std::size_t hashes_ahead = 12;
+    static constexpr std::size_t hashes_ahead = 20;
 
     const char* name;
 

@@ -78,6 +78,7 @@ void BagReader::hash_tokens(const Vocabulary& vocabulary, std::span<const std::s
         const auto token = tokens_[i];
         token_hash_[i] = hash_[i] = token_hash(token.data(), token.size(), vocabulary.lookup.seed());
         place_[i] = static_cast<std::uint32_t>(i);
+        if (count <= at_once) vocabulary.lookup.prefetch(hash_[i]);
     }
 }
 

@@ -95,6 +95,10 @@ public:
     const Tokens& tokens() const { return tokens_; }
 
 private:
+    // Lines that the first cache has room for: of so few n-grams each is fetched as soon as its hash is known, of more
+    // while others are looked up.
+    static constexpr std::size_t at_once = 512;
+
     void hash_tokens(const Vocabulary& vocabulary, std::span<const std::string_view> texts);
 
     Tokens tokens_;
@@ -112,7 +116,8 @@ void BagReader::walk(const Vocabulary& vocabulary, std::span<const std::string_v
     for (unsigned n = 1; n <= vocabulary.max_n && from_[texts.size()] != 0; ++n) {
         // Past the end stands what is fetched at no cost.
         std::fill_n(hash_.data() + from_[texts.size()], Kernels::hashes_ahead, hash_[0]);
-        for (std::size_t i = 0; i < Kernels::hashes_ahead; ++i) vocabulary.lookup.prefetch(hash_[i]);
+        const bool all_at_once = from_[texts.size()] <= at_once;
+        for (std::size_t i = 0; i < Kernels::hashes_ahead && !all_at_once; ++i) vocabulary.lookup.prefetch(hash_[i]);
         std::size_t kept = 0;
         for (std::size_t t = 0, begin = 0; t < texts.size(); ++t) {
             const std::size_t end = from_[t + 1];
@@ -125,6 +130,7 @@ void BagReader::walk(const Vocabulary& vocabulary, std::span<const std::string_v
                 const std::uint32_t at = place_[w];
                 place_[kept] = at;
                 hash_[kept] = extend_hash(hash_[w], token_hash_[at + n]);
+                if (all_at_once) vocabulary.lookup.prefetch(hash_[kept]);
             }
             begin = end;
             from_[t + 1] = kept;
