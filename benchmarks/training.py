@@ -349,10 +349,11 @@ def train_wide(rows: int, optimizer: str, threads: int, out: str) -> tuple[float
 
 
 def train_from_files(data: str, name: str, threads: int, out: str) -> tuple[float, float, int]:
-    """Two epochs on a task's texts, from a file: (share of the time spent waiting, seconds, steps)."""
+    """As many epochs as by default, of more texts than are held: (share of the time spent waiting, seconds, steps)."""
     import torch
 
-    from sparsedistill.examples import OnDisk, write
+    from sparsedistill.examples import WINDOW, OnDisk, write
+    from sparsedistill.settings import Distill
     from sparsedistill.student import Student
     from sparsedistill.train import Schedule, train
 
@@ -363,13 +364,14 @@ def train_from_files(data: str, name: str, threads: int, out: str) -> tuple[floa
     with tempfile.TemporaryDirectory(dir=out) as directory:
         path = Path(directory) / "train.parquet"
         write(path, [(texts, np.eye(2, dtype=np.float32)[gold])], 2)
-        steps = 2 * len(texts) // 512
+        files = [path] * (WINDOW // len(texts) + 1)
+        steps = round(Distill.epochs * len(texts) * len(files) / Distill.batch_size)
         schedule = Schedule(
             steps=steps, batch_size=512, learning_rate=0.01, warmup=0.06, ngram_dropout=0.1, evaluate_every=steps,
             checkpoint_seconds=1e9, threads=threads, seed=0,
         )  # fmt: skip
         result = train(
-            Student(len(vocabulary), 2, (64,), 0, 0.1, 0), OnDisk([path], vocabulary, threads), schedule, "single",
+            Student(len(vocabulary), 2, (64,), 0, 0.1, 0), OnDisk(files, vocabulary, threads), schedule, "single",
             Path(directory) / "student", lambda _: 0.0, name, "", keep_best=False,
         )  # fmt: skip
     return result["waited"], result["seconds"], steps

@@ -23,7 +23,7 @@ from .format import replacing
 from .vocabulary import Vocabulary
 
 BLOCK = 4096  # texts a block
-WINDOW = 1 << 18  # texts shuffled among themselves
+WINDOW = 1 << 16  # texts shuffled among themselves: of long ones, two windows take half a gigabyte
 
 
 @dataclass(frozen=True)
