@@ -342,7 +342,7 @@ def train_wide(rows: int, optimizer: str, threads: int, out: str) -> tuple[float
         seconds, _ = seconds_of(
             lambda: train(
                 student, InMemory(Examples(ids, offsets, targets)), schedule, "single", Path(directory), lambda _: 0.0,
-                "wide", "", keep_best=True,
+                "wide", "",
             )
         )  # fmt: skip
     return peak_gb(), seconds
@@ -372,7 +372,7 @@ def train_from_files(data: str, name: str, threads: int, out: str) -> tuple[floa
         )  # fmt: skip
         result = train(
             Student(len(vocabulary), 2, (64,), 0, 0.1, 0), OnDisk(files, vocabulary, threads), schedule, "single",
-            Path(directory) / "student", lambda _: 0.0, name, "", keep_best=False,
+            Path(directory) / "student", lambda _: 0.0, name, "",
         )  # fmt: skip
     return result["waited"], result["seconds"], steps
 

@@ -93,7 +93,7 @@ def parser() -> argparse.ArgumentParser:
         if stage != "teach":
             _add_options(command, "teach", ("teacher", "finetune", "max_length", "device", "precision"))
         if stage != "distill":
-            _add_options(command, "distill", ("modes",))
+            _add_options(command, "distill", ("modes", "resume", "max_time") if stage == "finetune" else ("modes",))
         command.set_defaults(work=_stage, stage=stage, parser=command)
 
     command = commands.add_parser("predict", help="label texts with a classifier", description=_PREDICT_TEXT)

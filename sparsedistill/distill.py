@@ -40,13 +40,14 @@ from .logits import Logits
 from .logits import label as label_shards
 from .machine import default_threads, free_memory
 from .progress import Progress, clock, say
-from .settings import Settings
+from .schedule import Schedule
+from .settings import Settings, parse_time
 from .vocabulary import Vocabulary
 
 STAGES = ("teach", "label", "count", "distill", "finetune", "compress", "evaluate")
 _SPOKEN = {"kd": ("corpus", "train"), "kd_private": ("corpus",), "scratch": ()}  # whose texts the teacher speaks of
 # Settings that change what a stage takes, not its result.
-KEYED_AWAY = ("threads", "device", "checkpoint_seconds", "memory")
+KEYED_AWAY = ("threads", "device", "checkpoint_seconds", "memory", "resume", "tensorboard")
 _TEACHER_SECONDS = 3  # of one turn of the speed measurement
 
 
@@ -113,6 +114,8 @@ class Run:
             )
         if set(stages) - {"count"}:
             require("torch", "train")
+            if settings.distill.tensorboard:
+                require("tensorboard", "tensorboard")
             if self.inputs.needs_teacher and self.inputs.teacher_is_model:
                 require("transformers", "teacher")
         self.inputs.check()
@@ -452,7 +455,7 @@ class Run:
         ):
             if free is not None and needed > free:
                 raise SettingsError(
-                    f"training {rows:,} n-grams x {width} ({settings.table}, {settings.optimizer}) takes "
+                    f"training {rows:,} n-grams x {width:,} ({settings.table}, {settings.optimizer}) takes "
                     f"{needed / 1e9:.1f} GB of {what} ({table / 1e9:.1f} GB a table, {state / 1e9:.1f} GB its "
                     f"optimiser's state), {free / 1e9:.1f} GB are free: fewer n-grams (--size at count), narrower rows "
                     "(--hidden, --embedding), --optimizer adagrad or --table bfloat16 take less"
@@ -488,7 +491,9 @@ class Run:
         distill, task, texts = self.settings.distill, self.settings.data.task, sum(blocks.sizes)
         batch_size = min(settings.batch_size, max(1, texts // 64))
         steps = (distill.steps if settings is distill else 0) or max(1, round(settings.epochs * texts / batch_size))
-        schedule = train.Schedule(
+        # Little gold data is soon learnt by heart; a corpus is not, and the schedule ends where it should.
+        best = unit in ("distill.scratch", "finetune") or distill.patience > 0
+        schedule = Schedule(
             steps=steps,
             batch_size=batch_size,
             # Without a hidden layer a row has to become a logit, not a part of one.
@@ -500,6 +505,11 @@ class Run:
             threads=threads,
             seed=self.settings.data.seed,
             optimizer=distill.optimizer,
+            schedule=distill.schedule,
+            power=distill.power,
+            keep_best=distill.keep == "best" or (distill.keep == "auto" and best),
+            patience=distill.patience,
+            max_seconds=parse_time(distill.max_time),
         )
         dev_texts, truth = self._judges()
         ids, offsets = vocabulary.bags(dev_texts, threads)
@@ -507,11 +517,10 @@ class Run:
         def score(student: Any) -> float:
             return evaluate.metrics(student.logits(ids, offsets, threads), truth, task)[evaluate.PRIMARY[task]]
 
-        # Little gold data is soon learnt by heart; a corpus is not, and the schedule ends where it should.
-        keep_best = unit in ("distill.scratch", "finetune")
         result = train.train(
-            student, blocks, schedule, task, directory, score, unit.replace(".", " "), self.key(unit), keep_best
-        )
+            student, blocks, schedule, task, directory, score, unit.replace(".", " "), self.key(unit),
+            distill.resume, distill.tensorboard,
+        )  # fmt: skip
         return {**result, "texts": texts, "parameters": sum(array.size for array in student.arrays().values())}
 
     def _examples(self, mode: str, vocabulary: Vocabulary, threads: int) -> Blocks:

@@ -112,10 +112,21 @@ class Distill:
     batch_size: int = option(512, "texts a step; fewer where an epoch would have less than 64 steps", least=1)
     learning_rate: float = option(0.0, "peak learning rate; 0: 0.01, or 0.1 without a hidden layer", most=1)
     train_weight: int = option(1, "how many times an epoch a text of train comes", least=1, most=1000)
-    warmup: float = option(0.06, "share of the steps spent warming up; then the rate falls linearly to zero")
+    warmup: float = option(0.06, "share of the steps spent warming up", most=1)
+    schedule: str = option("polynomial", "how the rate falls after that", ("polynomial", "cosine", "constant"))
+    power: float = option(1.0, "of the polynomial: 1 is a straight line to zero")
     ngram_dropout: float = option(0.1, "share of n-grams left out of each bag", most=0.9)
     dropout: float = option(0.1, "dropout before each dense layer", most=0.9)
     evaluate_every: int = option(0, "steps between looks at dev; 0: ten looks in all")
+    keep: str = option(
+        "auto",
+        "weights to keep; auto: the last of those that learn from a teacher without --patience, else the best on dev",
+        ("auto", "best", "last"),
+    )  # fmt: skip
+    patience: int = option(0, "looks at dev without a better figure after which training stops; 0: it never does")
+    max_time: str = option("", "time after which each training stops, 45m or 8h; by then the rate has fallen")
+    resume: bool = option(True, "go on from the checkpoint of an interrupted training")
+    tensorboard: bool = option(False, "also write the curves for TensorBoard, to students/NAME/tensorboard")
     checkpoint_seconds: float = option(60.0, "seconds between checkpoints")
     threads: int = option(0, "CPU threads; 0: all")
 
@@ -192,6 +203,7 @@ def build(values: dict[str, dict[str, Any]], where: str) -> Settings:
             given[name] = _checked(value, fields[name], f"{where}: [{section}] {name}")
         parts[section] = kind(**given)
     parse_bytes(parts["count"].memory)
+    parse_time(parts["distill"].max_time)
     return Settings(**parts)
 
 
@@ -230,6 +242,16 @@ def parse_bytes(text: str) -> int:
     if not found:
         raise SettingsError(f"{text!r} is not a size of memory: write it like 500MB or 4GB")
     return int(float(found[1]) * 1000 ** " KMGT".index(found[2] or " "))
+
+
+def parse_time(text: str) -> float:
+    """Seconds of a time such as "90s", "45m", "1.5h" or "2d"; no text is no limit. Errors: :class:`SettingsError`."""
+    if not text.strip():
+        return float("inf")
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd])", text.strip().lower())
+    if not found or not float(found[1]):
+        raise SettingsError(f"{text!r} is not a time: write it like 45m or 8h")
+    return float(found[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]]
 
 
 def parse_value(text: Any, default: Any) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,35 +12,14 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from .curve import Curve
 from .errors import SettingsError
 from .examples import Batches, Blocks, Examples, Order
 from .format import read_into, read_metadata, write_tensors
 from .progress import Progress, deferred_interrupt, say
+from .schedule import Schedule
 from .student import Student
 from .table import BETAS, EPSILON, OPTIMIZERS, LazyAdam, RowwiseAdagrad
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """How long and how fast: see :class:`sparsedistill.settings.Distill` for the fields."""
-
-    steps: int
-    batch_size: int
-    learning_rate: float
-    warmup: float
-    ngram_dropout: float
-    evaluate_every: int
-    checkpoint_seconds: float
-    threads: int
-    seed: int
-    optimizer: str = "adam"  # of the table; the dense layers' is Adam
-
-    def rate(self, step: int) -> float:
-        """Learning rate of step 1..steps: linear warm-up, then linear decay to zero."""
-        warm = max(1, math.ceil(self.warmup * self.steps))
-        if step <= warm:
-            return self.learning_rate * step / warm
-        return self.learning_rate * (self.steps - step + 1) / max(1, self.steps - warm + 1)
 
 
 def loss_of(logits: torch.Tensor, targets: torch.Tensor, task: str) -> torch.Tensor:
@@ -109,23 +87,30 @@ def train(
     score: Callable[[Student], float],
     what: str,
     key: str,
-    keep_best: bool,
+    resume: bool = True,
+    tensorboard: bool = False,
 ) -> dict[str, Any]:
     """Train ``student`` and save it as ``directory/student.safetensors``: its last weights, or with
-    ``keep_best`` those that scored best on dev.
+    ``schedule.keep_best`` those that scored best on dev.
 
     ``score(student)`` is looked at before the first step, every ``evaluate_every`` steps and after the last; higher is
-    better. What a step does is a function of (seed, step) alone, so a run that was stopped goes on from
-    ``directory/checkpoint.safetensors`` to the same weights. ``key`` names the inputs: a checkpoint of other
-    inputs is not used. Returns ``steps``, ``seconds`` of training, ``waited``: the share of them spent waiting for
-    batches, ``dev`` of the weights left, and the ``curve`` of (step, loss, dev).
+    better. What a step does is a function of (seed, step) alone (and of time, where ``max_seconds`` is given), so a run
+    that was stopped goes on from ``directory/checkpoint.safetensors`` to the same weights. ``key`` names the inputs: a
+    checkpoint of other inputs is not used, nor any without ``resume``. Beside the student are left ``curve.csv`` and
+    ``curve.png``.
+
+    Returns ``steps`` taken, ``stopped`` ("" at the end of the schedule, "early" or "time"), ``seconds`` of training,
+    ``waited``: the share of them spent waiting for batches, ``dev`` of the weights left, and the ``curve``: rows of
+    :data:`sparsedistill.curve.COLUMNS`.
     """
     checkpoint, best_path = directory / "checkpoint.safetensors", directory / "best.safetensors"
     directory.mkdir(parents=True, exist_ok=True)
     lazy = OPTIMIZERS[schedule.optimizer](student.table)
     parameters = list(student.parameters())
     optimizer = torch.optim.Adam(parameters, betas=BETAS, eps=EPSILON)
-    state: dict[str, Any] = {"key": key, "step": 0, "best": None, "curve": [], "seconds": 0.0, "waited": 0.0}
+    # looks: how many since the best; losses: their sum and number since the curve's last row
+    state: dict[str, Any] = {"key": key, "step": 0, "best": None, "looks": 0, "losses": [0.0, 0], "curve": []}
+    state |= {"seconds": 0.0, "waited": 0.0}
 
     def arrays() -> dict[str, np.ndarray]:
         dense: dict[str, np.ndarray] = {}
@@ -138,7 +123,7 @@ def train(
         # State and weights in one file: one rename replaces both.
         write_tensors(checkpoint, arrays(), {"state": json.dumps(state)})
 
-    if checkpoint.is_file() and (found := json.loads(read_metadata(checkpoint)["state"]))["key"] == key:
+    if resume and checkpoint.is_file() and (found := json.loads(read_metadata(checkpoint)["state"]))["key"] == key:
         state = found
         for parameter in parameters:  # Adam makes its state at the first step: make it here
             optimizer.state[parameter] = {
@@ -149,38 +134,56 @@ def train(
         read_into(checkpoint, arrays())
         say(f"{what}: going on from step {state['step']:,} of {schedule.steps:,}")
 
-    def look(loss: float | None) -> None:
-        dev = score(student)
-        state["curve"].append([state["step"], loss, dev])
-        if state["best"] is None or dev > state["best"]:
-            state["best"] = dev
-            if keep_best:
-                student.save(best_path)
-
     seed, steps = schedule.seed, schedule.steps
-    order = Order(blocks.sizes, seed)
+    curve = Curve(directory, state["curve"], tensorboard)
+    row_every = max(1, min(schedule.evaluate_every, steps // 200))
+
+    def look(rate: float) -> None:
+        """A row of the curve, with dev's figure."""
+        dev = score(student)
+        add_row(rate, dev)
+        state["looks"] += 1
+        if state["best"] is None or dev > state["best"]:
+            state.update(best=dev, looks=0)
+            if schedule.keep_best:
+                student.save(best_path)
+        curve.save()
+
+    def add_row(rate: float, dev: float | None = None) -> None:
+        total, number = state["losses"]
+        curve.add(state["step"], state["seconds"], rate, total / number if number else None, dev)
+        state["losses"] = [0.0, 0]
+
+    stopped, order = "", Order(blocks.sizes, seed)
     student.train()
     with (
         Progress(what, steps, "steps", state["step"]) as bar,
         Batches(blocks, order, schedule.batch_size, schedule.ngram_dropout, state["step"] + 1, steps) as batches,
         deferred_interrupt() as interrupted,
     ):
-        before, waited, saved_at = state["seconds"], state["waited"], 0.0
+        before, waited, saved_at, note = state["seconds"], state["waited"], 0.0, ""
         if state["step"] == 0:
-            look(None)
-        losses: list[float] = []
+            look(0.0)
         for step, batch in enumerate(batches, state["step"] + 1):
-            rate = schedule.rate(step)
+            at = schedule.at(step, before + bar.seconds)
+            rate = schedule.rate(at)
             loss = learn(student, lazy, optimizer, batch, task, rate, step, schedule.threads, seed)
             if not math.isfinite(loss):
                 raise SettingsError(f"{what}: the loss is {loss} at step {step}: lower the learning rate")
             state |= {"step": step, "seconds": before + bar.seconds, "waited": waited + batches.waited}
-            losses.append(loss)
-            if step % schedule.evaluate_every == 0 or step == steps:
-                look(float(np.mean(losses)))
-                losses.clear()
-                bar.add(0, f"loss {state['curve'][-1][1]:.4f}, dev {state['curve'][-1][2]:.4f}")
-            bar.add(1)
+            state["losses"] = [state["losses"][0] + loss, state["losses"][1] + 1]
+            stopped = "time" if at == steps > step else ""
+            if step % schedule.evaluate_every == 0 or step == steps or stopped:
+                look(rate)
+                note = f"loss {loss:.4f}, dev {curve.rows[-1][-1]:.4f}"
+                if schedule.patience and state["looks"] >= schedule.patience and step < steps:
+                    stopped = "early"
+            elif step % row_every == 0:
+                add_row(rate)
+            bar.add(1, note)
+            if stopped:
+                say(f"\n{what}: stopped at step {step:,} of {steps:,}: " + _REASONS[stopped])
+                break
             stop = interrupted() and step < steps
             if stop or (bar.seconds - saved_at >= schedule.checkpoint_seconds and step < steps):
                 save()
@@ -188,15 +191,20 @@ def train(
             if stop:
                 say(f"\n{what}: stopped at step {step:,}; the same command goes on from there")
                 raise KeyboardInterrupt
-    if keep_best:
+    if schedule.keep_best:
         student.load(best_path)
     student.save(directory / "student.safetensors")
+    curve.close(what)
     checkpoint.unlink(missing_ok=True)
     best_path.unlink(missing_ok=True)
     return {
-        "steps": schedule.steps,
+        "steps": state["step"],
+        "stopped": stopped,
         "seconds": state["seconds"],
         "waited": state["waited"] / max(state["seconds"], 1e-9),
-        "dev": state["best"] if keep_best else state["curve"][-1][2],
-        "curve": state["curve"],
+        "dev": state["best"] if schedule.keep_best else curve.rows[-1][-1],
+        "curve": curve.rows,
     }
+
+
+_REASONS = {"time": "its time is over", "early": "dev has not got better for as many looks as its patience"}

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import csv
 import itertools
+import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.optim import lr_scheduler
 
 from sparsedistill.compress import compress, stride_of
+from sparsedistill.curve import COLUMNS
 from sparsedistill.errors import DataError
 from sparsedistill.examples import Examples, InMemory
+from sparsedistill.schedule import Schedule
 from sparsedistill.student import Student
 from sparsedistill.table import BETAS, EPSILON, narrowed, random_table, widened
-from sparsedistill.train import Schedule, loss_of, train
+from sparsedistill.train import loss_of, train
 from sparsedistill.vocabulary import Vocabulary
 
 TEXTS = [
@@ -48,7 +54,7 @@ def test_steps_are_those_of_plain_torch(tmp_path, hidden, embedding, task):
     plan = schedule()
     ours = Student(len(vocabulary), 3, hidden, embedding, 0.0, 1)
     twin = Student(len(vocabulary), 3, hidden, embedding, 0.0, 1)
-    train(ours, InMemory(data), plan, task, tmp_path, lambda s: 0.0, "test", "key", keep_best=False)
+    train(ours, InMemory(data), plan, task, tmp_path, lambda s: 0.0, "test", "key")
 
     bag = torch.nn.EmbeddingBag.from_pretrained(
         torch.from_numpy(twin.table.copy()), freeze=False, mode="mean", sparse=True
@@ -88,7 +94,7 @@ def test_same_seed_same_bits_and_dropout_changes_them(tmp_path, dropout):
     def trained(seed: int, threads: int, where: str) -> np.ndarray:
         student = Student(len(vocabulary), 3, (6,), 0, dropout, 1)
         plan = schedule(ngram_dropout=dropout, seed=seed, threads=threads)
-        train(student, InMemory(data), plan, "single", tmp_path / where, lambda s: 0.0, "test", "key", keep_best=False)
+        train(student, InMemory(data), plan, "single", tmp_path / where, lambda s: 0.0, "test", "key")
         return student.table
 
     first = trained(1, 1, "a")
@@ -103,7 +109,7 @@ def test_every_optimiser_and_table_learns(tmp_path, optimizer, table):
     student = Student(len(vocabulary), 3, (16,), 0, 0.0, 1, table)
     plan = schedule(steps=400, learning_rate=0.05, optimizer=optimizer)
     start = student.table.copy()
-    train(student, InMemory(data), plan, "single", tmp_path, lambda s: 0.0, "test", "key", keep_best=False)
+    train(student, InMemory(data), plan, "single", tmp_path, lambda s: 0.0, "test", "key")
     found = torch.softmax(torch.from_numpy(student.logits(data.ids, data.offsets, 1)), 1).numpy()
     assert np.abs(found - data.targets).mean() < 0.05
     assert student.table.dtype == start.dtype
@@ -137,23 +143,136 @@ def test_best_weights_are_kept(tmp_path):
         seen.append(s.table.copy())
         return [0.1, 0.9, 0.3, 0.2][len(seen) - 1]
 
-    result = train(student, InMemory(data), schedule(), "single", tmp_path, score, "test", "key", keep_best=True)
+    plan = schedule(keep_best=True)
+    result = train(student, InMemory(data), plan, "single", tmp_path, score, "test", "key")
     assert np.array_equal(student.table, seen[1])
     assert result["dev"] == 0.9
-    assert [step for step, _, _ in result["curve"]] == [0, 5, 10, 12]
-    assert [path.name for path in tmp_path.iterdir()] == ["student.safetensors"]
+    looks = [row for row in result["curve"] if row[-1] is not None]
+    assert [row[0] for row in looks] == [0, 5, 10, 12]
+    assert [row[-1] for row in looks] == [0.1, 0.9, 0.3, 0.2]
+    assert {path.name for path in tmp_path.iterdir()} == {"student.safetensors", "curve.csv", "curve.png"}
     again = Student(len(vocabulary), 3, (6,), 0, 0.0, 9).load(tmp_path / "student.safetensors")
     assert np.array_equal(again.table, student.table)
 
 
+def test_the_curve_has_every_loss_once(tmp_path):
+    vocabulary, data = examples()
+    plan = schedule(steps=900, evaluate_every=100)
+    student = Student(len(vocabulary), 3, (6,), 0, 0.0, 1)
+    result = train(student, InMemory(data), plan, "single", tmp_path, lambda s: 0.5, "test", "key")
+    with open(tmp_path / "curve.csv", encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert tuple(rows[0]) == COLUMNS
+    assert [int(row["step"]) for row in rows] == [0, *range(4, 901, 4)]
+    assert all((row["dev"] == "0.5") == (int(row["step"]) % 100 == 0) for row in rows)
+    assert float(rows[-1]["loss"]) < float(rows[1]["loss"])
+    assert [float(row["rate"]) for row in rows[1:]] == [plan.rate(int(row["step"])) for row in rows[1:]]
+    assert result["curve"][-1][0] == result["steps"] == 900
+    assert result["stopped"] == ""
+
+
+def test_tensorboard_gets_the_curve(tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    vocabulary, data = examples()
+    student = Student(len(vocabulary), 3, (6,), 0, 0.0, 1)
+    result = train(
+        student, InMemory(data), schedule(), "single", tmp_path, lambda s: 0.5, "test", "key", tensorboard=True
+    )
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    for name in ("loss", "rate", "dev"):
+        at = COLUMNS.index(name)
+        expected = [(row[0], pytest.approx(row[at])) for row in result["curve"] if row[at] is not None]
+        assert [(event.step, event.value) for event in events.Scalars(name)] == expected
+
+
+def test_training_stops_when_dev_gets_no_better(tmp_path):
+    vocabulary, data = examples()
+    figures = iter([0.1, 0.5, 0.4, 0.6, 0.6, 0.5, 0.9])
+    tables: list[np.ndarray] = []
+
+    def score(s: Student) -> float:
+        tables.append(s.table.copy())
+        return next(figures)
+
+    plan = schedule(steps=100, patience=2, keep_best=True)
+    student = Student(len(vocabulary), 3, (6,), 0, 0.0, 1)
+    result = train(student, InMemory(data), plan, "single", tmp_path, score, "test", "key")
+    assert (result["steps"], result["stopped"], result["dev"]) == (25, "early", 0.6)
+    assert np.array_equal(student.table, tables[3])
+
+
+def test_training_ends_with_its_time_and_the_rate_with_it(tmp_path):
+    vocabulary, data = examples()
+    plan = schedule(steps=10_000_000, evaluate_every=1_000_000, max_seconds=1.0)
+    student = Student(len(vocabulary), 3, (6,), 0, 0.0, 1)
+    result = train(student, InMemory(data), plan, "single", tmp_path, lambda s: 0.5, "test", "key")
+    assert result["stopped"] == "time"
+    assert 20 < result["steps"] < 1_000_000
+    assert 1.0 <= result["seconds"] < 10
+    assert result["curve"][-1][COLUMNS.index("rate")] < 0.01 * plan.learning_rate
+    assert result["curve"][-1][-1] == 0.5
+
+
+def test_without_resume_training_begins_anew(tmp_path):
+    vocabulary, data = examples()
+
+    def student() -> Student:
+        return Student(len(vocabulary), 3, (6,), 0, 0.0, 1)
+
+    def trained(where: Path, resume: bool, stop: bool = False) -> Student:
+        def score(s: Student) -> float:
+            looks.append(1)
+            if stop and len(looks) == 3:
+                signal.raise_signal(signal.SIGINT)
+            return 0.5
+
+        looks: list[int] = []
+        made = student()
+        train(made, InMemory(data), schedule(), "single", where, score, "test", "key", resume)
+        steps.append(len(looks))
+        return made
+
+    steps: list[int] = []
+    whole = trained(tmp_path / "whole", True)
+    for resume, looks in ((True, 1), (False, 4)):
+        with pytest.raises(KeyboardInterrupt):
+            trained(tmp_path / "cut", True, stop=True)
+        assert (tmp_path / "cut" / "checkpoint.safetensors").is_file()
+        again = trained(tmp_path / "cut", resume)
+        assert np.array_equal(again.table, whole.table)
+        assert steps[-1] == looks
+
+
 @settings(max_examples=30)
-@given(st.integers(1, 300), st.floats(0, 1))
-def test_rate_rises_then_falls(steps, warmup):
-    rates = [schedule(steps=steps, warmup=warmup, learning_rate=1.0).rate(step) for step in range(1, steps + 1)]
+@given(st.integers(1, 300), st.floats(0, 1), st.sampled_from(["polynomial", "cosine"]), st.floats(0.5, 3))
+def test_rate_rises_then_falls(steps, warmup, kind, power):
+    plan = schedule(steps=steps, warmup=warmup, learning_rate=1.0, schedule=kind, power=power)
+    rates = [plan.rate(step) for step in range(1, steps + 1)]
     peak = int(np.argmax(rates))
     assert max(rates) <= 1 + 1e-9
     assert all(a < b for a, b in itertools.pairwise(rates[: peak + 1]))
     assert all(a > b > 0 for a, b in itertools.pairwise(rates[peak:]))
+
+
+@pytest.mark.parametrize(
+    ("kind", "theirs"),
+    [
+        ("polynomial", lambda o: lr_scheduler.PolynomialLR(o, 100, 2.0)),
+        ("cosine", lambda o: lr_scheduler.CosineAnnealingLR(o, 100)),
+        ("constant", lambda o: lr_scheduler.ConstantLR(o, 1.0)),
+    ],
+)
+def test_rate_is_torchs(kind, theirs):
+    plan = schedule(steps=100, warmup=0.0, learning_rate=0.3, schedule=kind, power=2.0)
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.3)
+    falling = theirs(optimizer)
+    for step in range(1, 101):
+        assert plan.rate(step) == pytest.approx(falling.get_last_lr()[0], rel=1e-6)
+        optimizer.step()
+        falling.step()
 
 
 @pytest.mark.parametrize(("hidden", "embedding"), SHAPES)
