@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <limits>
+#include <stdexcept>
 #include <vector>
 
 #include "hash.h"
@@ -14,18 +16,21 @@ namespace sparsedistill {
 namespace {
 
 struct Occurrence {
-    std::uint32_t id, bag;
+    std::uint32_t id, at;
 };
 
-// All occurrences by id, and within one by bag: counting sorts by eleven bits at a time, each of which keeps the order.
-std::vector<Occurrence> sorted_occurrences(const Bags& bags) {
+// All occurrences by id, and within one in their order; `at` is the bag, or with `positions` the place in the ids.
+// Counting sorts by eleven bits at a time, each of which keeps the order.
+std::vector<Occurrence> sorted_occurrences(const Bags& bags, bool positions) {
     constexpr unsigned digit = 11;
+    if (positions && bags.ids.size() > 0xFFFFFFFF) throw std::length_error("a batch has more than 2^32 n-grams");
     std::vector<Occurrence> sorted(bags.ids.size()), other(bags.ids.size());
     std::uint32_t highest = 0;
     auto* next = sorted.data();
     for (std::size_t b = 0; b < bags.size(); ++b)
         for (const auto id : bags[b]) {
-            *next++ = {id, static_cast<std::uint32_t>(b)};
+            *next = {id, static_cast<std::uint32_t>(positions ? next - sorted.data() : b)};
+            ++next;
             highest = std::max(highest, id);
         }
     for (unsigned shift = 0; shift < 32 && highest >> shift; shift += digit) {
@@ -46,36 +51,66 @@ void prefetch(const void* from, std::size_t bytes) {
 
 // step(row, gradient) for each row that occurs; fetch(row) some rows before.
 template <class Step, class Fetch>
-void for_rows(const Bags& bags, const float* grad, std::size_t width, unsigned threads, Step step, Fetch fetch) {
-    const auto occurrences = sorted_occurrences(bags);
-    std::vector<std::uint32_t> from;  // bags, in the order of the occurrences
-    std::vector<std::size_t> starts;  // of each row's occurrences
+void for_rows(const Bags& bags, const float* grad, const Pool& pool, std::size_t width, unsigned threads, Step step,
+              Fetch fetch) {
+    const bool attentive = pool.how == Pooling::attentive, maximum = pool.how == Pooling::max;
+    const bool both = pool.how == Pooling::mean_max;
+    const auto occurrences = sorted_occurrences(bags, attentive);
+    std::vector<std::uint32_t> from;   // bags, in the order of the occurrences
+    std::vector<float> weights;        // attentive: in that order too
+    std::vector<std::size_t> starts;   // of each row's occurrences
+    std::vector<std::uint32_t> bag_of; // attentive: of each place in the ids
+    if (attentive) {
+        bag_of.reserve(bags.ids.size());
+        for (std::size_t b = 0; b < bags.size(); ++b) bag_of.insert(bag_of.end(), bags[b].size(), static_cast<std::uint32_t>(b));
+        weights.reserve(occurrences.size());
+    }
     from.reserve(occurrences.size());
     for (std::size_t i = 0; i < occurrences.size(); ++i) {
-        from.push_back(occurrences[i].bag);
+        const auto at = occurrences[i].at;
+        from.push_back(attentive ? bag_of[at] : at);
+        if (attentive) weights.push_back(pool.weights[at]);
         if (i == 0 || occurrences[i].id != occurrences[i - 1].id) starts.push_back(i);
     }
-    const std::size_t rows = starts.size();
+    const std::size_t rows = starts.size(), columns = pool.pooled(width);
     starts.push_back(occurrences.size());
 
-    std::vector<float> shares(bags.size() * width);  // what a bag's gradient is to each of its rows
-    parallel_for(bags.size(), 64, threads, [&] {
+    // What a bag's gradient is to each of its rows, where it is the same to all of them.
+    std::vector<float> shares(pool.how == Pooling::mean || both ? bags.size() * width : 0);
+    parallel_for(shares.empty() ? 0 : bags.size(), 64, threads, [&] {
         return [&](std::size_t begin, std::size_t end) {
             for (std::size_t b = begin; b < end; ++b) {
                 if (bags[b].empty()) continue;
                 const float scale = 1.0f / static_cast<float>(bags[b].size());
-                for (std::size_t j = b * width; j < (b + 1) * width; ++j) shares[j] = grad[j] * scale;
+                for (std::size_t j = 0; j < width; ++j) shares[b * width + j] = grad[b * columns + j] * scale;
             }
         };
     });
+    const float* const same = pool.how == Pooling::sum ? grad : shares.data();
+    const Kernels& with = kernels();
     parallel_for(rows, 64, threads, [&] {
         return [&, gradient = std::vector<float>(width)](std::size_t begin, std::size_t end) mutable {
             for (std::size_t r = begin; r < end; ++r) {
                 if (r + 2 < end) fetch(occurrences[starts[r + 2]].id);
                 std::fill(gradient.begin(), gradient.end(), 0.0f);
-                kernels().gather_float32(shares.data(), width, from.data() + starts[r], starts[r + 1] - starts[r],
-                                         gradient.data());
-                step(occurrences[starts[r]].id, gradient.data());
+                const std::size_t first = starts[r], count = starts[r + 1] - first;
+                const auto id = occurrences[first].id;
+                if (attentive) {
+                    with.weigh_float32(grad, width, from.data() + first, count, weights.data() + first, gradient.data());
+                    float slope = 0.0f;
+                    for (std::size_t i = first; i < first + count; ++i) slope += pool.slopes[occurrences[i].at];
+                    for (std::size_t j = 0; j < width; ++j) gradient[j] += slope * pool.query[j];
+                } else if (!maximum) {
+                    with.gather_float32(same, width, from.data() + first, count, gradient.data());
+                }
+                if (maximum || both)
+                    for (std::size_t i = first; i < first + count; ++i) {
+                        const std::size_t b = from[i];
+                        if (i > first && from[i - 1] == b) continue;  // an id twice in a bag wins once
+                        with.add_won(grad + b * columns + (both ? width : 0), pool.winners.data() + b * width, id, width,
+                                     gradient.data());
+                    }
+                step(id, gradient.data());
             }
         };
     });
@@ -110,28 +145,91 @@ void take_bags(const Bags& bags, std::span<const std::int64_t> which, std::uint6
     ids.resize(kept);
 }
 
-void bag_mean(const Table& table, const Bags& bags, float* out, unsigned threads) {
+void bag_pool(const Table& table, const Bags& bags, Pool& pool, float* out, unsigned threads) {
     const Kernels& with = kernels();
-    const std::size_t width = table.width;
+    const std::size_t width = table.width, columns = pool.pooled(width);
+    const auto* const half = static_cast<const std::uint16_t*>(table.rows);
+    const auto* const full = static_cast<const float*>(table.rows);
+    const bool maximum = pool.how == Pooling::max || pool.how == Pooling::mean_max;
+    const bool attentive = pool.how == Pooling::attentive;
+    if (maximum) pool.winners.resize(bags.size() * width);
+    if (attentive) pool.weights.resize(bags.ids.size());
     parallel_for(bags.size(), 16, threads, [&] {
         return [&](std::size_t begin, std::size_t end) {
             for (std::size_t b = begin; b < end; ++b) {
-                float* const sums = out + b * width;
+                float* const sums = out + b * columns;
                 const auto ids = bags[b];
-                std::fill_n(sums, width, 0.0f);
+                std::fill_n(sums, columns, 0.0f);
                 if (ids.empty()) continue;
-                if (table.bfloat16)
-                    with.gather_bfloat16(static_cast<const std::uint16_t*>(table.rows), width, ids.data(), ids.size(), sums);
-                else with.gather_float32(static_cast<const float*>(table.rows), width, ids.data(), ids.size(), sums);
-                const float scale = 1.0f / static_cast<float>(ids.size());
-                for (std::size_t j = 0; j < width; ++j) sums[j] *= scale;
+                if (attentive) {
+                    float* const weights = pool.weights.data() + bags.offsets[b];
+                    if (table.bfloat16) with.products_bfloat16(half, width, ids.data(), ids.size(), pool.query.data(), weights);
+                    else with.products_float32(full, width, ids.data(), ids.size(), pool.query.data(), weights);
+                    const float most = *std::max_element(weights, weights + ids.size());
+                    float total = 0.0f;
+                    for (std::size_t i = 0; i < ids.size(); ++i) total += weights[i] = std::exp(weights[i] - most);
+                    for (std::size_t i = 0; i < ids.size(); ++i) weights[i] /= total;
+                    if (table.bfloat16) with.weigh_bfloat16(half, width, ids.data(), ids.size(), weights, sums);
+                    else with.weigh_float32(full, width, ids.data(), ids.size(), weights, sums);
+                    continue;
+                }
+                if (pool.how != Pooling::max) {
+                    if (table.bfloat16) with.gather_bfloat16(half, width, ids.data(), ids.size(), sums);
+                    else with.gather_float32(full, width, ids.data(), ids.size(), sums);
+                }
+                if (pool.how == Pooling::mean || pool.how == Pooling::mean_max) {
+                    const float scale = 1.0f / static_cast<float>(ids.size());
+                    for (std::size_t j = 0; j < width; ++j) sums[j] *= scale;
+                }
+                if (maximum) {
+                    float* const best = sums + columns - width;
+                    auto* const winner = pool.winners.data() + b * width;
+                    std::fill_n(best, width, -std::numeric_limits<float>::infinity());
+                    std::fill_n(winner, width, ids[0]);
+                    if (table.bfloat16) with.winners_bfloat16(half, width, ids.data(), ids.size(), best, winner);
+                    else with.winners_float32(full, width, ids.data(), ids.size(), best, winner);
+                }
             }
         };
     });
 }
 
-void bag_step(const Table& table, const Bags& bags, const float* grad, const Adam& adam, std::uint64_t seed,
-              unsigned threads) {
+void bag_attend(const Table& table, const Bags& bags, Pool& pool, const float* out, const float* grad,
+                float* query_gradient, unsigned threads) {
+    constexpr std::size_t grain = 64;
+    const Kernels& with = kernels();
+    const std::size_t width = table.width;
+    pool.slopes.resize(bags.ids.size());
+    // A sum for each piece, added up in their order: the same for any number of threads.
+    std::vector<float> pieces((bags.size() + grain - 1) / grain * width, 0.0f);
+    parallel_for(bags.size(), grain, threads, [&] {
+        return [&](std::size_t begin, std::size_t end) {
+            float* const piece = pieces.data() + begin / grain * width;
+            for (std::size_t b = begin; b < end; ++b) {
+                const auto ids = bags[b];
+                float* const slopes = pool.slopes.data() + bags.offsets[b];
+                const float* const weights = pool.weights.data() + bags.offsets[b];
+                const float* const gradient = grad + b * width;
+                if (table.bfloat16)
+                    with.products_bfloat16(static_cast<const std::uint16_t*>(table.rows), width, ids.data(), ids.size(), gradient, slopes);
+                else with.products_float32(static_cast<const float*>(table.rows), width, ids.data(), ids.size(), gradient, slopes);
+                const std::uint32_t self = 0;
+                float mean;
+                with.products_float32(out + b * width, width, &self, 1, gradient, &mean);
+                for (std::size_t i = 0; i < ids.size(); ++i) slopes[i] = weights[i] * (slopes[i] - mean);
+                if (table.bfloat16)
+                    with.weigh_bfloat16(static_cast<const std::uint16_t*>(table.rows), width, ids.data(), ids.size(), slopes, piece);
+                else with.weigh_float32(static_cast<const float*>(table.rows), width, ids.data(), ids.size(), slopes, piece);
+            }
+        };
+    });
+    std::fill_n(query_gradient, width, 0.0f);
+    for (std::size_t at = 0; at < pieces.size(); at += width)
+        for (std::size_t j = 0; j < width; ++j) query_gradient[j] += pieces[at + j];
+}
+
+void bag_step(const Table& table, const Bags& bags, const float* grad, const Pool& pool, const Adam& adam,
+              std::uint64_t seed, unsigned threads) {
     const Kernels& with = kernels();
     const std::size_t width = table.width;
     const double correction1 = 1 - std::pow(double{adam.beta1}, static_cast<double>(adam.step));
@@ -141,7 +239,7 @@ void bag_step(const Table& table, const Bags& bags, const float* grad, const Ada
     auto* const half = static_cast<std::uint16_t*>(table.rows);
     auto* const full = static_cast<float*>(table.rows);
     for_rows(
-        bags, grad, width, threads,
+        bags, grad, pool, width, threads,
         [&](std::size_t row, const float* gradient) {
             float *const m = adam.moment1 + row * width, *const v = adam.moment2 + row * width;
             if (table.bfloat16)
@@ -156,15 +254,15 @@ void bag_step(const Table& table, const Bags& bags, const float* grad, const Ada
         });
 }
 
-void bag_step(const Table& table, const Bags& bags, const float* grad, const Adagrad& adagrad, std::uint64_t seed,
-              unsigned threads) {
+void bag_step(const Table& table, const Bags& bags, const float* grad, const Pool& pool, const Adagrad& adagrad,
+              std::uint64_t seed, unsigned threads) {
     const Kernels& with = kernels();
     const std::size_t width = table.width;
     const AdagradStep step{adagrad.learning_rate, adagrad.epsilon};
     auto* const half = static_cast<std::uint16_t*>(table.rows);
     auto* const full = static_cast<float*>(table.rows);
     for_rows(
-        bags, grad, width, threads,
+        bags, grad, pool, width, threads,
         [&](std::size_t row, const float* gradient) {
             if (table.bfloat16)
                 with.adagrad_bfloat16(step, gradient, width, half + row * width, adagrad.state + row,

@@ -31,13 +31,32 @@ struct Table {
     bool bfloat16;
 };
 
-// out[b] = mean of the rows of bag b, zero for an empty bag.
-void bag_mean(const Table& table, const Bags& bags, float* out, unsigned threads);
+// How the rows of a bag become one vector. mean_max: both, side by side. attentive: the rows' sum, each with a weight that
+// is the softmax over the bag of the row's product with a query (Ye et al. 2022).
+enum class Pooling { mean, sum, max, mean_max, attentive };
 
-// One optimiser's step. The gradient of row r is the sum of grad[b] / |bag b| over its occurrences; the rows of the batch
-// and their state are updated in place, all others stay as they are. The result does not depend on the number of threads:
-// each row is summed in the order of the bags by one thread. bfloat16 rows are rounded at random, as a function of
-// (seed, step, row, column).
+// With what bag_pool() found that the step has to know.
+struct Pool {
+    Pooling how = Pooling::mean;
+    std::vector<float> query{};            // (width); attentive
+    std::vector<std::uint32_t> winners{};  // (bags, width): the row of each maximum; max, mean_max
+    std::vector<float> weights{};          // (ids); attentive
+    std::vector<float> slopes{};           // (ids): the loss's derivative by each product with the query; attentive
+
+    std::size_t pooled(std::size_t width) const { return how == Pooling::mean_max ? 2 * width : width; }
+};
+
+// out (bags, pooled width): zero for an empty bag.
+void bag_pool(const Table& table, const Bags& bags, Pool& pool, float* out, unsigned threads);
+
+// attentive, before the step: from the loss's gradient (bags, width) by `out`, that by the query (width), and the slopes.
+void bag_attend(const Table& table, const Bags& bags, Pool& pool, const float* out, const float* grad,
+                float* query_gradient, unsigned threads);
+
+// One optimiser's step from the gradient (bags, pooled width) of what bag_pool() made. The gradient of a row is summed over
+// its occurrences; the rows of the batch and their state are updated in place, all others stay as they are. The result does
+// not depend on the number of threads: each row is summed in the order of the bags by one thread. bfloat16 rows are rounded
+// at random, as a function of (seed, step, row, column).
 
 // Lazy Adam, as torch's SparseAdam (Kingma and Ba 2015); moments as wide as the rows.
 struct Adam {
@@ -53,9 +72,9 @@ struct Adagrad {
     float* state;
 };
 
-void bag_step(const Table& table, const Bags& bags, const float* grad, const Adam& adam, std::uint64_t seed,
-              unsigned threads);
-void bag_step(const Table& table, const Bags& bags, const float* grad, const Adagrad& adagrad, std::uint64_t seed,
-              unsigned threads);
+void bag_step(const Table& table, const Bags& bags, const float* grad, const Pool& pool, const Adam& adam,
+              std::uint64_t seed, unsigned threads);
+void bag_step(const Table& table, const Bags& bags, const float* grad, const Pool& pool, const Adagrad& adagrad,
+              std::uint64_t seed, unsigned threads);
 
 }  // namespace sparsedistill

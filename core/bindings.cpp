@@ -233,13 +233,25 @@ public:
 
 using AnyRows = nb::ndarray<nb::numpy, nb::ro, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 
+Pooling pooling_of(const std::string& name) {
+    constexpr std::pair<const char*, Pooling> all[] = {{"mean", Pooling::mean}, {"sum", Pooling::sum}, {"max", Pooling::max},
+                                                       {"mean+max", Pooling::mean_max}, {"attentive", Pooling::attentive}};
+    for (const auto& [known, pooling] : all)
+        if (name == known) return pooling;
+    throw nb::value_error(("no pooling '" + name + "': mean, sum, max, mean+max or attentive").c_str());
+}
+
 class PyModel {
 public:
     PyModel(std::shared_ptr<PyLookup> lookup, std::optional<AnyRows> rows, std::optional<Read1<float>> scale,
-            Read1<float> bias, bool relu_first, const std::vector<std::pair<Read2<float>, Read1<float>>>& layers)
+            Read1<float> bias, bool relu_first, const std::vector<std::pair<Read2<float>, Read1<float>>>& layers,
+            const std::string& pooling)
         : lookup_(std::move(lookup)), rows_(std::move(rows)), scale_(std::move(scale)), bias_(std::move(bias)),
-          model_{lookup_->vocabulary, RowType::int16, nullptr, bias_.size(), bias_.size(), nullptr, bias_.data(),
-                 relu_first, {}} {
+          model_{lookup_->vocabulary, RowType::int16, nullptr, bias_.size(), bias_.size(), nullptr, pooling_of(pooling),
+                 bias_.data(), relu_first, {}} {
+        if (model_.pooling == Pooling::mean_max) model_.width /= 2;
+        if (model_.pooling == Pooling::attentive) ++model_.width;
+        if (model_.pooled() != bias_.size()) throw nb::value_error("the bias is not as wide as what is pooled");
         const Lines& lines = lookup_->vocabulary.lookup.lines();
         if (rows_.has_value() == (lines.columns != 0))
             throw nb::value_error("either the slots hold values or there are rows");
@@ -258,14 +270,17 @@ public:
             if (rows_->shape(0) != lines.rows) throw nb::value_error("the lookup is of another number of rows");
         } else if (lines.columns != model_.width) {
             throw nb::value_error("slots and bias differ in width");
+        } else if (model_.pooling != Pooling::mean && model_.pooling != Pooling::sum) {
+            throw nb::value_error("values in the slots can be summed, and nothing else");
         }
         const bool integer = model_.row_type < RowType::float16;
         if (integer != scale_.has_value()) throw nb::value_error("integer rows need a scale, float rows have none");
+        if (integer && model_.pooling == Pooling::attentive) throw nb::value_error("attentive pooling needs float rows");
         if (integer) model_.scale = scale_->data();
         const std::size_t width = model_.width;
         if (width == 0 || model_.stride < width || (integer && scale_->size() != width))
             throw nb::value_error("rows, scale and bias differ in width");
-        std::size_t in = width;
+        std::size_t in = model_.pooled();
         for (const auto& [weight, layer_bias] : layers) {
             if (weight.shape(0) != in || weight.shape(1) != layer_bias.size() || layer_bias.size() == 0)
                 throw nb::value_error("the shapes of the dense layers do not fit together");
@@ -412,46 +427,87 @@ Table checked_table(const Array& table) {
     return {const_cast<void*>(static_cast<const void*>(table.data())), table.shape(1), table.dtype() != nb::dtype<float>()};
 }
 
-void mean(const AnyRows& table, const Read1<std::uint32_t>& ids, const Read1<std::uint64_t>& offsets,
-          Write2<float>& out, unsigned threads) {
+Pool make_pool(const std::string& pooling, const std::optional<Read1<float>>& query) {
+    const Pooling how = pooling_of(pooling);
+    if (query.has_value() != (how == Pooling::attentive)) throw nb::value_error("a query is for attentive pooling");
+    return {how, query ? std::vector<float>(query->data(), query->data() + query->size()) : std::vector<float>()};
+}
+
+void check_query(const Pool& pool, const Table& rows) {
+    if (pool.how == Pooling::attentive && pool.query.size() != rows.width) throw nb::value_error("the query must be as wide as the table");
+}
+
+void pool_bags(const AnyRows& table, const Read1<std::uint32_t>& ids, const Read1<std::uint64_t>& offsets, Pool& pool,
+               Write2<float>& out, unsigned threads) {
     const Bags bags = checked_bags(ids, offsets, table.shape(0));
     const Table rows = checked_table(table);
-    if (out.shape(0) != bags.size() || out.shape(1) != rows.width)
-        throw nb::value_error("out must be (bags, width of the table)");
+    check_query(pool, rows);
+    if (out.shape(0) != bags.size() || out.shape(1) != pool.pooled(rows.width))
+        throw nb::value_error("out must be (bags, width of what is pooled)");
     const nb::gil_scoped_release release;
-    bag_mean(rows, bags, out.data(), threads);
+    bag_pool(rows, bags, pool, out.data(), threads);
+}
+
+void mean(const AnyRows& table, const Read1<std::uint32_t>& ids, const Read1<std::uint64_t>& offsets,
+          Write2<float>& out, unsigned threads) {
+    Pool pool;
+    pool_bags(table, ids, offsets, pool, out, threads);
+}
+
+Made1<float> attend(const AnyRows& table, const Read1<std::uint32_t>& ids, const Read1<std::uint64_t>& offsets, Pool& pool,
+                    const Read2<float>& out, const Read2<float>& grad, unsigned threads) {
+    const Bags bags = checked_bags(ids, offsets, table.shape(0));
+    const Table rows = checked_table(table);
+    check_query(pool, rows);
+    if (pool.how != Pooling::attentive || pool.weights.size() != ids.size())
+        throw nb::value_error("these bags were not pooled attentively");
+    for (const auto* array : {&out, &grad})
+        if (array->shape(0) != bags.size() || array->shape(1) != rows.width)
+            throw nb::value_error("out and grad must be (bags, width of the table)");
+    std::vector<float> result(rows.width);
+    {
+        const nb::gil_scoped_release release;
+        bag_attend(rows, bags, pool, out.data(), grad.data(), result.data(), threads);
+    }
+    return to_numpy(std::move(result));
 }
 
 Bags checked_step(const AnyTable& table, const Read1<std::uint32_t>& ids, const Read1<std::uint64_t>& offsets,
-                  const Read2<float>& grad, std::uint64_t step) {
+                  const Read2<float>& grad, const Pool& pool, std::uint64_t step) {
     const Bags bags = checked_bags(ids, offsets, table.shape(0));
-    if (grad.shape(0) != bags.size() || grad.shape(1) != table.shape(1))
-        throw nb::value_error("grad must be (bags, width of the table)");
+    if (grad.shape(0) != bags.size() || grad.shape(1) != pool.pooled(table.shape(1)))
+        throw nb::value_error("grad must be (bags, width of what is pooled)");
+    const bool maximum = pool.how == Pooling::max || pool.how == Pooling::mean_max, attentive = pool.how == Pooling::attentive;
+    if ((maximum && pool.winners.size() != bags.size() * table.shape(1)) ||
+        (attentive && (pool.weights.size() != ids.size() || pool.slopes.size() != ids.size() || pool.query.size() != table.shape(1))))
+        throw nb::value_error("these bags were not pooled before");
     if (step == 0) throw nb::value_error("the first step is 1");
     return bags;
 }
 
 void adam(AnyTable& table, Write2<float>& moment1, Write2<float>& moment2, const Read1<std::uint32_t>& ids,
           const Read1<std::uint64_t>& offsets, const Read2<float>& grad, float learning_rate, float beta1, float beta2,
-          float epsilon, std::uint64_t step, unsigned threads, std::uint64_t seed) {
-    const Bags bags = checked_step(table, ids, offsets, grad, step);
+          float epsilon, std::uint64_t step, unsigned threads, std::uint64_t seed, const Pool* pool) {
+    const Pool plain, &how = pool ? *pool : plain;
+    const Bags bags = checked_step(table, ids, offsets, grad, how, step);
     const Table rows = checked_table(table);
     for (const auto* other : {&moment1, &moment2})
         if (other->shape(0) != table.shape(0) || other->shape(1) != rows.width)
             throw nb::value_error("the moments must have the shape of the table");
     const nb::gil_scoped_release release;
-    bag_step(rows, bags, grad.data(), Adam{learning_rate, beta1, beta2, epsilon, step, moment1.data(), moment2.data()},
-             seed, threads);
+    bag_step(rows, bags, grad.data(), how,
+             Adam{learning_rate, beta1, beta2, epsilon, step, moment1.data(), moment2.data()}, seed, threads);
 }
 
 void adagrad(AnyTable& table, Write1<float>& state, const Read1<std::uint32_t>& ids, const Read1<std::uint64_t>& offsets,
              const Read2<float>& grad, float learning_rate, float epsilon, std::uint64_t step, unsigned threads,
-             std::uint64_t seed) {
-    const Bags bags = checked_step(table, ids, offsets, grad, step);
+             std::uint64_t seed, const Pool* pool) {
+    const Pool plain, &how = pool ? *pool : plain;
+    const Bags bags = checked_step(table, ids, offsets, grad, how, step);
     const Table rows = checked_table(table);
     if (state.shape(0) != table.shape(0)) throw nb::value_error("the state must have a number for each row");
     const nb::gil_scoped_release release;
-    bag_step(rows, bags, grad.data(), Adagrad{learning_rate, epsilon, step, state.data()}, seed, threads);
+    bag_step(rows, bags, grad.data(), how, Adagrad{learning_rate, epsilon, step, state.data()}, seed, threads);
 }
 
 }  // namespace
@@ -503,8 +559,8 @@ NB_MODULE(_core, m) {
 
     nb::class_<PyModel>(m, "Model", "A finished classifier's arrays.")
         .def(nb::init<std::shared_ptr<PyLookup>, std::optional<AnyRows>, std::optional<Read1<float>>, Read1<float>, bool,
-                      const std::vector<std::pair<Read2<float>, Read1<float>>>&>(),
-             "lookup"_a, "rows"_a.none(), "scale"_a.none(), "bias"_a, "relu_first"_a, "layers"_a)
+                      const std::vector<std::pair<Read2<float>, Read1<float>>>&, const std::string&>(),
+             "lookup"_a, "rows"_a.none(), "scale"_a.none(), "bias"_a, "relu_first"_a, "layers"_a, "pooling"_a = "mean")
         .def("score", &PyModel::score, "texts"_a, "threads"_a, "nulls_are_empty"_a = false,
              "Logits float32 (n, outputs).")
         .def("choose", &PyModel::choose, "names"_a, "texts"_a, "threads"_a, "nulls_are_empty"_a = false,
@@ -517,11 +573,23 @@ NB_MODULE(_core, m) {
           "in the batch).");
     m.def("bag_mean", &mean, "table"_a.noconvert(), "ids"_a, "offsets"_a, "out"_a.noconvert(), "threads"_a,
           "out[b] = mean of the rows of bag b; zero for an empty bag.");
+    nb::class_<Pool>(m, "Pool", "How rows are pooled, and what one batch's pooling found that its step needs.")
+        .def(
+            "__init__",
+            [](Pool* self, const std::string& pooling, const std::optional<Read1<float>>& query) {
+                new (self) Pool(make_pool(pooling, query));
+            },
+            "pooling"_a, "query"_a = nb::none(), "pooling: mean, sum, max, mean+max or attentive, which has a query (d,).");
+    m.def("bag_pool", &pool_bags, "table"_a.noconvert(), "ids"_a, "offsets"_a, "pool"_a, "out"_a.noconvert(), "threads"_a,
+          "out[b] = the rows of bag b, pooled: (bags, d), or (bags, 2 d) for mean+max; zero for an empty bag.");
+    m.def("bag_attend", &attend, "table"_a.noconvert(), "ids"_a, "offsets"_a, "pool"_a, "out"_a, "grad"_a, "threads"_a,
+          "Attentive, between pooling and step: the query's gradient (d,) from that of `out`.");
     m.def("bag_adam", &adam, "table"_a.noconvert(), "moment1"_a.noconvert(), "moment2"_a.noconvert(), "ids"_a,
           "offsets"_a, "grad"_a, "learning_rate"_a, "beta1"_a, "beta2"_a, "epsilon"_a, "step"_a, "threads"_a, "seed"_a = 0,
-          "One step of lazy Adam on the rows of the bags, in place, from the gradient of bag_mean's output. A uint16 "
+          "pool"_a.none() = nb::none(),
+          "One step of lazy Adam on the rows of the bags, in place, from the gradient of what was pooled (None: means). A uint16 "
           "table stands for bfloat16 and is rounded at random, as a function of (seed, step, row, column).");
     m.def("bag_adagrad", &adagrad, "table"_a.noconvert(), "state"_a.noconvert(), "ids"_a, "offsets"_a, "grad"_a,
-          "learning_rate"_a, "epsilon"_a, "step"_a, "threads"_a, "seed"_a = 0,
+          "learning_rate"_a, "epsilon"_a, "step"_a, "threads"_a, "seed"_a = 0, "pool"_a.none() = nb::none(),
           "The same of row-wise Adagrad; state float32 (V,).");
 }

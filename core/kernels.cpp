@@ -308,6 +308,24 @@ void gather(const typename Type::Row* rows, std::size_t stride, const std::uint3
     }
 }
 
+// The largest of each column, in numbers that the column's scale still has to multiply.
+template <class Type>
+void maximum(const typename Type::Row* rows, std::size_t stride, const std::uint32_t* ids, std::size_t count,
+             typename Type::Sum* __restrict best) {
+    constexpr std::size_t lanes = 16 / sizeof(typename Type::Row);  // rows are a multiple of 16 bytes
+    for (std::size_t i = 0; i < count; ++i) {
+        const auto* const row = rows + ids[i] * stride;
+        if (i + 2 < count) __builtin_prefetch(rows + ids[i + 2] * stride);
+        for (std::size_t j = 0; j < stride; j += lanes) {
+            const auto values = Type::template widen<lanes>(row + j);
+            for (std::size_t k = 0; k < lanes; ++k) {
+                const auto value = static_cast<typename Type::Sum>(values[k]);
+                best[j + k] = best[j + k] < value ? value : best[j + k];
+            }
+        }
+    }
+}
+
 // Training
 
 // Nothing here may depend on how many numbers a register holds: each column is its own, and sums over columns are taken
@@ -373,6 +391,59 @@ void adagrad_bfloat16(const AdagradStep& step, const float* __restrict gradient,
         row[j] = to_bfloat16(from_bfloat16(row[j]) - size * gradient[j], noise, static_cast<std::uint32_t>(j));
 }
 
+inline float number(const float* p) { return *p; }
+inline float number(const std::uint16_t* p) { return from_bfloat16(*p); }
+
+template <class Row>
+void winners(const Row* rows, std::size_t width, const std::uint32_t* ids, std::size_t count, float* __restrict best,
+             std::uint32_t* __restrict winner) {
+    for (std::size_t i = 0; i < count; ++i) {
+        const Row* const row = rows + ids[i] * width;
+        const std::uint32_t id = ids[i];
+        if (i + 2 < count) __builtin_prefetch(rows + ids[i + 2] * width);
+        for (std::size_t j = 0; j < width; ++j) {
+            const float value = number(row + j);
+            const bool more = value > best[j];
+            best[j] = more ? value : best[j];
+            winner[j] = more ? id : winner[j];
+        }
+    }
+}
+
+void add_won(const float* __restrict gradient, const std::uint32_t* __restrict winner, std::uint32_t id,
+             std::size_t width, float* __restrict sums) {
+    for (std::size_t j = 0; j < width; ++j) sums[j] += winner[j] == id ? gradient[j] : 0.0f;
+}
+
+template <class Row>
+void products(const Row* rows, std::size_t width, const std::uint32_t* ids, std::size_t count,
+              const float* __restrict with, float* __restrict out) {
+    constexpr std::size_t lanes = 16;
+    for (std::size_t i = 0; i < count; ++i) {
+        const Row* const row = rows + ids[i] * width;
+        if (i + 2 < count) __builtin_prefetch(rows + ids[i + 2] * width);
+        float part[lanes] = {};
+        std::size_t j = 0;
+        for (; j + lanes <= width; j += lanes)
+            for (std::size_t k = 0; k < lanes; ++k) part[k] += number(row + j + k) * with[j + k];
+        for (std::size_t k = 0; j < width; ++k, ++j) part[k] += number(row + j) * with[j];
+        for (std::size_t half = lanes / 2; half; half /= 2)
+            for (std::size_t k = 0; k < half; ++k) part[k] += part[k + half];
+        out[i] = part[0];
+    }
+}
+
+template <class Row>
+void weigh(const Row* rows, std::size_t width, const std::uint32_t* ids, std::size_t count, const float* weights,
+           float* __restrict sums) {
+    for (std::size_t i = 0; i < count; ++i) {
+        const Row* const row = rows + ids[i] * width;
+        const float weight = weights[i];
+        if (i + 2 < count) __builtin_prefetch(rows + ids[i + 2] * width);
+        for (std::size_t j = 0; j < width; ++j) sums[j] += weight * number(row + j);
+    }
+}
+
 // Dense layers
 
 template <std::size_t outputs>
@@ -405,7 +476,9 @@ void dense(const float* weight, const float* bias, std::size_t in, std::size_t o
 extern const Kernels SPARSEDISTILL_KERNELS;
 const Kernels SPARSEDISTILL_KERNELS = {
     SPARSEDISTILL_NAME(SPARSEDISTILL_KERNELS), classify, find, find_values, gather<Int8>, gather<Int16>, gather<Float16>,
-    gather<Float32>, gather<BFloat16>, adam_float32, adam_bfloat16, adagrad_float32, adagrad_bfloat16, dense,
+    gather<Float32>, maximum<Int8>, maximum<Int16>, maximum<Float16>, maximum<Float32>, gather<BFloat16>,
+    winners<float>, winners<std::uint16_t>, products<float>, products<std::uint16_t>, weigh<float>,
+    weigh<std::uint16_t>, add_won, adam_float32, adam_bfloat16, adagrad_float32, adagrad_bfloat16, dense,
 };
 
 }  // namespace sparsedistill

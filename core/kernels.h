@@ -66,9 +66,37 @@ struct Kernels {
     void (*gather_float32)(const float* rows, std::size_t stride, const std::uint32_t* ids, std::size_t count,
                            float* sums);
 
-    // The same for training: rows of any width (stride == width).
+    // The same with the larger of best[j] and the rows' numbers.
+    void (*maximum_int8)(const std::int8_t* rows, std::size_t stride, const std::uint32_t* ids, std::size_t count,
+                         std::int32_t* best);
+    void (*maximum_int16)(const std::int16_t* rows, std::size_t stride, const std::uint32_t* ids, std::size_t count,
+                          std::int32_t* best);
+    void (*maximum_float16)(const std::uint16_t* rows, std::size_t stride, const std::uint32_t* ids, std::size_t count,
+                            float* best);
+    void (*maximum_float32)(const float* rows, std::size_t stride, const std::uint32_t* ids, std::size_t count,
+                            float* best);
+
+    // For training: rows of any width (stride == width).
     void (*gather_bfloat16)(const std::uint16_t* rows, std::size_t stride, const std::uint32_t* ids, std::size_t count,
                             float* sums);
+
+    // Where a row's number is above best[j], it and the row's id take the place of best[j] and winner[j].
+    void (*winners_float32)(const float* rows, std::size_t width, const std::uint32_t* ids, std::size_t count,
+                            float* best, std::uint32_t* winner);
+    void (*winners_bfloat16)(const std::uint16_t* rows, std::size_t width, const std::uint32_t* ids, std::size_t count,
+                             float* best, std::uint32_t* winner);
+    // out[i] = sum of row ids[i] times `with`, in sixteen parts.
+    void (*products_float32)(const float* rows, std::size_t width, const std::uint32_t* ids, std::size_t count,
+                             const float* with, float* out);
+    void (*products_bfloat16)(const std::uint16_t* rows, std::size_t width, const std::uint32_t* ids, std::size_t count,
+                              const float* with, float* out);
+    // sums[j] += weights[i] * rows[ids[i]][j] for i in order.
+    void (*weigh_float32)(const float* rows, std::size_t width, const std::uint32_t* ids, std::size_t count,
+                          const float* weights, float* sums);
+    void (*weigh_bfloat16)(const std::uint16_t* rows, std::size_t width, const std::uint32_t* ids, std::size_t count,
+                           const float* weights, float* sums);
+    // sums[j] += gradient[j] where winner[j] is `id`.
+    void (*add_won)(const float* gradient, const std::uint32_t* winner, std::uint32_t id, std::size_t width, float* sums);
 
     // A step of Adam on one row, in place. bfloat16 rows are rounded up or down at random, so that what is too small to
     // show in one step is not lost in all of them; `noise` is what that chance is a function of.

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <limits>
+#include <type_traits>
 
 #include "kernels.h"
 #include "parallel.h"
@@ -32,31 +34,45 @@ public:
         if (real) floats_.assign(texts.size() * stride, 0.0f);
         else sums_.assign(texts.size() * stride, 0);
         if (lengthy_) wide_.assign(stride, 0);
+        maximum_ = model.pooling == Pooling::max || model.pooling == Pooling::mean_max;
+        if (maximum_ && real) tops_real_.assign(texts.size() * stride, -std::numeric_limits<float>::infinity());
+        else if (maximum_) tops_.assign(texts.size() * stride, std::numeric_limits<std::int32_t>::min());
         if (model.vocabulary.lookup.lines().columns) add_slots(model, texts, stride);
         else add_rows(model, texts, stride);
-        std::size_t widest = model.width;
+        const std::size_t pooled = model.pooled();
+        std::size_t widest = pooled;
         for (const auto& layer : model.layers) widest = std::max(widest, layer.out());
         x_.resize(padded(widest));
         y_.resize(padded(widest));
         for (std::size_t t = 0; t < texts.size(); ++t) {
-            const auto count = static_cast<float>(std::max<std::size_t>(counts_[t], 1));
-            const auto pool = [&](const auto* sum) {
-                for (std::size_t j = 0; j < model.width; ++j)
-                    x_[j] = static_cast<float>(sum[j]) * (model.scale[j] / count) + model.bias[j];
-            };
-            if (real) {
-                const float* const sum = floats_.data() + t * stride;
-                for (std::size_t j = 0; j < model.width; ++j) x_[j] = sum[j] / count + model.bias[j];
-            } else if (lengthy_) {
-                pool(wide_.data());
-            } else {
-                pool(sums_.data() + t * stride);
-            }
+            if (real) pool(model, counts_[t], floats_.data() + t * stride, tops_real_.data() + t * stride);
+            else if (lengthy_) pool(model, counts_[t], wide_.data(), tops_.data() + t * stride);
+            else pool(model, counts_[t], sums_.data() + t * stride, tops_.data() + t * stride);
             forward(model, logits + t * model.outputs());
         }
     }
 
 private:
+    // Sums and maxima of a text's `count` rows -> x_.
+    template <class Sum, class Top>
+    void pool(const Model& model, std::size_t count, const Sum* sums, const Top* tops) {
+        const std::size_t width = model.width, pooled = model.pooled();
+        const float *const scale = model.scale, *const bias = model.bias;
+        const auto times = [&](auto number, std::size_t j, float divisor) {
+            return std::is_same_v<Top, float> ? static_cast<float>(number) / divisor
+                                              : static_cast<float>(number) * (scale[j] / divisor);
+        };
+        if (model.pooling != Pooling::max) {
+            float divisor = 1.0f;
+            if (model.pooling == Pooling::attentive) divisor = sums[pooled] != 0 ? static_cast<float>(sums[pooled]) : 1.0f;
+            else if (model.pooling != Pooling::sum) divisor = static_cast<float>(std::max<std::size_t>(count, 1));
+            for (std::size_t j = 0; j < std::min(width, pooled); ++j) x_[j] = times(sums[j], j, divisor) + bias[j];
+        }
+        if (model.pooling == Pooling::max || model.pooling == Pooling::mean_max)
+            for (std::size_t j = 0, at = pooled - width; j < width; ++j, ++at)
+                x_[at] = (count ? times(tops[j], j, 1.0f) : 0.0f) + bias[at];
+    }
+
     void add_slots(const Model& model, std::span<const std::string_view> texts, std::size_t stride) {
         const auto find_values = kernels().find_values;
         const Lines& lines = model.vocabulary.lookup.lines();
@@ -105,19 +121,23 @@ private:
 
     void gather_rows(const Model& model, const std::uint32_t* ids, std::size_t count, std::size_t at) {
         const Kernels& kernel = kernels();
+        const auto with = [&](const auto* rows, auto gather, auto maximum, auto* sums, auto* tops) {
+            if (model.pooling != Pooling::max) gather(rows, model.stride, ids, count, sums + at);
+            if (maximum_) maximum(rows, model.stride, ids, count, tops + at);
+        };
         switch (model.row_type) {
             case RowType::int8:
-                return kernel.gather_int8(static_cast<const std::int8_t*>(model.rows), model.stride, ids, count,
-                                          sums_.data() + at);
+                return with(static_cast<const std::int8_t*>(model.rows), kernel.gather_int8, kernel.maximum_int8,
+                            sums_.data(), tops_.data());
             case RowType::int16:
-                return kernel.gather_int16(static_cast<const std::int16_t*>(model.rows), model.stride, ids, count,
-                                           sums_.data() + at);
+                return with(static_cast<const std::int16_t*>(model.rows), kernel.gather_int16, kernel.maximum_int16,
+                            sums_.data(), tops_.data());
             case RowType::float16:
-                return kernel.gather_float16(static_cast<const std::uint16_t*>(model.rows), model.stride, ids, count,
-                                             floats_.data() + at);
+                return with(static_cast<const std::uint16_t*>(model.rows), kernel.gather_float16, kernel.maximum_float16,
+                            floats_.data(), tops_real_.data());
             case RowType::float32:
-                return kernel.gather_float32(static_cast<const float*>(model.rows), model.stride, ids, count,
-                                             floats_.data() + at);
+                return with(static_cast<const float*>(model.rows), kernel.gather_float32, kernel.maximum_float32,
+                            floats_.data(), tops_real_.data());
         }
     }
 
@@ -129,7 +149,7 @@ private:
 
     void forward(const Model& model, float* logits) {
         bool relu = model.relu_first;
-        std::size_t size = model.width;
+        std::size_t size = model.pooled();
         for (const auto& layer : model.layers) {
             if (relu)
                 for (std::size_t j = 0; j < size; ++j) x_[j] = x_[j] > 0.0f ? x_[j] : 0.0f;
@@ -146,9 +166,10 @@ private:
     bool lengthy_ = false;  // whether sums go on in wide_
     std::vector<std::uint32_t> found_, next_;
     std::vector<std::size_t> counts_;
-    std::vector<std::int32_t> sums_;
+    bool maximum_ = false;  // whether tops are wanted
+    std::vector<std::int32_t> sums_, tops_;
     std::vector<std::int64_t> wide_;
-    std::vector<float> floats_, x_, y_;
+    std::vector<float> floats_, tops_real_, x_, y_;
 };
 
 // e^x for x <= 0: the Taylor series around the nearest multiple of ln 2, to one unit in the last place.

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "bag.h"
 #include "lookup.h"
 #include "text.h"
 
@@ -35,11 +36,15 @@ struct Model {
     const void* rows;           // (V, stride); nothing where the values stand in the lookup table
     std::size_t width, stride;  // numbers of a row that count, and from one row to the next
     const float* scale;         // (width), integer rows only
-    const float* bias;          // (width), added to the pooled vector
+    Pooling pooling;            // attentive: a row's last number is its weight, the others are multiplied by it; float rows
+    const float* bias;          // (pooled()), added to the pooled vector
     bool relu_first;            // whether a ReLU stands between the pooled vector and the first dense layer
     std::vector<Dense> layers;  // a ReLU stands between each two of them
 
-    std::size_t outputs() const { return layers.empty() ? width : layers.back().out(); }
+    std::size_t pooled() const {
+        return pooling == Pooling::mean_max ? 2 * width : pooling == Pooling::attentive ? width - 1 : width;
+    }
+    std::size_t outputs() const { return layers.empty() ? pooled() : layers.back().out(); }
 };
 
 // logits[t * outputs()] ...: one row a text. The same bits for any number of threads, any batch and any processor:

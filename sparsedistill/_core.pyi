@@ -83,7 +83,7 @@ class Lookup:
 class Model:
     """A finished classifier's arrays."""
 
-    def __init__(self, lookup: Lookup, rows: Annotated[NDArray, dict(shape=(None, None), order='C', device='cpu', writable=False)] | None, scale: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)] | None, bias: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)], relu_first: bool, layers: Sequence[tuple[Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)]]]) -> None: ...
+    def __init__(self, lookup: Lookup, rows: Annotated[NDArray, dict(shape=(None, None), order='C', device='cpu', writable=False)] | None, scale: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)] | None, bias: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)], relu_first: bool, layers: Sequence[tuple[Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)]]], pooling: str = 'mean') -> None: ...
 
     def score(self, texts: object, threads: int, nulls_are_empty: bool = False) -> Annotated[NDArray[numpy.float32], dict(shape=(None, None))]:
         """Logits float32 (n, outputs)."""
@@ -102,10 +102,30 @@ def take_bags(ids: Annotated[NDArray[numpy.uint32], dict(shape=(None,), order='C
 def bag_mean(table: Annotated[NDArray, dict(shape=(None, None), order='C', device='cpu', writable=False)], ids: Annotated[NDArray[numpy.uint32], dict(shape=(None,), order='C', device='cpu', writable=False)], offsets: Annotated[NDArray[numpy.uint64], dict(shape=(None,), order='C', device='cpu', writable=False)], out: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], threads: int) -> None:
     """out[b] = mean of the rows of bag b; zero for an empty bag."""
 
-def bag_adam(table: Annotated[NDArray, dict(shape=(None, None), order='C', device='cpu')], moment1: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], moment2: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], ids: Annotated[NDArray[numpy.uint32], dict(shape=(None,), order='C', device='cpu', writable=False)], offsets: Annotated[NDArray[numpy.uint64], dict(shape=(None,), order='C', device='cpu', writable=False)], grad: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], learning_rate: float, beta1: float, beta2: float, epsilon: float, step: int, threads: int, seed: int = 0) -> None:
+class Pool:
     """
-    One step of lazy Adam on the rows of the bags, in place, from the gradient of bag_mean's output. A uint16 table stands for bfloat16 and is rounded at random, as a function of (seed, step, row, column).
+    How rows are pooled, and what one batch's pooling found that its step needs.
     """
 
-def bag_adagrad(table: Annotated[NDArray, dict(shape=(None, None), order='C', device='cpu')], state: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu')], ids: Annotated[NDArray[numpy.uint32], dict(shape=(None,), order='C', device='cpu', writable=False)], offsets: Annotated[NDArray[numpy.uint64], dict(shape=(None,), order='C', device='cpu', writable=False)], grad: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], learning_rate: float, epsilon: float, step: int, threads: int, seed: int = 0) -> None:
+    def __init__(self, pooling: str, query: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)] | None = None) -> None:
+        """
+        pooling: mean, sum, max, mean+max or attentive, which has a query (d,).
+        """
+
+def bag_pool(table: Annotated[NDArray, dict(shape=(None, None), order='C', device='cpu', writable=False)], ids: Annotated[NDArray[numpy.uint32], dict(shape=(None,), order='C', device='cpu', writable=False)], offsets: Annotated[NDArray[numpy.uint64], dict(shape=(None,), order='C', device='cpu', writable=False)], pool: Pool, out: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], threads: int) -> None:
+    """
+    out[b] = the rows of bag b, pooled: (bags, d), or (bags, 2 d) for mean+max; zero for an empty bag.
+    """
+
+def bag_attend(table: Annotated[NDArray, dict(shape=(None, None), order='C', device='cpu', writable=False)], ids: Annotated[NDArray[numpy.uint32], dict(shape=(None,), order='C', device='cpu', writable=False)], offsets: Annotated[NDArray[numpy.uint64], dict(shape=(None,), order='C', device='cpu', writable=False)], pool: Pool, out: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], grad: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], threads: int) -> Annotated[NDArray[numpy.float32], dict(shape=(None,))]:
+    """
+    Attentive, between pooling and step: the query's gradient (d,) from that of `out`.
+    """
+
+def bag_adam(table: Annotated[NDArray, dict(shape=(None, None), order='C', device='cpu')], moment1: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], moment2: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], ids: Annotated[NDArray[numpy.uint32], dict(shape=(None,), order='C', device='cpu', writable=False)], offsets: Annotated[NDArray[numpy.uint64], dict(shape=(None,), order='C', device='cpu', writable=False)], grad: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], learning_rate: float, beta1: float, beta2: float, epsilon: float, step: int, threads: int, seed: int = 0, pool: Pool | None = None) -> None:
+    """
+    One step of lazy Adam on the rows of the bags, in place, from the gradient of what was pooled (None: means). A uint16 table stands for bfloat16 and is rounded at random, as a function of (seed, step, row, column).
+    """
+
+def bag_adagrad(table: Annotated[NDArray, dict(shape=(None, None), order='C', device='cpu')], state: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu')], ids: Annotated[NDArray[numpy.uint32], dict(shape=(None,), order='C', device='cpu', writable=False)], offsets: Annotated[NDArray[numpy.uint64], dict(shape=(None,), order='C', device='cpu', writable=False)], grad: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], learning_rate: float, epsilon: float, step: int, threads: int, seed: int = 0, pool: Pool | None = None) -> None:
     """The same of row-wise Adagrad; state float32 (V,)."""

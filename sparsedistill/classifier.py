@@ -17,7 +17,8 @@ from .errors import FormatError
 from .format import read_json, read_tensors, replacing_directory, tensor, write_json, write_tensors
 from .machine import asked_threads
 
-FORMAT_VERSION = 2
+FORMAT_VERSIONS = (2, 3)  # 2: mean pooling alone
+POOLINGS = ("mean", "sum", "max", "mean+max", "attentive")
 CONFIG, TENSORS, CARD = "config.json", "model.safetensors", "README.md"
 ROW_TYPES = {"int8": np.int8, "int16": np.int16, "float16": np.float16, "float32": np.float32}
 ROW_BYTES = 16  # a row takes a multiple of this
@@ -31,8 +32,9 @@ class Explanation:
 
     ``contributions`` are (n-gram, number) of the n-grams found, repeated ones summed, largest magnitude first. With a
     hidden layer the rule is gradient times input: each n-gram counts with the weights that the ReLUs let through *for
-    this text*. With several labels, one of which applies, logits are taken relative to their mean over the labels,
-    since only differences between logits matter there.
+    this text*, and where the largest number of a column is taken, the first n-gram that has it counts. With several
+    labels, one of which applies, logits are taken relative to their mean over the labels, since only differences
+    between logits matter there.
     """
 
     label: str
@@ -60,9 +62,9 @@ class Classifier:
         self.path = Path(path).resolve() if path else None
         if config.get("format") != "sparsedistill":
             raise FormatError(f"{where}: config.json is not that of a sparsedistill classifier")
-        if config.get("format_version") != FORMAT_VERSION:
+        if config.get("format_version") not in FORMAT_VERSIONS:
             raise FormatError(
-                f"{where} has format version {config.get('format_version')!r}, this program reads {FORMAT_VERSION}: "
+                f"{where} has format version {config.get('format_version')!r}, this program reads 2 and 3: "
                 "upgrade sparsedistill, or write the classifier anew"
             )
         self.task: str = _field(config, "task", str, where)
@@ -81,8 +83,10 @@ class Classifier:
         max_n = _field(text, "max_n", int, where)
         if not 1 <= max_n <= 8:
             raise FormatError(f"{where}: config.json: max_n is {max_n}, not 1 to 8")
-        if config.get("pooling") != "mean":
-            raise FormatError(f"{where}: config.json: pooling is {config.get('pooling')!r}, not mean")
+        known = POOLINGS if config["format_version"] > 2 else POOLINGS[:1]
+        self._pooling: str = _field(config, "pooling", str, where)
+        if self._pooling not in known:
+            raise FormatError(f"{where}: config.json: pooling is {self._pooling!r}, not {' or '.join(known)}")
         rows = _field(config, "rows", dict, where)
         width, row_type = _field(rows, "width", int, where), _field(rows, "type", str, where)
         if row_type not in ROW_TYPES:
@@ -98,6 +102,8 @@ class Classifier:
         if in_slots:
             if row_type != "int16" or not 1 <= width <= SLOT_COLUMNS:
                 raise FormatError(f"{where}: config.json: rows.in_slots is for 1 to {SLOT_COLUMNS} int16 numbers a row")
+            if self._pooling not in ("mean", "sum"):
+                raise FormatError(f"{where}: config.json: rows.in_slots is for mean and sum, not {self._pooling}")
         else:
             self._rows = tensor(tensors, "rows", (ROW_TYPES[row_type],), (None, None), name)
             count, stride = self._rows.shape
@@ -106,12 +112,14 @@ class Classifier:
                     f"{name}: tensor 'rows' has the shape {self._rows.shape}: not {self._count} rows of {width} "
                     f"numbers, padded to a multiple of {ROW_BYTES} bytes"
                 )
+        if self._pooling == "attentive" and not (row_type.startswith("float") and width > 1):
+            raise FormatError(f"{where}: config.json: attentive pooling is of float rows, the last number their weight")
         f32 = (np.float32,)
         self._scale = tensor(tensors, "scale", f32, (width,), name) if row_type.startswith("int") else None
-        self._bias = tensor(tensors, "bias", f32, (width,), name)
+        outputs = {"mean+max": 2 * width, "attentive": width - 1}.get(self._pooling, width)
+        self._bias = tensor(tensors, "bias", f32, (outputs,), name)
         self._relu_first = _field(config, "relu_first", bool, where)
         self._layers = []
-        outputs = width
         for i in range(depth):
             weight = tensor(tensors, f"layers.{i}.weight", f32, (outputs, None), name)
             outputs = weight.shape[1]
@@ -124,6 +132,8 @@ class Classifier:
         )
         if not all(np.isfinite(a).all() for a in small):
             raise FormatError(f"{name}: a scale, bias or dense weight is not finite")
+        if self._scale is not None and "max" in self._pooling and not (self._scale > 0).all():
+            raise FormatError(f"{name}: a scale is not positive, and the largest number of a column would not stay so")
         self._thresholds = self._read_thresholds(where)
         try:
             self._lookup = _core.Lookup(
@@ -131,7 +141,9 @@ class Classifier:
                 _field(text, "seed", int, where), _field(text, "tokenizer", str, where),
                 _field(text, "lowercase", bool, where), max_n,
             )  # fmt: skip
-            self._model = _core.Model(self._lookup, self._rows, self._scale, self._bias, self._relu_first, self._layers)
+            self._model = _core.Model(
+                self._lookup, self._rows, self._scale, self._bias, self._relu_first, self._layers, self._pooling
+            )
         except (TypeError, ValueError) as error:
             raise FormatError(f"{where} is damaged: {error}") from None
 
@@ -254,6 +266,21 @@ class Classifier:
         columns = ids[:, None] % slots * self._width + np.arange(self._width)
         return self._tensors["slots"].view(np.int16)[ids[:, None] // slots, columns]
 
+    def _shares(self, rows: np.ndarray) -> np.ndarray:
+        """What each of a text's rows (n, W) adds to the pooled vector."""
+        if self._pooling == "sum":
+            return rows
+        if self._pooling == "attentive":
+            return rows[:, :-1] / (rows[:, -1].sum() or 1.0)
+        mean = rows / max(len(rows), 1)
+        if self._pooling == "mean":
+            return mean
+        largest = np.zeros_like(rows)
+        if len(rows):
+            columns = np.arange(rows.shape[1])
+            largest[rows.argmax(axis=0), columns] = rows.max(axis=0)
+        return largest if self._pooling == "max" else np.hstack([mean, largest])
+
     def explain(self, text: str, label: str | None = None, top: int | None = 10) -> Explanation:
         """The ``top`` n-grams (None: all) that speak for or against ``label`` (default: the likeliest) in one text.
 
@@ -268,7 +295,7 @@ class Classifier:
         rows = self._values(np.array([row for _, row in found], np.int64)).astype(np.float64)
         if self._scale is not None:
             rows *= self._scale
-        rows /= max(len(found), 1)
+        rows = self._shares(rows)
         # The ReLUs leave a linear map for this text: x = rows.sum(axis=0) @ through + constant, layer by layer.
         x = rows.sum(axis=0) + self._bias
         through, constant = np.eye(len(x)), self._bias.astype(np.float64)

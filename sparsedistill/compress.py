@@ -8,8 +8,8 @@ import numpy as np
 from torch import nn
 
 from . import _core
-from .classifier import FORMAT_VERSION, ROW_BYTES, ROW_TYPES, SLOT_COLUMNS, Classifier
-from .errors import DataError
+from .classifier import ROW_BYTES, ROW_TYPES, SLOT_COLUMNS, Classifier
+from .errors import DataError, SettingsError
 from .student import Student
 from .table import widened
 from .vocabulary import Vocabulary
@@ -29,16 +29,21 @@ def compress(
 ) -> Classifier:
     """The classifier that says what ``student`` says.
 
-    Folding: mean pooling is linear, so ``W1 mean(E) + b1 = mean(W1 E) + b1``, and W1 goes into the table once; done
-    where it does not widen the rows. ``rows`` is a type of ``ROW_TYPES`` or "auto" (int8; int16 without a hidden layer,
-    whose few numbers a row carry all there is). Integer rows have one scale a column. Rows of up to four int16 that are
-    the logits' own go into the lookup table. ``extra`` goes into config.json.
+    Folding: mean and sum are linear, so ``W1 mean(E) + b1 = mean(W1 E) + b1``, and W1 goes into the table once; done
+    where it does not widen the rows. So is an attentive mean, whose rows are multiplied by their weights, which stand
+    beside them. ``rows`` is a type of ``ROW_TYPES`` or "auto": int8; int16 without a hidden layer, whose few numbers a
+    row carry all there is; float32 for attentive pooling, whose weights differ by magnitudes. Integer rows have one
+    scale a column. Rows of up to four int16 that are the logits' own go into the lookup table. ``extra`` goes into
+    config.json.
+
+    Errors: :class:`SettingsError` for integer rows with weights, :class:`DataError` for numbers that float16 lacks.
     """
     layers = [cast(nn.Linear, layer) for layer in student.dense]
     fold: np.ndarray | None = None
     bias: nn.Parameter | None
+    linear, attentive = "max" not in student.pooling, student.query is not None
     if student.factor is not None:
-        if student.first_width <= student.embedding:
+        if linear and student.first_width <= student.embedding:
             fold, bias = student.factor.weight.detach().numpy().T, student.factor.bias
         else:
             layers.insert(0, student.factor)
@@ -46,15 +51,21 @@ def compress(
     else:
         bias = student.bias
     folded = bias is not None
-    width = fold.shape[1] if fold is not None else student.table.shape[1]
+    width = (fold.shape[1] if fold is not None else student.table.shape[1]) + attentive
     if rows == "auto":
-        rows = "int8" if layers else "int16"
+        rows = "float32" if attentive else "int8" if layers else "int16"
+    if attentive and rows.startswith("int"):
+        raise SettingsError(f"{rows} rows are too coarse for the weights of attentive pooling: take float32 or float16")
+    weigh = student.weigher() if attentive else None
 
     def chunk(begin: int) -> np.ndarray:
         part = widened(student.table[begin : begin + _CHUNK])
-        return part @ fold if fold is not None else part
+        weights = weigh(part) if weigh else None
+        if fold is not None:
+            part = part @ fold
+        return part if weights is None else np.hstack([part * weights, weights])
 
-    in_slots = rows == "int16" and not layers and width <= SLOT_COLUMNS
+    in_slots = rows == "int16" and linear and not layers and width <= SLOT_COLUMNS
     starts = range(0, len(student.table), _CHUNK)
     out = np.zeros((len(student.table), width if in_slots else stride_of(width, rows)), ROW_TYPES[rows])
     scale = None
@@ -80,13 +91,14 @@ def compress(
         tensors |= {"slots": vocabulary.slots, "rows": out}
     if scale is not None:
         tensors["scale"] = scale
-    tensors["bias"] = bias.detach().numpy().copy() if bias is not None else np.zeros(width, np.float32)
+    pooled = student.pooled_width if fold is None else fold.shape[1]
+    tensors["bias"] = bias.detach().numpy().copy() if bias is not None else np.zeros(pooled, np.float32)
     for i, layer in enumerate(layers):
         tensors[f"layers.{i}.weight"] = np.ascontiguousarray(layer.weight.detach().numpy().T)
         tensors[f"layers.{i}.bias"] = layer.bias.detach().numpy().copy()
     config = {
         "format": "sparsedistill",
-        "format_version": FORMAT_VERSION,
+        "format_version": 2 if student.pooling == "mean" else 3,
         "task": task,
         "labels": list(labels),
         "text": {
@@ -96,7 +108,7 @@ def compress(
             "seed": seed,
             "unicode": _core.unicode_version,
         },
-        "pooling": "mean",
+        "pooling": student.pooling,
         "rows": {"count": len(out), "width": width, "type": rows, "in_slots": in_slots},
         "relu_first": folded and bool(layers),
         "layers": len(layers),

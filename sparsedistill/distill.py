@@ -107,6 +107,10 @@ class Run:
             raise SettingsError("mode kd_private learns from the corpus alone: give --corpus")
         if not modes:
             raise SettingsError(f"no student is asked for: modes are {', '.join(_SPOKEN)}")
+        if settings.distill.pooling == "mean+max" and not settings.distill.embedding:
+            raise SettingsError("mean+max pools to twice the table's width, which W1 brings together: give --embedding")
+        if settings.distill.pooling == "attentive" and settings.compress.rows.startswith("int"):
+            raise SettingsError("attentive pooling has weights that integer rows are too coarse for: --rows float32")
         if self.inputs.needs_teacher and not settings.teach.teacher and {"teach", "label", "evaluate"} & set(stages):
             raise SettingsError(
                 "no teacher: give `sparsedistill teach` or [teach] teacher = a Hugging Face model, module:function, "
@@ -467,7 +471,8 @@ class Run:
 
         settings, classes = self.settings.distill, len(self.inputs.labels)
         seed = self.settings.data.seed
-        return Student(rows, classes, settings.hidden, settings.embedding, settings.dropout, seed, settings.table)
+        shape = settings.hidden, settings.embedding, settings.dropout
+        return Student(rows, classes, *shape, seed, settings.table, settings.pooling)
 
     def trained(self, name: str) -> tuple[Vocabulary, Any]:
         """A trained student and its vocabulary."""

@@ -175,7 +175,7 @@ def card(name: str, result: dict[str, Any], config: dict[str, Any]) -> str:
         f"- data: {sizes}; seed {source['seed']}",
         f"- text: tokeniser `{text['tokenizer']}`, {'lower-cased' if text['lowercase'] else 'case kept'}, "
         f"n-grams of 1 to {text['max_n']} tokens, {rows['count']:,} of them",
-        f"- student: mean pooling, hidden layers {hidden}; rows of {rows['width']} x {rows['type']}",
+        f"- student: {config['pooling']} pooling, hidden layers {hidden}; rows of {rows['width']} x {rows['type']}",
         f"- versions: {', '.join(f'{k} {v}' for k, v in source['versions'].items())}",
         "",
         "## Limits",

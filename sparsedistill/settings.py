@@ -101,6 +101,10 @@ class Distill:
         0,
         "width of the table before the factor W1 (the paper's d_e); 0: no W1, the table has the first hidden width",
     )
+    pooling: str = option(
+        "mean", "how a text's rows become one vector; mean+max, both side by side, needs --embedding",
+        ("mean", "sum", "max", "mean+max", "attentive"),
+    )  # fmt: skip
     table: str = option("float32", "numbers of the table in training; bfloat16 halves it", ("float32", "bfloat16"))
     optimizer: str = option(
         "adam",

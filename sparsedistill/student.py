@@ -21,14 +21,20 @@ from .table import random_table, widened
 
 
 class Student(nn.Module):
-    """``mean(table rows) -> [W1] -> hidden layers -> logits``.
+    """``pooled table rows -> [W1] -> hidden layers -> logits``.
 
     ``embedding`` is the table's width before the factor W1 (the paper's d_e); 0 leaves W1 out and trains the table at
     the width of the first hidden layer (or of the classes, without hidden layers): the same function, since nothing
-    non-linear stands between the table and W1.
+    non-linear stands between the table and W1 (but for the poolings with max).
 
-    Attributes: ``table`` (V, d), float32, or uint16 that holds the bits of bfloat16; ``factor`` W1 and its bias, or
-    None; ``bias`` (``first_width``,) where there is no W1; ``dense`` the layers after the first; ``classes`` C.
+    ``pooling``: mean, sum, max, mean+max (side by side, which needs W1), or attentive: the rows' sum, each with a
+    weight that is the softmax over the bag of its product with a query that is learnt.
+
+    Attributes: ``table`` (V, d), float32, or uint16 that holds the bits of bfloat16; ``query`` (d,) of attentive
+    pooling, or None; ``pooled_width``: d, or 2 d; ``factor`` W1 and its bias, or None; ``bias`` (``first_width``,)
+    where there is no W1; ``dense`` the layers after the first; ``classes`` C.
+
+    Errors: ValueError for mean+max without W1.
     """
 
     def __init__(
@@ -40,17 +46,22 @@ class Student(nn.Module):
         dropout: float,
         seed: int,
         table: str = "float32",
+        pooling: str = "mean",
     ):
         super().__init__()
+        if pooling == "mean+max" and not embedding:
+            raise ValueError("mean+max pools to twice the table's width, which W1 has to bring together")
         generator = torch.Generator().manual_seed(seed)
         widths = [*hidden, classes]
         self.embedding, self.first_width, self.classes = embedding, widths[0], classes
         width = embedding or widths[0]
+        self.pooling, self.pooled_width = pooling, 2 * width if pooling == "mean+max" else width
         # Bags average tens of rows: this scale makes pooled vectors of about unit size in training's first steps.
         scale = 0.0 if not hidden and not embedding else 0.3
         self.table = random_table(rows, width, scale, seed, table)
         self.dropout = nn.Dropout(dropout)
-        self.factor = _linear(embedding, widths[0], generator) if embedding else None
+        self.query = nn.Parameter(torch.zeros(width)) if pooling == "attentive" else None
+        self.factor = _linear(self.pooled_width, widths[0], generator) if embedding else None
         self.bias = nn.Parameter(torch.zeros(widths[0])) if not embedding else None
         self.dense = nn.ModuleList(_linear(a, b, generator) for a, b in pairwise(widths))
 
@@ -65,11 +76,23 @@ class Student(nn.Module):
             x = layer(self.dropout(torch.relu(x)))
         return x
 
-    def pool(self, ids: np.ndarray, offsets: np.ndarray, threads: int) -> np.ndarray:
-        """Mean rows float32 (n, d) of bags given as in :meth:`Vocabulary.bags`."""
-        out = np.empty((len(offsets) - 1, self.table.shape[1]), np.float32)
-        _core.bag_mean(self.table, ids, offsets, out, threads)
+    def new_pool(self) -> _core.Pool:
+        """What :meth:`pool` leaves for the step to know."""
+        return _core.Pool(self.pooling, None if self.query is None else self.query.detach().numpy())
+
+    def pool(self, ids: np.ndarray, offsets: np.ndarray, threads: int, pool: _core.Pool | None = None) -> np.ndarray:
+        """Pooled rows float32 (n, ``pooled_width``) of bags given as in :meth:`Vocabulary.bags`."""
+        out = np.empty((len(offsets) - 1, self.pooled_width), np.float32)
+        _core.bag_pool(self.table, ids, offsets, pool or self.new_pool(), out, threads)
         return out
+
+    def weigher(self) -> Callable[[np.ndarray], np.ndarray]:
+        """Attentive: a function from rows (n, d) to their weights (n, 1), the greatest of the table's being 1."""
+        assert self.query is not None
+        query = self.query.detach().numpy()
+        starts = range(0, len(self.table), 65536)
+        top = max((float((widened(self.table[i : i + 65536]) @ query).max()) for i in starts), default=0.0)
+        return lambda rows: np.exp(rows @ query - np.float32(top))[:, None]
 
     @torch.no_grad()
     def logits(self, ids: np.ndarray, offsets: np.ndarray, threads: int, batch: int = 8192) -> np.ndarray:
@@ -102,9 +125,16 @@ class Student(nn.Module):
 
         def pooled(ids: np.ndarray, starts: np.ndarray) -> torch.Tensor:
             bags = torch.from_numpy(ids.view(np.int32)).to(device)
-            return nn.functional.embedding_bag(
-                bags, table, torch.from_numpy(starts[:-1].astype(np.int32)).to(device), mode="mean"
-            )
+            begins = torch.from_numpy(starts[:-1].astype(np.int32)).to(device)
+            if network.query is None:
+                modes = [nn.functional.embedding_bag(bags, table, begins, mode=m) for m in self.pooling.split("+")]
+                return torch.cat(modes, dim=1)
+            products = table[bags.long()] @ network.query
+            of = torch.repeat_interleave(torch.from_numpy(np.diff(starts).astype(np.int64)).to(device))
+            top = torch.full((len(starts) - 1,), -torch.inf, device=device).scatter_reduce(0, of, products, "amax")
+            weights = torch.exp(products - top[of])
+            weights /= torch.zeros(len(starts) - 1, device=device).index_add(0, of, weights)[of]
+            return nn.functional.embedding_bag(bags, table, begins, mode="sum", per_sample_weights=weights)
 
         @torch.inference_mode()
         def score(ids: np.ndarray, offsets: np.ndarray, batch: int = 8192) -> np.ndarray:

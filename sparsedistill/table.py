@@ -23,13 +23,23 @@ class LazyAdam:
         self.table = table
         self.arrays = {name: np.zeros(table.shape, np.float32) for name in ("moment1", "moment2")}
 
-    def step(self, bags: Bags, gradient: np.ndarray, rate: float, step: int, threads: int = 1, seed: int = 0) -> None:
-        """Update the rows of the bags (ids, offsets) in place from the gradient (n, d) of their means.
+    def step(
+        self,
+        bags: Bags,
+        gradient: np.ndarray,
+        rate: float,
+        step: int,
+        threads: int = 1,
+        seed: int = 0,
+        pool: _core.Pool | None = None,
+    ) -> None:
+        """Update the rows of the bags (ids, offsets) in place from the gradient (n, width) of what ``pool`` made of
+        them, their means where it is None.
 
         ``step`` begins at 1; with ``seed`` it decides how bfloat16 is rounded.
         """
         moments = self.arrays["moment1"], self.arrays["moment2"]
-        _core.bag_adam(self.table, *moments, *bags, gradient, rate, *BETAS, EPSILON, step, threads, seed)
+        _core.bag_adam(self.table, *moments, *bags, gradient, rate, *BETAS, EPSILON, step, threads, seed, pool)
 
     @staticmethod
     def bytes(rows: int, width: int) -> int:
@@ -47,9 +57,19 @@ class RowwiseAdagrad:
         self.table = table
         self.arrays = {"squares": np.zeros(len(table), np.float32)}
 
-    def step(self, bags: Bags, gradient: np.ndarray, rate: float, step: int, threads: int = 1, seed: int = 0) -> None:
+    def step(
+        self,
+        bags: Bags,
+        gradient: np.ndarray,
+        rate: float,
+        step: int,
+        threads: int = 1,
+        seed: int = 0,
+        pool: _core.Pool | None = None,
+    ) -> None:
         """As :meth:`LazyAdam.step`."""
-        _core.bag_adagrad(self.table, self.arrays["squares"], *bags, gradient, rate, EPSILON, step, threads, seed)
+        state = self.arrays["squares"]
+        _core.bag_adagrad(self.table, state, *bags, gradient, rate, EPSILON, step, threads, seed, pool)
 
     @staticmethod
     def bytes(rows: int, width: int) -> int:

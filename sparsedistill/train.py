@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from . import _core
 from .curve import Curve
 from .errors import SettingsError
 from .examples import Batches, Blocks, Examples, Order
@@ -35,20 +36,23 @@ def loss_of(logits: torch.Tensor, targets: torch.Tensor, task: str) -> torch.Ten
 
 
 class _Pooled(torch.autograd.Function):
-    """The rows' means that are given; going backward, what ``update`` does with their gradient.
+    """The pooled rows that are given; going backward, what ``update`` does with their gradient.
 
-    Autograd goes backward only to what wants a gradient, and the table is none of its tensors: hence ``anchor``.
+    Autograd goes backward only to what wants a gradient, and the table is none of its tensors: hence ``anchor``, the
+    query of attentive pooling or a number. ``update`` returns its gradient, or None.
     """
 
     @staticmethod
-    def forward(ctx: Any, anchor: torch.Tensor, means: np.ndarray, update: Callable[[np.ndarray], None]) -> Any:
+    def forward(
+        ctx: Any, anchor: torch.Tensor, pooled: np.ndarray, update: Callable[[np.ndarray], np.ndarray | None]
+    ) -> Any:
         ctx.update = update
-        return torch.from_numpy(means)
+        return torch.from_numpy(pooled)
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> Any:  # type: ignore[override]
-        ctx.update(gradient.contiguous().numpy())
-        return None, None, None
+        found = ctx.update(gradient.contiguous().numpy())
+        return None if found is None else torch.from_numpy(found), None, None
 
 
 def learn(
@@ -67,10 +71,18 @@ def learn(
     for group in optimizer.param_groups:
         group["lr"] = rate
     bags = batch.ids, batch.offsets
-    anchor = torch.zeros((), requires_grad=True)
-    pooled = _Pooled.apply(
-        anchor, student.pool(*bags, threads), lambda gradient: lazy.step(bags, gradient, rate, step, threads, seed)
-    )
+    pool = student.new_pool()
+    found = student.pool(*bags, threads, pool)
+
+    def update(gradient: np.ndarray) -> np.ndarray | None:
+        by_query = None
+        if student.query is not None:
+            by_query = _core.bag_attend(student.table, *bags, pool, found, gradient, threads)
+        lazy.step(bags, gradient, rate, step, threads, seed, pool)
+        return by_query
+
+    anchor = torch.zeros((), requires_grad=True) if student.query is None else student.query
+    pooled = _Pooled.apply(anchor, found, update)
     loss = loss_of(student(pooled), torch.from_numpy(batch.targets), task)
     optimizer.zero_grad()
     loss.backward()

@@ -423,7 +423,7 @@ def nested(config, path, value):
     ("path", "values"),
     [
         (("format",), [KeyError, None, "safetensors", 1]),
-        (("format_version",), [KeyError, 0, 1, 3, "2", None]),
+        (("format_version",), [KeyError, 0, 1, 4, "2", None]),
         (("task",), [KeyError, "", "ranking", None, ["single"], "Single"]),
         (("labels",), [KeyError, [], ["a"], ["a", "b", 3], "abc", None, {"a": 1}, ["a", "b", "c", "d"]]),
         (("text",), [KeyError, None, [], "words"]),

@@ -104,6 +104,102 @@ def test_adam_is_sparse_adam(seed, shape, sizes, steps):
             assert np.array_equal(array[untouched], old[untouched])
 
 
+POOLINGS = ["mean", "sum", "max", "mean+max", "attentive"]
+
+
+def torch_pool(pooling: str, rows, query):
+    """One bag's rows (k, d) pooled, for autograd."""
+    if not len(rows):
+        return torch.zeros((2 if pooling == "mean+max" else 1) * rows.shape[1])
+    made = {
+        "mean": lambda: rows.mean(0),
+        "sum": lambda: rows.sum(0),
+        "max": lambda: rows.max(0).values,
+        "attentive": lambda: torch.softmax(rows @ query, 0) @ rows,
+    }
+    return torch.cat([made[part]() for part in pooling.split("+")])
+
+
+@settings(max_examples=150)
+@given(seeds, shapes, bag_sizes.filter(any), st.sampled_from(POOLINGS), st.integers(1, 3))
+def test_every_pooling_and_its_step_are_torchs(seed, shape, sizes, pooling, threads):
+    rng = np.random.default_rng(seed)
+    table = rng.standard_normal(shape).astype(np.float32)
+    query = rng.standard_normal(shape[1]).astype(np.float32) if pooling == "attentive" else None
+    parameter = torch.nn.Parameter(torch.tensor(table))
+    wanted = None if query is None else torch.tensor(query, requires_grad=True)
+    optimizer = torch.optim.SparseAdam([parameter], lr=RATE, betas=BETAS, eps=EPSILON)
+    moments = zeros_like(table)
+    for step in (1, 2):
+        bags = [rng.integers(0, shape[0], size) for size in rng.permutation(sizes).astype(int)]
+        ids, offsets = packed(bags)
+        columns = shape[1] * (2 if pooling == "mean+max" else 1)
+        grad = rng.standard_normal((len(bags), columns)).astype(np.float32)
+
+        pool, out = _core.Pool(pooling, query), np.full((len(bags), columns), np.nan, np.float32)
+        _core.bag_pool(table, ids, offsets, pool, out, threads)
+        dense = torch.tensor(parameter.detach().numpy(), requires_grad=True)
+        theirs = torch.stack([torch_pool(pooling, dense[torch.tensor(bag)], wanted) for bag in bags])
+        np.testing.assert_allclose(out, theirs.detach().numpy(), rtol=1e-4, atol=1e-5)
+
+        theirs.backward(torch.tensor(grad))
+        if query is not None:
+            found = _core.bag_attend(table, ids, offsets, pool, out, grad, threads)
+            np.testing.assert_allclose(found, wanted.grad.numpy(), rtol=1e-3, atol=1e-4)
+            wanted.grad = None
+        _core.bag_adam(table, *moments, ids, offsets, grad, RATE, *BETAS, EPSILON, step, threads, 0, pool)
+        touched = torch.tensor(np.unique(ids).astype(np.int64))
+        parameter.grad = torch.sparse_coo_tensor(touched[None], dense.grad[touched], shape)
+        optimizer.step()
+        state = optimizer.state[parameter]
+        for array, expected in zip(moments, (state["exp_avg"], state["exp_avg_sq"]), strict=True):
+            np.testing.assert_allclose(array, expected.numpy(), rtol=1e-3, atol=1e-5)
+        # Adam divides by the gradient's size: where that is nothing but rounding, so is the step.
+        table[:] = parameter.detach().numpy()
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize("kind", ["float32", "bfloat16"])
+def test_every_pooling_has_the_same_bits_for_any_threads(pooling, kind):
+    rng = np.random.default_rng(4)
+    start = rng.standard_normal((50, 37)).astype(np.float32)
+    query = rng.standard_normal(37).astype(np.float32) if pooling == "attentive" else None
+    if kind == "bfloat16":
+        start = (start.view(np.uint32) >> 16).astype(np.uint16)
+    bags = [rng.integers(0, 50, size) for size in rng.integers(0, 30, 300)]
+    ids, offsets = packed(bags)
+    grad = rng.standard_normal((300, 74 if pooling == "mean+max" else 37)).astype(np.float32)
+    results = []
+    for threads in (1, 2, 5):
+        table, pool, out = start.copy(), _core.Pool(pooling, query), np.empty_like(grad)
+        _core.bag_pool(table, ids, offsets, pool, out, threads)
+        by_query = np.zeros(0) if query is None else _core.bag_attend(table, ids, offsets, pool, out, grad, threads)
+        _core.bag_adagrad(table, np.zeros(50, np.float32), ids, offsets, grad, RATE, EPSILON, 1, threads, 3, pool)
+        results.append((out, by_query, table))
+    for other in results[1:]:
+        assert all(np.array_equal(a, b) for a, b in zip(results[0], other, strict=True))
+    assert not np.array_equal(results[0][2], start)
+
+
+def test_what_was_not_pooled_is_refused():
+    table, (ids, offsets) = np.zeros((3, 2), np.float32), packed([[0, 1], [2]])
+    grad, moments = np.zeros((2, 2), np.float32), zeros_like(table)
+    step = (table, *moments, ids, offsets, grad, RATE, *BETAS, EPSILON, 1, 1, 0)
+    query = np.zeros(2, np.float32)
+    for pool in (_core.Pool("max"), _core.Pool("attentive", query)):
+        with pytest.raises(ValueError, match="not pooled before"):
+            _core.bag_adam(*step, pool)
+    with pytest.raises(ValueError, match="not pooled attentively"):
+        _core.bag_attend(table, ids, offsets, _core.Pool("attentive", query), grad, grad, 1)
+    with pytest.raises(ValueError, match="width of what is pooled"):
+        _core.bag_adam(*step, _core.Pool("mean+max"))
+    with pytest.raises(ValueError, match="as wide as the table"):
+        _core.bag_pool(table, ids, offsets, _core.Pool("attentive", np.zeros(3, np.float32)), grad, 1)
+    for wrong in (("median",), ("attentive",), ("mean", query)):
+        with pytest.raises(ValueError, match=r"pooling|query"):
+            _core.Pool(*wrong)
+
+
 def test_adam_by_hand():
     # One id twice in one bag of two, once in a bag of one, and an empty bag whose gradient goes nowhere.
     table = np.zeros((3, 1), np.float32)

@@ -41,7 +41,8 @@ def numbers(rng: np.random.Generator, shape, spread: float) -> np.ndarray:
 class Net:
     """A random model with its twin: ``core`` takes texts, ``twin`` the rows of one bag."""
 
-    def __init__(self, seed, row_type, v, width, depth=0, relu_first=False, spread=2.0, lookup=None):
+    def __init__(self, seed, row_type, v, width, depth=0, relu_first=False, spread=2.0, lookup=None, pooling="mean"):
+        self.pooling = pooling
         rng = np.random.default_rng(seed)
         if row_type == "float32":
             self.rows, self.scale = numbers(rng, (v, width), spread), None
@@ -53,6 +54,11 @@ class Net:
             info = np.iinfo(row_type)
             self.rows = rng.integers(info.min, info.max, (v, width), row_type, endpoint=True)
             self.scale = numbers(rng, width, spread)
+        if pooling == "attentive":  # the weights
+            self.rows[:, -1] = np.clip(np.abs(self.rows[:, -1]), 1e-3, 1e3)
+        if pooling in ("max", "mean+max") and self.scale is not None:
+            self.scale = np.abs(self.scale)
+        width = {"mean+max": 2 * width, "attentive": width - 1}.get(pooling, width)
         self.bias = numbers(rng, width, spread)
         self.relu_first = relu_first
         widths = [width, *rng.integers(1, 70, depth).tolist()]
@@ -61,10 +67,10 @@ class Net:
             for n_in, n_out in zip(widths[:-1], widths[1:], strict=True)
         ]
         lookup = lookup or lookup_of(v)
-        self.core = _core.Model(lookup, padded(self.rows), self.scale, self.bias, relu_first, self.layers)
+        self.core = _core.Model(lookup, padded(self.rows), self.scale, self.bias, relu_first, self.layers, pooling)
 
     def twin(self, rows) -> np.ndarray:
-        pooled = twins.pool(rows, self.rows, self.scale)
+        pooled = twins.pool(rows, self.rows, self.scale, self.pooling)
         return twins.score(pooled, self.bias, [(weight.T, bias) for weight, bias in self.layers], self.relu_first)
 
     def check(self, bags, threads=1) -> None:
@@ -98,6 +104,40 @@ def random_bags(rng: np.random.Generator, n: int, v: int, longest: int) -> list[
 def test_score(seed, row_type, v, width, depth, relu_first, bags):
     bags = [[row % v for row in bag] for bag in bags]
     Net(seed, row_type, v, width, depth, relu_first).check(bags)
+
+
+@settings(max_examples=400)
+@given(
+    seed=st.integers(0, 1 << 32),
+    kind=st.sampled_from(
+        [
+            *itertools.product(("sum", "max", "mean+max"), ROW_TYPES),
+            *itertools.product(("attentive",), ("float16", "float32")),
+        ]
+    ),
+    v=st.integers(1, 60),
+    width=st.integers(2, 150),
+    depth=st.integers(0, 2),
+    relu_first=st.booleans(),
+    bags=st.lists(st.lists(st.integers(0, 59), max_size=30), min_size=1, max_size=4),
+)
+def test_every_pooling(seed, kind, v, width, depth, relu_first, bags):
+    pooling, row_type = kind
+    bags = [[row % v for row in bag] for bag in bags]
+    Net(seed, row_type, v, width, depth, relu_first, pooling=pooling).check(bags)
+
+
+@pytest.mark.parametrize("pooling", ["sum", "max", "mean+max"])
+@pytest.mark.parametrize("row_type", ["int8", "int16"])
+def test_every_pooling_of_bags_whose_sums_need_more_bits(pooling, row_type):
+    rng = np.random.default_rng(5)
+    net = Net(1, row_type, 7, 9, 1, pooling=pooling)
+    net.check([rng.integers(0, 7, 40_000).tolist(), [], rng.integers(0, 7, 5).tolist()], threads=2)
+
+
+def test_attentive_pooling_needs_float_rows():
+    with pytest.raises(ValueError, match="attentive pooling needs float rows"):
+        Net(1, "int8", 3, 5, pooling="attentive")
 
 
 @pytest.mark.parametrize("row_type", ROW_TYPES)

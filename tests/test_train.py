@@ -14,9 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.optim import lr_scheduler
 
+from sparsedistill import Classifier
 from sparsedistill.compress import compress, stride_of
 from sparsedistill.curve import COLUMNS
-from sparsedistill.errors import DataError
+from sparsedistill.errors import DataError, SettingsError
 from sparsedistill.examples import Examples, InMemory
 from sparsedistill.schedule import Schedule
 from sparsedistill.student import Student
@@ -77,6 +78,96 @@ def test_steps_are_those_of_plain_torch(tmp_path, hidden, embedding, task):
     np.testing.assert_allclose(ours.table, bag.weight.detach().numpy(), atol=2e-5)
     for (name, a), (_, b) in zip(ours.named_parameters(), twin.named_parameters(), strict=True):
         np.testing.assert_allclose(a.detach().numpy(), b.detach().numpy(), atol=2e-5, err_msg=name)
+
+
+POOLED = [("sum", (6,), 8), ("max", (6,), 0), ("max", (6, 4), 8), ("mean+max", (6,), 8), ("mean+max", (), 5)]
+POOLED += [
+    ("attentive", (6,), 8),
+    ("attentive", (6, 4), 0),
+    ("attentive", (), 0),
+    ("sum", (), 0),
+    ("attentive", (6,), 3),
+]
+
+
+def torch_pool(pooling: str, rows: torch.Tensor, query: torch.Tensor | None) -> torch.Tensor:
+    made = {"mean": lambda: rows.mean(0), "sum": lambda: rows.sum(0), "max": lambda: rows.max(0).values}
+    if query is not None:
+        return torch.softmax(rows @ query, 0) @ rows
+    return torch.cat([made[part]() for part in pooling.split("+")])
+
+
+@pytest.mark.parametrize(("pooling", "hidden", "embedding"), POOLED)
+def test_steps_of_every_pooling_are_those_of_plain_torch(tmp_path, pooling, hidden, embedding):
+    vocabulary, data = examples()
+    plan = schedule(learning_rate=0.005)
+    ours, twin = (Student(len(vocabulary), 3, hidden, embedding, 0.0, 1, "float32", pooling) for _ in range(2))
+    train(ours, InMemory(data), plan, "single", tmp_path, lambda s: 0.0, "test", "key")
+    table = torch.nn.Parameter(torch.tensor(twin.table))
+    lazy = torch.optim.SparseAdam([table], betas=BETAS, eps=EPSILON)
+    dense = torch.optim.Adam(twin.parameters(), betas=BETAS, eps=EPSILON)
+    for step in range(1, plan.steps + 1):
+        places = [divmod(p, len(data)) for p in range((step - 1) * plan.batch_size, step * plan.batch_size)]
+        chosen = [int(np.random.default_rng([3, 2, epoch, 0]).permutation(len(data))[i]) for epoch, i in places]
+        bags = [
+            torch.from_numpy(data.ids[int(data.offsets[i]) : int(data.offsets[i + 1])].astype(np.int64)) for i in chosen
+        ]
+        for optimizer in (lazy, dense):
+            optimizer.param_groups[0]["lr"] = plan.rate(step)
+            optimizer.zero_grad()
+        whole = table.detach().clone().requires_grad_()
+        pooled = torch.stack([torch_pool(pooling, whole[bag], twin.query) for bag in bags])
+        loss_of(twin(pooled), torch.from_numpy(data.targets[chosen]), "single").backward()
+        touched = torch.cat(bags).unique()
+        table.grad = torch.sparse_coo_tensor(touched[None], whole.grad[touched], whole.shape)
+        lazy.step()
+        dense.step()
+    # Where a gradient is nothing but rounding Adam makes a step of it: few numbers may differ, by as much.
+    assert np.isclose(ours.table, table.detach().numpy(), atol=2e-4).mean() > 0.99
+    texts = [*TEXTS, "", "nothing known"]
+    theirs = torch.stack(
+        [
+            torch_pool(pooling, table[torch.from_numpy(ids.astype(np.int64))], twin.query)
+            if len(ids)
+            else torch.zeros(ours.pooled_width)
+            for ids in (vocabulary.bags([text])[0] for text in texts)
+        ]
+    )
+    np.testing.assert_allclose(
+        ours.logits(*vocabulary.bags(texts), 1), twin(theirs).detach().numpy(), rtol=0.01, atol=2e-3
+    )
+
+
+@pytest.mark.parametrize(("pooling", "hidden", "embedding"), POOLED)
+@pytest.mark.parametrize("rows", ["auto", "int8", "int16", "float16", "float32"])
+def test_classifiers_of_every_pooling_say_what_the_student_says(tmp_path, pooling, hidden, embedding, rows):
+    vocabulary, _ = examples()
+    student = Student(len(vocabulary), 3, hidden, embedding, 0.1, 1, "float32", pooling)
+    rng = np.random.default_rng(2)
+    for array in student.arrays().values():
+        array[...] = rng.standard_normal(array.shape) * 0.5
+    texts = [*TEXTS, "", "nothing known", "good good good bad film"]
+    expected = student.logits(*vocabulary.bags(texts), 1)
+    if pooling == "attentive" and rows.startswith("int"):
+        with pytest.raises(SettingsError, match="too coarse"):
+            compress(student, vocabulary, ("a", "b", "c"), "single", rows)
+        return
+    compress(student, vocabulary, ("a", "b", "c"), "single", rows).save(tmp_path / "classifier")
+    classifier = Classifier.load(tmp_path / "classifier")
+    found = classifier.decision_function(texts)
+    bound = {"int8": 0.15, "int16": 3e-3, "float16": 3e-2, "float32": 1e-4}[classifier.config["rows"]["type"]]
+    assert np.abs(found - expected).max() < bound
+    assert classifier.config["format_version"] == 3
+    for text, logits in zip(texts, found, strict=True):
+        why = classifier.explain(text, "b", top=None)
+        assert why.logit == pytest.approx(logits[1] - logits.mean(), abs=1e-3)
+        assert why.bias + sum(n for _, n in why.contributions) == pytest.approx(why.logit, abs=1e-9)
+    np.testing.assert_allclose(student.scorer("cpu")(*vocabulary.bags(texts)), expected, atol=1e-4)
+
+
+def test_both_poolings_need_the_factor():
+    with pytest.raises(ValueError, match=r"mean\+max pools to twice"):
+        Student(10, 3, (6,), 0, 0.1, 1, "float32", "mean+max")
 
 
 def test_loss_is_kl_up_to_the_targets_entropy():

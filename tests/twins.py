@@ -358,14 +358,30 @@ def count(
 # Pooling and score
 
 
-def pool(rows: Sequence[int], table: np.ndarray, scale: np.ndarray | None = None) -> np.ndarray:
-    """Mean of a bag, float32 (W,). ``table`` (V, W): int8 or int16 with ``scale`` float32 (W,), or floats without."""
-    k = np.float32(max(len(rows), 1))
+def pool(rows: Sequence[int], table: np.ndarray, scale: np.ndarray | None = None, pooling: str = "mean") -> np.ndarray:
+    """A bag pooled, float32. ``table`` (V, W): int8 or int16 with ``scale`` float32 (W,), or floats without.
+
+    (W,) numbers; (2 W,) for mean+max; (W - 1,) for attentive, where a row's last number is its weight.
+    """
+    if pooling == "mean+max":
+        return np.concatenate([pool(rows, table, scale, "mean"), pool(rows, table, scale, "max")])
     width = table.shape[1]
+    one = np.float32(1)
+    if pooling == "max":
+        if not rows:
+            return np.zeros(width, np.float32)
+        best = [table[rows[0], j] for j in range(width)]
+        for row in rows[1:]:
+            best = [top if top >= table[row, j] else table[row, j] for j, top in enumerate(best)]
+        numbers = [np.float32(top) for top in best]
+        return np.array(numbers if scale is None else [n * (s / one) for n, s in zip(numbers, scale, strict=True)])
+    k = np.float32(max(len(rows), 1)) if pooling == "mean" else one
     pooled = np.zeros(width, np.float32)
     if scale is None:
         for row in rows:
             pooled = pooled + table[row].astype(np.float32)
+        if pooling == "attentive":
+            return pooled[:-1] / (pooled[-1] or one)
         return pooled / k
     for j in range(width):
         total = sum(int(table[row, j]) for row in rows)
