@@ -117,9 +117,9 @@ void for_rows(const Bags& bags, const float* grad, const Pool& pool, std::size_t
 }
 
 // What the rounding of a row in a step depends on.
-std::uint32_t noise(std::uint64_t seed, std::uint64_t step, std::uint64_t row) {
+std::uint32_t noise(const Table& table, std::uint64_t seed, std::uint64_t step, std::uint64_t row) {
     using namespace hash_detail;
-    return static_cast<std::uint32_t>(mum(mum(seed ^ k0, step ^ k1) ^ k2, row ^ k3));
+    return static_cast<std::uint32_t>(mum(mum(seed ^ k0, step ^ k1) ^ k2, row ^ k3)) + table.first * Kernels::noise_column;
 }
 
 }  // namespace
@@ -243,7 +243,7 @@ void bag_step(const Table& table, const Bags& bags, const float* grad, const Poo
         [&](std::size_t row, const float* gradient) {
             float *const m = adam.moment1 + row * width, *const v = adam.moment2 + row * width;
             if (table.bfloat16)
-                with.adam_bfloat16(step, gradient, width, half + row * width, m, v, noise(seed, adam.step, row));
+                with.adam_bfloat16(step, gradient, width, half + row * width, m, v, noise(table, seed, adam.step, row));
             else with.adam_float32(step, gradient, width, full + row * width, m, v);
         },
         [&](std::size_t row) {
@@ -266,7 +266,7 @@ void bag_step(const Table& table, const Bags& bags, const float* grad, const Poo
         [&](std::size_t row, const float* gradient) {
             if (table.bfloat16)
                 with.adagrad_bfloat16(step, gradient, width, half + row * width, adagrad.state + row,
-                                      noise(seed, adagrad.step, row));
+                                      noise(table, seed, adagrad.step, row));
             else with.adagrad_float32(step, gradient, width, full + row * width, adagrad.state + row);
         },
         [&](std::size_t row) {

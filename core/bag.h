@@ -29,6 +29,7 @@ struct Table {
     void* rows;
     std::size_t width;
     bool bfloat16;
+    std::uint32_t first = 0;  // number of the first column, where these are some columns of a wider table
 };
 
 // How the rows of a bag become one vector. mean_max: both, side by side. attentive: the rows' sum, each with a weight that

@@ -487,10 +487,12 @@ Bags checked_step(const AnyTable& table, const Read1<std::uint32_t>& ids, const 
 
 void adam(AnyTable& table, Write2<float>& moment1, Write2<float>& moment2, const Read1<std::uint32_t>& ids,
           const Read1<std::uint64_t>& offsets, const Read2<float>& grad, float learning_rate, float beta1, float beta2,
-          float epsilon, std::uint64_t step, unsigned threads, std::uint64_t seed, const Pool* pool) {
+          float epsilon, std::uint64_t step, unsigned threads, std::uint64_t seed, const Pool* pool,
+          std::uint32_t first) {
     const Pool plain, &how = pool ? *pool : plain;
     const Bags bags = checked_step(table, ids, offsets, grad, how, step);
-    const Table rows = checked_table(table);
+    Table rows = checked_table(table);
+    rows.first = first;
     for (const auto* other : {&moment1, &moment2})
         if (other->shape(0) != table.shape(0) || other->shape(1) != rows.width)
             throw nb::value_error("the moments must have the shape of the table");
@@ -501,10 +503,11 @@ void adam(AnyTable& table, Write2<float>& moment1, Write2<float>& moment2, const
 
 void adagrad(AnyTable& table, Write1<float>& state, const Read1<std::uint32_t>& ids, const Read1<std::uint64_t>& offsets,
              const Read2<float>& grad, float learning_rate, float epsilon, std::uint64_t step, unsigned threads,
-             std::uint64_t seed, const Pool* pool) {
+             std::uint64_t seed, const Pool* pool, std::uint32_t first) {
     const Pool plain, &how = pool ? *pool : plain;
     const Bags bags = checked_step(table, ids, offsets, grad, how, step);
-    const Table rows = checked_table(table);
+    Table rows = checked_table(table);
+    rows.first = first;
     if (state.shape(0) != table.shape(0)) throw nb::value_error("the state must have a number for each row");
     const nb::gil_scoped_release release;
     bag_step(rows, bags, grad.data(), how, Adagrad{learning_rate, epsilon, step, state.data()}, seed, threads);
@@ -586,10 +589,10 @@ NB_MODULE(_core, m) {
           "Attentive, between pooling and step: the query's gradient (d,) from that of `out`.");
     m.def("bag_adam", &adam, "table"_a.noconvert(), "moment1"_a.noconvert(), "moment2"_a.noconvert(), "ids"_a,
           "offsets"_a, "grad"_a, "learning_rate"_a, "beta1"_a, "beta2"_a, "epsilon"_a, "step"_a, "threads"_a, "seed"_a = 0,
-          "pool"_a.none() = nb::none(),
+          "pool"_a.none() = nb::none(), "first"_a = 0,
           "One step of lazy Adam on the rows of the bags, in place, from the gradient of what was pooled (None: means). A uint16 "
           "table stands for bfloat16 and is rounded at random, as a function of (seed, step, row, column).");
     m.def("bag_adagrad", &adagrad, "table"_a.noconvert(), "state"_a.noconvert(), "ids"_a, "offsets"_a, "grad"_a,
-          "learning_rate"_a, "epsilon"_a, "step"_a, "threads"_a, "seed"_a = 0, "pool"_a.none() = nb::none(),
+          "learning_rate"_a, "epsilon"_a, "step"_a, "threads"_a, "seed"_a = 0, "pool"_a.none() = nb::none(), "first"_a = 0,
           "The same of row-wise Adagrad; state float32 (V,).");
 }

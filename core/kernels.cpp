@@ -335,7 +335,7 @@ inline float from_bfloat16(std::uint16_t x) { return __builtin_bit_cast(float, s
 
 // Up with a chance of what is cut off, which sixteen random bits decide.
 inline std::uint16_t to_bfloat16(float x, std::uint32_t noise, std::uint32_t column) {
-    std::uint32_t random = noise + column * 0x9E3779B9u;  // mixed as by lowbias32 (Wellons 2018)
+    std::uint32_t random = noise + column * Kernels::noise_column;  // mixed as by lowbias32 (Wellons 2018)
     random = (random ^ random >> 16) * 0x7FEB352Du;
     random = (random ^ random >> 15) * 0x846CA68Bu;
     const std::uint32_t bits = __builtin_bit_cast(std::uint32_t, x);

@@ -38,6 +38,8 @@ struct Kernels {
     static constexpr std::size_t damaged = ~std::size_t{0};
     // A classifier's rows begin and end at multiples of this, its dense layers are padded with zeros to it.
     static constexpr std::size_t row_bytes = 16, dense_lanes = 16;
+    // The noise of a column is the row's, and this for each column before it.
+    static constexpr std::uint32_t noise_column = 0x9E3779B9;
     // find() fetches the lines of as many hashes after those it is given as it looks up: this far there must be some.
     static constexpr std::size_t hashes_ahead = 20;
 

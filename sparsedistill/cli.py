@@ -31,6 +31,17 @@ STAGES = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of ``sparsedistill``; returns the exit status (2: settings or data, 130: interrupted)."""
+    status = _main(argv)
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        # Threads of torch.distributed may still let go of Python's objects when the interpreter ends, which now and
+        # then aborts a process that has done its work, and torchrun then kills the others.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    return status
+
+
+def _main(argv: Sequence[str] | None) -> int:
     arguments, rest = parser().parse_known_args(argv)
     # argparse takes a `nargs="*"` positional for finished at the first option; people write inputs behind options.
     if rest and (arguments.work is not _predict or any(word.startswith("-") for word in rest)):

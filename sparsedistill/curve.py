@@ -14,14 +14,14 @@ COLUMNS = ("step", "seconds", "rate", "loss", "dev")  # loss: the mean since the
 
 
 class Curve:
-    """``rows`` of :data:`COLUMNS`, in ``directory/curve.csv`` and ``curve.png``.
+    """``rows`` of :data:`COLUMNS`, in ``directory/curve.csv`` and ``curve.png``; in no file where that is None.
 
     Errors: :class:`MissingExtraError` when TensorBoard is asked for and not installed.
     """
 
-    def __init__(self, directory: Path, rows: list[list[Any]], tensorboard: bool):
+    def __init__(self, directory: Path | None, rows: list[list[Any]], tensorboard: bool):
         self.directory, self.rows, self._writer = directory, rows, None
-        if tensorboard:
+        if tensorboard and directory is not None:
             require("tensorboard", "tensorboard")
             from torch.utils.tensorboard import SummaryWriter
 
@@ -39,6 +39,8 @@ class Curve:
 
     def save(self) -> None:
         """Write the file."""
+        if self.directory is None:
+            return
         with (
             replacing(self.directory / "curve.csv") as temporary,
             open(temporary, "w", newline="", encoding="utf-8") as file,
@@ -47,6 +49,8 @@ class Curve:
 
     def close(self, what: str) -> None:
         """Write all there is, picture included; ``what`` is its title."""
+        if self.directory is None:
+            return
         self.save()
         if self._writer is not None:
             self._writer.close()  # type: ignore[no-untyped-call]

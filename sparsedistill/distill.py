@@ -39,9 +39,10 @@ from .inputs import Inputs
 from .logits import Logits
 from .logits import label as label_shards
 from .machine import default_threads, free_memory
+from .parallel import ALONE, Group, joined
 from .progress import Progress, clock, say
 from .schedule import Schedule
-from .settings import Settings, parse_time
+from .settings import Distill, Finetune, Settings, parse_time
 from .vocabulary import Vocabulary
 
 STAGES = ("teach", "label", "count", "distill", "finetune", "compress", "evaluate")
@@ -64,21 +65,36 @@ class Run:
         self.inputs = Inputs(settings)
         self.data: dict[str, Any] = {}
         self._teacher: Any = None
+        self._group = ALONE
 
     def execute(self, stages: Iterable[str] = STAGES) -> None:
         """Run the named stages in their order; what is finished and still good is not done again.
+
+        Under ``torchrun --nproc-per-node K`` the table's columns are split over K processes in training; one of them
+        does all else.
 
         Errors: :class:`DataError` and :class:`SettingsError` before anything long begins.
         """
         wanted = set(stages)
         if unknown := wanted - set(STAGES):
             raise SettingsError(f"no stage {', '.join(sorted(unknown))}: {', '.join(STAGES)}")
-        with self._alone():
-            self.check(wanted)
-            write_json(self.directory / "settings.json", dataclasses.asdict(self.settings))
-            for stage in STAGES:
-                if stage in wanted:
-                    getattr(self, stage)()
+        with joined() as self._group:
+            if not self._group.leads:
+                self._follow()
+                return
+            with self._alone():
+                self.check(wanted)
+                write_json(self.directory / "settings.json", dataclasses.asdict(self.settings))
+                for stage in STAGES:
+                    if stage in wanted:
+                        getattr(self, stage)()
+            self._group.announce("")  # after an error torchrun ends them all
+
+    def _follow(self) -> None:
+        """Train what the leading process says, together with it, until it has no more."""
+        while unit := self._group.announce(""):
+            self.data = read_json(self.directory / "data.json")
+            self._learn(unit)
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
@@ -412,37 +428,37 @@ class Run:
 
     def distill(self) -> None:
         """Train a student for each mode."""
-        threads = self._torch_threads(self.settings.distill.threads)
         for mode in self.settings.distill.modes:
-            self._distill(mode, threads)
-
-    def _distill(self, mode: str, threads: int) -> None:
-        directory = self.directory / "students" / mode
-
-        def work() -> dict[str, Any]:
-            vocabulary = self.vocabulary_of(mode)
-            self._refuse_too_large(len(vocabulary), directory)
-            blocks = self._examples(mode, vocabulary, threads)
-            student = self.new_student(len(vocabulary))
-            return self._train(
-                student, blocks, self.settings.distill, vocabulary, directory, f"distill.{mode}", threads
-            )
-
-        self.once(f"distill.{mode}", [directory / "student.safetensors"], work)
+            self._once_learnt(f"distill.{mode}")
 
     def finetune(self) -> None:
         """Stage 3: the kd student on train's gold labels."""
-        if "kd_ft" not in self.students:
-            return
+        if "kd_ft" in self.students:
+            self._once_learnt("finetune")
+
+    def _once_learnt(self, unit: str) -> None:
+        self.once(unit, [self._student_of(unit) / "student.safetensors"], partial(self._learn, unit))
+
+    def _student_of(self, unit: str) -> Path:
+        return self.directory / "students" / ("kd_ft" if unit == "finetune" else unit.partition(".")[2])
+
+    def _learn(self, unit: str) -> dict[str, Any]:
+        """Train the student of a unit, together with all processes of the group."""
         threads = self._torch_threads(self.settings.distill.threads)
-        directory = self.directory / "students" / "kd_ft"
-
-        def work() -> dict[str, Any]:
-            vocabulary, student = self.trained("kd")
-            blocks = self._gold_examples(vocabulary, threads)
-            return self._train(student, blocks, self.settings.finetune, vocabulary, directory, "finetune", threads)
-
-        self.once("finetune", [directory / "student.safetensors"], work)
+        settings: Distill | Finetune
+        if unit == "finetune":
+            vocabulary, student = self.trained("kd", self._group)
+            blocks, settings = self._gold_examples(vocabulary, threads), self.settings.finetune
+        else:
+            mode = unit.partition(".")[2]
+            vocabulary = self.vocabulary_of(mode)
+            self._refuse_too_large(len(vocabulary), self._student_of(unit))
+            blocks, settings = self._examples(mode, vocabulary, threads), self.settings.distill
+        if self._group.leads:
+            self._group.announce(unit)
+        if unit != "finetune":
+            student = self.new_student(len(vocabulary), self._group)
+        return self._train(student, blocks, settings, vocabulary, unit, threads)
 
     def _refuse_too_large(self, rows: int, directory: Path) -> None:
         """Errors: :class:`SettingsError` when memory or disk cannot hold the student's training."""
@@ -453,7 +469,7 @@ class Run:
         table, state = TYPES[settings.table].itemsize * rows * width, OPTIMIZERS[settings.optimizer].bytes(rows, width)
         directory.mkdir(parents=True, exist_ok=True)
         for what, needed, free in (
-            ("memory", table + state, free_memory()),
+            ("memory", (table + state) // self._group.size, free_memory()),
             # The checkpoint, and its successor until that is whole; at the end, the student.
             ("disk", 2 * (table + state) + table, shutil.disk_usage(directory).free),
         ):
@@ -465,21 +481,21 @@ class Run:
                     "(--hidden, --embedding), --optimizer adagrad or --table bfloat16 take less"
                 )
 
-    def new_student(self, rows: int) -> Any:
+    def new_student(self, rows: int, group: Group = ALONE) -> Any:
         """An untrained student of this run's settings, with a table of ``rows`` rows."""
         from .student import Student
 
         settings, classes = self.settings.distill, len(self.inputs.labels)
         seed = self.settings.data.seed
         shape = settings.hidden, settings.embedding, settings.dropout
-        return Student(rows, classes, *shape, seed, settings.table, settings.pooling)
+        return Student(rows, classes, *shape, seed, settings.table, settings.pooling, group)
 
-    def trained(self, name: str) -> tuple[Vocabulary, Any]:
+    def trained(self, name: str, group: Group = ALONE) -> tuple[Vocabulary, Any]:
         """A trained student and its vocabulary."""
         self.result_of(_training_of(name))
         vocabulary = self.vocabulary_of(name)
         path = self.directory / "students" / name / "student.safetensors"
-        return vocabulary, self.new_student(len(vocabulary)).load(path)
+        return vocabulary, self.new_student(len(vocabulary), group).load(path)
 
     def _train(
         self,
@@ -487,7 +503,6 @@ class Run:
         blocks: Blocks,
         settings: Any,
         vocabulary: Vocabulary,
-        directory: Path,
         unit: str,
         threads: int,
     ) -> dict[str, Any]:
@@ -523,8 +538,8 @@ class Run:
             return evaluate.metrics(student.logits(ids, offsets, threads), truth, task)[evaluate.PRIMARY[task]]
 
         result = train.train(
-            student, blocks, schedule, task, directory, score, unit.replace(".", " "), self.key(unit),
-            distill.resume, distill.tensorboard,
+            student, blocks, schedule, task, self._student_of(unit), score, unit.replace(".", " "), self.key(unit),
+            distill.resume, distill.tensorboard, self._group,
         )  # fmt: skip
         return {**result, "texts": texts, "parameters": sum(array.size for array in student.arrays().values())}
 
@@ -711,7 +726,7 @@ class Run:
         }
 
     def _torch_threads(self, asked: int) -> int:
-        threads = asked or default_threads()
+        threads = asked or max(1, default_threads() // self._group.size)
         require("torch", "train").set_num_threads(threads)
         return threads
 

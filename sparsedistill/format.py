@@ -7,7 +7,8 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -94,18 +95,61 @@ def read_json(path: str | os.PathLike) -> dict[str, Any]:
     return value
 
 
+@dataclass(frozen=True)
+class Columns:
+    """Columns ``first`` on of a table (V, ``width``) that is in memory by parts and in a file as a whole.
+
+    ``whole`` makes all columns of some rows from these.
+    """
+
+    array: np.ndarray
+    first: int
+    width: int
+    whole: Callable[[np.ndarray], np.ndarray]
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of a number."""
+        return self.array.dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the whole table."""
+        return len(self.array), self.width
+
+    @property
+    def size(self) -> int:
+        """How many numbers the whole table has."""
+        return len(self.array) * self.width
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the whole table."""
+        return self.size * self.dtype.itemsize
+
+    @property
+    def rows_at_once(self) -> int:
+        """Rows that take some megabytes."""
+        return max(1, (1 << 24) // max(self.width * self.dtype.itemsize, 1))
+
+    def pieces(self) -> Iterator[np.ndarray]:
+        """The whole table, some rows at a time."""
+        for begin in range(0, len(self.array), self.rows_at_once):
+            yield self.whole(self.array[begin : begin + self.rows_at_once])
+
+
 def write_tensors(
-    path: str | os.PathLike, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None
+    path: str | os.PathLike, tensors: Mapping[str, np.ndarray | Columns], metadata: Mapping[str, str] | None = None
 ) -> None:
     """Write arrays in the safetensors layout, each at a multiple of 64 bytes, in the order given.
 
     Errors: ValueError for a name or type that the layout does not have.
     """
     header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
-    pieces: list[np.ndarray] = []
+    pieces: list[np.ndarray | Columns] = []
     position = 0
 
-    def add(name: str, array: np.ndarray) -> None:
+    def add(name: str, array: np.ndarray | Columns) -> None:
         nonlocal position
         header[name] = {
             "dtype": _NAMES[array.dtype],
@@ -121,13 +165,14 @@ def write_tensors(
         # The layout allows no holes, so a gap is a tensor of its own.
         if gap := -position % ALIGNMENT:
             add(f"padding.{len(pieces)}", np.zeros(gap, np.uint8))
-        add(name, np.ascontiguousarray(array))
+        add(name, array if isinstance(array, Columns) else np.ascontiguousarray(array))
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-(8 + len(text)) % ALIGNMENT)
     with replacing(path) as temporary, open(temporary, "wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
         for piece in pieces:
-            file.write(piece.data if piece.nbytes else b"")
+            for part in piece.pieces() if isinstance(piece, Columns) else (piece,):
+                file.write(part.data if part.nbytes else b"")
 
 
 def read_tensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
@@ -152,8 +197,8 @@ def read_tensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
     return tensors
 
 
-def read_into(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> None:
-    """Read tensors of a file into contiguous arrays of their types and shapes.
+def read_into(path: str | os.PathLike, arrays: Mapping[str, np.ndarray | Columns]) -> None:
+    """Read tensors of a file into contiguous arrays of their types and shapes, or their columns.
 
     Not through a map: its pages would count as memory of this process, the size of a table once more.
     Errors: as :func:`read_tensors`, and for a tensor that is missing or of another type or shape.
@@ -169,13 +214,24 @@ def read_into(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> None
                 raise FormatError(
                     f"{path}: tensor {name!r} is {dtype} {shape}, where {array.dtype} {array.shape} is wanted"
                 )
-            into = array.reshape(-1).view(np.uint8).data
             file.seek(begin)
-            while into:
-                count = file.readinto(into[: 1 << 30])
-                if not count:
-                    raise FormatError(f"{path} was cut short while it was read")
-                into = into[count:]
+            if isinstance(array, np.ndarray):
+                _fill(file, array, path)
+                continue
+            for row in range(0, len(array.array), array.rows_at_once):
+                part = array.array[row : row + array.rows_at_once]
+                rows = np.empty((len(part), array.width), array.dtype)
+                _fill(file, rows, path)
+                part[...] = rows[:, array.first : array.first + part.shape[1]]
+
+
+def _fill(file: Any, array: np.ndarray, path: Path) -> None:
+    into = array.reshape(-1).view(np.uint8).data
+    while into:
+        count = file.readinto(into[: 1 << 30])
+        if not count:
+            raise FormatError(f"{path} was cut short while it was read")
+        into = into[count:]
 
 
 def _read_layout(path: Path) -> dict[str, tuple[int, np.dtype, tuple[int, ...]]]:

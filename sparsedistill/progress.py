@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 
 _REDRAW_SECONDS = 0.1
 _QUIET_SECONDS = 2.0  # shorter work shows nothing
+silent = False  # in a process that another speaks for
 
 
 class Progress:
@@ -25,7 +26,7 @@ class Progress:
         self.done, self._before = done, done
         self._start = self._drawn = time.monotonic()
         self._note = ""
-        self._visible = sys.stderr.isatty()
+        self._visible = sys.stderr.isatty() and not silent
         self._width = 0
 
     def __enter__(self) -> Progress:
@@ -75,8 +76,9 @@ def clock(seconds: float) -> str:
 
 def say(message: str) -> None:
     """One line for the person at the terminal, on stderr."""
-    sys.stderr.write(message + "\n")
-    sys.stderr.flush()
+    if not silent:
+        sys.stderr.write(message + "\n")
+        sys.stderr.flush()
 
 
 @contextlib.contextmanager

@@ -10,13 +10,15 @@ import copy
 import os
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
 from . import _core
-from .format import read_into, write_tensors
+from .format import Columns, read_into
+from .parallel import ALONE, Group
 from .table import random_table, widened
 
 
@@ -29,6 +31,8 @@ class Student(nn.Module):
 
     ``pooling``: mean, sum, max, mean+max (side by side, which needs W1), or attentive: the rows' sum, each with a
     weight that is the softmax over the bag of its product with a query that is learnt.
+
+    In a ``group`` of processes the table has this one's columns, and every process has to call the same methods.
 
     Attributes: ``table`` (V, d), float32, or uint16 that holds the bits of bfloat16; ``query`` (d,) of attentive
     pooling, or None; ``pooled_width``: d, or 2 d; ``factor`` W1 and its bias, or None; ``bias`` (``first_width``,)
@@ -47,6 +51,7 @@ class Student(nn.Module):
         seed: int,
         table: str = "float32",
         pooling: str = "mean",
+        group: Group = ALONE,
     ):
         super().__init__()
         if pooling == "mean+max" and not embedding:
@@ -58,7 +63,8 @@ class Student(nn.Module):
         self.pooling, self.pooled_width = pooling, 2 * width if pooling == "mean+max" else width
         # Bags average tens of rows: this scale makes pooled vectors of about unit size in training's first steps.
         scale = 0.0 if not hidden and not embedding else 0.3
-        self.table = random_table(rows, width, scale, seed, table)
+        self.width, self._group, self._columns = width, group, group.columns(width)
+        self.table = random_table(rows, width, scale, seed, table, self._columns)
         self.dropout = nn.Dropout(dropout)
         self.query = nn.Parameter(torch.zeros(width)) if pooling == "attentive" else None
         self.factor = _linear(self.pooled_width, widths[0], generator) if embedding else None
@@ -82,9 +88,19 @@ class Student(nn.Module):
 
     def pool(self, ids: np.ndarray, offsets: np.ndarray, threads: int, pool: _core.Pool | None = None) -> np.ndarray:
         """Pooled rows float32 (n, ``pooled_width``) of bags given as in :meth:`Vocabulary.bags`."""
-        out = np.empty((len(offsets) - 1, self.pooled_width), np.float32)
+        parts = self.pooled_width // self.width
+        out = np.empty((len(offsets) - 1, parts * self.table.shape[1]), np.float32)
         _core.bag_pool(self.table, ids, offsets, pool or self.new_pool(), out, threads)
-        return out
+        if self._group.size == 1:
+            return out
+        return np.hstack([self._group.gather(np.ascontiguousarray(p), self.width) for p in np.hsplit(out, parts)])
+
+    def own(self, gradient: np.ndarray) -> np.ndarray:
+        """Of a gradient (n, ``pooled_width``), what concerns this process's columns."""
+        if self._group.size == 1:
+            return gradient
+        parts = self.pooled_width // self.width
+        return np.hstack([part[:, self._columns] for part in np.hsplit(gradient, parts)])
 
     def weigher(self) -> Callable[[np.ndarray], np.ndarray]:
         """Attentive: a function from rows (n, d) to their weights (n, 1), the greatest of the table's being 1."""
@@ -142,13 +158,17 @@ class Student(nn.Module):
 
         return score
 
-    def arrays(self) -> dict[str, np.ndarray]:
+    def whole(self, array: np.ndarray) -> np.ndarray | Columns:
+        """What a file has of an array of this process: one as wide as the table is but a part of it."""
+        return self._group.whole(array, self.width) if array.ndim == 2 else array
+
+    def arrays(self) -> dict[str, np.ndarray | Columns]:
         """All weights by name, as arrays that share memory with the student."""
-        return {"table": self.table} | {name: p.detach().numpy() for name, p in self.named_parameters()}
+        return {"table": self.whole(self.table)} | {name: p.detach().numpy() for name, p in self.named_parameters()}
 
     def save(self, path: str | os.PathLike) -> None:
         """Write all weights in the safetensors layout."""
-        write_tensors(path, self.arrays())
+        self._group.write(Path(path), self.arrays())
 
     def load(self, path: str | os.PathLike) -> Student:
         """Read weights written by :meth:`save` for a student of the same shape."""

@@ -32,14 +32,16 @@ class LazyAdam:
         threads: int = 1,
         seed: int = 0,
         pool: _core.Pool | None = None,
+        first: int = 0,
     ) -> None:
         """Update the rows of the bags (ids, offsets) in place from the gradient (n, width) of what ``pool`` made of
         them, their means where it is None.
 
-        ``step`` begins at 1; with ``seed`` it decides how bfloat16 is rounded.
+        ``step`` begins at 1; with ``seed`` it decides how bfloat16 is rounded. ``first``: the number of the first
+        column, in a table of which others have the rest.
         """
         moments = self.arrays["moment1"], self.arrays["moment2"]
-        _core.bag_adam(self.table, *moments, *bags, gradient, rate, *BETAS, EPSILON, step, threads, seed, pool)
+        _core.bag_adam(self.table, *moments, *bags, gradient, rate, *BETAS, EPSILON, step, threads, seed, pool, first)
 
     @staticmethod
     def bytes(rows: int, width: int) -> int:
@@ -66,10 +68,11 @@ class RowwiseAdagrad:
         threads: int = 1,
         seed: int = 0,
         pool: _core.Pool | None = None,
+        first: int = 0,
     ) -> None:
-        """As :meth:`LazyAdam.step`."""
+        """As :meth:`LazyAdam.step`; of a table that has all its columns."""
         state = self.arrays["squares"]
-        _core.bag_adagrad(self.table, state, *bags, gradient, rate, EPSILON, step, threads, seed, pool)
+        _core.bag_adagrad(self.table, state, *bags, gradient, rate, EPSILON, step, threads, seed, pool, first)
 
     @staticmethod
     def bytes(rows: int, width: int) -> int:
@@ -80,13 +83,19 @@ class RowwiseAdagrad:
 OPTIMIZERS: dict[str, type[LazyAdam] | type[RowwiseAdagrad]] = {"adam": LazyAdam, "adagrad": RowwiseAdagrad}
 
 
-def random_table(rows: int, width: int, scale: float, seed: int, kind: str = "float32") -> np.ndarray:
-    """Normal numbers of this standard deviation, (rows, width); made in pieces, so that nothing but it takes memory."""
-    table, generator = np.empty((rows, width), TYPES[kind]), np.random.default_rng(seed)
+def random_table(
+    rows: int, width: int, scale: float, seed: int, kind: str = "float32", columns: slice = slice(None)
+) -> np.ndarray:
+    """Normal numbers of this standard deviation, (rows, width), or ``columns`` of them.
+
+    Made in pieces, so that nothing but it takes memory.
+    """
+    table = np.empty((rows, len(range(width)[columns])), TYPES[kind])
+    generator = np.random.default_rng(seed)
     piece = max(1, (1 << 20) // max(width, 1))
     for begin in range(0, rows, piece):
         part = table[begin : begin + piece]
-        numbers = generator.standard_normal(part.shape, np.float32) * np.float32(scale)
+        numbers = generator.standard_normal((len(part), width), np.float32)[:, columns] * np.float32(scale)
         part[...] = numbers if kind == "float32" else narrowed(numbers)
     return table
 

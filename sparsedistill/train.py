@@ -16,7 +16,8 @@ from . import _core
 from .curve import Curve
 from .errors import SettingsError
 from .examples import Batches, Blocks, Examples, Order
-from .format import read_into, read_metadata, write_tensors
+from .format import Columns, read_into, read_metadata
+from .parallel import ALONE, Group
 from .progress import Progress, deferred_interrupt, say
 from .schedule import Schedule
 from .student import Student
@@ -65,11 +66,12 @@ def learn(
     step: int,
     threads: int,
     seed: int,
+    group: Group = ALONE,
 ) -> float:
     """One step on a batch, in place: ``lazy`` on the table, ``optimizer`` on the dense layers. Returns the loss."""
     torch.manual_seed(int(np.random.default_rng([seed, 3, step]).integers(1 << 62)))  # dropout of the dense layers
-    for group in optimizer.param_groups:
-        group["lr"] = rate
+    for parameters in optimizer.param_groups:
+        parameters["lr"] = rate
     bags = batch.ids, batch.offsets
     pool = student.new_pool()
     found = student.pool(*bags, threads, pool)
@@ -78,7 +80,7 @@ def learn(
         by_query = None
         if student.query is not None:
             by_query = _core.bag_attend(student.table, *bags, pool, found, gradient, threads)
-        lazy.step(bags, gradient, rate, step, threads, seed, pool)
+        lazy.step(bags, student.own(gradient), rate, step, threads, seed, pool, group.columns(student.width).start)
         return by_query
 
     anchor = torch.zeros((), requires_grad=True) if student.query is None else student.query
@@ -86,6 +88,8 @@ def learn(
     loss = loss_of(student(pooled), torch.from_numpy(batch.targets), task)
     optimizer.zero_grad()
     loss.backward()
+    # The same everywhere, but for the last bits of other processors: these must not add up.
+    group.share([parameter.grad for parameter in student.parameters() if parameter.grad is not None])
     optimizer.step()
     return loss.item()
 
@@ -101,6 +105,7 @@ def train(
     key: str,
     resume: bool = True,
     tensorboard: bool = False,
+    group: Group = ALONE,
 ) -> dict[str, Any]:
     """Train ``student`` and save it as ``directory/student.safetensors``: its last weights, or with
     ``schedule.keep_best`` those that scored best on dev.
@@ -109,7 +114,8 @@ def train(
     better. What a step does is a function of (seed, step) alone (and of time, where ``max_seconds`` is given), so a run
     that was stopped goes on from ``directory/checkpoint.safetensors`` to the same weights. ``key`` names the inputs: a
     checkpoint of other inputs is not used, nor any without ``resume``. Beside the student are left ``curve.csv`` and
-    ``curve.png``.
+    ``curve.png``. In a ``group`` every process has to call this with the same arguments; the result is that of one,
+    to rounding.
 
     Returns ``steps`` taken, ``stopped`` ("" at the end of the schedule, "early" or "time"), ``seconds`` of training,
     ``waited``: the share of them spent waiting for batches, ``dev`` of the weights left, and the ``curve``: rows of
@@ -117,6 +123,9 @@ def train(
     """
     checkpoint, best_path = directory / "checkpoint.safetensors", directory / "best.safetensors"
     directory.mkdir(parents=True, exist_ok=True)
+    if group.size > 1 and (schedule.optimizer == "adagrad" or student.query is not None):
+        what_needs = "row-wise adagrad" if student.query is None else "attentive pooling"
+        raise SettingsError(f"{what_needs} needs whole rows: train in one process, or with adam and another pooling")
     lazy = OPTIMIZERS[schedule.optimizer](student.table)
     parameters = list(student.parameters())
     optimizer = torch.optim.Adam(parameters, betas=BETAS, eps=EPSILON)
@@ -124,16 +133,16 @@ def train(
     state: dict[str, Any] = {"key": key, "step": 0, "best": None, "looks": 0, "losses": [0.0, 0], "curve": []}
     state |= {"seconds": 0.0, "waited": 0.0}
 
-    def arrays() -> dict[str, np.ndarray]:
-        dense: dict[str, np.ndarray] = {}
+    def arrays() -> dict[str, np.ndarray | Columns]:
+        dense: dict[str, np.ndarray | Columns] = {}
         for i, parameter in enumerate(parameters):
             slot = optimizer.state[parameter]
             dense |= {f"dense.{i}.{name}": slot[name].numpy() for name in ("exp_avg", "exp_avg_sq")}
-        return {**student.arrays(), **lazy.arrays, **dense}
+        return {**student.arrays(), **{name: student.whole(a) for name, a in lazy.arrays.items()}, **dense}
 
     def save() -> None:
         # State and weights in one file: one rename replaces both.
-        write_tensors(checkpoint, arrays(), {"state": json.dumps(state)})
+        group.write(checkpoint, arrays(), {"state": json.dumps(state)})
 
     if resume and checkpoint.is_file() and (found := json.loads(read_metadata(checkpoint)["state"]))["key"] == key:
         state = found
@@ -147,12 +156,12 @@ def train(
         say(f"{what}: going on from step {state['step']:,} of {schedule.steps:,}")
 
     seed, steps = schedule.seed, schedule.steps
-    curve = Curve(directory, state["curve"], tensorboard)
+    curve = Curve(directory if group.leads else None, state["curve"], tensorboard)
     row_every = max(1, min(schedule.evaluate_every, steps // 200))
 
     def look(rate: float) -> None:
         """A row of the curve, with dev's figure."""
-        dev = score(student)
+        (dev,) = group.tell(score(student))
         add_row(rate, dev)
         state["looks"] += 1
         if state["best"] is None or dev > state["best"]:
@@ -177,9 +186,11 @@ def train(
         if state["step"] == 0:
             look(0.0)
         for step, batch in enumerate(batches, state["step"] + 1):
-            at = schedule.at(step, before + bar.seconds)
+            # What hangs on time is for one to say.
+            due = interrupted() or bar.seconds - saved_at >= schedule.checkpoint_seconds
+            at, stop, save_now = map(int, group.tell(schedule.at(step, before + bar.seconds), interrupted(), due))
             rate = schedule.rate(at)
-            loss = learn(student, lazy, optimizer, batch, task, rate, step, schedule.threads, seed)
+            loss = learn(student, lazy, optimizer, batch, task, rate, step, schedule.threads, seed, group)
             if not math.isfinite(loss):
                 raise SettingsError(f"{what}: the loss is {loss} at step {step}: lower the learning rate")
             state |= {"step": step, "seconds": before + bar.seconds, "waited": waited + batches.waited}
@@ -196,19 +207,19 @@ def train(
             if stopped:
                 say(f"\n{what}: stopped at step {step:,} of {steps:,}: " + _REASONS[stopped])
                 break
-            stop = interrupted() and step < steps
-            if stop or (bar.seconds - saved_at >= schedule.checkpoint_seconds and step < steps):
+            if save_now and step < steps:
                 save()
                 saved_at = bar.seconds
-            if stop:
-                say(f"\n{what}: stopped at step {step:,}; the same command goes on from there")
-                raise KeyboardInterrupt
+                if stop:
+                    say(f"\n{what}: stopped at step {step:,}; the same command goes on from there")
+                    raise KeyboardInterrupt
     if schedule.keep_best:
         student.load(best_path)
     student.save(directory / "student.safetensors")
     curve.close(what)
-    checkpoint.unlink(missing_ok=True)
-    best_path.unlink(missing_ok=True)
+    if group.leads:
+        checkpoint.unlink(missing_ok=True)
+        best_path.unlink(missing_ok=True)
     return {
         "steps": state["step"],
         "stopped": stopped,

@@ -82,6 +82,85 @@ def same(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> bool:
     return set(a) == set(b) and all(np.array_equal(a[name], b[name]) for name in a)
 
 
+def torchrun(run: Path, *stage: str, processes: int = 2, **options) -> subprocess.Popen:
+    # Without the two hyphens torchrun takes --run for the beginning of an option of its own.
+    command = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), "-m", "--", "sparsedistill"]
+    return subprocess.Popen([sys.executable, "-m", *command, *stage, "--run", str(run)], cwd=run.parent, **options)
+
+
+def kill_all(child: subprocess.Popen, run: Path) -> None:
+    """kill -9 to torchrun and its workers, which are in sessions of their own."""
+    child.kill()
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if str(run).encode() in (folder / "cmdline").read_bytes().split(b"\0"):
+                os.kill(int(folder.name), signal.SIGKILL)
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    child.wait()
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [{"hidden": [7], "embedding": 5, "table": "bfloat16"}, {"hidden": [9, 4]}, {"embedding": 6, "pooling": "mean+max"}],
+)
+def test_columns_over_processes(tmp_path, files, shape):
+    asked = settings(files, distill={"threads": 0, "epochs": 1, **shape})
+    for name in ("one", "two"):
+        run = Run(tmp_path / name, asked)
+        run.execute(["label", "count", *(["distill", "finetune"] if name == "one" else [])])
+    for stage in ("distill", "finetune"):
+        assert torchrun(tmp_path / "two", stage).wait() == 0
+    for student in ("kd", "kd_ft"):
+        one, two = (weights(tmp_path / name / "students" / student / "student.safetensors") for name in ("one", "two"))
+        assert set(one) == set(two)
+        for name, array in one.items():
+            if array.dtype == np.uint16:  # bfloat16: rounding must fall the same way nearly always
+                assert (array == two[name]).mean() > 0.98
+                continue
+            np.testing.assert_allclose(array, two[name], atol=2e-3)
+    shown = (tmp_path / "two" / "students" / "kd" / "curve.csv").read_text(encoding="utf-8").splitlines()
+    assert [row.split(",")[0] for row in shown] == [
+        row.split(",")[0]
+        for row in (tmp_path / "one" / "students" / "kd" / "curve.csv").read_text(encoding="utf-8").splitlines()
+    ]
+    for name in ("one", "two"):  # what comes after knows nothing of it
+        Run(tmp_path / name, asked).execute()
+    figures = [read_json(tmp_path / name / "metrics.json")["systems"]["kd"]["accuracy"] for name in ("one", "two")]
+    assert figures[0] == pytest.approx(figures[1], abs=0.02)
+
+
+@pytest.mark.parametrize(("first", "then"), [(1, 2), (2, 1), (2, 3)])
+def test_a_checkpoint_goes_on_with_any_number_of_processes(tmp_path, files, first, then):
+    asked = settings(files, distill={"threads": 1, "steps": 600, "checkpoint_seconds": 0.2, "hidden": [10]})
+    for name in ("whole", "cut"):
+        Run(tmp_path / name, asked).execute(["label", "count"])
+    Run(tmp_path / "whole", asked).execute(["distill"])
+    checkpoint = tmp_path / "cut" / "students" / "kd" / "checkpoint.safetensors"
+    child = torchrun(tmp_path / "cut", "distill", processes=first)
+    while not checkpoint.is_file():
+        assert child.poll() is None
+        time.sleep(0.01)
+    kill_all(child, tmp_path / "cut")
+    step = json.loads(read_metadata(checkpoint)["state"])["step"]
+    assert 0 < step < 600
+    with torchrun(tmp_path / "cut", "distill", processes=then, stderr=subprocess.PIPE, text=True) as again:
+        said = again.communicate()[1]
+    assert again.returncode == 0
+    assert said.count(f"going on from step {step}") == 1
+    one, two = (weights(tmp_path / name / "students" / "kd" / "student.safetensors") for name in ("whole", "cut"))
+    for name, array in one.items():
+        np.testing.assert_allclose(array, two[name], atol=5e-3)
+
+
+def test_what_columns_cannot_be_split_for(tmp_path, files):
+    Run(tmp_path / "run", settings(files, distill={"optimizer": "adagrad"})).execute(["label", "count"])
+    with torchrun(tmp_path / "run", "distill", stderr=subprocess.PIPE, text=True) as child:
+        said = child.communicate()[1]
+    assert child.returncode != 0
+    assert "row-wise adagrad needs whole rows" in said
+
+
 def test_real_teacher_from_text_to_classifier(tmp_path, tweets, encoder):
     rows = [{"text": text, "label": label} for text, label in tweets[:700]]
     files = {
