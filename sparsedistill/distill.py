@@ -7,6 +7,7 @@ and settings whether what is there is still good::
     teacher/                                    the fine-tuned teacher
     logits/{corpus,train,dev,test}/             what the teacher said
     vocabulary/{all,corpus,train}/              n-grams of corpus and train, of either alone
+    representations/{all,corpus,train}/         what the teacher makes of each n-gram, where the table begins with it
     examples/{corpus,train}.parquet             texts with the teacher's word on them, as a student learns from them
     students/NAME/  classifiers/NAME/           NAME: scratch, kd_private, kd, kd_ft
     classifier/  metrics.json  report.md  report.png
@@ -125,6 +126,11 @@ class Run:
             raise SettingsError(f"no student is asked for: modes are {', '.join(_SPOKEN)}")
         if settings.distill.pooling == "mean+max" and not settings.distill.embedding:
             raise SettingsError("mean+max pools to twice the table's width, which W1 brings together: give --embedding")
+        if settings.distill.init == "teacher":
+            if not (self.inputs.needs_teacher and self.inputs.teacher_is_model):
+                raise SettingsError("init teacher asks a transformer for its representation of each n-gram: give one")
+            if not settings.distill.hidden and not settings.distill.embedding:
+                raise SettingsError("init teacher needs rows wider than the logits: give --hidden or --embedding")
         if settings.distill.pooling == "attentive" and settings.compress.rows.startswith("int"):
             raise SettingsError("attentive pooling has weights that integer rows are too coarse for: --rows float32")
         if self.inputs.needs_teacher and not settings.teach.teacher and {"teach", "label", "evaluate"} & set(stages):
@@ -176,6 +182,8 @@ class Run:
             parts = ("corpus", "train") if name == "all" else (name,)
             texts = {part: self._texts(part) for part in parts}
             return {"count": _keyed(settings.count), "unicode": _core.unicode_version, **texts}
+        if stage == "represent":
+            return {"teacher": self._teacher_inputs(), "vocabulary": self.key(f"count.{name}")}
         if stage == "examples":
             return {"logits": self.key(f"label.{name}"), "task": settings.data.task}
         if stage == "distill":
@@ -184,6 +192,7 @@ class Run:
                 "distill": {k: v for k, v in _keyed(settings.distill).items() if k != "modes"},
                 "vocabulary": self.key(f"count.{self._vocabulary_of(name)}"),
                 "logits": spoken or None,
+                "represented": self.key(f"represent.{self._vocabulary_of(name)}") if self._represented else None,
                 "train": self._texts("train") if name == "scratch" else None,
                 "dev": self._texts("dev"),
                 **common,
@@ -454,11 +463,38 @@ class Run:
             vocabulary = self.vocabulary_of(mode)
             self._refuse_too_large(len(vocabulary), self._student_of(unit))
             blocks, settings = self._examples(mode, vocabulary, threads), self.settings.distill
+            shards = self._represent(mode, vocabulary) if self._represented else None
         if self._group.leads:
             self._group.announce(unit)
         if unit != "finetune":
             student = self.new_student(len(vocabulary), self._group)
+            if shards is not None:
+                student.begin_with(shards, self.settings.data.seed)
         return self._train(student, blocks, settings, vocabulary, unit, threads)
+
+    @property
+    def _represented(self) -> bool:
+        return self.settings.distill.init == "teacher"
+
+    def _represent(self, mode: str, vocabulary: Vocabulary) -> Callable[[], Iterator[tuple[int, np.ndarray]]]:
+        """The teacher's representations of the n-grams, made in shards: (first row, float32 (n, h))."""
+        name = self._vocabulary_of(mode)
+        directory = self.directory / "representations" / name
+
+        def work() -> dict[str, Any]:
+            teacher = self.open_teacher()
+            size = self.settings.label.shard_size
+            batches = ([vocabulary[i] for i in range(b, min(b + size, len(vocabulary)))]
+                       for b in range(0, len(vocabulary), size))  # fmt: skip
+            made = _digest(self.inputs_of(f"represent.{name}"))
+            label_shards(
+                teacher.represent, batches, directory, teacher=f"{teacher.name} {made[:12]}", classes=teacher.width,
+                shard_size=size, total=len(vocabulary), what=f"represent {name}",
+            )  # fmt: skip
+            return {"ngrams": len(vocabulary), "width": teacher.width}
+
+        self.once(f"represent.{name}", [directory / "manifest.json"], work)
+        return Logits.load(directory).shards
 
     def _refuse_too_large(self, rows: int, directory: Path) -> None:
         """Errors: :class:`SettingsError` when memory or disk cannot hold the student's training."""

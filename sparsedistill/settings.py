@@ -105,6 +105,10 @@ class Distill:
         "mean", "how a text's rows become one vector; mean+max, both side by side, needs --embedding",
         ("mean", "sum", "max", "mean+max", "attentive"),
     )  # fmt: skip
+    init: str = option(
+        "random", "what the table begins with: chance, or the teacher's representation of each n-gram",
+        ("random", "teacher"),
+    )  # fmt: skip
     table: str = option("float32", "numbers of the table in training; bfloat16 halves it", ("float32", "bfloat16"))
     optimizer: str = option(
         "adam",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,7 +19,9 @@ from torch import nn
 from . import _core
 from .format import Columns, read_into
 from .parallel import ALONE, Group
-from .table import random_table, widened
+from .table import fill, random_table, widened
+
+SPREAD = 0.3  # standard deviation of the table's first numbers
 
 
 class Student(nn.Module):
@@ -62,7 +64,7 @@ class Student(nn.Module):
         width = embedding or widths[0]
         self.pooling, self.pooled_width = pooling, 2 * width if pooling == "mean+max" else width
         # Bags average tens of rows: this scale makes pooled vectors of about unit size in training's first steps.
-        scale = 0.0 if not hidden and not embedding else 0.3
+        scale = 0.0 if not hidden and not embedding else SPREAD
         self.width, self._group, self._columns = width, group, group.columns(width)
         self.table = random_table(rows, width, scale, seed, table, self._columns)
         self.dropout = nn.Dropout(dropout)
@@ -81,6 +83,10 @@ class Student(nn.Module):
         for layer in self.dense:
             x = layer(self.dropout(torch.relu(x)))
         return x
+
+    def begin_with(self, representations: Callable[[], Iterator[tuple[int, np.ndarray]]], seed: int) -> None:
+        """Fill the table from the teacher's representations of its n-grams, as :func:`sparsedistill.table.fill`."""
+        fill(self.table, self.width, representations, SPREAD, seed, self._columns)
 
     def new_pool(self) -> _core.Pool:
         """What :meth:`pool` leaves for the step to know."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
 import numpy as np
 
 from . import _core
@@ -98,6 +100,38 @@ def random_table(
         numbers = generator.standard_normal((len(part), width), np.float32)[:, columns] * np.float32(scale)
         part[...] = numbers if kind == "float32" else narrowed(numbers)
     return table
+
+
+def fill(
+    table: np.ndarray,
+    width: int,
+    representations: Callable[[], Iterator[tuple[int, np.ndarray]]],
+    scale: float,
+    seed: int,
+    columns: slice = slice(None),
+) -> None:
+    """Make ``columns`` of a table (V, ``width``) from other vectors of its rows: centred, and of this deviation.
+
+    ``representations()`` gives (first row, float32 (n, h)), twice over the whole table. Where h is not the width, they
+    are projected at random, which keeps their distances (Johnson and Lindenstrauss 1984).
+    """
+    count, total, squares = 0, np.zeros(()), np.zeros(())
+    for _, part in representations():
+        count, total = count + len(part), total + part.sum(axis=0, dtype=np.float64)
+        squares = squares + np.square(part, dtype=np.float64).sum(axis=0)
+    mean = total / max(count, 1)
+    size = np.sqrt(np.mean(squares / max(count, 1) - mean**2))
+    factor = np.float32(scale / size if size > 0 else 0.0)
+    projection: np.ndarray | None = None
+    for begin, part in representations():
+        if projection is None:
+            wide = part.shape[1]
+            projection = np.eye(wide, dtype=np.float32)
+            if wide != width:
+                projection = np.random.default_rng(seed).standard_normal((wide, width), np.float32) / np.sqrt(wide)
+            projection = np.ascontiguousarray(projection[:, columns], np.float32) * factor
+        numbers = (part - mean.astype(np.float32)) @ projection
+        table[begin : begin + len(part)] = numbers if table.dtype == np.float32 else narrowed(numbers)
 
 
 def narrowed(numbers: np.ndarray) -> np.ndarray:

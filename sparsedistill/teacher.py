@@ -95,13 +95,33 @@ class TransformerTeacher:
 
     def logits(self, texts: Sequence[str]) -> np.ndarray:
         """Float32 ``(len(texts), classes)``, in the order of the texts, whatever batches they went in."""
-        out = np.empty((len(texts), len(self.labels)), np.float32)
+        out = self._in_batches(texts, len(self.labels), self._forward)
+        return out if self._columns is None else out[:, self._columns]
+
+    @property
+    def width(self) -> int:
+        """Numbers of a representation."""
+        return int(self._model.config.hidden_size)
+
+    def represent(self, texts: Sequence[str]) -> np.ndarray:
+        """What the last layer makes of each text, float32 (n, ``width``): the mean over its tokens."""
+
+        def forward(model: Any, inputs: dict[str, Any], precision: str) -> np.ndarray:
+            with self._computing(precision):
+                states = model.base_model(**inputs).last_hidden_state.float()
+                mask = inputs["attention_mask"][:, :, None]
+                return ((states * mask).sum(1) / mask.sum(1)).cpu().numpy()
+
+        return self._in_batches(texts, self.width, forward)
+
+    def _in_batches(self, texts: Sequence[str], columns: int, forward: Callable[..., np.ndarray]) -> np.ndarray:
+        out = np.empty((len(texts), columns), np.float32)
         for start in range(0, len(texts), _WINDOW):
             ids = _tokenise(self._tokenizer, texts[start : start + _WINDOW], self._limit)
             for batch in _by_length(ids, self._batch_size, _CPU_TOKENS if self._device.type == "cpu" else _GPU_TOKENS):
                 inputs = _pad(self._torch, [ids[i] for i in batch], self._pad, self._device)
-                out[start + batch] = self._forward(self._model, inputs, self.precision)
-        return out if self._columns is None else out[:, self._columns]
+                out[start + batch] = forward(self._model, inputs, self.precision)
+        return out
 
     def save(self, directory: str | os.PathLike[str]) -> None:
         """Write model (in its own precision) and tokenizer, so that a reader finds all of it or nothing."""
@@ -128,8 +148,13 @@ class TransformerTeacher:
         self._model = candidates[self.precision]
 
     def _forward(self, model: Any, inputs: dict[str, Any], precision: str) -> np.ndarray:
-        with self._torch.inference_mode(), _autocast(self._torch, self._device, precision, self._device.type != "cpu"):
+        with self._computing(precision):
             return model(**inputs).logits.float().cpu().numpy()
+
+    @contextlib.contextmanager
+    def _computing(self, precision: str) -> Iterator[None]:
+        with self._torch.inference_mode(), _autocast(self._torch, self._device, precision, self._device.type != "cpu"):
+            yield
 
 
 class CallableTeacher:

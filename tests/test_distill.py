@@ -153,6 +153,38 @@ def test_a_checkpoint_goes_on_with_any_number_of_processes(tmp_path, files, firs
         np.testing.assert_allclose(array, two[name], atol=5e-3)
 
 
+def test_a_table_that_begins_with_the_teachers_representations(tmp_path, tweets, encoder):
+    rows = [{"text": text, "label": label} for text, label in tweets[:300]]
+    files = {"train": write_csv(tmp_path / "train.csv", rows[:120]), "dev": write_csv(tmp_path / "dev.csv", rows[120:])}
+    asked = settings(
+        files,
+        teach={"teacher": str(encoder), "epochs": 1, "max_length": 32, "precision": "fp32"},
+        label={"shard_size": 256},
+        count={"size": 600},
+        distill={"init": "teacher", "steps": 1, "learning_rate": 1e-9, "hidden": [384]},
+    )
+    run = Run(tmp_path / "run", asked)
+    run.execute(["teach", "label", "count", "distill"])
+    vocabulary = Vocabulary.load(tmp_path / "run" / "vocabulary" / "train")
+    teacher = run.open_teacher()
+    expected = teacher.represent([vocabulary[i] for i in range(len(vocabulary))])
+    expected -= expected.mean(axis=0)
+    table = weights(tmp_path / "run" / "students" / "kd" / "student.safetensors")["table"]
+    np.testing.assert_allclose(table, expected * (0.3 / expected.std()), atol=2e-3)
+    # The mean over the tokens of the encoder, by hand.
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "run" / "teacher")
+    model = transformers.AutoModel.from_pretrained(tmp_path / "run" / "teacher").eval()
+    with torch.inference_mode():
+        states = model(**tokenizer("not bad at all", return_tensors="pt")).last_hidden_state[0]
+    np.testing.assert_allclose(teacher.represent(["not bad at all", "x"])[0], states.mean(0).numpy(), atol=1e-4)
+    for wrong, message in (({"hidden": []}, "wider than the logits"), ({"modes": ["scratch"]}, "transformer")):
+        with pytest.raises(SettingsError, match=message):
+            other = {"teach": {"teacher": str(encoder)}, "distill": {"init": "teacher", **wrong}}
+            Run(tmp_path / "wrong", settings(files, **other)).execute(["distill"])
+
+
 def test_what_columns_cannot_be_split_for(tmp_path, files):
     Run(tmp_path / "run", settings(files, distill={"optimizer": "adagrad"})).execute(["label", "count"])
     with torchrun(tmp_path / "run", "distill", stderr=subprocess.PIPE, text=True) as child:
