@@ -190,7 +190,7 @@ def count_file(path: str, memory: str, result: str, threads: int) -> tuple[float
 
     class Batches:
         def __iter__(self) -> Iterator[Any]:
-            for batch in pq.ParquetFile(path).iter_batches(batch_size=20_000, columns=["text"]):
+            for batch in pq.ParquetFile(path, pre_buffer=False).iter_batches(batch_size=20_000, columns=["text"]):
                 yield batch["text"]
 
     seconds, vocabulary = seconds_of(

@@ -806,8 +806,9 @@ def _tables(source: str, kind: str, columns: list[str] | None, size: int) -> Ite
                 raise pa.ArrowInvalid("it is empty")
             if kind == "parquet":
                 parquet = require("pyarrow.parquet", "arrow")
-                # buffered: pages of a row group as they are needed, not a whole column of it
-                with parquet.ParquetFile(source, buffer_size=_READ) as reader:
+                # Buffered: pages of a row group as they are needed, not a whole column of it. pre_buffer would keep all
+                # that was read.
+                with parquet.ParquetFile(source, buffer_size=_READ, pre_buffer=False) as reader:
                     schema, size = reader.schema_arrow, min(size, _affordable(reader.metadata))
                     there = [name for name in schema.names if columns is None or name in columns]
                     yield schema, reader.iter_batches(size, columns=there) if there else iter(())

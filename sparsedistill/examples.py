@@ -91,7 +91,7 @@ class OnDisk:
     def __init__(self, files: Sequence[str | os.PathLike], vocabulary: Vocabulary, threads: int):
         parquet = require("pyarrow.parquet", "train")
         self._vocabulary, self._threads = vocabulary, threads
-        self._files = [parquet.ParquetFile(path) for path in files]
+        self._files = [parquet.ParquetFile(path, pre_buffer=False) for path in files]
         self._blocks = [(file, i) for file in self._files for i in range(file.num_row_groups)]
         self.sizes = [file.metadata.row_group(i).num_rows for file, i in self._blocks]
 
