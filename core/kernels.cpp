@@ -132,9 +132,18 @@ inline __attribute__((always_inline)) bool look_up(const Lines& table, const std
 
 std::size_t find(const Lines& table, const std::uint64_t* hashes, std::size_t count, std::uint32_t* rows,
                  std::uint32_t* where, const void* base, std::size_t stride) {
+    const std::size_t fetched = stride <= narrow ? stride : 0;
+    if (!table.count) {
+        for (std::size_t i = 0; i < count; ++i) {
+            rows[i] = static_cast<std::uint32_t>((hashes[i] >> 32) * table.rows >> 32);
+            where[i] = static_cast<std::uint32_t>(i);
+            const char* const begin = static_cast<const char*>(base) + rows[i] * stride;
+            for (std::size_t b = 0; b < fetched; b += 64) __builtin_prefetch(begin + b);
+        }
+        return count;
+    }
     std::size_t hits = 0;
     std::uint32_t highest = 0;
-    const std::size_t fetched = stride <= narrow ? stride : 0;
     const auto search = [&](auto row_of) {
         return look_up(table, hashes, count, [&](std::size_t i, const std::uint32_t* line, std::uint64_t at,
                                                  std::uint32_t slot, std::uint32_t there) {

@@ -20,7 +20,7 @@ struct Masks {
 struct Lines {
     static constexpr std::size_t lanes = 16;  // 32-bit numbers a line
     const std::uint32_t* data;
-    std::uint64_t count;    // of lines
+    std::uint64_t count;    // of lines; none: every n-gram has a row, which its hash names
     std::uint32_t slots;    // a line
     std::uint32_t columns;  // int16 values a slot; 0: a slot holds a row id
     std::uint32_t rows;     // row ids must stay below

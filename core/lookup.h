@@ -27,12 +27,13 @@ public:
         return columns == 0 ? 8 : static_cast<std::uint32_t>(64 / (4 + 2 * columns));
     }
 
-    // `columns`: of the values in the slots; 0 where they hold ids of `rows` rows.
+    // `columns`: of the values in the slots; 0 where they hold ids of `rows` rows. Without a table each n-gram has one of
+    // `rows` rows, which its hash names (Weinberger et al. 2009).
     Lookup(std::span<const std::uint32_t> table, std::uint32_t rows, std::uint32_t columns, std::uint64_t seed)
         : lines_{table.data(), table.size() / Lines::lanes, slots_of(columns), columns, rows}, seed_(seed) {
-        if (table.empty() || table.size() % Lines::lanes || lines_.count > std::uint64_t{1} << 28)
+        if (table.empty() ? !rows : table.size() % Lines::lanes || lines_.count > std::uint64_t{1} << 28)
             throw std::invalid_argument("the lookup table is not 1 to 2^28 lines of sixteen numbers");
-        if (columns > most_columns) throw std::invalid_argument("a slot has no room for more than four values");
+        if (columns > (table.empty() ? 0 : most_columns)) throw std::invalid_argument("a slot has no room for more than four values");
     }
 
     const Lines& lines() const { return lines_; }

@@ -95,13 +95,20 @@ class Classifier:
         if not 0 <= depth <= MAX_LAYERS:
             raise FormatError(f"{where}: config.json: layers is {depth}, not 0 to {MAX_LAYERS}")
         name = Path(where) / TENSORS if path else where
-        slots = tensor(tensors, "slots", (np.uint32,), (None, 16), name)
+        self._hashed = config["format_version"] > 2 and _field({"hashed": False, **rows}, "hashed", bool, where)
+        slots = np.zeros((0, 16), np.uint32)
+        if not self._hashed:
+            slots = tensor(tensors, "slots", (np.uint32,), (None, 16), name)
+            if not len(slots):
+                raise FormatError(f"{name}: tensor 'slots' is empty")
         in_slots = _field(rows, "in_slots", bool, where)
         self._count = _field(rows, "count", int, where)
         self._rows: np.ndarray | None = None
         if in_slots:
             if row_type != "int16" or not 1 <= width <= SLOT_COLUMNS:
                 raise FormatError(f"{where}: config.json: rows.in_slots is for 1 to {SLOT_COLUMNS} int16 numbers a row")
+            if self._hashed:
+                raise FormatError(f"{where}: config.json: rows are in slots and hashed, which have none")
             if self._pooling not in ("mean", "sum"):
                 raise FormatError(f"{where}: config.json: rows.in_slots is for mean and sum, not {self._pooling}")
         else:
@@ -191,7 +198,7 @@ class Classifier:
     def __repr__(self) -> str:
         longest, rows = self._config["text"]["max_n"], self._config["rows"]["type"]
         labels = ", ".join(self.labels[:4]) + (" ..." if len(self.labels) > 4 else "")
-        ngrams = f"{self._count:,} {'' if longest == 1 else '1- to '}{longest}-grams"
+        ngrams = f"{self._count:,} {'hashed ' * self._hashed}{'' if longest == 1 else '1- to '}{longest}-grams"
         return f"Classifier({self.task}, labels {labels}; {ngrams} x {self._width} {rows}, {self.nbytes / 1e6:.1f} MB)"
 
     @property

@@ -65,7 +65,7 @@ def compress(
             part = part @ fold
         return part if weights is None else np.hstack([part * weights, weights])
 
-    in_slots = rows == "int16" and linear and not layers and width <= SLOT_COLUMNS
+    in_slots = rows == "int16" and linear and not layers and width <= SLOT_COLUMNS and not vocabulary.hashed
     starts = range(0, len(student.table), _CHUNK)
     out = np.zeros((len(student.table), width if in_slots else stride_of(width, rows)), ROW_TYPES[rows])
     scale = None
@@ -88,7 +88,7 @@ def compress(
     if in_slots:
         tensors["slots"], seed = vocabulary.slots_holding(out)
     else:
-        tensors |= {"slots": vocabulary.slots, "rows": out}
+        tensors |= {"rows": out} if vocabulary.hashed else {"slots": vocabulary.slots, "rows": out}
     if scale is not None:
         tensors["scale"] = scale
     pooled = student.pooled_width if fold is None else fold.shape[1]
@@ -98,7 +98,7 @@ def compress(
         tensors[f"layers.{i}.bias"] = layer.bias.detach().numpy().copy()
     config = {
         "format": "sparsedistill",
-        "format_version": 2 if student.pooling == "mean" else 3,
+        "format_version": 2 if student.pooling == "mean" and not vocabulary.hashed else 3,
         "task": task,
         "labels": list(labels),
         "text": {
@@ -109,7 +109,8 @@ def compress(
             "unicode": _core.unicode_version,
         },
         "pooling": student.pooling,
-        "rows": {"count": len(out), "width": width, "type": rows, "in_slots": in_slots},
+        "rows": {"count": len(out), "width": width, "type": rows, "in_slots": in_slots}
+        | ({"hashed": True} if vocabulary.hashed else {}),
         "relu_first": folded and bool(layers),
         "layers": len(layers),
         **({"thresholds": thresholds} if task == "multi" else {}),

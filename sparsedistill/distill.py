@@ -129,6 +129,8 @@ class Run:
         if settings.distill.init == "teacher":
             if not (self.inputs.needs_teacher and self.inputs.teacher_is_model):
                 raise SettingsError("init teacher asks a transformer for its representation of each n-gram: give one")
+            if settings.count.hashed:
+                raise SettingsError("init teacher needs n-grams that have a row each: not with --hashed")
             if not settings.distill.hidden and not settings.distill.embedding:
                 raise SettingsError("init teacher needs rows wider than the logits: give --hidden or --embedding")
         if settings.distill.pooling == "attentive" and settings.compress.rows.startswith("int"):
@@ -411,6 +413,12 @@ class Run:
         parts = ("corpus", "train") if name == "all" else (name,)
 
         def work() -> dict[str, Any]:
+            settings = self.settings.count
+            if settings.hashed:
+                Vocabulary.hash(
+                    settings.size, tokenizer=settings.tokenizer, lowercase=settings.lowercase, max_n=settings.max_n
+                ).save(directory)
+                return {"rows": settings.size}
             # Each text is read twice: to count, and to spell what was chosen.
             with Progress(f"count {name}", 2 * sum(self.data[part]["texts"] for part in parts)) as bar:
 
@@ -420,8 +428,10 @@ class Run:
                         bar.add(len(texts))
 
                 corpus, train = (_Anew(partial(batches, part)) if part in parts else () for part in ("corpus", "train"))
+                asked = dataclasses.asdict(settings)
+                del asked["hashed"]
                 vocabulary = Vocabulary.count(
-                    corpus, train, **dataclasses.asdict(self.settings.count),
+                    corpus, train, **asked,
                     directory=self.directory, threads=self.settings.distill.threads,
                 )  # fmt: skip
             vocabulary.save(directory)

@@ -83,6 +83,7 @@ class Count:
     max_n: int = option(4, "longest n-gram, in tokens (1 to 8)", least=1, most=8)
     size: int = option(1_000_000, "most n-grams kept (V)", least=1)
     min_count: int = option(1, "n-grams seen less often are dropped", least=1)
+    hashed: bool = option(False, "count nothing: every n-gram has the one of --size rows that its hash names")
     train_weight: int = option(1, "how many times an occurrence in train counts", least=1, most=1_000_000)
     memory: str = option("4GB", "memory of counting; what does not fit goes to disk, in the run directory")
 

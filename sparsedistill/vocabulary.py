@@ -25,7 +25,7 @@ class Vocabulary:
 
     Attributes: ``tokenizer``, ``lowercase``, ``max_n``: how text becomes n-grams; ``counts``: uint64 (V,) occurrences
     in corpus and train together; ``train_counts``: uint64 (V,) those in train; ``slots``: uint32 (L, 16) the lookup
-    table; ``seed``: of the hash.
+    table; ``seed``: of the hash; ``hashed``: whether it is one of :meth:`hash`, in which the arrays are empty.
     """
 
     def __init__(
@@ -38,23 +38,39 @@ class Vocabulary:
         counts: np.ndarray,
         train_counts: np.ndarray,
         seed: int = 0,
+        hashed: int = 0,
     ):
+        self.hashed, self._size = hashed > 0, hashed or len(counts)
         self.tokenizer, self.lowercase, self.max_n = tokenizer, lowercase, max_n
         self._bytes, self._offsets, self.counts, self.train_counts = ngram_bytes, offsets, counts, train_counts
-        self.slots, self.seed = _core.build_slots(ngram_bytes, offsets, seed)
+        self.slots, self.seed = np.zeros((0, 16), np.uint32), seed
+        if not hashed:
+            self.slots, self.seed = _core.build_slots(ngram_bytes, offsets, seed)
         #: the core's view: n-gram hash to row
         self.lookup = _core.Lookup(self.slots, len(self), 0, self.seed, tokenizer, lowercase, max_n)
 
+    @classmethod
+    def hash(cls, size: int, *, tokenizer: str = "words", lowercase: bool = True, max_n: int = 4) -> Vocabulary:
+        """Every n-gram there may be, each in the one of ``size`` rows that its hash names (Weinberger et al. 2009).
+
+        Nothing has to be counted and no n-gram is unknown, but several share a row, which cannot say what they are.
+        """
+        none = np.zeros(0, np.uint64)
+        return cls(tokenizer, lowercase, max_n, np.zeros(0, np.uint8), np.zeros(1, np.uint64), none, none, 0, size)
+
     def __len__(self) -> int:
-        return len(self.counts)
+        return self._size
 
     def __getitem__(self, row: int) -> str:
+        if self.hashed:
+            raise TypeError("the rows of a hashed vocabulary have no n-gram of their own")
         if not 0 <= row < len(self):
             raise IndexError(f"row {row} of {len(self)}")
         return bytes(self._bytes[self._offsets[row] : self._offsets[row + 1]]).decode()
 
     def __repr__(self) -> str:
-        return f"Vocabulary({len(self):,} n-grams up to {self.max_n}, tokenizer {self.tokenizer!r})"
+        what = "rows for all n-grams" if self.hashed else "n-grams"
+        return f"Vocabulary({len(self):,} {what} up to {self.max_n}, tokenizer {self.tokenizer!r})"
 
     def bags(self, texts: Sequence[str], threads: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """Row ids of each text's known n-grams.
@@ -140,6 +156,7 @@ class Vocabulary:
                     "unicode": _core.unicode_version,
                     "seed": self.seed,
                     "size": len(self),
+                    "hashed": self.hashed,
                 },
             )
 
@@ -164,6 +181,7 @@ class Vocabulary:
         ngrams = tensor(tensors, "ngrams", (np.uint8,), (None,), path)
         try:
             rules = config["tokenizer"], config["lowercase"], config["max_n"]
-            return cls(*rules, ngrams, offsets, counts, train_counts, config["seed"])
+            hashed = config["size"] if config["hashed"] else 0
+            return cls(*rules, ngrams, offsets, counts, train_counts, config["seed"], hashed)
         except (KeyError, TypeError, ValueError) as error:
             raise FormatError(f"{directory} is damaged: {error}") from None

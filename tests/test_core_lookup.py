@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sklearn.feature_extraction.text import CountVectorizer
 
 from sparsedistill import _core
+from sparsedistill.vocabulary import Vocabulary
 
 TOKENIZERS = ("sklearn", "words", "whitespace")
 
@@ -307,7 +308,13 @@ def test_many_texts_are_one_by_one_and_threads_do_not_matter():
 # Damage
 
 
-@pytest.mark.parametrize("shape", [(0, 16), (32,), (2, 15), (2, 17), (16, 2)])
+@pytest.mark.parametrize(("rows", "columns"), [(0, 0), (5, 1), (0, 2)])
+def test_no_table_at_all_is_for_hashed_rows(rows, columns):
+    with pytest.raises(ValueError, match=r"lookup table|slot has no room"):
+        _core.Lookup(np.zeros((0, 16), np.uint32), rows, columns, 0, "words", True, 4)
+
+
+@pytest.mark.parametrize("shape", [(32,), (2, 15), (2, 17), (16, 2)])
 def test_a_table_that_is_not_lines_of_sixteen(shape):
     with pytest.raises((ValueError, TypeError)):
         _core.Lookup(np.zeros(shape, np.uint32), 1, 0, 0, "words", True, 4)
@@ -395,3 +402,34 @@ def test_lookup_keeps_its_slots_alive():
     junk = [np.full((2, 16), 7, np.uint32) for _ in range(100)]
     assert split(*lookup.bags(["a"], 1)) == [[0]]
     assert len(junk) == 100
+
+
+# Hashed vocabularies
+
+
+@settings(max_examples=150)
+@given(
+    st.lists(twins.texts(), max_size=6),
+    st.integers(1, 1 << 32).map(lambda n: min(n, 2**32 - 2)),
+    st.sampled_from(("words", "sklearn", "whitespace")),
+    st.booleans(),
+    st.integers(1, 5),
+    st.integers(1, 3),
+)
+def test_a_hashed_vocabulary_has_a_row_for_every_ngram(texts, size, tokenizer, lowercase, max_n, threads):
+    vocabulary = Vocabulary.hash(size, tokenizer=tokenizer, lowercase=lowercase, max_n=max_n)
+    ids, offsets = vocabulary.bags(texts, threads)
+    for text, begin, end in zip(texts, offsets[:-1], offsets[1:], strict=True):
+        found = twins.ngrams(twins.tokenize(text, tokenizer, lowercase), max_n)
+        assert ids[int(begin) : int(end)].tolist() == [(twins.ngram_hash(ngram) >> 32) * size >> 32 for ngram in found]
+
+
+def test_a_hashed_vocabulary_on_disk(tmp_path):
+    vocabulary = Vocabulary.hash(1000, tokenizer="sklearn", max_n=2)
+    vocabulary.save(tmp_path / "v")
+    again = Vocabulary.load(tmp_path / "v")
+    assert (len(again), again.hashed, again.tokenizer, again.max_n) == (1000, True, "sklearn", 2)
+    for a, b in zip(again.bags(["a text of words"]), vocabulary.bags(["a text of words"]), strict=True):
+        assert np.array_equal(a, b)
+    with pytest.raises(TypeError, match="no n-gram of their own"):
+        vocabulary[3]

@@ -19,6 +19,7 @@ from sparsedistill.compress import compress, stride_of
 from sparsedistill.curve import COLUMNS
 from sparsedistill.errors import DataError, SettingsError
 from sparsedistill.examples import Examples, InMemory
+from sparsedistill.format import read_tensors
 from sparsedistill.schedule import Schedule
 from sparsedistill.student import Student
 from sparsedistill.table import BETAS, EPSILON, fill, narrowed, random_table, widened
@@ -190,6 +191,30 @@ def test_equal_representations_make_a_table_of_zeros():
     table = np.ones((5, 3), np.float32)
     fill(table, 3, lambda: iter([(0, np.full((5, 4), 2.5, np.float32))]), 0.3, 7)
     assert not table.any()
+
+
+@pytest.mark.parametrize(("hidden", "rows"), [((6,), "int8"), ((), "auto"), ((6,), "float32")])
+def test_students_of_hashed_vocabularies(tmp_path, hidden, rows):
+    vocabulary = Vocabulary.hash(300, max_n=3)
+    ids, offsets = vocabulary.bags(TEXTS)
+    assert len(np.unique(ids)) > 30
+    targets = np.eye(3, dtype=np.float32)[np.arange(len(TEXTS)) % 3]
+    student = Student(len(vocabulary), 3, hidden, 0, 0.0, 1)
+    plan = schedule(steps=300, learning_rate=0.1)
+    train(student, InMemory(Examples(ids, offsets, targets)), plan, "single", tmp_path, lambda s: 0.0, "test", "key")
+    compress(student, vocabulary, ("a", "b", "c"), "single", rows).save(tmp_path / "classifier")
+    classifier = Classifier.load(tmp_path / "classifier")
+    assert classifier.predict(TEXTS) == [("a", "b", "c")[i % 3] for i in range(len(TEXTS))]
+    assert "300 hashed 1- to 3-grams" in repr(classifier)
+    texts = [*TEXTS, "", "never seen before"]
+    expected = student.logits(*vocabulary.bags(texts), 1)
+    assert np.abs(classifier.decision_function(texts) - expected).max() < 0.03 * np.abs(expected).max()
+    assert [ngram for ngram, _ in classifier.explain("good film", top=None).contributions if " " in ngram] == [
+        "good film"
+    ]
+    tensors = set(read_tensors(tmp_path / "classifier" / "model.safetensors"))
+    assert "rows" in tensors
+    assert "slots" not in tensors
 
 
 def test_both_poolings_need_the_factor():
