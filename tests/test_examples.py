@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 import threading
 import time
 
@@ -214,3 +216,47 @@ def test_the_order_does_not_depend_on_where_examples_are(tmp_path):
         with Batches(blocks, Order(blocks.sizes, 5), 70, 0.2, 1, 9) as batches:
             got.append([(split(batch), batch.targets.tolist()) for batch in batches])
     assert got[0] == got[1]
+
+
+_TRAIN = """
+import resource, sys
+import numpy as np
+from pathlib import Path
+import sparsedistill.examples as examples
+from sparsedistill.schedule import Schedule
+from sparsedistill.student import Student
+from sparsedistill.train import train
+from sparsedistill.vocabulary import Vocabulary
+
+folder, window = Path(sys.argv[1]), int(sys.argv[2])
+vocabulary = Vocabulary.hash(1000)
+schedule = Schedule(steps=400, batch_size=512, learning_rate=0.01, warmup=0.1, ngram_dropout=0.0, evaluate_every=1000,
+                    checkpoint_seconds=1e9, threads=1, seed=0)
+order = examples.Order
+import sparsedistill.train as training
+training.Order = lambda sizes, seed: order(sizes, seed, window)
+train(Student(1000, 2, (4,), 0, 0.0, 1), examples.OnDisk([folder / "texts.parquet"], vocabulary, 1), schedule, "single",
+      folder / "student", lambda _: 0.0, "test", "key")
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3)
+"""
+
+
+def test_memory_does_not_grow_with_the_corpus(tmp_path):
+    rng = np.random.default_rng(0)
+    words = [f"word{i}" for i in range(5000)]
+    targets = np.full((4096, 2), 0.5, np.float32)
+
+    def batches():
+        for _ in range(50):
+            drawn = rng.integers(0, 5000, (4096, 40))
+            yield [" ".join([words[i] for i in row]) for row in drawn], targets
+
+    write(tmp_path / "texts.parquet", batches(), 2)  # 205,000 texts, whose ids take 126 MB
+
+    def megabytes(window: int) -> float:
+        command = [sys.executable, "-c", _TRAIN, str(tmp_path), str(window)]
+        return float(subprocess.run(command, check=True, stdout=subprocess.PIPE, cwd=tmp_path).stdout)
+
+    few, some, whole = megabytes(4096), megabytes(16384), megabytes(1 << 30)
+    assert some - few < 60
+    assert whole - few > 120  # the measure sees what there is to see
