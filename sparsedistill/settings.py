@@ -122,7 +122,9 @@ class Distill:
     learning_rate: float = option(0.0, "peak learning rate; 0: 0.01, or 0.1 without a hidden layer", most=1)
     train_weight: int = option(1, "how many times an epoch a text of train comes", least=1, most=1000)
     warmup: float = option(0.06, "share of the steps spent warming up", most=1)
-    schedule: str = option("polynomial", "how the rate falls after that", ("polynomial", "cosine", "constant"))
+    schedule: str = option(
+        "polynomial", "how the learning rate falls after the warm-up", ("polynomial", "cosine", "constant")
+    )
     power: float = option(1.0, "of the polynomial: 1 is a straight line to zero")
     ngram_dropout: float = option(0.1, "share of n-grams left out of each bag", most=0.9)
     dropout: float = option(0.1, "dropout before each dense layer", most=0.9)
