@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from . import _core
@@ -91,13 +93,21 @@ def random_table(
     Made in pieces, so that nothing but it takes memory.
     """
     table = np.empty((rows, len(range(width)[columns])), TYPES[kind])
+    for place, part in random_rows(rows, width, scale, seed, kind, columns):
+        table[place] = part
+    return table
+
+
+def random_rows(
+    rows: int, width: int, scale: float, seed: int, kind: str = "float32", columns: slice = slice(None)
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """The same in pieces: which rows, and their numbers."""
     generator = np.random.default_rng(seed)
     piece = max(1, (1 << 20) // max(width, 1))
     for begin in range(0, rows, piece):
-        part = table[begin : begin + piece]
-        numbers = generator.standard_normal((len(part), width), np.float32)[:, columns] * np.float32(scale)
-        part[...] = numbers if kind == "float32" else narrowed(numbers)
-    return table
+        place = slice(begin, min(begin + piece, rows))
+        numbers = generator.standard_normal((place.stop - begin, width), np.float32)[:, columns] * np.float32(scale)
+        yield place, numbers if kind == "float32" else narrowed(numbers)
 
 
 def narrowed(numbers: np.ndarray) -> np.ndarray:
