@@ -1,8 +1,8 @@
 """The table in training on a GPU: pooling, and the optimisers that touch only the rows of a batch, as Triton kernels.
 
 What they compute is what ``core/bag.h`` says of the core: sums in the order of the bags, one program for a row, the
-same rounding of bfloat16 as a function of (seed, step, row, column), and so the same numbers: of row-wise Adagrad, whose
-mean over a row is taken in another order, to rounding. Triton: Tillet, Kung and Cox 2019.
+same rounding of bfloat16 as a function of (seed, step, row, column). So the numbers are the core's: of row-wise
+Adagrad, whose mean over a row is taken in another order, to rounding. Triton: Tillet, Kung and Cox 2019.
 
 A table is a tensor (V, d), float32, or int16 that holds the bits of bfloat16. Row numbers are int32 that holds the bits
 of uint32: torch does little with unsigned numbers.
@@ -10,6 +10,7 @@ of uint32: torch does little with unsigned numbers.
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 from collections.abc import Callable
@@ -37,6 +38,8 @@ _K = 0x9E3779B97F4A7C15, 0xD1B54A32D192ED03, 0x8CB92BA72F3D8DD7, 0xABC98388FB8FA
 _K3_SIGNED = _K[3] - (1 << 64)
 _COLUMN, _MIX1, _MIX2 = 0x9E3779B9, 0x7FEB352D, 0x846CA68B  # of core/kernels.h and to_bfloat16()
 _LOW, _WHOLE = (1 << 32) - 1, (1 << 64) - 1
+Tensors = tuple[torch.Tensor, torch.Tensor]
+Floats = tuple[float, ...]
 
 
 # ---- What the host does --------------------------------------------------------------------------------------------
@@ -130,6 +133,13 @@ def refuse(pooling: str, processes: int) -> None:
         raise SettingsError("several processes train on the CPU alone: --device cpu, or one process without torchrun")
 
 
+def free_memory(device: torch.device) -> int:
+    """Bytes that can be had on a GPU, with what torch keeps of students that are gone."""
+    gc.collect()
+    torch.cuda.empty_cache()
+    return torch.cuda.mem_get_info(device)[0]
+
+
 def kernels(device: torch.device) -> type[Torch] | type[Triton]:
     """Who works on a device: Triton, or plain torch where that is not installed or lacks the C compiler it needs."""
     if triton is None:
@@ -151,28 +161,20 @@ class LazyAdam:
         self.arrays = {name: torch.zeros_like(table, dtype=torch.float32) for name in ("moment1", "moment2")}
 
     def step(
-        self,
-        bags: Bags,
-        gradient: torch.Tensor,
-        rate: float,
-        step: int,
-        threads: int = 1,
-        seed: int = 0,
-        pool: object = None,
-        first: int = 0,
+        self, bags: Bags, gradient: torch.Tensor, rate: float, step: int, threads: int = 1, seed: int = 0, *_: object
     ) -> None:
         """Update the rows of the bags in place from the gradient (bags, d) of what :func:`pool` made of them.
 
-        ``threads``, ``pool`` and ``first`` are the core's, and without meaning here.
+        ``threads`` and what comes after ``seed`` are the core's alone.
         """
-        # In the types of the core, whose every bit this has to have.
-        one, (beta1, beta2) = np.float32(1), np.float32(BETAS)
+        # In the types of the core, every bit of which this has to have.
+        one, beta1, beta2 = np.float32(1), *map(np.float32, BETAS)
         correction1, correction2 = 1 - float(beta1) ** step, 1 - float(beta2) ** step
         size = np.float32(float(np.float32(rate)) * correction2**0.5 / correction1)
-        numbers = (float(n) for n in (size, one - beta1, one - beta2, np.float32(EPSILON)))
-        kernels(self.table.device).adam(
-            self.table, *self.arrays.values(), bags, gradient.contiguous(), *numbers, _start(seed, step)
-        )
+        numbers = float(size), float(one - beta1), float(one - beta2), float(np.float32(EPSILON))
+        moments = self.arrays["moment1"], self.arrays["moment2"]
+        by = kernels(self.table.device)
+        by.adam(self.table, moments, bags, gradient.contiguous(), numbers, _start(seed, step))
 
 
 class RowwiseAdagrad:
@@ -183,21 +185,12 @@ class RowwiseAdagrad:
         self.arrays = {"squares": torch.zeros(len(table), device=table.device)}
 
     def step(
-        self,
-        bags: Bags,
-        gradient: torch.Tensor,
-        rate: float,
-        step: int,
-        threads: int = 1,
-        seed: int = 0,
-        pool: object = None,
-        first: int = 0,
+        self, bags: Bags, gradient: torch.Tensor, rate: float, step: int, threads: int = 1, seed: int = 0, *_: object
     ) -> None:
         """As :meth:`LazyAdam.step`."""
         numbers = float(np.float32(rate)), float(np.float32(EPSILON))
-        kernels(self.table.device).adagrad(
-            self.table, self.arrays["squares"], bags, gradient.contiguous(), *numbers, _start(seed, step)
-        )
+        by = kernels(self.table.device)
+        by.adagrad(self.table, self.arrays["squares"], bags, gradient.contiguous(), numbers, _start(seed, step))
 
 
 OPTIMIZERS: dict[str, type[LazyAdam] | type[RowwiseAdagrad]] = {"adam": LazyAdam, "adagrad": RowwiseAdagrad}
@@ -245,23 +238,23 @@ class Torch:
 
     @staticmethod
     def adam(
-        table: torch.Tensor, moment1: torch.Tensor, moment2: torch.Tensor, bags: Bags, gradient: torch.Tensor,
-        size: float, rest1: float, rest2: float, epsilon: float, start: int,
-    ) -> None:  # fmt: skip
-        """As ``core/bag.h`` says; ``rest1``, ``rest2``: what the betas leave to 1."""
+        table: torch.Tensor, moments: Tensors, bags: Bags, gradient: torch.Tensor, numbers: Floats, start: int
+    ) -> None:
+        """``numbers``: the size of the step, what each beta leaves to 1, epsilon; ``start``: of :func:`_start`."""
+        size, rest1, rest2, epsilon = numbers
         rows, g = Torch._gradients(bags, gradient)
-        m, v = moment1[rows], moment2[rows]
+        m, v = moments[0][rows], moments[1][rows]
         m += (g - m) * rest1
         v += (g * g - v) * rest2
-        moment1[rows], moment2[rows] = m, v
+        moments[0][rows], moments[1][rows] = m, v
         Torch._put(table, rows, widened(table[rows]) - m * size / (v.sqrt() + epsilon), start)
 
     @staticmethod
     def adagrad(
-        table: torch.Tensor, squares: torch.Tensor, bags: Bags, gradient: torch.Tensor, rate: float, epsilon: float,
-        start: int,
-    ) -> None:  # fmt: skip
-        """As ``core/bag.h`` says."""
+        table: torch.Tensor, squares: torch.Tensor, bags: Bags, gradient: torch.Tensor, numbers: Floats, start: int
+    ) -> None:
+        """``numbers``: learning rate and epsilon."""
+        rate, epsilon = numbers
         rows, g = Torch._gradients(bags, gradient)
         squares[rows] += (g * g).mean(1)
         sizes = rate / (squares[rows].sqrt() + epsilon)
@@ -299,7 +292,7 @@ def _noise(start: int, rows: torch.Tensor) -> torch.Tensor:
 
 
 class Triton:
-    """The kernels, which never hold more than a block of a row."""
+    """The same by kernels, which write nothing but the result."""
 
     @staticmethod
     def pool(table: torch.Tensor, bags: Bags) -> torch.Tensor:
@@ -312,31 +305,23 @@ class Triton:
 
     @staticmethod
     def adam(
-        table: torch.Tensor, moment1: torch.Tensor, moment2: torch.Tensor, bags: Bags, gradient: torch.Tensor,
-        size: float, rest1: float, rest2: float, epsilon: float, start: int,
-    ) -> None:  # fmt: skip
+        table: torch.Tensor, moments: Tensors, bags: Bags, gradient: torch.Tensor, numbers: Floats, start: int
+    ) -> None:
         """As :meth:`Torch.adam`; a program for each row that occurs and block of columns."""
         width, block = table.shape[1], min(_power_of_2(table.shape[1]), _BLOCK)
         ids, of, starts = _segments(bags)
-        Triton._launch(
-            _adam, (len(starts) - 1, -(-width // block)), block,
-            table, moment1, moment2, ids, of, starts, bags.scales, gradient, size, rest1, rest2, epsilon,
-            *_halves(start), width, _is_half(table),
-        )  # fmt: skip
+        given = *moments, ids, of, starts, bags.scales, gradient, *numbers, *_halves(start)
+        Triton._launch(_adam, (len(starts) - 1, -(-width // block)), block, table, *given, width, _is_half(table))
 
     @staticmethod
     def adagrad(
-        table: torch.Tensor, squares: torch.Tensor, bags: Bags, gradient: torch.Tensor, rate: float, epsilon: float,
-        start: int,
-    ) -> None:  # fmt: skip
-        """As :meth:`Torch.adagrad`; a program for each row that occurs: it needs all columns at once."""
+        table: torch.Tensor, squares: torch.Tensor, bags: Bags, gradient: torch.Tensor, numbers: Floats, start: int
+    ) -> None:
+        """As :meth:`Torch.adagrad`; a program for each row that occurs, since it needs all columns at once."""
         width = table.shape[1]
         ids, of, starts = _segments(bags)
-        Triton._launch(
-            _adagrad, (len(starts) - 1,), _power_of_2(width),
-            table, squares, ids, of, starts, bags.scales, gradient, rate, epsilon,
-            *_halves(start), width, _is_half(table),
-        )  # fmt: skip
+        given = squares, ids, of, starts, bags.scales, gradient, *numbers, *_halves(start)
+        Triton._launch(_adagrad, (len(starts) - 1,), _power_of_2(width), table, *given, width, _is_half(table))
 
     @staticmethod
     def _launch(kernel: Any, grid: tuple[int, ...], block: int, table: torch.Tensor, *arguments: Any) -> None:
@@ -461,7 +446,7 @@ def _adagrad(
     begin, end = tl.load(starts + tl.program_id(0)), tl.load(starts + tl.program_id(0) + 1)
     g = _gradient(of, scales, gradients, begin, end, columns, WIDTH, BLOCK, AHEAD)
     row = _row_number(tl.load(ids + begin))
-    square = tl.load(squares + row) + tl.sum(g * g, 0) / WIDTH
+    square = tl.load(squares + row) + tl.div_rn(tl.sum(g * g, 0), WIDTH * 1.0)
     tl.store(squares + row, square)
     at = row * WIDTH + columns
     old = _numbers(tl.load(table + at, mask=inside, other=0), HALF)

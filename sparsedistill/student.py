@@ -38,10 +38,10 @@ class Student(nn.Module):
     ``device``: where table and layers are, and are trained by :mod:`sparsedistill.cuda`; None: in the memory of the
     host, where the core works on the table.
 
-    Attributes: ``table`` (V, d), float32, or uint16 that holds the bits of bfloat16; on a device a tensor, as
-    :mod:`sparsedistill.cuda` has it; ``query`` (d,) of attentive pooling, or None; ``pooled_width``: d, or 2 d;
-    ``factor`` W1 and its bias, or None; ``bias`` (``first_width``,) where there is no W1; ``dense`` the layers after the
-    first; ``classes`` C.
+    Attributes: ``table`` (V, d), float32, or uint16 that holds the bits of bfloat16 (on a device a tensor, as
+    :mod:`sparsedistill.cuda` has it); ``query`` (d,) of attentive pooling, or None; ``pooled_width``: d, or 2 d;
+    ``factor`` W1 and its bias, or None; ``bias`` (``first_width``,) where there is no W1; ``dense`` the layers after
+    the first; ``classes`` C.
 
     Errors: ValueError for mean+max without W1; :class:`SettingsError` for what a device cannot train.
     """
@@ -127,7 +127,7 @@ class Student(nn.Module):
         return torch.from_numpy(out)
 
     def own(self, gradient: torch.Tensor) -> Any:
-        """Of a gradient (n, ``pooled_width``), what concerns this process's columns, as the table's optimiser takes it."""
+        """Of a gradient (n, ``pooled_width``), what the table's optimiser takes: that of this process's columns."""
         if self.device is not None:
             return gradient
         if self._group.size == 1:

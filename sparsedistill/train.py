@@ -81,8 +81,8 @@ def learn(
     def update(gradient: torch.Tensor) -> torch.Tensor | None:
         by_query = None
         if student.query is not None:
-            made = pool, found.numpy(), gradient.numpy()
-            by_query = torch.from_numpy(_core.bag_attend(student.table, *bags, *made, threads))
+            given = batch.ids, batch.offsets, pool, found.numpy(), gradient.numpy()
+            by_query = torch.from_numpy(_core.bag_attend(student.table, *given, threads))
         lazy.step(bags, student.own(gradient), rate, step, threads, seed, pool, group.columns(student.width).start)
         return by_query
 
