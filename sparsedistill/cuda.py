@@ -15,6 +15,7 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -144,8 +145,12 @@ def kernels(device: torch.device) -> type[Torch] | type[Triton]:
     """Who works on a device: Triton, or plain torch where that is not installed or lacks the C compiler it needs."""
     if triton is None:
         return Torch
-    found = any(map(shutil.which, (os.environ.get("CC", "cc"), "gcc", "clang")))
-    return Triton if _INTERPRETED or (device.type == "cuda" and found) else Torch
+    return Triton if _INTERPRETED or (device.type == "cuda" and _has_compiler()) else Torch
+
+
+@lru_cache(maxsize=1)
+def _has_compiler() -> bool:
+    return any(map(shutil.which, (os.environ.get("CC", "cc"), "gcc", "clang")))
 
 
 def pool(table: torch.Tensor, bags: Bags) -> torch.Tensor:
@@ -447,6 +452,7 @@ def _adagrad(
     g = _gradient(of, scales, gradients, begin, end, columns, WIDTH, BLOCK, AHEAD)
     row = _row_number(tl.load(ids + begin))
     square = tl.load(squares + row) + tl.div_rn(tl.sum(g * g, 0), WIDTH * 1.0)
+    tl.debug_barrier()  # every thread has read the old one before it is written over
     tl.store(squares + row, square)
     at = row * WIDTH + columns
     old = _numbers(tl.load(table + at, mask=inside, other=0), HALF)
