@@ -101,10 +101,12 @@ def parser() -> argparse.ArgumentParser:
         _add_options(command, "data")
         _add_options(command, stage)
         # What a stage alone may have to be told, because no earlier one was.
+        trains = stage in ("distill", "finetune")  # a student: --device is where
         if stage != "teach":
-            _add_options(command, "teach", ("teacher", "finetune", "max_length", "device", "precision"))
+            device = () if trains else ("device",)
+            _add_options(command, "teach", ("teacher", "finetune", "max_length", *device, "precision"))
         if stage != "distill":
-            _add_options(command, "distill", ("modes", "resume", "max_time") if stage == "finetune" else ("modes",))
+            _add_options(command, "distill", ("modes", "resume", "max_time", "device") if trains else ("modes",))
         command.set_defaults(work=_stage, stage=stage, parser=command)
 
     command = commands.add_parser("predict", help="label texts with a classifier", description=_PREDICT_TEXT)

@@ -39,7 +39,7 @@ from .format import read_json, replacing, replacing_directory, write_json
 from .inputs import Inputs
 from .logits import Logits
 from .logits import label as label_shards
-from .machine import default_threads, free_memory
+from .machine import default_threads, device_named, free_memory
 from .parallel import ALONE, Group, joined
 from .progress import Progress, clock, say
 from .schedule import Schedule
@@ -142,6 +142,7 @@ class Run:
             )
         if set(stages) - {"count"}:
             require("torch", "train")
+            self._device()
             if settings.distill.tensorboard:
                 require("tensorboard", "tensorboard")
             if self.inputs.needs_teacher and self.inputs.teacher_is_model:
@@ -466,18 +467,19 @@ class Run:
         threads = self._torch_threads(self.settings.distill.threads)
         settings: Distill | Finetune
         if unit == "finetune":
-            vocabulary, student = self.trained("kd", self._group)
+            vocabulary, student = self.trained("kd", self._group, on_device=True)
             blocks, settings = self._gold_examples(vocabulary, threads), self.settings.finetune
         else:
             mode = unit.partition(".")[2]
             vocabulary = self.vocabulary_of(mode)
-            self._refuse_too_large(len(vocabulary), self._student_of(unit))
+            device = self._device(len(vocabulary))
+            self._refuse_too_large(len(vocabulary), self._student_of(unit), device)
             blocks, settings = self._examples(mode, vocabulary, threads), self.settings.distill
             shards = self._represent(mode, vocabulary) if self._represented else None
         if self._group.leads:
             self._group.announce(unit)
         if unit != "finetune":
-            student = self.new_student(len(vocabulary), self._group)
+            student = self.new_student(len(vocabulary), self._group, device)
             if shards is not None:
                 student.begin_with(shards, self.settings.data.seed)
         return self._train(student, blocks, settings, vocabulary, unit, threads)
@@ -506,16 +508,49 @@ class Run:
         self.once(f"represent.{name}", [directory / "manifest.json"], work)
         return Logits.load(directory).shards
 
-    def _refuse_too_large(self, rows: int, directory: Path) -> None:
-        """Errors: :class:`SettingsError` when memory or disk cannot hold the student's training."""
+    def _device(self, rows: int = 0) -> Any:
+        """The GPU that trains a table of so many rows; None: the CPU does.
+
+        Errors: :class:`SettingsError` when one is asked for that is not there, or for what only the CPU trains.
+        """
+        settings = self.settings.distill
+        device = device_named(require("torch", "train"), settings.device)
+        if device.type == "cpu":
+            return None
+        from . import cuda
+
+        if device.type != "cuda":
+            raise SettingsError(f"device is {device}, where no student is trained: --device auto, cpu or cuda")
+        if settings.device != "auto":
+            cuda.refuse(settings.pooling, self._group.size)
+        elif settings.pooling not in cuda.POOLINGS or self._group.size > 1:
+            return None
+        elif rows and sum(self._training_bytes(rows)) > cuda.free_memory(device):
+            say(f"a table of {rows:,} rows is too large for {device}: the CPU trains it")
+            return None
+        return device
+
+    def _training_bytes(self, rows: int) -> tuple[int, int]:
+        """Of a table of so many rows, and of its optimiser's state."""
         from .table import OPTIMIZERS, TYPES
 
         settings = self.settings.distill
         width = settings.embedding or (*settings.hidden, len(self.inputs.labels))[0]
-        table, state = TYPES[settings.table].itemsize * rows * width, OPTIMIZERS[settings.optimizer].bytes(rows, width)
+        return TYPES[settings.table].itemsize * rows * width, OPTIMIZERS[settings.optimizer].bytes(rows, width)
+
+    def _refuse_too_large(self, rows: int, directory: Path, device: Any) -> None:
+        """Errors: :class:`SettingsError` when memory or disk cannot hold the student's training."""
+        settings = self.settings.distill
+        width = settings.embedding or (*settings.hidden, len(self.inputs.labels))[0]
+        table, state = self._training_bytes(rows)
         directory.mkdir(parents=True, exist_ok=True)
+        memory, free_there = "memory", free_memory()
+        if device is not None:
+            from . import cuda
+
+            memory, free_there = f"{device}'s memory", cuda.free_memory(device)
         for what, needed, free in (
-            ("memory", (table + state) // self._group.size, free_memory()),
+            (memory, (table + state) // self._group.size, free_there),
             # The checkpoint, and its successor until that is whole; at the end, the student.
             ("disk", 2 * (table + state) + table, shutil.disk_usage(directory).free),
         ):
@@ -527,21 +562,22 @@ class Run:
                     "(--hidden, --embedding), --optimizer adagrad or --table bfloat16 take less"
                 )
 
-    def new_student(self, rows: int, group: Group = ALONE) -> Any:
-        """An untrained student of this run's settings, with a table of ``rows`` rows."""
+    def new_student(self, rows: int, group: Group = ALONE, device: Any = None) -> Any:
+        """An untrained student of this run's settings with a table of ``rows`` rows, on a device or the host (None)."""
         from .student import Student
 
         settings, classes = self.settings.distill, len(self.inputs.labels)
         seed = self.settings.data.seed
         shape = settings.hidden, settings.embedding, settings.dropout
-        return Student(rows, classes, *shape, seed, settings.table, settings.pooling, group)
+        return Student(rows, classes, *shape, seed, settings.table, settings.pooling, group, device)
 
-    def trained(self, name: str, group: Group = ALONE) -> tuple[Vocabulary, Any]:
-        """A trained student and its vocabulary."""
+    def trained(self, name: str, group: Group = ALONE, on_device: bool = False) -> tuple[Vocabulary, Any]:
+        """A trained student and its vocabulary; ``on_device``: where students are trained, else on the host."""
         self.result_of(_training_of(name))
         vocabulary = self.vocabulary_of(name)
         path = self.directory / "students" / name / "student.safetensors"
-        return vocabulary, self.new_student(len(vocabulary), group).load(path)
+        device = self._device(len(vocabulary)) if on_device else None
+        return vocabulary, self.new_student(len(vocabulary), group, device).load(path)
 
     def _train(
         self,

@@ -95,8 +95,50 @@ def read_json(path: str | os.PathLike) -> dict[str, Any]:
     return value
 
 
+class Pieces:
+    """An array that is whole in a file alone: it is written and read some rows at a time."""
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of a number."""
+        raise NotImplementedError
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the whole array, which has at least one dimension."""
+        raise NotImplementedError
+
+    def get(self, rows: slice) -> np.ndarray:
+        """Some of its rows."""
+        raise NotImplementedError
+
+    def put(self, rows: slice, values: np.ndarray) -> None:
+        """Set some of its rows."""
+        raise NotImplementedError
+
+    @property
+    def size(self) -> int:
+        """How many numbers it has."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Its bytes."""
+        return self.size * self.dtype.itemsize
+
+    def slices(self) -> Iterator[slice]:
+        """All rows, by some megabytes at a time."""
+        rows, row = self.shape[0], math.prod(self.shape[1:]) * self.dtype.itemsize
+        at_once = max(1, (1 << 24) // max(row, 1))
+        return (slice(begin, min(begin + at_once, rows)) for begin in range(0, rows, at_once))
+
+    def pieces(self) -> Iterator[np.ndarray]:
+        """The whole array, some rows at a time."""
+        return (self.get(rows) for rows in self.slices())
+
+
 @dataclass(frozen=True)
-class Columns:
+class Columns(Pieces):
     """Columns ``first`` on of a table (V, ``width``) that is in memory by parts and in a file as a whole.
 
     ``whole`` makes all columns of some rows from these.
@@ -117,39 +159,27 @@ class Columns:
         """Of the whole table."""
         return len(self.array), self.width
 
-    @property
-    def size(self) -> int:
-        """How many numbers the whole table has."""
-        return len(self.array) * self.width
+    def get(self, rows: slice) -> np.ndarray:
+        """All columns of some rows."""
+        return self.whole(self.array[rows])
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the whole table."""
-        return self.size * self.dtype.itemsize
-
-    @property
-    def rows_at_once(self) -> int:
-        """Rows that take some megabytes."""
-        return max(1, (1 << 24) // max(self.width * self.dtype.itemsize, 1))
-
-    def pieces(self) -> Iterator[np.ndarray]:
-        """The whole table, some rows at a time."""
-        for begin in range(0, len(self.array), self.rows_at_once):
-            yield self.whole(self.array[begin : begin + self.rows_at_once])
+    def put(self, rows: slice, values: np.ndarray) -> None:
+        """Set some rows, given with all their columns."""
+        self.array[rows] = values[:, self.first : self.first + self.array.shape[1]]
 
 
 def write_tensors(
-    path: str | os.PathLike, tensors: Mapping[str, np.ndarray | Columns], metadata: Mapping[str, str] | None = None
+    path: str | os.PathLike, tensors: Mapping[str, np.ndarray | Pieces], metadata: Mapping[str, str] | None = None
 ) -> None:
     """Write arrays in the safetensors layout, each at a multiple of 64 bytes, in the order given.
 
     Errors: ValueError for a name or type that the layout does not have.
     """
     header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
-    pieces: list[np.ndarray | Columns] = []
+    pieces: list[np.ndarray | Pieces] = []
     position = 0
 
-    def add(name: str, array: np.ndarray | Columns) -> None:
+    def add(name: str, array: np.ndarray | Pieces) -> None:
         nonlocal position
         header[name] = {
             "dtype": _NAMES[array.dtype],
@@ -165,13 +195,13 @@ def write_tensors(
         # The layout allows no holes, so a gap is a tensor of its own.
         if gap := -position % ALIGNMENT:
             add(f"padding.{len(pieces)}", np.zeros(gap, np.uint8))
-        add(name, array if isinstance(array, Columns) else np.ascontiguousarray(array))
+        add(name, array if isinstance(array, Pieces) else np.ascontiguousarray(array))
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-(8 + len(text)) % ALIGNMENT)
     with replacing(path) as temporary, open(temporary, "wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
         for piece in pieces:
-            for part in piece.pieces() if isinstance(piece, Columns) else (piece,):
+            for part in piece.pieces() if isinstance(piece, Pieces) else (piece,):
                 file.write(part.data if part.nbytes else b"")
 
 
@@ -197,8 +227,8 @@ def read_tensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
     return tensors
 
 
-def read_into(path: str | os.PathLike, arrays: Mapping[str, np.ndarray | Columns]) -> None:
-    """Read tensors of a file into contiguous arrays of their types and shapes, or their columns.
+def read_into(path: str | os.PathLike, arrays: Mapping[str, np.ndarray | Pieces]) -> None:
+    """Read tensors of a file into contiguous arrays of their types and shapes, or piece by piece.
 
     Not through a map: its pages would count as memory of this process, the size of a table once more.
     Errors: as :func:`read_tensors`, and for a tensor that is missing or of another type or shape.
@@ -218,11 +248,10 @@ def read_into(path: str | os.PathLike, arrays: Mapping[str, np.ndarray | Columns
             if isinstance(array, np.ndarray):
                 _fill(file, array, path)
                 continue
-            for row in range(0, len(array.array), array.rows_at_once):
-                part = array.array[row : row + array.rows_at_once]
-                rows = np.empty((len(part), array.width), array.dtype)
-                _fill(file, rows, path)
-                part[...] = rows[:, array.first : array.first + part.shape[1]]
+            for rows in array.slices():
+                values = np.empty((rows.stop - rows.start, *shape[1:]), dtype)
+                _fill(file, values, path)
+                array.put(rows, values)
 
 
 def _fill(file: Any, array: np.ndarray, path: Path) -> None:

@@ -7,6 +7,9 @@ import os
 import re
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
+
+from .errors import SettingsError
 
 
 def asked_threads(threads: int) -> int:
@@ -29,6 +32,22 @@ def default_threads() -> int:
     except (OSError, ValueError):  # no cgroup, or its quota is "max"
         pass
     return max(processors, 1)
+
+
+def device_named(torch: Any, name: str) -> Any:
+    """A torch device; auto is a GPU when there is one.
+
+    Errors: :class:`SettingsError` for a name that is none, or a GPU that is not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise SettingsError(f"device is {name!r}, it should be auto, cpu, cuda or cuda:1") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise SettingsError(f"device is {name} but this machine has {torch.cuda.device_count()} GPUs, use auto or cpu")
+    return device
 
 
 def free_memory() -> int | None:

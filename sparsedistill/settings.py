@@ -139,6 +139,9 @@ class Distill:
     resume: bool = option(True, "go on from the checkpoint of an interrupted training")
     tensorboard: bool = option(False, "also write the curves for TensorBoard, to students/NAME/tensorboard")
     checkpoint_seconds: float = option(60.0, "seconds between checkpoints")
+    device: str = option(
+        "auto", "that trains: cpu, cuda, cuda:1 ...; auto takes a GPU when there is one that can, and has the memory"
+    )
     threads: int = option(0, "CPU threads; 0: all")
 
 

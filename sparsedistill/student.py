@@ -11,15 +11,16 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
 from . import _core
-from .format import Columns, read_into
+from .format import Pieces, read_into
 from .parallel import ALONE, Group
-from .table import fill, random_table, widened
+from .table import random_table, represented_rows, widened
 
 SPREAD = 0.3  # standard deviation of the table's first numbers
 
@@ -36,11 +37,15 @@ class Student(nn.Module):
 
     In a ``group`` of processes the table has this one's columns, and every process has to call the same methods.
 
-    Attributes: ``table`` (V, d), float32, or uint16 that holds the bits of bfloat16; ``query`` (d,) of attentive
-    pooling, or None; ``pooled_width``: d, or 2 d; ``factor`` W1 and its bias, or None; ``bias`` (``first_width``,)
-    where there is no W1; ``dense`` the layers after the first; ``classes`` C.
+    ``device``: where table and layers are, and are trained by :mod:`sparsedistill.cuda`; None: in the memory of the
+    host, where the core works on the table.
 
-    Errors: ValueError for mean+max without W1.
+    Attributes: ``table`` (V, d), float32, or uint16 that holds the bits of bfloat16 (on a device a tensor, as
+    :mod:`sparsedistill.cuda` has it); ``query`` (d,) of attentive pooling, or None; ``pooled_width``: d, or 2 d;
+    ``factor`` W1 and its bias, or None; ``bias`` (``first_width``,) where there is no W1; ``dense`` the layers after
+    the first; ``classes`` C.
+
+    Errors: ValueError for mean+max without W1; :class:`SettingsError` for what a device cannot train.
     """
 
     def __init__(
@@ -54,6 +59,7 @@ class Student(nn.Module):
         table: str = "float32",
         pooling: str = "mean",
         group: Group = ALONE,
+        device: torch.device | None = None,
     ):
         super().__init__()
         if pooling == "mean+max" and not embedding:
@@ -66,12 +72,23 @@ class Student(nn.Module):
         # Bags average tens of rows: this scale makes pooled vectors of about unit size in training's first steps.
         scale = 0.0 if not hidden and not embedding else SPREAD
         self.width, self._group, self._columns = width, group, group.columns(width)
-        self.table = random_table(rows, width, scale, seed, table, self._columns)
+        self.device = device
+        self.table = self._new_table(rows, scale, seed, table)
         self.dropout = nn.Dropout(dropout)
         self.query = nn.Parameter(torch.zeros(width)) if pooling == "attentive" else None
         self.factor = _linear(self.pooled_width, widths[0], generator) if embedding else None
         self.bias = nn.Parameter(torch.zeros(widths[0])) if not embedding else None
         self.dense = nn.ModuleList(_linear(a, b, generator) for a, b in pairwise(widths))
+        if device is not None:
+            self.to(device)
+
+    def _new_table(self, rows: int, scale: float, seed: int, kind: str) -> Any:
+        if self.device is None:
+            return random_table(rows, self.width, scale, seed, kind, self._columns)
+        from . import cuda  # Triton is loaded where it is wanted
+
+        cuda.refuse(self.pooling, self._group.size)
+        return cuda.random_table(rows, self.width, scale, seed, kind, self.device)
 
     def forward(self, pooled: torch.Tensor) -> torch.Tensor:
         """Logits (n, C) of pooled bags (n, d)."""
@@ -85,28 +102,49 @@ class Student(nn.Module):
         return x
 
     def begin_with(self, representations: Callable[[], Iterator[tuple[int, np.ndarray]]], seed: int) -> None:
-        """Fill the table from the teacher's representations of its n-grams, as :func:`sparsedistill.table.fill`."""
-        fill(self.table, self.width, representations, SPREAD, seed, self._columns)
+        """Fill the table from representations of its n-grams: see :func:`sparsedistill.table.represented_rows`."""
+        kind = "float32" if self.table.dtype in (np.float32, torch.float32) else "bfloat16"
+        for place, numbers in represented_rows(representations, self.width, SPREAD, seed, kind):
+            if isinstance(whole := self.whole(self.table), Pieces):
+                whole.put(place, numbers)
+            else:
+                whole[place] = numbers
 
     def new_pool(self) -> _core.Pool:
         """What :meth:`pool` leaves for the step to know."""
         return _core.Pool(self.pooling, None if self.query is None else self.query.detach().numpy())
 
-    def pool(self, ids: np.ndarray, offsets: np.ndarray, threads: int, pool: _core.Pool | None = None) -> np.ndarray:
-        """Pooled rows float32 (n, ``pooled_width``) of bags given as in :meth:`Vocabulary.bags`."""
+    def bags(self, ids: np.ndarray, offsets: np.ndarray) -> Any:
+        """Bags as of :meth:`Vocabulary.bags`, where the table is."""
+        if self.device is None:
+            return ids, offsets
+        from . import cuda
+
+        return cuda.Bags.on(self.device, ids, offsets, self.pooling, len(self.table))
+
+    def pool(self, bags: Any, threads: int, pool: _core.Pool | None = None) -> torch.Tensor:
+        """Pooled rows float32 (n, ``pooled_width``) of what :meth:`bags` gave."""
+        if self.device is not None:
+            from . import cuda
+
+            return cuda.pool(self.table, bags)
+        ids, offsets = bags
         parts = self.pooled_width // self.width
         out = np.empty((len(offsets) - 1, parts * self.table.shape[1]), np.float32)
         _core.bag_pool(self.table, ids, offsets, pool or self.new_pool(), out, threads)
-        if self._group.size == 1:
-            return out
-        return np.hstack([self._group.gather(np.ascontiguousarray(p), self.width) for p in np.hsplit(out, parts)])
+        if self._group.size > 1:
+            wholes = [self._group.gather(np.ascontiguousarray(p), self.width) for p in np.hsplit(out, parts)]
+            out = np.hstack(wholes)
+        return torch.from_numpy(out)
 
-    def own(self, gradient: np.ndarray) -> np.ndarray:
-        """Of a gradient (n, ``pooled_width``), what concerns this process's columns."""
-        if self._group.size == 1:
+    def own(self, gradient: torch.Tensor) -> Any:
+        """Of a gradient (n, ``pooled_width``), what the table's optimiser takes: that of this process's columns."""
+        if self.device is not None:
             return gradient
+        if self._group.size == 1:
+            return gradient.numpy()
         parts = self.pooled_width // self.width
-        return np.hstack([part[:, self._columns] for part in np.hsplit(gradient, parts)])
+        return np.hstack([part[:, self._columns] for part in np.hsplit(gradient.numpy(), parts)])
 
     def weigher(self) -> Callable[[np.ndarray], np.ndarray]:
         """Attentive: a function from rows (n, d) to their weights (n, 1), the greatest of the table's being 1."""
@@ -122,7 +160,7 @@ class Student(nn.Module):
         training = self.training
         self.eval()
         found = self._in_batches(
-            ids, offsets, batch, lambda some, starts: self(torch.from_numpy(self.pool(some, starts, threads)))
+            ids, offsets, batch, lambda some, starts: self(self.pool(self.bags(some, starts), threads))
         )
         self.train(training)
         return found
@@ -142,7 +180,12 @@ class Student(nn.Module):
 
         It holds a copy of all weights there. Bags are made by the core, on the CPU; 8,192 texts go over at a time.
         """
-        table = torch.from_numpy(widened(self.table)).to(device)
+        if self.device is None:
+            table = torch.from_numpy(widened(self.table)).to(device)
+        else:
+            from . import cuda
+
+            table = cuda.widened(self.table).to(device, copy=True)
         network = copy.deepcopy(self, {id(self.table): self.table}).to(device).eval()  # without a copy of the table
 
         def pooled(ids: np.ndarray, starts: np.ndarray) -> torch.Tensor:
@@ -164,13 +207,22 @@ class Student(nn.Module):
 
         return score
 
-    def whole(self, array: np.ndarray) -> np.ndarray | Columns:
-        """What a file has of an array of this process: one as wide as the table is but a part of it."""
-        return self._group.whole(array, self.width) if array.ndim == 2 else array
+    def whole(self, array: np.ndarray | torch.Tensor) -> np.ndarray | Pieces:
+        """What a file has of an array of this process: one as wide as the table is but a part of it.
 
-    def arrays(self) -> dict[str, np.ndarray | Columns]:
+        What is not an array of the host, or not all of it, is read and written in pieces.
+        """
+        if isinstance(array, np.ndarray):
+            return self._group.whole(array, self.width) if array.ndim == 2 else array
+        if self.device is None:
+            return array.detach().numpy()
+        from . import cuda
+
+        return cuda.OnDevice(array)
+
+    def arrays(self) -> dict[str, np.ndarray | Pieces]:
         """All weights by name, as arrays that share memory with the student."""
-        return {"table": self.whole(self.table)} | {name: p.detach().numpy() for name, p in self.named_parameters()}
+        return {"table": self.whole(self.table)} | {name: self.whole(p) for name, p in self.named_parameters()}
 
     def save(self, path: str | os.PathLike) -> None:
         """Write all weights in the safetensors layout."""

@@ -93,26 +93,34 @@ def random_table(
     Made in pieces, so that nothing but it takes memory.
     """
     table = np.empty((rows, len(range(width)[columns])), TYPES[kind])
-    generator = np.random.default_rng(seed)
-    piece = max(1, (1 << 20) // max(width, 1))
-    for begin in range(0, rows, piece):
-        part = table[begin : begin + piece]
-        numbers = generator.standard_normal((len(part), width), np.float32)[:, columns] * np.float32(scale)
-        part[...] = numbers if kind == "float32" else narrowed(numbers)
+    for place, part in random_rows(rows, width, scale, seed, kind, columns):
+        table[place] = part
     return table
 
 
-def fill(
-    table: np.ndarray,
-    width: int,
+def random_rows(
+    rows: int, width: int, scale: float, seed: int, kind: str = "float32", columns: slice = slice(None)
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """The same in pieces: which rows, and their numbers."""
+    generator = np.random.default_rng(seed)
+    piece = max(1, (1 << 20) // max(width, 1))
+    for begin in range(0, rows, piece):
+        place = slice(begin, min(begin + piece, rows))
+        numbers = generator.standard_normal((place.stop - begin, width), np.float32)[:, columns] * np.float32(scale)
+        yield place, numbers if kind == "float32" else narrowed(numbers)
+
+
+def represented_rows(
     representations: Callable[[], Iterator[tuple[int, np.ndarray]]],
+    width: int,
     scale: float,
     seed: int,
-    columns: slice = slice(None),
-) -> None:
-    """Make ``columns`` of a table (V, ``width``) from other vectors of its rows: centred, and of this deviation.
+    kind: str = "float32",
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """A table (V, ``width``) made from other vectors of its rows, centred and of this deviation: as
+    :func:`random_rows`.
 
-    ``representations()`` gives (first row, float32 (n, h)), twice over the whole table. Where h is not the width, they
+    ``representations()`` gives (first row, float32 (n, h)) and is gone through twice. Where h is not the width, they
     are projected at random, which keeps their distances (Johnson and Lindenstrauss 1984).
     """
     count, total, squares = 0, np.zeros(()), np.zeros(())
@@ -129,9 +137,9 @@ def fill(
             projection = np.eye(wide, dtype=np.float32)
             if wide != width:
                 projection = np.random.default_rng(seed).standard_normal((wide, width), np.float32) / np.sqrt(wide)
-            projection = np.ascontiguousarray(projection[:, columns], np.float32) * factor
+            projection = projection.astype(np.float32) * factor
         numbers = (part - mean.astype(np.float32)) @ projection
-        table[begin : begin + len(part)] = numbers if table.dtype == np.float32 else narrowed(numbers)
+        yield slice(begin, begin + len(part)), numbers if kind == "float32" else narrowed(numbers)
 
 
 def narrowed(numbers: np.ndarray) -> np.ndarray:

@@ -25,6 +25,7 @@ import numpy as np
 from .errors import DataError, SettingsError, require
 from .format import replacing, write_json
 from .logits import fingerprint
+from .machine import device_named
 from .progress import Progress, say
 from .settings import Label, Teach
 
@@ -71,7 +72,7 @@ class TransformerTeacher:
     ):
         torch = _torch(settings)
         self._torch, self._settings, self._path = torch, settings, str(path)
-        self._device = _device(torch, settings.device)
+        self._device = device_named(torch, settings.device)
         self._tokenizer, model, info = _load(self._path)
         self._batch_size = batch_size
         names = tuple(str(model.config.id2label[i]) for i in range(model.config.num_labels))
@@ -276,7 +277,7 @@ def finetune(
         )
     if settings.epochs < 1 or settings.batch_size < 1:
         raise SettingsError("epochs and batch_size of the teacher must be at least 1, set finetune = false to skip it")
-    device = _device(torch, settings.device)
+    device = device_named(torch, settings.device)
     with _seeded(torch, device):
         torch.manual_seed(seed)  # the new head's weights
         tokenizer, model, info = _load(settings.teacher, num_labels=classes)
@@ -586,18 +587,6 @@ def _set_dropout(torch: Any, model: Any, share: float) -> None:
             module.p = share
         elif isinstance(getattr(module, "attention_dropout", None), float):
             module.attention_dropout = share
-
-
-def _device(torch: Any, name: str) -> Any:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise SettingsError(f"device is {name!r}, it should be auto, cpu, cuda or cuda:1") from None
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise SettingsError(f"device is {name} but this machine has {torch.cuda.device_count()} GPUs, use auto or cpu")
-    return device
 
 
 def _load(path: str, **options: Any) -> tuple[Any, Any, dict[str, Any]]:

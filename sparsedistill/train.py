@@ -16,12 +16,12 @@ from . import _core
 from .curve import Curve
 from .errors import SettingsError
 from .examples import Batches, Blocks, Examples, Order
-from .format import Columns, read_into, read_metadata
+from .format import Pieces, read_into, read_metadata
 from .parallel import ALONE, Group
 from .progress import Progress, deferred_interrupt, say
 from .schedule import Schedule
 from .student import Student
-from .table import BETAS, EPSILON, OPTIMIZERS, LazyAdam, RowwiseAdagrad
+from .table import BETAS, EPSILON, OPTIMIZERS
 
 
 def loss_of(logits: torch.Tensor, targets: torch.Tensor, task: str) -> torch.Tensor:
@@ -45,20 +45,19 @@ class _Pooled(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, anchor: torch.Tensor, pooled: np.ndarray, update: Callable[[np.ndarray], np.ndarray | None]
+        ctx: Any, anchor: torch.Tensor, pooled: torch.Tensor, update: Callable[[torch.Tensor], torch.Tensor | None]
     ) -> Any:
         ctx.update = update
-        return torch.from_numpy(pooled)
+        return pooled.detach()
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> Any:  # type: ignore[override]
-        found = ctx.update(gradient.contiguous().numpy())
-        return None if found is None else torch.from_numpy(found), None, None
+        return ctx.update(gradient.contiguous()), None, None
 
 
 def learn(
     student: Student,
-    lazy: LazyAdam | RowwiseAdagrad,
+    lazy: Any,
     optimizer: torch.optim.Optimizer,
     batch: Examples,
     task: str,
@@ -68,24 +67,28 @@ def learn(
     seed: int,
     group: Group = ALONE,
 ) -> float:
-    """One step on a batch, in place: ``lazy`` on the table, ``optimizer`` on the dense layers. Returns the loss."""
+    """One step on a batch, in place: ``lazy`` on the table, ``optimizer`` on the dense layers. Returns the loss.
+
+    ``lazy``: an optimiser of :mod:`sparsedistill.table`, or of :mod:`sparsedistill.cuda` for a student on a device.
+    """
     torch.manual_seed(int(np.random.default_rng([seed, 3, step]).integers(1 << 62)))  # dropout of the dense layers
     for parameters in optimizer.param_groups:
         parameters["lr"] = rate
-    bags = batch.ids, batch.offsets
+    bags = student.bags(batch.ids, batch.offsets)
     pool = student.new_pool()
-    found = student.pool(*bags, threads, pool)
+    found = student.pool(bags, threads, pool)
 
-    def update(gradient: np.ndarray) -> np.ndarray | None:
+    def update(gradient: torch.Tensor) -> torch.Tensor | None:
         by_query = None
         if student.query is not None:
-            by_query = _core.bag_attend(student.table, *bags, pool, found, gradient, threads)
+            given = batch.ids, batch.offsets, pool, found.numpy(), gradient.numpy()
+            by_query = torch.from_numpy(_core.bag_attend(student.table, *given, threads))
         lazy.step(bags, student.own(gradient), rate, step, threads, seed, pool, group.columns(student.width).start)
         return by_query
 
     anchor = torch.zeros((), requires_grad=True) if student.query is None else student.query
     pooled = _Pooled.apply(anchor, found, update)
-    loss = loss_of(student(pooled), torch.from_numpy(batch.targets), task)
+    loss = loss_of(student(pooled), torch.from_numpy(batch.targets).to(found.device), task)
     optimizer.zero_grad()
     loss.backward()
     # The same everywhere, but for the last bits of other processors: these must not add up.
@@ -126,18 +129,18 @@ def train(
     if group.size > 1 and (schedule.optimizer == "adagrad" or student.query is not None):
         what_needs = "row-wise adagrad" if student.query is None else "attentive pooling"
         raise SettingsError(f"{what_needs} needs whole rows: train in one process, or with adam and another pooling")
-    lazy = OPTIMIZERS[schedule.optimizer](student.table)
+    lazy = _optimizers_of(student)[schedule.optimizer](student.table)
     parameters = list(student.parameters())
     optimizer = torch.optim.Adam(parameters, betas=BETAS, eps=EPSILON)
     # looks: how many since the best; losses: their sum and number since the curve's last row
     state: dict[str, Any] = {"key": key, "step": 0, "best": None, "looks": 0, "losses": [0.0, 0], "curve": []}
     state |= {"seconds": 0.0, "waited": 0.0}
 
-    def arrays() -> dict[str, np.ndarray | Columns]:
-        dense: dict[str, np.ndarray | Columns] = {}
+    def arrays() -> dict[str, np.ndarray | Pieces]:
+        dense: dict[str, np.ndarray | Pieces] = {}
         for i, parameter in enumerate(parameters):
             slot = optimizer.state[parameter]
-            dense |= {f"dense.{i}.{name}": slot[name].numpy() for name in ("exp_avg", "exp_avg_sq")}
+            dense |= {f"dense.{i}.{name}": student.whole(slot[name]) for name in ("exp_avg", "exp_avg_sq")}
         return {**student.arrays(), **{name: student.whole(a) for name, a in lazy.arrays.items()}, **dense}
 
     def save() -> None:
@@ -228,6 +231,14 @@ def train(
         "dev": state["best"] if schedule.keep_best else curve.rows[-1][-1],
         "curve": curve.rows,
     }
+
+
+def _optimizers_of(student: Student) -> dict[str, Any]:
+    if student.device is None:
+        return OPTIMIZERS
+    from . import cuda
+
+    return cuda.OPTIMIZERS
 
 
 _REASONS = {"time": "its time is over", "early": "dev has not got better for as many looks as its patience"}

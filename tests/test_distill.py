@@ -64,7 +64,8 @@ def settings(files: dict[str, str], **over):
     values: dict = {
         "data": {**files},
         "teach": {"teacher": "column:scores"},
-        "distill": {"hidden": [16], "epochs": 3, "batch_size": 64, "threads": 1},
+        # A GPU has other random numbers for dropout, and several processes train on the CPU.
+        "distill": {"hidden": [16], "epochs": 3, "batch_size": 64, "threads": 1, "device": "cpu"},
         "finetune": {"epochs": 1},
         "compress": {"max_loss": 0.05},
         "evaluate": {"repeats": 1, "threads": 1},

@@ -22,7 +22,7 @@ from sparsedistill.examples import Examples, InMemory
 from sparsedistill.format import read_tensors
 from sparsedistill.schedule import Schedule
 from sparsedistill.student import Student
-from sparsedistill.table import BETAS, EPSILON, fill, narrowed, random_table, widened
+from sparsedistill.table import BETAS, EPSILON, narrowed, random_table, represented_rows, widened
 from sparsedistill.train import loss_of, train
 from sparsedistill.vocabulary import Vocabulary
 
@@ -172,24 +172,22 @@ def test_a_table_from_representations(h, width, kind):
     rng = np.random.default_rng(0)
     wanted = (rng.standard_normal((500, h)) * rng.random(h) * 3 + 5).astype(np.float32)
     shards = [(begin, wanted[begin : begin + 70]) for begin in range(0, 500, 70)]
-    table = np.zeros((500, width), np.float32 if kind == "float32" else np.uint16)
-    fill(table, width, lambda: iter(shards), 0.3, 7)
+    parts = list(represented_rows(lambda: iter(shards), width, 0.3, 7, kind))
+    assert [place.start for place, _ in parts] == [begin for begin, _ in shards]
+    table = np.concatenate([numbers for _, numbers in parts])
+    assert table.shape == (500, width)
     found = widened(table) if kind == "bfloat16" else table
     assert abs(found.mean()) < 0.02
     assert found.std() == pytest.approx(0.3, rel=0.25)
     # Whose representations are near have rows that are near.
     near = [np.linalg.norm(x[:100, None] - x[None, :100], axis=2).ravel() for x in (wanted, found)]
     assert np.corrcoef(*near)[0, 1] > (0.999 if h == width else 0.5)
-    halves = [np.zeros((500, width // 2), table.dtype) for _ in range(2)]
-    for i, half in enumerate(halves):
-        fill(half, width, lambda: iter(shards), 0.3, 7, slice(i * width // 2, (i + 1) * width // 2))
-    together = np.hstack(halves)
-    np.testing.assert_allclose(widened(together), widened(table), rtol=0.01, atol=1e-6)
 
 
 def test_equal_representations_make_a_table_of_zeros():
-    table = np.ones((5, 3), np.float32)
-    fill(table, 3, lambda: iter([(0, np.full((5, 4), 2.5, np.float32))]), 0.3, 7)
+    same = np.full((5, 4), 2.5, np.float32)
+    ((place, table),) = represented_rows(lambda: iter([(0, same)]), 3, 0.3, 7)
+    assert (place, table.shape) == (slice(0, 5), (5, 3))
     assert not table.any()
 
 
