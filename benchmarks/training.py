@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import resource
 import statistics
 import subprocess
 import sys
@@ -401,7 +400,9 @@ def run_apart(function: str, *arguments: Any) -> Any:
 
 def peak_gb() -> float:
     """Peak resident memory of this process, in units of 10^9 bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    # Not ru_maxrss, which begins with that of the process this one was forked from.
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024 / 1e9
 
 
 def seconds_of(work: Any) -> tuple[float, Any]:
