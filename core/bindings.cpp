@@ -245,13 +245,14 @@ class PyModel {
 public:
     PyModel(std::shared_ptr<PyLookup> lookup, std::optional<AnyRows> rows, std::optional<Read1<float>> scale,
             Read1<float> bias, bool relu_first, const std::vector<std::pair<Read2<float>, Read1<float>>>& layers,
-            const std::string& pooling)
+            const std::string& pooling, bool pairs)
         : lookup_(std::move(lookup)), rows_(std::move(rows)), scale_(std::move(scale)), bias_(std::move(bias)),
           model_{lookup_->vocabulary, RowType::int16, nullptr, bias_.size(), bias_.size(), nullptr, pooling_of(pooling),
-                 bias_.data(), relu_first, {}} {
+                 bias_.data(), pairs, relu_first, {}} {
+        if (pairs) model_.width /= 4;
         if (model_.pooling == Pooling::mean_max) model_.width /= 2;
         if (model_.pooling == Pooling::attentive) ++model_.width;
-        if (model_.pooled() != bias_.size()) throw nb::value_error("the bias is not as wide as what is pooled");
+        if (model_.combined() != bias_.size()) throw nb::value_error("the bias is not as wide as what is pooled");
         const Lines& lines = lookup_->vocabulary.lookup.lines();
         if (rows_.has_value() == (lines.columns != 0))
             throw nb::value_error("either the slots hold values or there are rows");
@@ -280,7 +281,7 @@ public:
         const std::size_t width = model_.width;
         if (width == 0 || model_.stride < width || (integer && scale_->size() != width))
             throw nb::value_error("rows, scale and bias differ in width");
-        std::size_t in = model_.pooled();
+        std::size_t in = model_.combined();
         for (const auto& [weight, layer_bias] : layers) {
             if (weight.shape(0) != in || weight.shape(1) != layer_bias.size() || layer_bias.size() == 0)
                 throw nb::value_error("the shapes of the dense layers do not fit together");
@@ -305,12 +306,15 @@ public:
 
     nb::object choose_one(nb::handle text, const nb::tuple& names) const {
         if (names.size() != model_.outputs()) throw nb::value_error("there must be a name for each output");
+        if (model_.pairs) throw nb::type_error("this classifier labels pairs of texts");
         return names[highest(logits(Texts(nb::make_tuple(text)), 1).data())];
     }
 
 private:
     std::vector<float> logits(const Texts& texts, unsigned threads) const {
-        std::vector<float> result(texts.size() * model_.outputs());
+        const std::size_t each = model_.pairs ? 2 : 1;
+        if (texts.size() % each) throw nb::value_error("pairs are of two texts");
+        std::vector<float> result(texts.size() / each * model_.outputs());
         const nb::gil_scoped_release release;
         sparsedistill::score(model_, texts.views(), result.data(), threads);
         return result;
@@ -562,8 +566,9 @@ NB_MODULE(_core, m) {
 
     nb::class_<PyModel>(m, "Model", "A finished classifier's arrays.")
         .def(nb::init<std::shared_ptr<PyLookup>, std::optional<AnyRows>, std::optional<Read1<float>>, Read1<float>, bool,
-                      const std::vector<std::pair<Read2<float>, Read1<float>>>&, const std::string&>(),
-             "lookup"_a, "rows"_a.none(), "scale"_a.none(), "bias"_a, "relu_first"_a, "layers"_a, "pooling"_a = "mean")
+                      const std::vector<std::pair<Read2<float>, Read1<float>>>&, const std::string&, bool>(),
+             "lookup"_a, "rows"_a.none(), "scale"_a.none(), "bias"_a, "relu_first"_a, "layers"_a, "pooling"_a = "mean",
+             "pairs"_a = false)
         .def("score", &PyModel::score, "texts"_a, "threads"_a, "nulls_are_empty"_a = false,
              "Logits float32 (n, outputs).")
         .def("choose", &PyModel::choose, "names"_a, "texts"_a, "threads"_a, "nulls_are_empty"_a = false,

@@ -26,7 +26,9 @@ bool lengthy(const Model& model, std::string_view text) { return text.size() * m
 // Scratch memory of one thread.
 class Scorer {
 public:
-    void score(const Model& model, std::span<const std::string_view> texts, float* logits) {
+    // done(t) when x_ is the pooled vector of text t.
+    template <class Done>
+    void pool_all(const Model& model, std::span<const std::string_view> texts, Done done) {
         const bool real = model.row_type >= RowType::float16;
         const std::size_t stride = std::max<std::size_t>(model.stride, Lookup::most_columns);
         lengthy_ = !real && lengthy(model, texts.front());
@@ -39,8 +41,7 @@ public:
         else if (maximum_) tops_.assign(texts.size() * stride, std::numeric_limits<std::int32_t>::min());
         if (model.vocabulary.lookup.lines().columns) add_slots(model, texts, stride);
         else add_rows(model, texts, stride);
-        const std::size_t pooled = model.pooled();
-        std::size_t widest = pooled;
+        std::size_t widest = model.combined();
         for (const auto& layer : model.layers) widest = std::max(widest, layer.out());
         x_.resize(padded(widest));
         y_.resize(padded(widest));
@@ -48,7 +49,32 @@ public:
             if (real) pool(model, counts_[t], floats_.data() + t * stride, tops_real_.data() + t * stride);
             else if (lengthy_) pool(model, counts_[t], wide_.data(), tops_.data() + t * stride);
             else pool(model, counts_[t], sums_.data() + t * stride, tops_.data() + t * stride);
-            forward(model, logits + t * model.outputs());
+            done(t);
+        }
+    }
+
+    void score(const Model& model, std::span<const std::string_view> texts, float* logits) {
+        pool_all(model, texts, [&](std::size_t t) { forward(model, logits + t * model.outputs()); });
+    }
+
+    // Keeps the pooled vectors from the `first` on; score_pairs() then scores each two of `count`.
+    void keep(const Model& model, std::span<const std::string_view> texts, std::size_t first) {
+        const std::size_t pooled = model.pooled();
+        if (kept_.size() < (first + texts.size()) * pooled) kept_.resize((first + texts.size()) * pooled);
+        pool_all(model, texts, [&](std::size_t t) { std::copy_n(x_.data(), pooled, kept_.data() + (first + t) * pooled); });
+    }
+
+    void score_pairs(const Model& model, std::size_t count, float* logits) {
+        const std::size_t pooled = model.pooled();
+        for (std::size_t i = 0; i < count; i += 2) {
+            const float *const a = kept_.data() + i * pooled, *const b = a + pooled;
+            for (std::size_t j = 0; j < pooled; ++j) {
+                x_[j] = a[j] + model.bias[j];
+                x_[j + pooled] = b[j] + model.bias[j + pooled];
+                x_[j + 2 * pooled] = a[j] * b[j] + model.bias[j + 2 * pooled];
+                x_[j + 3 * pooled] = std::fabs(a[j] - b[j]) + model.bias[j + 3 * pooled];
+            }
+            forward(model, logits + i / 2 * model.outputs());
         }
     }
 
@@ -57,7 +83,8 @@ private:
     template <class Sum, class Top>
     void pool(const Model& model, std::size_t count, const Sum* sums, const Top* tops) {
         const std::size_t width = model.width, pooled = model.pooled();
-        const float *const scale = model.scale, *const bias = model.bias;
+        const float* const scale = model.scale;
+        const auto bias = [&](std::size_t j) { return model.pairs ? 0.0f : model.bias[j]; };
         const auto times = [&](auto number, std::size_t j, float divisor) {
             return std::is_same_v<Top, float> ? static_cast<float>(number) / divisor
                                               : static_cast<float>(number) * (scale[j] / divisor);
@@ -66,11 +93,11 @@ private:
             float divisor = 1.0f;
             if (model.pooling == Pooling::attentive) divisor = sums[pooled] != 0 ? static_cast<float>(sums[pooled]) : 1.0f;
             else if (model.pooling != Pooling::sum) divisor = static_cast<float>(std::max<std::size_t>(count, 1));
-            for (std::size_t j = 0; j < std::min(width, pooled); ++j) x_[j] = times(sums[j], j, divisor) + bias[j];
+            for (std::size_t j = 0; j < std::min(width, pooled); ++j) x_[j] = times(sums[j], j, divisor) + bias(j);
         }
         if (model.pooling == Pooling::max || model.pooling == Pooling::mean_max)
             for (std::size_t j = 0, at = pooled - width; j < width; ++j, ++at)
-                x_[at] = (count ? times(tops[j], j, 1.0f) : 0.0f) + bias[at];
+                x_[at] = (count ? times(tops[j], j, 1.0f) : 0.0f) + bias(at);
     }
 
     void add_slots(const Model& model, std::span<const std::string_view> texts, std::size_t stride) {
@@ -149,7 +176,7 @@ private:
 
     void forward(const Model& model, float* logits) {
         bool relu = model.relu_first;
-        std::size_t size = model.pooled();
+        std::size_t size = model.combined();
         for (const auto& layer : model.layers) {
             if (relu)
                 for (std::size_t j = 0; j < size; ++j) x_[j] = x_[j] > 0.0f ? x_[j] : 0.0f;
@@ -169,7 +196,7 @@ private:
     bool maximum_ = false;  // whether tops are wanted
     std::vector<std::int32_t> sums_, tops_;
     std::vector<std::int64_t> wide_;
-    std::vector<float> floats_, tops_real_, x_, y_;
+    std::vector<float> floats_, tops_real_, x_, y_, kept_;
 };
 
 // e^x for x <= 0: the Taylor series around the nearest multiple of ln 2, to one unit in the last place.
@@ -196,21 +223,25 @@ void Dense::operator()(const float* x, float* y) const {
 }
 
 void score(const Model& model, std::span<const std::string_view> texts, float* logits, unsigned threads) {
-    constexpr std::size_t grain = 256;
+    constexpr std::size_t grain = 256;  // even, so that no pair is cut
     parallel_for(texts.size(), grain, threads, [&] {
         return [&](std::size_t begin, std::size_t end) {
             thread_local Scorer scorer;  // kept for the next call: scoring a short text costs less than its memory
             bool vast = false;
+            const std::size_t first = begin;
             while (begin < end) {
                 std::size_t count = 1, bytes = texts[begin].size();
                 if (!lengthy(model, texts[begin]))
                     while (begin + count < end && count < group_texts && bytes < group_bytes &&
                            !lengthy(model, texts[begin + count]))
                         bytes += texts[begin + count++].size();
-                scorer.score(model, texts.subspan(begin, count), logits + begin * model.outputs());
+                const auto some = texts.subspan(begin, count);
+                if (model.pairs) scorer.keep(model, some, begin - first);
+                else scorer.score(model, some, logits + begin * model.outputs());
                 vast |= bytes > most_kept;
                 begin += count;
             }
+            if (model.pairs) scorer.score_pairs(model, end - first, logits + first / 2 * model.outputs());
             if (vast) scorer = Scorer();
         };
     });

@@ -37,17 +37,19 @@ struct Model {
     std::size_t width, stride;  // numbers of a row that count, and from one row to the next
     const float* scale;         // (width), integer rows only
     Pooling pooling;            // attentive: a row's last number is its weight, the others are multiplied by it; float rows
-    const float* bias;          // (pooled()), added to the pooled vector
+    const float* bias;          // (pooled()), added to the pooled vector; pairs: (combined()), to the combined one
+    bool pairs;                 // whether two texts make one vector: [a, b, a * b, |a - b|] of their pooled ones
     bool relu_first;            // whether a ReLU stands between the pooled vector and the first dense layer
     std::vector<Dense> layers;  // a ReLU stands between each two of them
 
     std::size_t pooled() const {
         return pooling == Pooling::mean_max ? 2 * width : pooling == Pooling::attentive ? width - 1 : width;
     }
-    std::size_t outputs() const { return layers.empty() ? pooled() : layers.back().out(); }
+    std::size_t combined() const { return pairs ? 4 * pooled() : pooled(); }
+    std::size_t outputs() const { return layers.empty() ? combined() : layers.back().out(); }
 };
 
-// logits[t * outputs()] ...: one row a text. The same bits for any number of threads, any batch and any processor:
+// logits[t * outputs()] ...: one row a text, or one for each two of them. The same bits for any number of threads, any batch and any processor:
 // integer rows are summed exactly, float rows in bag order, dense layers in a fixed order.
 void score(const Model& model, std::span<const std::string_view> texts, float* logits, unsigned threads);
 

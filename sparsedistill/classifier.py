@@ -87,6 +87,8 @@ class Classifier:
         self._pooling: str = _field(config, "pooling", str, where)
         if self._pooling not in known:
             raise FormatError(f"{where}: config.json: pooling is {self._pooling!r}, not {' or '.join(known)}")
+        #: whether it labels pairs of texts
+        self.pairs: bool = config["format_version"] > 2 and _field({"pairs": False, **config}, "pairs", bool, where)
         rows = _field(config, "rows", dict, where)
         width, row_type = _field(rows, "width", int, where), _field(rows, "type", str, where)
         if row_type not in ROW_TYPES:
@@ -109,8 +111,8 @@ class Classifier:
                 raise FormatError(f"{where}: config.json: rows.in_slots is for 1 to {SLOT_COLUMNS} int16 numbers a row")
             if self._hashed:
                 raise FormatError(f"{where}: config.json: rows are in slots and hashed, which have none")
-            if self._pooling not in ("mean", "sum"):
-                raise FormatError(f"{where}: config.json: rows.in_slots is for mean and sum, not {self._pooling}")
+            if self.pairs or self._pooling not in ("mean", "sum"):
+                raise FormatError(f"{where}: config.json: rows.in_slots is for mean and sum of single texts")
         else:
             self._rows = tensor(tensors, "rows", (ROW_TYPES[row_type],), (None, None), name)
             count, stride = self._rows.shape
@@ -124,6 +126,7 @@ class Classifier:
         f32 = (np.float32,)
         self._scale = tensor(tensors, "scale", f32, (width,), name) if row_type.startswith("int") else None
         outputs = {"mean+max": 2 * width, "attentive": width - 1}.get(self._pooling, width)
+        outputs *= 4 if self.pairs else 1
         self._bias = tensor(tensors, "bias", f32, (outputs,), name)
         self._relu_first = _field(config, "relu_first", bool, where)
         self._layers = []
@@ -149,7 +152,14 @@ class Classifier:
                 _field(text, "lowercase", bool, where), max_n,
             )  # fmt: skip
             self._model = _core.Model(
-                self._lookup, self._rows, self._scale, self._bias, self._relu_first, self._layers, self._pooling
+                self._lookup,
+                self._rows,
+                self._scale,
+                self._bias,
+                self._relu_first,
+                self._layers,
+                self._pooling,
+                self.pairs,
             )
         except (TypeError, ValueError) as error:
             raise FormatError(f"{where} is damaged: {error}") from None
@@ -215,16 +225,29 @@ class Classifier:
         """Logits (regression: the score), float32 (n, C); for one str, (C,).
 
         ``texts`` is a str, or n of them: a list, a tuple, any iterable, a numpy or pandas column, or anything with the
-        Arrow PyCapsule protocol. A text without a known n-gram, the empty one among them, pools to zero and gets the
-        score of the biases alone. The same bits for any ``threads`` (0: all processors granted) and any batch.
-        ``nulls`` says what a null of a column or a None of a list is: an "error", or an "empty" text.
+        Arrow PyCapsule protocol. Where the classifier labels ``pairs`` it is a tuple of two str, or n of those. A text
+        without a known n-gram, the empty one among them, pools to zero and gets the score of the biases alone. The same
+        bits for any ``threads`` (0: all processors granted) and any batch. ``nulls`` says what a null of a column or a
+        None of a list is: an "error", or an "empty" text.
 
         Errors: TypeError or ValueError naming the position of what is no text.
         """
         with self._damage_named():
-            if isinstance(texts, str | bytes):
-                return self._model.score((texts,), 1)[0]
-            return self._model.score(*_asked(texts, threads, nulls))
+            if self._is_one(texts):
+                return self._model.score(self._asked((texts,), 1, nulls)[0], 1)[0]
+            return self._model.score(*self._asked(texts, threads, nulls))
+
+    def _is_one(self, texts: Any) -> bool:
+        """Whether this is one text, or one pair."""
+        if self.pairs:
+            return isinstance(texts, tuple) and len(texts) == 2 and all(isinstance(t, str | bytes) for t in texts)
+        return isinstance(texts, str | bytes)
+
+    def _asked(self, texts: Any, threads: int, nulls: str) -> tuple[Any, int, bool]:
+        """What the core takes of many texts: the texts, how many threads, whether nulls are empty texts."""
+        if nulls not in ("error", "empty"):
+            raise ValueError(f"nulls is {nulls!r}: give 'error' or 'empty'")
+        return _halves(texts) if self.pairs else _as_texts(texts, nulls), asked_threads(threads), nulls == "empty"
 
     @contextlib.contextmanager
     def _damage_named(self) -> Iterator[None]:
@@ -249,9 +272,11 @@ class Classifier:
         """
         if self.task == "single":
             with self._damage_named():
-                if isinstance(texts, str | bytes):
-                    return self._model.choose_one(texts, self.labels)
-                return self._model.choose(self.labels, *_asked(texts, threads, nulls))
+                if self._is_one(texts):
+                    if not self.pairs:
+                        return self._model.choose_one(texts, self.labels)
+                    return self._model.choose(self.labels, *self._asked([texts], 1, nulls))[0]
+                return self._model.choose(self.labels, *self._asked(texts, threads, nulls))
         logits = self.decision_function(texts, threads, nulls)
         decided = self.decide(np.atleast_2d(logits))
         return decided[0] if logits.ndim == 1 else decided
@@ -273,6 +298,13 @@ class Classifier:
         columns = ids[:, None] % slots * self._width + np.arange(self._width)
         return self._tensors["slots"].view(np.int16)[ids[:, None] // slots, columns]
 
+    def _found(self, text: str) -> tuple[list[str], np.ndarray]:
+        """The n-grams of a text that have a row, and what each adds to the pooled vector."""
+        with self._damage_named():
+            found = self._lookup.ngrams(text)
+        rows = self._values(np.array([row for _, row in found], np.int64)).astype(np.float64)
+        return [ngram for ngram, _ in found], self._shares(rows if self._scale is None else rows * self._scale)
+
     def _shares(self, rows: np.ndarray) -> np.ndarray:
         """What each of a text's rows (n, W) adds to the pooled vector."""
         if self._pooling == "sum":
@@ -288,21 +320,23 @@ class Classifier:
             largest[rows.argmax(axis=0), columns] = rows.max(axis=0)
         return largest if self._pooling == "max" else np.hstack([mean, largest])
 
-    def explain(self, text: str, label: str | None = None, top: int | None = 10) -> Explanation:
+    def explain(self, text: str | tuple[str, str], label: str | None = None, top: int | None = 10) -> Explanation:
         """The ``top`` n-grams (None: all) that speak for or against ``label`` (default: the likeliest) in one text.
+
+        Of a pair they are named ``first: n-gram`` and ``second: n-gram``; of a product each half counts as much.
 
         Errors: ValueError when there is no such label.
         """
-        if not isinstance(text, str):
-            raise TypeError(f"explain takes one str, not {type(text).__name__}")
+        if not self._is_one(text) or isinstance(text, bytes):
+            raise TypeError(f"explain takes one {'pair of ' * self.pairs}str, not {type(text).__name__}")
         if label is not None and label not in self.labels:
             raise ValueError(f"no label {label!r}: {', '.join(self.labels)}")
-        with self._damage_named():
-            found = self._lookup.ngrams(text)
-        rows = self._values(np.array([row for _, row in found], np.int64)).astype(np.float64)
-        if self._scale is not None:
-            rows *= self._scale
-        rows = self._shares(rows)
+        if isinstance(text, str):
+            ngrams, rows = self._found(text)
+        else:
+            (ngrams, a), (others, b) = map(self._found, text)
+            ngrams = [f"first: {ngram}" for ngram in ngrams] + [f"second: {ngram}" for ngram in others]
+            rows = _compared(a, b)
         # The ReLUs leave a linear map for this text: x = rows.sum(axis=0) @ through + constant, layer by layer.
         x = rows.sum(axis=0) + self._bias
         through, constant = np.eye(len(x)), self._bias.astype(np.float64)
@@ -318,7 +352,7 @@ class Classifier:
         if self.task == "single":
             column, shift, offset = column - through.mean(axis=1), shift - x.mean(), offset - constant.mean()
         sums: dict[str, float] = {}
-        for (ngram, _), contribution in zip(found, (rows @ column).tolist(), strict=True):
+        for ngram, contribution in zip(ngrams, (rows @ column).tolist(), strict=True):
             sums[ngram] = sums.get(ngram, 0.0) + contribution
         ranked = sorted(sums.items(), key=lambda item: (-abs(item[1]), item[0]))
         return Explanation(self.labels[which], float(shift), float(offset), ranked[:top])
@@ -330,11 +364,30 @@ def probabilities(logits: np.ndarray, task: str) -> np.ndarray:
     return _core.probabilities(rows, task == "multi").reshape(logits.shape)
 
 
-def _asked(texts: Any, threads: int, nulls: str) -> tuple[Any, int, bool]:
-    """What the core takes of many texts: the texts, how many threads, whether nulls are empty texts."""
-    if nulls not in ("error", "empty"):
-        raise ValueError(f"nulls is {nulls!r}: give 'error' or 'empty'")
-    return _as_texts(texts, nulls), asked_threads(threads), nulls == "empty"
+def _compared(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """What rows (n, P) and (m, P) of two texts add to the vector that compares these: (n + m, 4 P)."""
+    first, second = a.sum(axis=0), b.sum(axis=0)
+    sign = np.sign(first - second)
+    return np.vstack(
+        [
+            np.hstack([a, np.zeros_like(a), a * second / 2, a * sign]),
+            np.hstack([np.zeros_like(b), b, b * first / 2, -b * sign]),
+        ]
+    )
+
+
+def _halves(pairs: Any) -> list[Any]:
+    """The texts of pairs, one after the other."""
+    if isinstance(pairs, str | bytes | dict) or not isinstance(pairs, Iterable):
+        raise TypeError(
+            f"this classifier labels pairs of texts: give (first, second), or many, not {type(pairs).__name__}"
+        )
+    found: list[Any] = []
+    for i, pair in enumerate(pairs):
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            raise TypeError(f"pairs[{i}] is {pair!r:.60}, not two texts")
+        found += pair
+    return found
 
 
 def _as_texts(texts: Any, nulls: str) -> Any:

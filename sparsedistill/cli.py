@@ -113,6 +113,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("classifier", metavar="CLASSIFIER", help="directory of the classifier")
     command.add_argument("input", metavar="INPUT", nargs="*", help="files, globs or folders; default: stdin")
     command.add_argument("--text", default="text", metavar="COLUMN", help="column of the text (default: text)")
+    command.add_argument("--pair", default="", metavar="COLUMN", help="column of the second text, to label pairs")
     command.add_argument("--output", "-o", metavar="FILE", help=f"ends in {', '.join(FILES)}; default: stdout")
     command.add_argument("--format", choices=STREAMS, help="of stdout (default: lines; arrow is a stream)")
     command.add_argument(
@@ -248,7 +249,7 @@ def _stage(arguments: argparse.Namespace) -> None:
 def _predict(arguments: argparse.Namespace) -> None:
     if arguments.output and arguments.format:
         raise SettingsError("--format is of stdout; that of --output is told by its name: leave out one of them")
-    options = ("text", "keep", "proba", "top_k", "prefix", "nulls", "encoding_errors", "threads")
+    options = ("text", "pair", "keep", "proba", "top_k", "prefix", "nulls", "encoding_errors", "threads")
     predict(
         Classifier.load(arguments.classifier),
         arguments.input or ["-"],
@@ -264,6 +265,8 @@ def _inspect(arguments: argparse.Namespace) -> None:
         run, path = path, path / "classifier"
     if arguments.text is not None:
         classifier = Classifier.load(path)
+        if classifier.pairs:
+            raise SettingsError("the classifier labels pairs of texts: use Classifier.explain from Python")
         if arguments.label is not None and arguments.label not in classifier.labels:
             raise SettingsError(f"no label {arguments.label!r}: {', '.join(classifier.labels)}")
         sys.stdout.write(explanation(classifier, arguments.text, arguments.label))

@@ -41,7 +41,7 @@ def compress(
     layers = [cast(nn.Linear, layer) for layer in student.dense]
     fold: np.ndarray | None = None
     bias: nn.Parameter | None
-    linear, attentive = "max" not in student.pooling, student.query is not None
+    linear, attentive = "max" not in student.pooling and not student.pairs, student.query is not None
     if student.factor is not None:
         if linear and student.first_width <= student.embedding:
             fold, bias = student.factor.weight.detach().numpy().T, student.factor.bias
@@ -91,14 +91,14 @@ def compress(
         tensors |= {"rows": out} if vocabulary.hashed else {"slots": vocabulary.slots, "rows": out}
     if scale is not None:
         tensors["scale"] = scale
-    pooled = student.pooled_width if fold is None else fold.shape[1]
+    pooled = student.pooled_width * (4 if student.pairs else 1) if fold is None else fold.shape[1]
     tensors["bias"] = bias.detach().numpy().copy() if bias is not None else np.zeros(pooled, np.float32)
     for i, layer in enumerate(layers):
         tensors[f"layers.{i}.weight"] = np.ascontiguousarray(layer.weight.detach().numpy().T)
         tensors[f"layers.{i}.bias"] = layer.bias.detach().numpy().copy()
     config = {
         "format": "sparsedistill",
-        "format_version": 2 if student.pooling == "mean" and not vocabulary.hashed else 3,
+        "format_version": 2 if student.pooling == "mean" and not vocabulary.hashed and not student.pairs else 3,
         "task": task,
         "labels": list(labels),
         "text": {
@@ -109,6 +109,7 @@ def compress(
             "unicode": _core.unicode_version,
         },
         "pooling": student.pooling,
+        **({"pairs": True} if student.pairs else {}),
         "rows": {"count": len(out), "width": width, "type": rows, "in_slots": in_slots}
         | ({"hashed": True} if vocabulary.hashed else {}),
         "relu_first": folded and bool(layers),

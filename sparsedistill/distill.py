@@ -31,7 +31,7 @@ from typing import Any
 
 import numpy as np
 
-from . import __version__, _core, evaluate, examples, report
+from . import __version__, _core, evaluate, examples, pairs, report
 from .classifier import Classifier, probabilities
 from .errors import FormatError, SettingsError, require
 from .examples import Blocks, Examples, InMemory, OnDisk
@@ -126,6 +126,10 @@ class Run:
             raise SettingsError(f"no student is asked for: modes are {', '.join(_SPOKEN)}")
         if settings.distill.pooling == "mean+max" and not settings.distill.embedding:
             raise SettingsError("mean+max pools to twice the table's width, which W1 brings together: give --embedding")
+        if data.pair and not settings.distill.embedding:
+            raise SettingsError(
+                "pairs are compared in four times the table's width, which W1 brings together: give --embedding"
+            )
         if settings.distill.init == "teacher":
             if not (self.inputs.needs_teacher and self.inputs.teacher_is_model):
                 raise SettingsError("init teacher asks a transformer for its representation of each n-gram: give one")
@@ -306,6 +310,7 @@ class Run:
             lambda: teacher.finetune(
                 settings, directory, train.texts, train.targets, dev.texts, dev.targets,
                 labels=self.inputs.labels, task=self.settings.data.task, seed=self.settings.data.seed,
+                are_pairs=self._are_pairs,
             ),
         )  # fmt: skip
 
@@ -340,6 +345,7 @@ class Run:
                 task=self.settings.data.task,
                 label=self.settings.label,
                 directory=fitted,
+                are_pairs=self._are_pairs,
             )
             write_json(chosen, {"teacher": whose, "precision": self._teacher.precision})
         return self._teacher
@@ -425,7 +431,7 @@ class Run:
 
                 def batches(part: str) -> Iterator[Sequence[str]]:
                     for texts, _ in self.inputs.batches(part):
-                        yield texts
+                        yield pairs.halves(texts) if self._are_pairs else texts
                         bar.add(len(texts))
 
                 corpus, train = (_Anew(partial(batches, part)) if part in parts else () for part in ("corpus", "train"))
@@ -569,7 +575,7 @@ class Run:
         settings, classes = self.settings.distill, len(self.inputs.labels)
         seed = self.settings.data.seed
         shape = settings.hidden, settings.embedding, settings.dropout
-        return Student(rows, classes, *shape, seed, settings.table, settings.pooling, group, device)
+        return Student(rows, classes, *shape, seed, settings.table, settings.pooling, group, device, self._are_pairs)
 
     def trained(self, name: str, group: Group = ALONE, on_device: bool = False) -> tuple[Vocabulary, Any]:
         """A trained student and its vocabulary; ``on_device``: where students are trained, else on the host."""
@@ -614,7 +620,7 @@ class Run:
             max_seconds=parse_time(distill.max_time),
         )
         dev_texts, truth = self._judges()
-        ids, offsets = vocabulary.bags(dev_texts, threads)
+        ids, offsets = self._bags(vocabulary, dev_texts, threads)
 
         def score(student: Any) -> float:
             return evaluate.metrics(student.logits(ids, offsets, threads), truth, task)[evaluate.PRIMARY[task]]
@@ -633,7 +639,7 @@ class Run:
         files = []
         for part in spoken:
             files += [self._joined(part)] * (self.settings.distill.train_weight if part == "train" else 1)
-        return OnDisk(files, vocabulary, threads)
+        return OnDisk(files, vocabulary, threads, self._are_pairs)
 
     def _joined(self, part: str) -> Path:
         """Texts of a part with the teacher's word on them, in a file that can be read from anywhere."""
@@ -657,7 +663,19 @@ class Run:
     def _gold_examples(self, vocabulary: Vocabulary, threads: int) -> Blocks:
         train = self.inputs.part("train")
         targets = _gold(train.targets, len(self.inputs.labels), self.settings.data.task)
-        return InMemory(Examples(*vocabulary.bags(train.texts, threads), targets))
+        return InMemory(Examples(*self._bags(vocabulary, train.texts, threads), targets))
+
+    @property
+    def _are_pairs(self) -> bool:
+        return bool(self.settings.data.pair)
+
+    def _bags(self, vocabulary: Vocabulary, texts: Sequence[str], threads: int) -> tuple[np.ndarray, np.ndarray]:
+        """Of texts, or of pairs: two each."""
+        return vocabulary.bags(pairs.halves(texts) if self._are_pairs else texts, threads)
+
+    def _asked(self, texts: Sequence[str]) -> Sequence[Any]:
+        """As a classifier wants them."""
+        return pairs.parted(texts) if self._are_pairs else texts
 
     def _judges(self) -> tuple[list[str], np.ndarray]:
         """Texts and truth to choose on: dev's gold, or the teacher's word on a held-out part of the corpus."""
@@ -684,13 +702,13 @@ class Run:
         def work() -> dict[str, Any]:
             vocabulary, student = self.trained(name)
             texts, truth = self._judges()
-            exact = student.logits(*vocabulary.bags(texts, threads), threads)
+            exact = student.logits(*self._bags(vocabulary, texts, threads), threads)
             thresholds = evaluate.fit_thresholds(exact, truth) if task == "multi" else None
             classifier = compress(
                 student, vocabulary, self.inputs.labels, task, settings.rows, thresholds,
                 {"provenance": self.provenance(name)},
             )  # fmt: skip
-            compressed = classifier.decision_function(texts, threads)
+            compressed = classifier.decision_function(self._asked(texts), threads)
             cut = np.array(thresholds) if thresholds else None
             before, after = (evaluate.metrics(x, truth, task, cut)[primary] for x in (exact, compressed))
             same = evaluate.agreement(compressed, exact, task, cut)
@@ -743,17 +761,17 @@ class Run:
             classifier = Classifier.load(self.directory / "classifiers" / name)
             thresholds = classifier.config.get("thresholds")
             cut = np.array(thresholds) if thresholds else None
-            logits = classifier.decision_function(texts, threads)
+            logits = classifier.decision_function(self._asked(texts), threads)
             figures: dict[str, Any] = evaluate.metrics(logits, truth, task, cut)
             vocabulary, student = self.trained(name)
-            exact = student.logits(*vocabulary.bags(texts, threads), threads)
+            exact = student.logits(*self._bags(vocabulary, texts, threads), threads)
             figures["uncompressed"] = evaluate.metrics(exact, truth, task, cut)[evaluate.PRIMARY[task]]
             if teacher is not None:
                 figures["agreement"] = evaluate.agreement(logits, spoken, task, cut)
             figures["dev"] = shrunk["after"]
             figures["megabytes"] = _size(self.directory / "classifiers" / name) / 1e6
             systems[name] = figures
-            workers[name] = (partial(classifier.predict, speed_texts, threads), len(speed_texts))
+            workers[name] = (partial(classifier.predict, self._asked(speed_texts), threads), len(speed_texts))
         for name, rate in zip(workers, evaluate.alternate(list(workers.values()), settings.repeats), strict=True):
             systems[name]["texts_per_second"] = rate
         # kd_private and scratch are there to compare with, unless there is nothing else.

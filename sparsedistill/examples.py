@@ -17,7 +17,7 @@ from typing import Protocol
 
 import numpy as np
 
-from . import _core
+from . import _core, pairs
 from .errors import FormatError, require
 from .format import replacing
 from .vocabulary import Vocabulary
@@ -30,6 +30,7 @@ WINDOW = 1 << 16  # texts shuffled among themselves: of long ones, two windows t
 class Examples:
     """Bags and what the student is to say of them: ``ids``, ``offsets`` as in :meth:`Vocabulary.bags`.
 
+    A pair of texts is two bags, one after the other, with one target.
     ``targets`` float32 (n, C): probabilities (single: rows sum to one; multi: each its own) or scores (regression).
     """
 
@@ -38,15 +39,21 @@ class Examples:
     targets: np.ndarray
 
     def __len__(self) -> int:
-        return len(self.offsets) - 1
+        return len(self.targets)
+
+    def bags_at(self, which: np.ndarray) -> np.ndarray:
+        """Numbers of the bags of the examples at ``which``."""
+        each = (len(self.offsets) - 1) // max(len(self.targets), 1)
+        return which if each == 1 else (which[:, None] * each + np.arange(each)).reshape(-1)
 
     def take(self, which: np.ndarray, drop: float = 0.0, seed: int = 0, step: int = 0, place: int = 0) -> Examples:
         """Those at ``which``, each n-gram left out with the chance ``drop``.
 
         What is left out is a function of (seed, step, number of the n-gram in the batch); ``place`` is the first's.
         """
-        bags = _core.take_bags(self.ids, self.offsets, np.asarray(which, np.int64), drop, seed, step, place)
-        return Examples(*bags, self.targets[which])
+        bags = self.bags_at(np.asarray(which, np.int64))
+        taken = _core.take_bags(self.ids, self.offsets, bags, drop, seed, step, place)
+        return Examples(*taken, self.targets[which])
 
     @staticmethod
     def joined(parts: Sequence[Examples]) -> Examples:
@@ -88,9 +95,11 @@ class OnDisk:
     ``files``: one may be named several times; its texts then are there as often.
     """
 
-    def __init__(self, files: Sequence[str | os.PathLike], vocabulary: Vocabulary, threads: int):
+    def __init__(
+        self, files: Sequence[str | os.PathLike], vocabulary: Vocabulary, threads: int, are_pairs: bool = False
+    ):
         parquet = require("pyarrow.parquet", "train")
-        self._vocabulary, self._threads = vocabulary, threads
+        self._vocabulary, self._threads, self._are_pairs = vocabulary, threads, are_pairs
         self._files = [parquet.ParquetFile(path, pre_buffer=False) for path in files]
         self._blocks = [(file, i) for file in self._files for i in range(file.num_row_groups)]
         self.sizes = [file.metadata.row_group(i).num_rows for file, i in self._blocks]
@@ -101,7 +110,8 @@ class OnDisk:
         table = file.read_row_group(group)
         targets = table["targets"].combine_chunks()
         flat = targets.flatten().to_numpy(zero_copy_only=False)
-        return Examples(*self._vocabulary.bags(table["text"], self._threads), flat.reshape(len(table), -1))
+        texts = pairs.halves(table["text"].to_pylist()) if self._are_pairs else table["text"]
+        return Examples(*self._vocabulary.bags(texts, self._threads), flat.reshape(len(table), -1))
 
 
 def write(path: str | os.PathLike, batches: Iterable[tuple[Sequence[str], np.ndarray]], classes: int) -> int:
@@ -220,7 +230,7 @@ class Batches:
                 which, places = places[:missing], places[missing:]
                 parts.append(examples.take(which, self._drop, self._order.seed, step, place))
                 missing -= len(which)
-                place += int(np.diff(examples.offsets)[which].sum())
+                place += int(np.diff(examples.offsets)[examples.bags_at(which)].sum())
             yield Examples.joined(parts)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _core, corpus
+from . import _core, corpus, pairs
 from .corpus import Labelled
 from .errors import DataError, SettingsError
 from .logits import fingerprint
@@ -87,7 +88,7 @@ class Inputs:
             if sources := getattr(data, name):
                 if "-" in sources:
                     raise DataError(f"{name} is stdin, which can be read only once: write it to a file")
-                columns = [] if name == "corpus" else [data.label]
+                columns = self._pair + ([] if name == "corpus" else [data.label])
                 corpus.check(sources, data.text, columns, encoding_errors=data.encoding_errors, label=data.label)
                 if self.column and (name == "corpus" or (name == "train" and self.uses_train_logits)):
                     self._check_column(name)
@@ -122,7 +123,19 @@ class Inputs:
     def _train_all(self) -> Labelled:
         data = self.settings.data
         extra = (self.column,) if self.column and self.uses_train_logits else ()
-        return corpus.labelled(data.train, data, columns=extra)
+        return self._labelled(data.train, None, extra)
+
+    def _labelled(self, sources: tuple[str, ...], labels: tuple[str, ...] | None, columns: tuple = ()) -> Labelled:
+        data = self.settings.data
+        found = corpus.labelled(sources, data, labels, columns=(*columns, *self._pair))
+        if not self._pair:
+            return found
+        second = _strings(found.extra.pop(data.pair), lambda i: f"text {i + 1}: column {data.pair!r}")
+        return dataclasses.replace(found, texts=pairs.joined(found.texts, second))
+
+    @property
+    def _pair(self) -> list[str]:
+        return [self.settings.data.pair] if self.settings.data.pair else []
 
     @cached_property
     def _split(self) -> tuple[Labelled | None, Labelled | None]:
@@ -131,7 +144,7 @@ class Inputs:
         test = _fingerprints(self.test)
         train = _without(self._train_all, test, "train", "test") if data.train else None
         if data.dev:
-            dev: Labelled | None = _without(corpus.labelled(data.dev, data, self.labels), test, "dev", "test")
+            dev: Labelled | None = _without(self._labelled(data.dev, self.labels), test, "dev", "test")
         elif train is not None:
             held = np.zeros(len(train.texts), bool)
             targets = train.targets if data.task == "single" else None
@@ -162,7 +175,7 @@ class Inputs:
     def test(self) -> Labelled | None:
         """Labelled texts to report on."""
         data = self.settings.data
-        return corpus.labelled(data.test, data, self.labels) if data.test else None
+        return self._labelled(data.test, self.labels) if data.test else None
 
     def part(self, name: str) -> Labelled:
         """``train``, ``dev`` or ``test``. Errors: :class:`SettingsError` when there is none."""
@@ -202,10 +215,14 @@ class Inputs:
 
     def _corpus(self, held_out: bool) -> Iterator[tuple[list[str], np.ndarray | None]]:
         data = self.settings.data
-        columns = (self.column,) if self.column else ()
+        columns = [self.column] if self.column else []
         self.dropped = 0
-        for batch in corpus.read(data.corpus, data.text, columns, encoding_errors=data.encoding_errors):
-            found = _core.fingerprints(batch.texts, default_threads())
+        for batch in corpus.read(data.corpus, data.text, columns + self._pair, encoding_errors=data.encoding_errors):
+            texts = batch.texts
+            if self._pair:
+                where = partial(_row, batch.source, batch.rows)
+                texts = pairs.joined(texts, _strings(batch.columns[data.pair], where))
+            found = _core.fingerprints(texts, default_threads())
             blocked = _among(found, self._blocked)
             self.dropped += int(blocked.sum())
             keep = ~blocked
@@ -217,7 +234,7 @@ class Inputs:
                 where = partial(_row, batch.source, batch.rows)
                 scores = self._scores(batch.columns[columns[0]], where)[keep]
             if keep.any():
-                yield [batch.texts[i] for i in np.flatnonzero(keep)], scores
+                yield [texts[i] for i in np.flatnonzero(keep)], scores
 
     def _scores(self, values: list[Any], where: Callable[[int], str]) -> np.ndarray:
         """A column of scores as float64 (n, C), each row checked."""
@@ -287,6 +304,14 @@ class Inputs:
         """Name, size, time and content hash of every input file, by part; ``known`` is an earlier answer."""
         before = {entry["source"]: entry for entries in known.values() for entry in entries}
         return {name: _describe_files(getattr(self.settings.data, name), before) for name in PARTS}
+
+
+def _strings(values: list[Any], where: Callable[[int], str]) -> list[str]:
+    """Second texts. Errors: :class:`DataError` for what is none."""
+    for i, value in enumerate(values):
+        if not isinstance(value, str):
+            raise DataError(f"{where(i)} holds {value!r:.60}, not a text")
+    return values
 
 
 def _row(source: str, rows: Sequence[int], i: int) -> str:

@@ -38,6 +38,7 @@ def predict(
     *,
     format: str = "lines",
     text: str = "text",
+    pair: str = "",
     keep: Sequence[str] | None = None,
     proba: bool = False,
     top_k: int | None = None,
@@ -50,7 +51,8 @@ def predict(
 
     ``output`` is a file that is there whole or not at all, its format told by its suffix (one of ``FILES``); None is
     stdout in ``format`` (one of ``STREAMS``). A record has the columns ``keep`` of the input (None: all) as they were,
-    then those of :func:`results` with ``prefix`` before their names; "lines" are the results alone. Memory is a few
+    then those of :func:`results` with ``prefix`` before their names; "lines" are the results alone. ``pair`` is the
+    column of the second text for a classifier of pairs, and is among the columns kept. Memory is a few
     pieces of the input, whatever its size.
 
     Errors: :class:`SettingsError` and :class:`DataError`, before the first text is scored wherever that is possible.
@@ -58,8 +60,16 @@ def predict(
     kind = FILES.get(Path(output).suffix, "") if output else format
     found = corpus.expand(sources)
     _refuse_options(classifier, found, output, kind, keep, proba, top_k, threads)
+    if classifier.pairs != bool(pair):
+        raise SettingsError(
+            "the classifier labels pairs of texts: name the second's column with --pair"
+            if classifier.pairs
+            else "the classifier labels single texts: leave out --pair"
+        )
     if kind == "lines":
         keep = ()
+    if pair and keep is not None:
+        keep = tuple(dict.fromkeys([*keep, pair]))
 
     def scored(logits: np.ndarray) -> dict[str, Any]:
         return {prefix + name: values for name, values in results(classifier, logits, proba, top_k).items()}
@@ -83,7 +93,8 @@ def predict(
             for piece in stdin if source == "-" else read(source):
                 if nulls == "error":
                     _refuse_null(piece, text)
-                write(piece, scored(classifier.decision_function(piece.texts, threads, "empty")))
+                texts = _paired(piece, pair, encoding_errors, nulls) if pair else piece.texts
+                write(piece, scored(classifier.decision_function(texts, threads, "empty")))
                 if output or not sys.stdout.isatty():  # else the results themselves show how far it is
                     bar.add(len(piece.rows))
 
@@ -224,6 +235,18 @@ def _refuse_clash(names: Iterable[str], columns: Iterable[str], where: str) -> N
                 f"{where} has a column {name!r} already: begin the names of the results otherwise with --prefix, or "
                 "name other columns with --keep"
             )
+
+
+def _paired(piece: Piece, pair: str, errors: str, nulls: str) -> list[tuple[Any, Any]]:
+    """The pairs of a piece. Errors: :class:`DataError` for a second text that is null, where that is one."""
+    first = piece.texts if isinstance(piece.texts, list) else piece.texts.to_pylist()
+    if not first:
+        return []
+    second = piece.values(pair, errors)
+    for i, value in enumerate(second):
+        if not (isinstance(value, str) or (value is None and nulls == "empty")):
+            raise DataError(f"the second text (column {pair!r}) at {piece.place(i)} is {value!r:.60}, not a text")
+    return list(zip(first, second, strict=True))
 
 
 def _refuse_null(piece: Piece, text: str) -> None:

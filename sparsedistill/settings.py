@@ -32,6 +32,7 @@ class Data:
     test: tuple[str, ...] = option((), "labelled texts to report on, used once")
     corpus: tuple[str, ...] = option((), "unlabelled texts for the teacher to label")
     text: str = option("text", "column of the text")
+    pair: str = option("", "column of the second text, where pairs of texts are to be labelled")
     label: str = option("label", "column of the gold label (a list of names, or names joined by commas, for multi)")
     labels: tuple[str, ...] = option(
         (), "label names in the order of the teacher's classes; default: those of train, sorted"

@@ -32,6 +32,8 @@ class Student(nn.Module):
     the width of the first hidden layer (or of the classes, without hidden layers): the same function, since nothing
     non-linear stands between the table and W1 (but for the poolings with max).
 
+    ``pairs``: two bags make one vector ``[a, b, a * b, |a - b|]`` for W1 (concatenate and compare).
+
     ``pooling``: mean, sum, max, mean+max (side by side, which needs W1), or attentive: the rows' sum, each with a
     weight that is the softmax over the bag of its product with a query that is learnt.
 
@@ -45,7 +47,7 @@ class Student(nn.Module):
     ``factor`` W1 and its bias, or None; ``bias`` (``first_width``,) where there is no W1; ``dense`` the layers after
     the first; ``classes`` C.
 
-    Errors: ValueError for mean+max without W1; :class:`SettingsError` for what a device cannot train.
+    Errors: ValueError for mean+max or pairs without W1; :class:`SettingsError` for what a device cannot train.
     """
 
     def __init__(
@@ -60,10 +62,13 @@ class Student(nn.Module):
         pooling: str = "mean",
         group: Group = ALONE,
         device: torch.device | None = None,
+        pairs: bool = False,
     ):
         super().__init__()
         if pooling == "mean+max" and not embedding:
             raise ValueError("mean+max pools to twice the table's width, which W1 has to bring together")
+        if pairs and not embedding:
+            raise ValueError("a pair is compared in four times the table's width, which W1 has to bring together")
         generator = torch.Generator().manual_seed(seed)
         widths = [*hidden, classes]
         self.embedding, self.first_width, self.classes = embedding, widths[0], classes
@@ -76,7 +81,8 @@ class Student(nn.Module):
         self.table = self._new_table(rows, scale, seed, table)
         self.dropout = nn.Dropout(dropout)
         self.query = nn.Parameter(torch.zeros(width)) if pooling == "attentive" else None
-        self.factor = _linear(self.pooled_width, widths[0], generator) if embedding else None
+        self.pairs = pairs
+        self.factor = _linear(self.pooled_width * (4 if pairs else 1), widths[0], generator) if embedding else None
         self.bias = nn.Parameter(torch.zeros(widths[0])) if not embedding else None
         self.dense = nn.ModuleList(_linear(a, b, generator) for a, b in pairwise(widths))
         if device is not None:
@@ -91,7 +97,10 @@ class Student(nn.Module):
         return cuda.random_table(rows, self.width, scale, seed, kind, self.device)
 
     def forward(self, pooled: torch.Tensor) -> torch.Tensor:
-        """Logits (n, C) of pooled bags (n, d)."""
+        """Logits (n, C) of pooled bags (n, d), or of pairs of them (2 n, d), one after the other."""
+        if self.pairs:
+            a, b = pooled[::2], pooled[1::2]
+            pooled = torch.cat([a, b, a * b, (a - b).abs()], dim=1)
         if self.factor is not None:
             x = self.factor(self.dropout(pooled))
         else:
@@ -168,8 +177,9 @@ class Student(nn.Module):
     def _in_batches(
         self, ids: np.ndarray, offsets: np.ndarray, batch: int, score: Callable[[np.ndarray, np.ndarray], torch.Tensor]
     ) -> np.ndarray:
-        """What ``score`` gives for bags in batches, put together."""
+        """What ``score`` gives for bags (or pairs of them) in batches, put together."""
         parts = []
+        batch *= 2 if self.pairs else 1
         for begin in range(0, len(offsets) - 1, batch):
             some = offsets[begin : begin + batch + 1]
             parts.append(score(ids[int(some[0]) : int(some[-1])], some - some[0]).cpu().numpy())

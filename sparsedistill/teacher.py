@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import ctypes
+import dataclasses
 import hashlib
 import importlib
 import inspect
@@ -22,6 +23,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from . import pairs
 from .errors import DataError, SettingsError, require
 from .format import replacing, write_json
 from .logits import fingerprint
@@ -54,6 +56,8 @@ class TransformerTeacher:
     has the same names in another order, the columns of the logits follow the data's. ``batch_size``: most texts a
     forward pass (long texts go in smaller batches).
 
+    ``are_pairs``: texts are pairs, as :mod:`sparsedistill.pairs` has them, which the model reads as such.
+
     ``precision`` is what it runs in. "bf16" on a CPU means weights cast to bfloat16, faster than autocasting each
     step; on a GPU it means autocast.
 
@@ -69,6 +73,7 @@ class TransformerTeacher:
         settings: Teach,
         batch_size: int = 64,
         labels: Sequence[str] | None = None,
+        are_pairs: bool = False,
     ):
         torch = _torch(settings)
         self._torch, self._settings, self._path = torch, settings, str(path)
@@ -89,14 +94,15 @@ class TransformerTeacher:
         self._columns = _columns(names, labels, self._path) if labels is not None and task != "regression" else None
         self.labels = names if self._columns is None else tuple(names[i] for i in self._columns)
         self._limit = _limit(self._tokenizer, model, settings.max_length)
-        self._pad = _padding(self._tokenizer, model)
+        self._are_pairs = are_pairs
+        self._padding = _Padding.of(self._tokenizer, model, are_pairs)
         self.device = str(self._device)
         self.name = f"{_short(self._path)}@{_digest(self._tokenizer, model, self._limit)}"
         self._choose(model)
 
     def logits(self, texts: Sequence[str]) -> np.ndarray:
         """Float32 ``(len(texts), classes)``, in the order of the texts, whatever batches they went in."""
-        out = self._in_batches(texts, len(self.labels), self._forward)
+        out = self._in_batches(texts, len(self.labels), self._forward, self._are_pairs)
         return out if self._columns is None else out[:, self._columns]
 
     @property
@@ -115,12 +121,14 @@ class TransformerTeacher:
 
         return self._in_batches(texts, self.width, forward)
 
-    def _in_batches(self, texts: Sequence[str], columns: int, forward: Callable[..., np.ndarray]) -> np.ndarray:
+    def _in_batches(
+        self, texts: Sequence[str], columns: int, forward: Callable[..., np.ndarray], are_pairs: bool = False
+    ) -> np.ndarray:
         out = np.empty((len(texts), columns), np.float32)
         for start in range(0, len(texts), _WINDOW):
-            ids = _tokenise(self._tokenizer, texts[start : start + _WINDOW], self._limit)
+            ids = _tokenise(self._tokenizer, texts[start : start + _WINDOW], self._limit, are_pairs)
             for batch in _by_length(ids, self._batch_size, _CPU_TOKENS if self._device.type == "cpu" else _GPU_TOKENS):
-                inputs = _pad(self._torch, [ids[i] for i in batch], self._pad, self._device)
+                inputs = self._padding(self._torch, [ids[i] for i in batch], self._device)
                 out[start + batch] = forward(self._model, inputs, self.precision)
         return out
 
@@ -161,8 +169,8 @@ class TransformerTeacher:
 class CallableTeacher:
     """Any function from a list of texts to scores, given itself or as "module:function".
 
-    The function gets a list of str and gives ``(n, classes)`` numbers (``(n,)`` will do for regression): an array,
-    nested lists or a torch tensor. ``scores`` says what they are: "logits" or "probabilities".
+    The function gets a list of str, or of pairs of str, and gives ``(n, classes)`` numbers (``(n,)`` will do for
+    regression): an array, nested lists or a torch tensor. ``scores`` says what they are: "logits" or "probabilities".
 
     Errors: :class:`SettingsError` when it cannot be imported; :class:`DataError` from :meth:`logits` when what it
     gives is not what it should.
@@ -171,7 +179,13 @@ class CallableTeacher:
     precision = "given"
 
     def __init__(
-        self, spec_or_function: str | Callable[[list[str]], Any], *, classes: int, task: str, scores: str = "logits"
+        self,
+        spec_or_function: str | Callable[[list], Any],
+        *,
+        classes: int,
+        task: str,
+        scores: str = "logits",
+        are_pairs: bool = False,
     ):
         if isinstance(spec_or_function, str):
             self.name, self._function = spec_or_function, _import(spec_or_function)
@@ -179,13 +193,13 @@ class CallableTeacher:
             self._function = spec_or_function
             module = getattr(spec_or_function, "__module__", "") or ""
             self.name = f"{module}:{getattr(spec_or_function, '__qualname__', type(spec_or_function).__qualname__)}"
-        self._classes, self._task, self._scores = classes, task, scores
+        self._classes, self._task, self._scores, self._are_pairs = classes, task, scores, are_pairs
 
     def logits(self, texts: Sequence[str]) -> np.ndarray:
         """Float32 ``(len(texts), classes)``."""
         if not len(texts):
             return np.empty((0, self._classes), np.float32)
-        values = self._function(list(texts))
+        values = self._function(pairs.parted(texts) if self._are_pairs else list(texts))
         if hasattr(values, "detach"):  # a torch tensor, perhaps on a GPU, perhaps bfloat16, which numpy has not
             values = values.detach().cpu().float().numpy()
         values = to_logits(values, self._scores, self._task, self.name)
@@ -253,6 +267,7 @@ def finetune(
     labels: Sequence[str],
     task: str,
     seed: int,
+    are_pairs: bool = False,
 ) -> dict[str, Any]:
     """Fine-tune ``settings.teacher`` on gold labels and keep its best epoch in ``directory``.
 
@@ -293,7 +308,7 @@ def finetune(
         }[task]
         if settings.dropout >= 0:
             _set_dropout(torch, model, settings.dropout)
-        limit, pad = _limit(tokenizer, model, settings.max_length), _padding(tokenizer, model)
+        limit, padding = _limit(tokenizer, model, settings.max_length), _Padding.of(tokenizer, model, are_pairs)
         key = json.dumps(
             [
                 _digest(tokenizer, model, limit),
@@ -315,8 +330,9 @@ def finetune(
         )
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "training.json").unlink(missing_ok=True)
-        run = _Run(torch, settings, model.to(device), device, pad, task, seed, directory / "checkpoint.pt", key)
-        result = run.train(_tokenise(tokenizer, texts, limit), gold, _tokenise(tokenizer, dev_texts, limit), dev_gold)
+        run = _Run(torch, settings, model.to(device), device, padding, task, seed, directory / "checkpoint.pt", key)
+        ids, dev_ids = (_tokenise(tokenizer, some, limit, are_pairs) for some in (texts, dev_texts))
+        result = run.train(ids, gold, dev_ids, dev_gold)
     _save(tokenizer, model, directory)
     write_json(directory / "training.json", result)
     (directory / "checkpoint.pt").unlink(missing_ok=True)
@@ -330,6 +346,7 @@ def open_teacher(
     task: str,
     label: Label,
     directory: str | os.PathLike[str] | None = None,
+    are_pairs: bool = False,
 ) -> Teacher:
     """The teacher that the settings name, or its fine-tuned self when ``directory`` holds one.
 
@@ -348,10 +365,11 @@ def open_teacher(
             f"{path} is a column of scores, which needs no labelling, use finetune = false and keep it in the corpus"
         )
     elif ":" in path and not Path(path).exists():
-        return CallableTeacher(path, classes=classes, task=task, scores=label.scores)
+        return CallableTeacher(path, classes=classes, task=task, scores=label.scores, are_pairs=are_pairs)
     return TransformerTeacher(
-        path, classes=classes, task=task, settings=settings, batch_size=label.batch_size, labels=labels
-    )
+        path, classes=classes, task=task, settings=settings, batch_size=label.batch_size, labels=labels,
+        are_pairs=are_pairs,
+    )  # fmt: skip
 
 
 def model_labels(path: str) -> tuple[str, ...]:
@@ -373,9 +391,18 @@ class _Run:
     """One fine-tuning: everything in a checkpoint, and the loop that changes it."""
 
     def __init__(
-        self, torch: Any, settings: Teach, model: Any, device: Any, pad: int, task: str, seed: int, path: Path, key: str
+        self,
+        torch: Any,
+        settings: Teach,
+        model: Any,
+        device: Any,
+        padding: _Padding,
+        task: str,
+        seed: int,
+        path: Path,
+        key: str,
     ):
-        self.torch, self.settings, self.model, self.device, self.pad = torch, settings, model, device, pad
+        self.torch, self.settings, self.model, self.device, self.padding = torch, settings, model, device, padding
         self.task, self.seed, self.path, self.key = task, seed, path, key
         # Biases and norms are not decayed: they have one dimension.
         groups = [
@@ -463,7 +490,7 @@ class _Run:
 
     def loss(self, ids: list[list[int]], gold: np.ndarray, precision: str | None = None) -> Any:
         functional = self.torch.nn.functional
-        inputs = _pad(self.torch, ids, self.pad, self.device)
+        inputs = self.padding(self.torch, ids, self.device)
         with _autocast(self.torch, self.device, precision or self.precision):
             out = self.model(**inputs).logits
         out = out.float()  # the loss in full precision, whatever the model runs in
@@ -494,7 +521,7 @@ class _Run:
         out = np.empty((len(ids), self.model.config.num_labels), np.float32)
         with torch.inference_mode(), _autocast(torch, self.device, self.precision):
             for batch in _by_length(ids, 64, _CPU_TOKENS if self.device.type == "cpu" else _GPU_TOKENS):
-                inputs = _pad(torch, [ids[i] for i in batch], self.pad, self.device)
+                inputs = self.padding(torch, [ids[i] for i in batch], self.device)
                 out[batch] = self.model(**inputs).logits.float().cpu().numpy()
         self.model.train()
         if self.task == "single":
@@ -664,7 +691,7 @@ def source_of(spec: str) -> str | None:
         return None
 
 
-def _import(spec: str) -> Callable[[list[str]], Any]:
+def _import(spec: str) -> Callable[[list], Any]:
     module_name, _, function_name = spec.partition(":")
     # A script started by its installed name does not have the working directory on its path.
     here = os.getcwd()
@@ -710,13 +737,38 @@ def _limit(tokenizer: Any, model: Any, asked: int) -> int:
     return max(min(asked, most), tokenizer.num_special_tokens_to_add() + 1)
 
 
-def _padding(tokenizer: Any, model: Any) -> int:
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-    if pad is None:
-        raise SettingsError("the teacher's tokenizer has no padding token, set its pad_token and save it again")
-    if model.config.pad_token_id is None:
-        model.config.pad_token_id = pad  # decoders look for it to find a text's end
-    return pad
+@dataclasses.dataclass(frozen=True)
+class _Padding:
+    """How rows of token ids become what a model takes: filled up with ``pad``.
+
+    ``separator``: the token between the halves of a pair, where the model is told which half a token belongs to.
+    """
+
+    pad: int
+    separator: int | None = None
+
+    @classmethod
+    def of(cls, tokenizer: Any, model: Any, are_pairs: bool) -> _Padding:
+        """Errors: :class:`SettingsError` for a tokenizer that cannot pad."""
+        pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+        if pad is None:
+            raise SettingsError("the teacher's tokenizer has no padding token, set its pad_token and save it again")
+        if model.config.pad_token_id is None:
+            model.config.pad_token_id = pad  # decoders look for it to find a text's end
+        told = are_pairs and "token_type_ids" in tokenizer.model_input_names
+        return cls(pad, tokenizer.sep_token_id if told else None)
+
+    def __call__(self, torch: Any, rows: list[list[int]], device: Any) -> dict[str, Any]:
+        lengths = np.array([len(row) for row in rows])
+        ids = np.full((len(rows), lengths.max()), self.pad, np.int64)
+        for i, row in enumerate(rows):
+            ids[i, : len(row)] = row
+        mask = (np.arange(ids.shape[1]) < lengths[:, None]).astype(np.int64)
+        made = {"input_ids": ids, "attention_mask": mask}
+        if self.separator is not None:
+            ends = ids == self.separator
+            made["token_type_ids"] = (ends.cumsum(axis=1) > ends).astype(np.int64)
+        return {name: torch.from_numpy(array).to(device) for name, array in made.items()}
 
 
 def _short(path: str) -> str:
@@ -752,11 +804,12 @@ def _clean(text: str) -> str:
     return text
 
 
-def _tokenise(tokenizer: Any, texts: Sequence[str], limit: int) -> list[list[int]]:
+def _tokenise(tokenizer: Any, texts: Sequence[str], limit: int, are_pairs: bool = False) -> list[list[int]]:
     if not len(texts):
         return []
+    sides = zip(*pairs.parted(texts), strict=True) if are_pairs else (texts,)
     encoded = tokenizer(
-        [_clean(text) for text in texts],
+        *([_clean(text) for text in side] for side in sides),
         truncation=True,
         max_length=limit,
         padding=False,
@@ -790,19 +843,10 @@ def _shuffled(lengths: np.ndarray, size: int, seed: int, epoch: int) -> list[np.
     return [batches[i] for i in random.permutation(len(batches))]
 
 
-def _pad(torch: Any, rows: list[list[int]], pad: int, device: Any) -> dict[str, Any]:
-    lengths = np.array([len(row) for row in rows])
-    ids = np.full((len(rows), lengths.max()), pad, np.int64)
-    for i, row in enumerate(rows):
-        ids[i, : len(row)] = row
-    mask = (np.arange(ids.shape[1]) < lengths[:, None]).astype(np.int64)
-    return {"input_ids": torch.from_numpy(ids).to(device), "attention_mask": torch.from_numpy(mask).to(device)}
-
-
 def _probe(torch: Any, model: Any, device: Any, rows: int = _PROBE[0], tokens: int = _PROBE[1]) -> dict[str, Any]:
     """A batch as large as real ones, of made-up ids: time does not depend on what they say."""
     ids = np.random.default_rng(0).integers(0, model.config.vocab_size, (rows, tokens))
-    return _pad(torch, ids.tolist(), 0, device)
+    return _Padding(0)(torch, ids.tolist(), device)
 
 
 def _time(candidates: dict[str, Callable[[], Any]]) -> dict[str, float]:
