@@ -211,5 +211,5 @@ def test_from_files_to_labels(tmp_path):
     with pytest.raises(SettingsError, match="--embedding"):
         Run(tmp_path / "other", build(narrow, "test")).execute()
     broken = {**data, "train": str(tmp_path / "null.jsonl")}
-    with pytest.raises(DataError, match="label|text"):
+    with pytest.raises(DataError, match=r"label|text"):
         Run(tmp_path / "third", build({**asked, "data": broken}, "test")).execute()
