@@ -95,7 +95,7 @@ def test_the_right_share_is_left_out():
 def test_take_checks(changes, error, message):
     given = {"offsets": [0, 1, 2, 3], "which": [0, 1, 2], "drop": 0.0} | changes
     examples = Examples(
-        np.arange(3, dtype=np.uint32), np.array(given["offsets"], np.uint64), np.zeros((9, 1), np.float32)
+        np.arange(3, dtype=np.uint32), np.array(given["offsets"], np.uint64), np.zeros((3, 1), np.float32)
     )
     with pytest.raises(error, match=message):
         examples.take(np.array(given["which"]), given["drop"])
