@@ -15,6 +15,31 @@ namespace sparsedistill {
 
 namespace {
 
+// The kernels over a table's rows, of either type.
+
+const float* full(const Table& table) { return static_cast<const float*>(table.rows); }
+const std::uint16_t* half(const Table& table) { return static_cast<const std::uint16_t*>(table.rows); }
+
+void gather(const Table& table, std::span<const std::uint32_t> ids, float* sums) {
+    if (table.bfloat16) kernels().gather_bfloat16(half(table), table.width, ids.data(), ids.size(), sums);
+    else kernels().gather_float32(full(table), table.width, ids.data(), ids.size(), sums);
+}
+
+void winners(const Table& table, std::span<const std::uint32_t> ids, float* best, std::uint32_t* winner) {
+    if (table.bfloat16) kernels().winners_bfloat16(half(table), table.width, ids.data(), ids.size(), best, winner);
+    else kernels().winners_float32(full(table), table.width, ids.data(), ids.size(), best, winner);
+}
+
+void products(const Table& table, std::span<const std::uint32_t> ids, const float* with, float* out) {
+    if (table.bfloat16) kernels().products_bfloat16(half(table), table.width, ids.data(), ids.size(), with, out);
+    else kernels().products_float32(full(table), table.width, ids.data(), ids.size(), with, out);
+}
+
+void weigh(const Table& table, std::span<const std::uint32_t> ids, const float* weights, float* sums) {
+    if (table.bfloat16) kernels().weigh_bfloat16(half(table), table.width, ids.data(), ids.size(), weights, sums);
+    else kernels().weigh_float32(full(table), table.width, ids.data(), ids.size(), weights, sums);
+}
+
 struct Occurrence {
     std::uint32_t id, at;
 };
@@ -49,12 +74,16 @@ void prefetch(const void* from, std::size_t bytes) {
     for (std::size_t at = 0; at < bytes && at < most; at += 64) __builtin_prefetch(static_cast<const char*>(from) + at, 1);
 }
 
+void prefetch_row(const Table& table, std::size_t row) {
+    const std::size_t bytes = table.width * (table.bfloat16 ? sizeof(std::uint16_t) : sizeof(float));
+    prefetch(static_cast<const char*>(table.rows) + row * bytes, bytes);
+}
+
 // step(row, gradient) for each row that occurs; fetch(row) some rows before.
 template <class Step, class Fetch>
 void for_rows(const Bags& bags, const float* grad, const Pool& pool, std::size_t width, unsigned threads, Step step,
               Fetch fetch) {
-    const bool attentive = pool.how == Pooling::attentive, maximum = pool.how == Pooling::max;
-    const bool both = pool.how == Pooling::mean_max;
+    const bool attentive = pool.how == Pooling::attentive, both = pool.how == Pooling::mean_max;
     const auto occurrences = sorted_occurrences(bags, attentive);
     std::vector<std::uint32_t> from;   // bags, in the order of the occurrences
     std::vector<float> weights;        // attentive: in that order too
@@ -100,10 +129,10 @@ void for_rows(const Bags& bags, const float* grad, const Pool& pool, std::size_t
                     float slope = 0.0f;
                     for (std::size_t i = first; i < first + count; ++i) slope += pool.slopes[occurrences[i].at];
                     for (std::size_t j = 0; j < width; ++j) gradient[j] += slope * pool.query[j];
-                } else if (!maximum) {
+                } else if (pool.how != Pooling::max) {
                     with.gather_float32(same, width, from.data() + first, count, gradient.data());
                 }
-                if (maximum || both)
+                if (has_maximum(pool.how))
                     for (std::size_t i = first; i < first + count; ++i) {
                         const std::size_t b = from[i];
                         if (i > first && from[i - 1] == b) continue;  // an id twice in a bag wins once
@@ -146,11 +175,8 @@ void take_bags(const Bags& bags, std::span<const std::int64_t> which, std::uint6
 }
 
 void bag_pool(const Table& table, const Bags& bags, Pool& pool, float* out, unsigned threads) {
-    const Kernels& with = kernels();
     const std::size_t width = table.width, columns = pool.pooled(width);
-    const auto* const half = static_cast<const std::uint16_t*>(table.rows);
-    const auto* const full = static_cast<const float*>(table.rows);
-    const bool maximum = pool.how == Pooling::max || pool.how == Pooling::mean_max;
+    const bool maximum = has_maximum(pool.how);
     const bool attentive = pool.how == Pooling::attentive;
     if (maximum) pool.winners.resize(bags.size() * width);
     if (attentive) pool.weights.resize(bags.ids.size());
@@ -163,20 +189,15 @@ void bag_pool(const Table& table, const Bags& bags, Pool& pool, float* out, unsi
                 if (ids.empty()) continue;
                 if (attentive) {
                     float* const weights = pool.weights.data() + bags.offsets[b];
-                    if (table.bfloat16) with.products_bfloat16(half, width, ids.data(), ids.size(), pool.query.data(), weights);
-                    else with.products_float32(full, width, ids.data(), ids.size(), pool.query.data(), weights);
+                    products(table, ids, pool.query.data(), weights);
                     const float most = *std::max_element(weights, weights + ids.size());
                     float total = 0.0f;
                     for (std::size_t i = 0; i < ids.size(); ++i) total += weights[i] = std::exp(weights[i] - most);
                     for (std::size_t i = 0; i < ids.size(); ++i) weights[i] /= total;
-                    if (table.bfloat16) with.weigh_bfloat16(half, width, ids.data(), ids.size(), weights, sums);
-                    else with.weigh_float32(full, width, ids.data(), ids.size(), weights, sums);
+                    weigh(table, ids, weights, sums);
                     continue;
                 }
-                if (pool.how != Pooling::max) {
-                    if (table.bfloat16) with.gather_bfloat16(half, width, ids.data(), ids.size(), sums);
-                    else with.gather_float32(full, width, ids.data(), ids.size(), sums);
-                }
+                if (pool.how != Pooling::max) gather(table, ids, sums);
                 if (pool.how == Pooling::mean || pool.how == Pooling::mean_max) {
                     const float scale = 1.0f / static_cast<float>(ids.size());
                     for (std::size_t j = 0; j < width; ++j) sums[j] *= scale;
@@ -186,8 +207,7 @@ void bag_pool(const Table& table, const Bags& bags, Pool& pool, float* out, unsi
                     auto* const winner = pool.winners.data() + b * width;
                     std::fill_n(best, width, -std::numeric_limits<float>::infinity());
                     std::fill_n(winner, width, ids[0]);
-                    if (table.bfloat16) with.winners_bfloat16(half, width, ids.data(), ids.size(), best, winner);
-                    else with.winners_float32(full, width, ids.data(), ids.size(), best, winner);
+                    winners(table, ids, best, winner);
                 }
             }
         };
@@ -197,7 +217,6 @@ void bag_pool(const Table& table, const Bags& bags, Pool& pool, float* out, unsi
 void bag_attend(const Table& table, const Bags& bags, Pool& pool, const float* out, const float* grad,
                 float* query_gradient, unsigned threads) {
     constexpr std::size_t grain = 64;
-    const Kernels& with = kernels();
     const std::size_t width = table.width;
     pool.slopes.resize(bags.ids.size());
     // A sum for each piece, added up in their order: the same for any number of threads.
@@ -210,16 +229,12 @@ void bag_attend(const Table& table, const Bags& bags, Pool& pool, const float* o
                 float* const slopes = pool.slopes.data() + bags.offsets[b];
                 const float* const weights = pool.weights.data() + bags.offsets[b];
                 const float* const gradient = grad + b * width;
-                if (table.bfloat16)
-                    with.products_bfloat16(static_cast<const std::uint16_t*>(table.rows), width, ids.data(), ids.size(), gradient, slopes);
-                else with.products_float32(static_cast<const float*>(table.rows), width, ids.data(), ids.size(), gradient, slopes);
+                products(table, ids, gradient, slopes);
                 const std::uint32_t self = 0;
                 float mean;
-                with.products_float32(out + b * width, width, &self, 1, gradient, &mean);
+                kernels().products_float32(out + b * width, width, &self, 1, gradient, &mean);
                 for (std::size_t i = 0; i < ids.size(); ++i) slopes[i] = weights[i] * (slopes[i] - mean);
-                if (table.bfloat16)
-                    with.weigh_bfloat16(static_cast<const std::uint16_t*>(table.rows), width, ids.data(), ids.size(), slopes, piece);
-                else with.weigh_float32(static_cast<const float*>(table.rows), width, ids.data(), ids.size(), slopes, piece);
+                weigh(table, ids, slopes, piece);
             }
         };
     });
@@ -249,8 +264,7 @@ void bag_step(const Table& table, const Bags& bags, const float* grad, const Poo
         [&](std::size_t row) {
             prefetch(adam.moment1 + row * width, width * sizeof(float));
             prefetch(adam.moment2 + row * width, width * sizeof(float));
-            if (table.bfloat16) prefetch(half + row * width, width * sizeof *half);
-            else prefetch(full + row * width, width * sizeof *full);
+            prefetch_row(table, row);
         });
 }
 
@@ -271,8 +285,7 @@ void bag_step(const Table& table, const Bags& bags, const float* grad, const Poo
         },
         [&](std::size_t row) {
             prefetch(adagrad.state + row, sizeof(float));
-            if (table.bfloat16) prefetch(half + row * width, width * sizeof *half);
-            else prefetch(full + row * width, width * sizeof *full);
+            prefetch_row(table, row);
         });
 }
 

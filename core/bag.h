@@ -36,6 +36,8 @@ struct Table {
 // is the softmax over the bag of the row's product with a query (Ye et al. 2022).
 enum class Pooling { mean, sum, max, mean_max, attentive };
 
+inline bool has_maximum(Pooling how) { return how == Pooling::max || how == Pooling::mean_max; }
+
 // With what bag_pool() found that the step has to know.
 struct Pool {
     Pooling how = Pooling::mean;

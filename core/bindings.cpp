@@ -481,8 +481,8 @@ Bags checked_step(const AnyTable& table, const Read1<std::uint32_t>& ids, const 
     const Bags bags = checked_bags(ids, offsets, table.shape(0));
     if (grad.shape(0) != bags.size() || grad.shape(1) != pool.pooled(table.shape(1)))
         throw nb::value_error("grad must be (bags, width of what is pooled)");
-    const bool maximum = pool.how == Pooling::max || pool.how == Pooling::mean_max, attentive = pool.how == Pooling::attentive;
-    if ((maximum && pool.winners.size() != bags.size() * table.shape(1)) ||
+    const bool attentive = pool.how == Pooling::attentive;
+    if ((has_maximum(pool.how) && pool.winners.size() != bags.size() * table.shape(1)) ||
         (attentive && (pool.weights.size() != ids.size() || pool.slopes.size() != ids.size() || pool.query.size() != table.shape(1))))
         throw nb::value_error("these bags were not pooled before");
     if (step == 0) throw nb::value_error("the first step is 1");

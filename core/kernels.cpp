@@ -212,22 +212,23 @@ struct Int16 {
     }
 };
 
-struct Float32 {
-    using Row = float;
+// What rows of real numbers have in common.
+struct Real {
     using Sum = float;
     using Partial = float;
     static constexpr std::size_t most = ~std::size_t{0};
+};
+
+struct Float32 : Real {
+    using Row = float;
     template <std::size_t n>
     static Vector<Partial, n> widen(const Row* row) {
         return load<float, n>(row);
     }
 };
 
-struct Float16 {
+struct Float16 : Real {
     using Row = std::uint16_t;
-    using Sum = float;
-    using Partial = float;
-    static constexpr std::size_t most = ~std::size_t{0};
     // Exponent and mantissa move to float's places; the product mends the exponent's bias, of subnormals too.
     template <std::size_t n>
     static Vector<Partial, n> widen(const Row* row) {
@@ -245,11 +246,8 @@ struct Float16 {
     }
 };
 
-struct BFloat16 {
+struct BFloat16 : Real {
     using Row = std::uint16_t;
-    using Sum = float;
-    using Partial = float;
-    static constexpr std::size_t most = ~std::size_t{0};
     template <std::size_t n>
     static Vector<Partial, n> widen(const Row* row) {
         const Vector<std::uint32_t, n> high = __builtin_convertvector(load<Row, n>(row), decltype(high)) << 16;

@@ -36,7 +36,7 @@ public:
         if (real) floats_.assign(texts.size() * stride, 0.0f);
         else sums_.assign(texts.size() * stride, 0);
         if (lengthy_) wide_.assign(stride, 0);
-        maximum_ = model.pooling == Pooling::max || model.pooling == Pooling::mean_max;
+        maximum_ = has_maximum(model.pooling);
         if (maximum_ && real) tops_real_.assign(texts.size() * stride, -std::numeric_limits<float>::infinity());
         else if (maximum_) tops_.assign(texts.size() * stride, std::numeric_limits<std::int32_t>::min());
         if (model.vocabulary.lookup.lines().columns) add_slots(model, texts, stride);
@@ -95,7 +95,7 @@ private:
             else if (model.pooling != Pooling::sum) divisor = static_cast<float>(std::max<std::size_t>(count, 1));
             for (std::size_t j = 0; j < std::min(width, pooled); ++j) x_[j] = times(sums[j], j, divisor) + bias(j);
         }
-        if (model.pooling == Pooling::max || model.pooling == Pooling::mean_max)
+        if (maximum_)
             for (std::size_t j = 0, at = pooled - width; j < width; ++j, ++at)
                 x_[at] = (count ? times(tops[j], j, 1.0f) : 0.0f) + bias(at);
     }
