@@ -6,9 +6,9 @@ import csv
 from pathlib import Path
 from typing import Any
 
-from .errors import MissingExtraError, require
+from .errors import require
 from .format import replacing
-from .progress import say
+from .report import new_figure, save_figure
 
 COLUMNS = ("step", "seconds", "rate", "loss", "dev")  # loss: the mean since the row before; dev: where it was looked at
 
@@ -54,16 +54,8 @@ class Curve:
         self.save()
         if self._writer is not None:
             self._writer.close()  # type: ignore[no-untyped-call]
-        try:
-            require("matplotlib", "report")
-        except MissingExtraError as error:
-            say(f"no picture: {error}")
+        if (figure := new_figure()) is None:
             return
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-
-        figure = Figure(figsize=(7.2, 4.4), layout="constrained", dpi=150)
-        FigureCanvasAgg(figure)
         above, below = figure.subplots(2, 1, sharex=True)
         for axes, column, colour, mark in ((above, "loss", "#2a6f97", ""), (below, "dev", "#c44e00", "o")):
             at = COLUMNS.index(column)
@@ -74,5 +66,4 @@ class Curve:
             axes.spines[["top", "right"]].set_visible(False)
         below.set_xlabel("step")
         above.set_title(what, loc="left")
-        with replacing(self.directory / "curve.png") as temporary:
-            figure.savefig(temporary, format="png")
+        save_figure(figure, self.directory / "curve.png")

@@ -540,14 +540,17 @@ class Run:
         """Of a table of so many rows, and of its optimiser's state."""
         from .table import OPTIMIZERS, TYPES
 
-        settings = self.settings.distill
-        width = settings.embedding or (*settings.hidden, len(self.inputs.labels))[0]
+        settings, width = self.settings.distill, self._table_width
         return TYPES[settings.table].itemsize * rows * width, OPTIMIZERS[settings.optimizer].bytes(rows, width)
+
+    @property
+    def _table_width(self) -> int:
+        settings = self.settings.distill
+        return settings.embedding or (*settings.hidden, len(self.inputs.labels))[0]
 
     def _refuse_too_large(self, rows: int, directory: Path, device: Any) -> None:
         """Errors: :class:`SettingsError` when memory or disk cannot hold the student's training."""
-        settings = self.settings.distill
-        width = settings.embedding or (*settings.hidden, len(self.inputs.labels))[0]
+        settings, width = self.settings.distill, self._table_width
         table, state = self._training_bytes(rows)
         directory.mkdir(parents=True, exist_ok=True)
         memory, free_there = "memory", free_memory()

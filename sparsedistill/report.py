@@ -74,15 +74,31 @@ def _threads(result: dict[str, Any]) -> str:
     return f"{result['threads']} CPU thread{'s' if result['threads'] != 1 else ''}"
 
 
-def plot(result: dict[str, Any], path: Path) -> None:
-    """Accuracy against speed (log axis) as a PNG; without matplotlib, one line that says so."""
+def new_figure() -> Any:
+    """An empty picture, of the size of all of them; without matplotlib None, and one line that says so."""
     try:
         require("matplotlib", "report")
     except MissingExtraError as error:
         say(f"no picture: {error}")
-        return
+        return None
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.2, 4.4), layout="constrained", dpi=150)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save_figure(figure: Any, path: Path) -> None:
+    """Write a picture as a PNG, whole or not at all."""
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png")
+
+
+def plot(result: dict[str, Any], path: Path) -> None:
+    """Accuracy against speed (log axis) as a PNG; without matplotlib, one line that says so."""
+    if (figure := new_figure()) is None:
+        return
     from matplotlib.ticker import FuncFormatter, NullFormatter
 
     primary = result["primary"]
@@ -92,8 +108,6 @@ def plot(result: dict[str, Any], path: Path) -> None:
         for name, figures in result["systems"].items()
         if figures.get(primary) is not None
     ]
-    figure = Figure(figsize=(7.2, 4.4), layout="constrained", dpi=150)
-    FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     axes.set_xscale("log")
     low, high = min(y for *_, y in points), max(y for *_, y in points)
@@ -125,8 +139,7 @@ def plot(result: dict[str, Any], path: Path) -> None:
         axes.set_title(f"{NAMES[result['selected']]}: {result['speedup']:,.0f} times the teacher's speed", loc="left")
     axes.grid(True, which="major", color="#e5e5e5", zorder=0)
     axes.spines[["top", "right"]].set_visible(False)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format="png")
+    save_figure(figure, path)
 
 
 def card(name: str, result: dict[str, Any], config: dict[str, Any]) -> str:

@@ -15,15 +15,13 @@ TYPES: dict[str, np.dtype] = {"float32": np.dtype(np.float32), "bfloat16": np.dt
 Bags = tuple[np.ndarray, np.ndarray]  # ids, offsets, as of Vocabulary.bags
 
 
-class LazyAdam:
-    """Adam whose moments move only where there is a gradient, as torch's SparseAdam: the paper's.
+class _InPlace:
+    """An optimiser of the core: ``arrays``, its state, is what a subclass makes of it."""
 
-    Attributes: ``arrays``: the moments, float32 (V, d) each.
-    """
-
-    def __init__(self, table: np.ndarray):
-        self.table = table
-        self.arrays = {name: np.zeros(table.shape, np.float32) for name in ("moment1", "moment2")}
+    table: np.ndarray
+    arrays: dict[str, np.ndarray]
+    _kernel: Callable[..., None]
+    _constants: tuple[float, ...]
 
     def step(
         self,
@@ -42,8 +40,21 @@ class LazyAdam:
         ``step`` begins at 1; with ``seed`` it decides how bfloat16 is rounded. ``first``: the number of the first
         column, in a table of which others have the rest.
         """
-        moments = self.arrays["moment1"], self.arrays["moment2"]
-        _core.bag_adam(self.table, *moments, *bags, gradient, rate, *BETAS, EPSILON, step, threads, seed, pool, first)
+        given = *self.arrays.values(), *bags, gradient, rate, *self._constants
+        self._kernel(self.table, *given, step, threads, seed, pool, first)
+
+
+class LazyAdam(_InPlace):
+    """Adam whose moments move only where there is a gradient, as torch's SparseAdam: the paper's.
+
+    Attributes: ``arrays``: the moments, float32 (V, d) each.
+    """
+
+    _kernel, _constants = staticmethod(_core.bag_adam), (*BETAS, EPSILON)
+
+    def __init__(self, table: np.ndarray):
+        self.table = table
+        self.arrays = {name: np.zeros(table.shape, np.float32) for name in ("moment1", "moment2")}
 
     @staticmethod
     def bytes(rows: int, width: int) -> int:
@@ -51,30 +62,17 @@ class LazyAdam:
         return 8 * rows * width
 
 
-class RowwiseAdagrad:
+class RowwiseAdagrad(_InPlace):
     """Adagrad with one number of state a row: the sum of its gradients' mean squares (Mudigere et al. 2022).
 
-    Attributes: ``arrays``: that number, float32 (V,).
+    Its tables have all their columns. Attributes: ``arrays``: that number, float32 (V,).
     """
+
+    _kernel, _constants = staticmethod(_core.bag_adagrad), (EPSILON,)
 
     def __init__(self, table: np.ndarray):
         self.table = table
         self.arrays = {"squares": np.zeros(len(table), np.float32)}
-
-    def step(
-        self,
-        bags: Bags,
-        gradient: np.ndarray,
-        rate: float,
-        step: int,
-        threads: int = 1,
-        seed: int = 0,
-        pool: _core.Pool | None = None,
-        first: int = 0,
-    ) -> None:
-        """As :meth:`LazyAdam.step`; of a table that has all its columns."""
-        state = self.arrays["squares"]
-        _core.bag_adagrad(self.table, state, *bags, gradient, rate, EPSILON, step, threads, seed, pool, first)
 
     @staticmethod
     def bytes(rows: int, width: int) -> int:

@@ -190,8 +190,8 @@ def train(
             look(0.0)
         for step, batch in enumerate(batches, state["step"] + 1):
             # What hangs on time is for one to say.
-            due = interrupted() or bar.seconds - saved_at >= schedule.checkpoint_seconds
-            at, stop, save_now = map(int, group.tell(schedule.at(step, before + bar.seconds), interrupted(), due))
+            late = bar.seconds - saved_at >= schedule.checkpoint_seconds
+            at, stop, due = map(int, group.tell(schedule.at(step, before + bar.seconds), interrupted(), late))
             rate = schedule.rate(at)
             loss = learn(student, lazy, optimizer, batch, task, rate, step, schedule.threads, seed, group)
             if not math.isfinite(loss):
@@ -210,7 +210,7 @@ def train(
             if stopped:
                 say(f"\n{what}: stopped at step {step:,} of {steps:,}: " + _REASONS[stopped])
                 break
-            if save_now and step < steps:
+            if (stop or due) and step < steps:
                 save()
                 saved_at = bar.seconds
                 if stop:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twins import torch_pool
 
 from sparsedistill import _core
 
@@ -110,19 +111,6 @@ def test_adam_is_sparse_adam(seed, shape, sizes, steps):
 
 
 POOLINGS = ["mean", "sum", "max", "mean+max", "attentive"]
-
-
-def torch_pool(pooling: str, rows, query):
-    """One bag's rows (k, d) pooled, for autograd."""
-    if not len(rows):
-        return torch.zeros((2 if pooling == "mean+max" else 1) * rows.shape[1])
-    made = {
-        "mean": lambda: rows.mean(0),
-        "sum": lambda: rows.sum(0),
-        "max": lambda: rows.max(0).values,
-        "attentive": lambda: torch.softmax(rows @ query, 0) @ rows,
-    }
-    return torch.cat([made[part]() for part in pooling.split("+")])
 
 
 @settings(max_examples=150)

@@ -13,6 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.optim import lr_scheduler
+from twins import torch_pool
 
 from sparsedistill import Classifier
 from sparsedistill.compress import compress, stride_of
@@ -91,13 +92,6 @@ POOLED += [
 ]
 
 
-def torch_pool(pooling: str, rows: torch.Tensor, query: torch.Tensor | None) -> torch.Tensor:
-    made = {"mean": lambda: rows.mean(0), "sum": lambda: rows.sum(0), "max": lambda: rows.max(0).values}
-    if query is not None:
-        return torch.softmax(rows @ query, 0) @ rows
-    return torch.cat([made[part]() for part in pooling.split("+")])
-
-
 @pytest.mark.parametrize(("pooling", "hidden", "embedding"), POOLED)
 def test_steps_of_every_pooling_are_those_of_plain_torch(tmp_path, pooling, hidden, embedding):
     vocabulary, data = examples()
@@ -129,8 +123,6 @@ def test_steps_of_every_pooling_are_those_of_plain_torch(tmp_path, pooling, hidd
     theirs = torch.stack(
         [
             torch_pool(pooling, table[torch.from_numpy(ids.astype(np.int64))], twin.query)
-            if len(ids)
-            else torch.zeros(ours.pooled_width)
             for ids in (vocabulary.bags([text])[0] for text in texts)
         ]
     )

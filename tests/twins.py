@@ -389,6 +389,21 @@ def pool(rows: Sequence[int], table: np.ndarray, scale: np.ndarray | None = None
     return pooled
 
 
+def torch_pool(pooling: str, rows, query=None):
+    """One bag's rows, a tensor (k, d), pooled so that autograd follows; ``query`` (d,) is for attentive."""
+    import torch
+
+    if not len(rows):
+        return torch.zeros((2 if pooling == "mean+max" else 1) * rows.shape[1])
+    made = {
+        "mean": lambda: rows.mean(0),
+        "sum": lambda: rows.sum(0),
+        "max": lambda: rows.max(0).values,
+        "attentive": lambda: torch.softmax(rows @ query, 0) @ rows,
+    }
+    return torch.cat([made[part]() for part in pooling.split("+")])
+
+
 def score(
     pooled: np.ndarray,
     bias: np.ndarray,
