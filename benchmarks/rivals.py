@@ -13,13 +13,15 @@ import time
 import warnings
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from tasks import Task
 
 from sparsedistill.format import read_json, replacing, write_json
 from sparsedistill.progress import say
+
+if TYPE_CHECKING:
+    from tasks import Task
 
 
 class Rival:

@@ -358,9 +358,10 @@ class Run:
         if self._teacher_answers or not self.inputs.has_dev:
             parts.add("dev")
         for part in sorted(parts):
-            self._label(part)
+            self.label_part(part)
 
-    def _label(self, part: str) -> None:
+    def label_part(self, part: str) -> None:
+        """Ask the teacher about ``corpus``, ``train``, ``dev`` or ``test``."""
         directory = self.directory / "logits" / part
         settings, total = self.settings.label, self.data[part]["texts"]
 
@@ -487,7 +488,7 @@ class Run:
         if unit != "finetune":
             student = self.new_student(len(vocabulary), self._group, device)
             if shards is not None:
-                student.begin_with(shards, self.settings.data.seed)
+                student.begin_with(shards, self._seed)
         return self._train(student, blocks, settings, vocabulary, unit, threads)
 
     @property
@@ -548,6 +549,12 @@ class Run:
         settings = self.settings.distill
         return settings.embedding or (*settings.hidden, len(self.inputs.labels))[0]
 
+    @property
+    def _seed(self) -> int:
+        """Of the student; data are split and the teacher is trained with that of the run."""
+        seed = self.settings.distill.seed
+        return self.settings.data.seed if seed < 0 else seed
+
     def _refuse_too_large(self, rows: int, directory: Path, device: Any) -> None:
         """Errors: :class:`SettingsError` when memory or disk cannot hold the student's training."""
         settings, width = self.settings.distill, self._table_width
@@ -576,7 +583,7 @@ class Run:
         from .student import Student
 
         settings, classes = self.settings.distill, len(self.inputs.labels)
-        seed = self.settings.data.seed
+        seed = self._seed
         shape = settings.hidden, settings.embedding, settings.dropout
         return Student(rows, classes, *shape, seed, settings.table, settings.pooling, group, device, self._are_pairs)
 
@@ -614,7 +621,7 @@ class Run:
             evaluate_every=distill.evaluate_every or max(1, -(-steps // 10)),
             checkpoint_seconds=distill.checkpoint_seconds,
             threads=threads,
-            seed=self.settings.data.seed,
+            seed=self._seed,
             optimizer=distill.optimizer,
             schedule=distill.schedule,
             power=distill.power,
@@ -733,7 +740,7 @@ class Run:
     def evaluate(self) -> None:
         """Measure every classifier as loaded from disk, choose one on dev, and write the report."""
         if self._teacher_answers:
-            self._label(self._reported)
+            self.label_part(self._reported)
         outputs = [self.directory / "metrics.json", self.directory / "classifier" / "config.json"]
         result = self.once("evaluate", outputs, self._measure)
         say("\n" + report.table(result) + "\n")

@@ -272,6 +272,7 @@ def finetune(
     """Fine-tune ``settings.teacher`` on gold labels and keep its best epoch in ``directory``.
 
     ``targets``: class indices ``(n,)`` for "single", 0/1 ``(n, C)`` for "multi", numbers ``(n,)`` for "regression".
+    For "single" another teacher's probabilities ``(n, C)`` will do too: a smaller model is then distilled from it.
     The best epoch is that of the highest accuracy, the highest micro-F1 or the lowest mean squared error on the dev
     texts; without any it is the last. Interrupted, it goes on from its last checkpoint, exactly, when called again
     with the same arguments.
@@ -753,7 +754,7 @@ class _Padding:
         pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
         if pad is None:
             raise SettingsError("the teacher's tokenizer has no padding token, set its pad_token and save it again")
-        if model.config.pad_token_id is None:
+        if getattr(model.config, "pad_token_id", None) is None:
             model.config.pad_token_id = pad  # decoders look for it to find a text's end
         told = are_pairs and "token_type_ids" in tokenizer.model_input_names
         return cls(pad, tokenizer.sep_token_id if told else None)
@@ -892,21 +893,25 @@ def _seeded(torch: Any, device: Any) -> Iterator[None]:
 
 
 def _targets(targets: Any, texts: Sequence[str], classes: int, task: str, where: str) -> np.ndarray:
-    """Gold labels as the loss wants them: int64 ``(n,)`` for single, float32 ``(n, C)`` otherwise."""
+    """Targets as the loss wants them: int64 ``(n,)`` for labels of single, float32 ``(n, C)`` otherwise."""
     try:
-        values = np.asarray(targets, np.int64 if task == "single" else np.float32)
+        soft = where == "train" and task == "single" and np.ndim(targets) == 2
+        values = np.asarray(targets, np.int64 if task == "single" and not soft else np.float32)
     except (TypeError, ValueError):
         raise DataError(f"the targets of {where} are not numbers, give class indices or numbers") from None
     if task == "regression":
         values = values.reshape(-1, 1)
     if not len(texts):
         return values.reshape((0,) if task == "single" else (0, classes))
-    if len(values) != len(texts) or values.shape[1:] != (() if task == "single" else (classes,)):
+    if len(values) != len(texts) or values.shape[1:] != (() if values.dtype == np.int64 else (classes,)):
         raise DataError(
             f"the targets of {where} have shape {values.shape} for {len(texts)} texts, "
             + ("one class index a text is needed" if task == "single" else f"{task} needs {_wanted(task)}")
         )
-    if task == "single":
+    if soft:
+        wrong = ~(np.isfinite(values) & (values >= 0)).all(1) | ~(np.abs(values.sum(1) - 1) <= 1e-2)
+        _refuse(wrong, f"the targets of {where}", "probabilities that do not sum to 1")
+    elif task == "single":
         _refuse(
             np.less(values, 0) | np.greater_equal(values, classes),
             f"the targets of {where}",

@@ -308,6 +308,22 @@ def test_interrupted_training_ends_in_the_same_weights(tmp_path, files, kill, mo
     assert not state.exists()
 
 
+def test_the_students_seed_is_its_own(tmp_path, files):
+    runs = {}
+    for name, seed in (("unset", -1), ("same", 0), ("other", 1)):
+        runs[name] = Run(tmp_path / name, settings(files, distill={"seed": seed, "epochs": 1}))
+        runs[name].execute(["label", "count", "distill", "finetune"])
+    for student in ("kd", "kd_ft"):
+        unset, same_seed, other = (
+            weights(tmp_path / name / "students" / student / "student.safetensors") for name in runs
+        )
+        assert same(unset, same_seed)
+        assert not any(np.array_equal(other[name], array) for name, array in unset.items() if array.any())
+    # What comes before the student knows nothing of it.
+    for unit in ("label.corpus", "count.all"):
+        assert len({run.key(unit) for run in runs.values()}) == 1
+
+
 def test_private_student_knows_nothing_of_train(tmp_path, files, tweets):
     modes = {"distill": {"modes": ["kd_private"]}, "finetune": {"enabled": False}}
     Run(tmp_path / "a", settings(files, **modes)).execute()

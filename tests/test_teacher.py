@@ -270,6 +270,19 @@ def test_multi_and_regression(tmp_path, capsys):
     assert values[[0, 2]].mean() > values[[1, 3]].mean() + 0.5
 
 
+def test_a_model_learns_another_teachers_probabilities(tmp_path):
+    # Certainties teach what labels teach, to rounding; half-hearted ones teach half-heartedly.
+    few, gold = TEXTS[:16], np.eye(2)[TARGETS[:16]]
+    hard = tune(tmp_path / "hard", texts=few, targets=TARGETS[:16])
+    assert tune(tmp_path / "soft", texts=few, targets=gold)["dev"] == hard["dev"]
+    sure, unsure = opened(tmp_path / "hard").logits(TEXTS), opened(tmp_path / "soft").logits(TEXTS)
+    np.testing.assert_allclose(sure, unsure, atol=1e-3)
+    tune(tmp_path / "half", dataclasses.replace(TEACH, epochs=4), texts=TEXTS, targets=0.2 + 0.6 * np.eye(2)[TARGETS])
+    said = opened(tmp_path / "half").logits(TEXTS)
+    assert ((said.argmax(1) == TARGETS).mean()) > 0.9
+    np.testing.assert_allclose(np.abs(said[:, 0] - said[:, 1]).mean(), np.log(4), atol=0.4)
+
+
 def test_batches_of_an_epoch_are_a_function_of_seed_and_epoch():
     lengths = np.random.default_rng(0).integers(1, 60, 1000)
     a, b = module._shuffled(lengths, 16, 3, 1), module._shuffled(lengths, 16, 3, 1)
@@ -332,6 +345,10 @@ def test_teachers_that_cannot_be_opened(tuned, tmp_path):
         ({"targets": [2] * 64}, DataError, "targets of train, row 1, has a class outside 0 to 1"),
         ({"targets": [0] * 63}, DataError, "shape"),
         ({"texts": [], "targets": []}, DataError, "no labelled texts"),
+        ({"targets": [[0.5, 0.5]] * 63 + [[0.5, 0.9]]}, DataError, "row 64, has probabilities that do not sum to 1"),
+        ({"targets": [[0.5, 0.5]] * 63 + [[1.5, -0.5]]}, DataError, "row 64, has probabilities"),
+        ({"targets": [[0.2, 0.3, 0.5]] * 64}, DataError, "shape"),
+        ({"dev_targets": [[0.5, 0.5]] * 4}, DataError, "shape"),
         ({"targets": ["good"] * 64}, DataError, "not numbers"),
         ({"dev_targets": [0, 1, 0, 5]}, DataError, "targets of dev, row 4"),
         ({"teach": dataclasses.replace(TEACH, epochs=0)}, SettingsError, "at least 1"),

@@ -1,0 +1,105 @@
+"""What was found: predictions and figures of every system of every task, in files small enough to be kept for good.
+
+``docs/predictions/TASK/SYSTEM.npz`` holds the class indices given to the texts of all test sets, an array a seed;
+``SYSTEM.json`` beside it the figures of each seed and where they come from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sparsedistill.distill import versions
+from sparsedistill.format import read_json, replacing, write_json
+from sparsedistill.progress import say
+
+from .task import HERE, Task
+
+PREDICTIONS = HERE.parent / "docs" / "predictions"
+STUDIES = HERE.parent / "docs" / "studies"
+
+
+def have(task: Task, system: str, seed: int, made_of: Any) -> bool:
+    """Whether this was measured already, ``made_of`` (all that it depends on) being the same."""
+    path = PREDICTIONS / task.key / f"{system}.json"
+    return path.exists() and read_json(path).get(str(seed), {}).get("key") == digest(made_of)
+
+
+def digest(made_of: Any) -> str:
+    """A fingerprint of values that JSON can hold."""
+    return hashlib.blake2b(json.dumps(made_of, sort_keys=True).encode(), digest_size=8).hexdigest()
+
+
+def keep(task: Task, system: str, seed: int, made_of: Any, predictions: np.ndarray, dev: float, **facts: Any) -> None:
+    """Write what a system said of the test texts, and how right that is.
+
+    ``made_of``: all that it depends on, as values that JSON can hold; ``facts``: what else is to be known of it.
+    """
+    folder = PREDICTIONS / task.key
+    arrays = predictions_of(task.key, system) | {str(seed): predictions.astype(np.uint8)}
+    with replacing(folder / f"{system}.npz") as temporary, open(temporary, "wb") as file:
+        np.savez_compressed(file, **{name: arrays[name] for name in sorted(arrays)})
+    path, found = folder / f"{system}.json", task.accuracies(predictions)
+    known = read_json(path) if path.exists() else {}
+    known[str(seed)] = {"accuracy": found, "dev": dev, **facts, "key": digest(made_of), **provenance(task)}
+    write_json(path, {name: known[name] for name in sorted(known)})
+    shown = ", ".join(f"{name} {value:.2%}" for name, value in found.items())
+    say(f"{task.key} {system} (seed {seed}): {shown}; dev {dev:.2%}")
+
+
+def keep_study(name: str, task: Task, found: Any) -> None:
+    """Write what a study found on a task to ``docs/studies/NAME.json``."""
+    path = STUDIES / f"{name}.json"
+    known = read_json(path) if path.exists() else {}
+    known[task.key] = {"found": found, **provenance(task)}
+    write_json(path, known)
+
+
+def predictions_of(task: str, system: str) -> dict[str, np.ndarray]:
+    """Class indices uint8 (n,) by seed; nothing where the system was not run."""
+    path = PREDICTIONS / task / f"{system}.npz"
+    if not path.exists():
+        return {}
+    with np.load(path, allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
+def provenance(task: Task) -> dict[str, Any]:
+    """Command, commit, data and versions behind a figure."""
+    data = task.run.data
+    return {
+        "command": command(),
+        "commit": commit(),
+        "data": {part: data[part]["fingerprint"] for part in ("train", "dev", "test", "corpus") if part in data},
+        "versions": versions(),
+    }
+
+
+def command() -> str:
+    """What was typed, less the places of things."""
+    module = Path(sys.argv[0]).resolve()
+    name = ".".join(module.relative_to(HERE.parent).with_suffix("").parts).removesuffix(".__main__")
+    words, skip = [], False
+    for word in sys.argv[1:]:
+        if skip or word in ("--data", "--runs", "--teacher"):
+            skip = not skip
+            continue
+        words.append(word)
+    return f"python -m {name} {shlex.join(words)}".strip()
+
+
+def commit() -> str:
+    """The commit that is checked out; "+" where files of the project differ from it."""
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], cwd=HERE, capture_output=True, text=True, check=False).stdout.strip()
+
+    changed = git("status", "--porcelain", "--", "../core", "../sparsedistill", ".", "../benchmarks")
+    return git("rev-parse", "--short=12", "HEAD") + ("+" if changed else "")

