@@ -108,6 +108,11 @@ def half_of(encoder: str | Path, directory: Path) -> None:
     _save(model, encoder, directory)
 
 
+def with_head(encoder: str | Path, directory: Path) -> None:
+    """Write an encoder with an untrained head to ``directory``."""
+    _save(AutoModelForSequenceClassification.from_pretrained(encoder), encoder, directory)
+
+
 def _save(model: PreTrainedModel, encoder: str | Path, directory: Path) -> None:
     model.save_pretrained(directory)
     AutoTokenizer.from_pretrained(encoder).save_pretrained(directory)

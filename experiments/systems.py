@@ -128,7 +128,7 @@ def network(task: Task, seed: int, name: str, texts: int = SOFT_TEXTS) -> None:
 # ---- what people use today -------------------------------------------------------------------------------------------
 
 
-class _Labels:
+class Labels:
     """A task as the rivals want it: the run's train and dev, class indices for labels."""
 
     def __init__(self, task: Task):
@@ -140,8 +140,8 @@ class _Labels:
         self.split = (self.train, (dev.texts, dev.targets))
 
 
-def _rival(task: Task, system: str, seed: int, make: Callable[[_Labels, Path], rivals.Rival]) -> None:
-    labels = _Labels(task)
+def _rival(task: Task, system: str, seed: int, make: Callable[[Labels, Path], rivals.Rival]) -> None:
+    labels = Labels(task)
     made_of = [labels.key, seed]
     if records.have(task, system, seed, made_of):
         return
@@ -159,7 +159,7 @@ def _rival(task: Task, system: str, seed: int, make: Callable[[_Labels, Path], r
 def fasttext(task: Task, seed: int) -> None:
     """fastText, the best of a grid on dev."""
 
-    def make(labels: _Labels, cache: Path) -> rivals.Rival:
+    def make(labels: Labels, cache: Path) -> rivals.Rival:
         (cache / "fasttext").mkdir(parents=True, exist_ok=True)
         chosen = rivals.FastText(labels, cache, None, 1).choose()
         return rivals.FastText(labels, cache, {**chosen, "seed": seed}, 1)

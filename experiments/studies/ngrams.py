@@ -1,0 +1,29 @@
+"""Longer n-grams switched off at inference, in a student that was trained with one to four words."""
+
+from __future__ import annotations
+
+import shutil
+from typing import Any
+
+from ..study import lengths, main, student, without
+from ..task import Task, accuracy
+
+
+def measure(task: Task) -> dict[str, Any]:
+    """By the longest n-gram left: how many n-grams those are, and the accuracy by test set."""
+    student(task, "ngrams", keep=True, count__max_n=4)
+    run = task.variant("ngrams", count__max_n=4, distill__modes=["kd"], finetune__enabled=False)
+    vocabulary, trained = run.trained("kd")
+    test = task.inputs.part("test")
+    ids, offsets = run._bags(vocabulary, test.texts, 0)
+    tokens, found = lengths(vocabulary), {}
+    for n in (1, 2, 3, 4):
+        logits = trained.logits(*without(tokens <= n, ids, offsets), 2)
+        right = {name: accuracy(logits[part], test.targets[part]) for name, part in task.tests.items()}
+        found[str(n)] = {"ngrams": int((tokens <= n).sum()), "accuracy": right}
+    shutil.rmtree(run.directory)
+    return found
+
+
+if __name__ == "__main__":
+    main(__doc__, ("imdb", "agnews", "sst2"), measure)

@@ -1,0 +1,76 @@
+"""Accuracy against speed, the paper's first figure: all systems of a task from raw text to label, one CPU thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from benchmarks import rivals
+from benchmarks.tasks import sample
+from sparsedistill import Classifier
+from sparsedistill.evaluate import alternate
+from sparsedistill.teacher import TransformerTeacher
+
+from ..study import first, main, selected
+from ..systems import NETWORKS, Labels
+from ..task import Task
+
+SECONDS = 2.0  # of a turn
+TURNS = 5
+
+
+def measure(task: Task) -> dict[str, Any]:
+    """By system: texts a second, tokenisation and all, timed in turns; of long texts a sample that is as long."""
+    import torch
+
+    torch.set_num_threads(1)
+    texts = task.inputs.part("test").texts
+    workers: dict[str, tuple[Callable[[], Any], int]] = {}
+    for name, (prepare, label) in _systems(task).items():
+        few = prepare([texts[i] for i in sample(texts, 16)])
+        rate = alternate([(partial(label, few), len(few))], 1)[0]
+        some = prepare([texts[i] for i in sample(texts, max(16, min(len(texts), int(rate * SECONDS))))])
+        workers[name] = (partial(label, some), len(some))
+    rates = alternate(list(workers.values()), TURNS)
+    return {
+        name: {"texts_per_second": rate, "texts": size}
+        for (name, (_, size)), rate in zip(workers.items(), rates, strict=True)
+    }
+
+
+def _systems(task: Task) -> dict[str, tuple[Callable[[list[str]], list[str]], Callable[[list[str]], Any]]]:
+    """Of every system that is trained, what gets texts ready, uncounted, and what labels them.
+
+    fastText's texts are cleaned beforehand, in its favour; the others take them as they are.
+    """
+    run, settings = first(task), task.run.settings.teach
+    found: dict[str, tuple[Callable[[list[str]], list[str]], Callable[[list[str]], Any]]] = {}
+
+    def transformer(path: Path) -> tuple[Callable[[list[str]], list[str]], Callable[[list[str]], Any]]:
+        return list, TransformerTeacher(path, settings=settings, labels=task.inputs.labels).logits
+
+    found["teacher"] = transformer(task.directory / "teacher")
+    for name in dict.fromkeys(("scratch", selected(run))):
+        classifier = Classifier.load(run.directory / "classifiers" / name)
+        found[name] = list, partial(classifier.predict, threads=1)
+    from .. import neural  # noqa: F401 (makes its networks known)
+
+    for name in NETWORKS:
+        trained = task.directory / "networks" / f"{name}-0" / "trained"
+        if (trained / "training.json").exists():
+            found[name] = transformer(trained)
+    labels, cache = Labels(task), task.place.runs / "rivals"
+    for name, rival in {
+        "fasttext": rivals.FastText(labels, cache, None, 1),
+        "tfidf": rivals.TfIdf(labels, cache, "LogisticRegression", 1),
+        "model2vec": rivals.Model2Vec(labels, cache, task.directory, 1),
+    }.items():
+        rival.load()
+        found[name] = rival.prepare, rival.label
+    return found
+
+
+if __name__ == "__main__":
+    main(__doc__, ("imdb", "sst2", "trec6", "trec50", "agnews", "tweets"), measure)

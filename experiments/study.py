@@ -1,0 +1,102 @@
+"""What the studies share: their command line, and students with other settings, trained, measured and forgotten."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sparsedistill.distill import Run
+from sparsedistill.errors import SparsedistillError
+from sparsedistill.format import read_json, write_json
+from sparsedistill.progress import say
+from sparsedistill.vocabulary import Vocabulary
+
+from . import records
+from .__main__ import place_arguments, place_of
+from .task import TASKS, Task, decided, dev_figure
+
+
+def main(description: str, tasks: Sequence[str], measure: Callable[[Task], Any]) -> None:
+    """``python -m experiments.studies.NAME [TASK ...]``: ``measure`` each task, and write down what it gives."""
+    name = Path(sys.argv[0]).stem
+    parser = argparse.ArgumentParser(prog=f"python -m experiments.studies.{name}", description=description)
+    parser.add_argument("tasks", nargs="*", choices=[*TASKS, []], default=list(tasks), metavar="TASK",
+                        help=f"{', '.join(TASKS)}; default: {', '.join(tasks)}")  # fmt: skip
+    place_arguments(parser)
+    arguments = parser.parse_args()
+    status = 0
+    for key in arguments.tasks:
+        task = Task(key, place_of(arguments))
+        try:
+            task.taught().label_part("test")
+            records.keep_study(name, task, measure(task))
+        except SparsedistillError as error:
+            say(f"{key}: {error}")
+            status = 2
+    sys.exit(status)
+
+
+def student(task: Task, name: str, keep: bool = False, **changes: Any) -> dict[str, Any]:
+    """Train the KD student of the task with other settings (``stage__field``) and say how right it is.
+
+    What was measured once with the same settings is not measured again. The student is deleted unless ``keep``: its
+    run is then ``runs/KEY/variants/NAME``.
+    """
+    task.taught().execute(("count",))
+    changes = {"distill__modes": ["kd"], "finetune__enabled": False, **changes}
+    run = task.variant(name, **changes)
+    known = task.directory / "measured" / f"{name}.json"
+    key = run.key("compress.kd")
+    if known.exists() and (found := read_json(known))["key"] == key and not (keep and not _there(run)):
+        return dict(found["figures"])
+    run.execute(("count", "distill", "compress"))
+    result = run.result_of("distill.kd")
+    figures = {
+        "accuracy": task.accuracies(decided(task, run, "kd")),
+        "dev": dev_figure(run, "kd"),
+        "uncompressed_dev": run.result_of("compress.kd")["before"],
+        "parameters": result["parameters"],
+        "megabytes": run.result_of("compress.kd")["bytes"] / 1e6,
+        "seconds": read_json(run.directory / "stages" / "distill.kd.json")["seconds"],
+    }
+    write_json(known, {"key": key, "figures": figures})
+    shown = ", ".join(f"{test} {value:.2%}" for test, value in figures["accuracy"].items())
+    say(f"{task.key} {name}: {shown}; dev {figures['dev']:.2%}; {figures['seconds']:.0f} s")
+    if not keep:
+        shutil.rmtree(run.directory)
+    return figures
+
+
+def _there(run: Run) -> bool:
+    return (run.directory / "classifiers" / "kd" / "config.json").exists()
+
+
+def first(task: Task) -> Run:
+    """The run of the first seed, its students trained."""
+    task.taught().execute(("count",))
+    run = task.variant("seed0", distill__seed=0)
+    run.execute(("count", "distill", "finetune", "compress"))
+    return run
+
+
+def selected(run: Run) -> str:
+    """The student that dev chooses."""
+    return max((name for name in ("kd", "kd_ft") if name in run.students), key=lambda name: dev_figure(run, name))
+
+
+def without(keep: np.ndarray, ids: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Bags without the rows that ``keep``, bool (V,), does not name."""
+    there = keep[ids]
+    sums = np.concatenate([[0], np.cumsum(there)]).astype(np.uint64)
+    return ids[there], sums[offsets.astype(np.int64)]
+
+
+def lengths(vocabulary: Vocabulary) -> np.ndarray:
+    """Tokens of each n-gram, int64 (V,)."""
+    return np.array([vocabulary[i].count(" ") + 1 for i in range(len(vocabulary))])
