@@ -16,37 +16,13 @@ from sparsedistill.progress import say
 
 from . import paper
 from .__main__ import place_arguments, place_of
+from .names import SYSTEMS as NAMES
+from .names import TITLES
+from .page import page
 from .records import PREDICTIONS, STUDIES, predictions_of
 from .task import HERE, TASKS, Task
 
 DOCS = HERE.parent / "docs"
-NAMES = {
-    "teacher": "teacher",
-    "scratch": "DAN from scratch",
-    "kd_private": "DAN KD†",
-    "kd": "DAN KD",
-    "kd_ft": "DAN KD+FT",
-    "transformer_student": "half the teacher's layers, distilled",
-    "transformer_finetuned": "half the encoder's layers, fine-tuned",
-    "bilstm": "BiLSTM 2 x 512, distilled",
-    "bilstm_256": "BiLSTM 2 x 256, distilled",
-    "bilstm_64": "BiLSTM 2 x 64, distilled",
-    "bilstm_4": "BiLSTM 2 x 4, distilled",
-    "cnn": "CNN of width 7, distilled",
-    "fasttext": "fastText",
-    "tfidf": "TF-IDF + logistic regression",
-    "model2vec": "model2vec",
-}
-TITLES = {
-    "imdb": "IMDB",
-    "sst2": "SST-2",
-    "trec6": "TREC-6",
-    "trec50": "TREC-50",
-    "agnews": "AG News",
-    "tweets": "tweets",
-    "wikitoxic": "Wiki Toxic",
-    "mrpc": "MRPC",
-}
 
 
 def systems_of(task: str) -> dict[str, dict[str, Any]]:
@@ -209,6 +185,8 @@ def main() -> int:
     write_json(DOCS / "results.json", found)
     with replacing(DOCS / "results.md") as temporary:
         Path(temporary).write_text(markdown(found), encoding="utf-8")
+    with replacing(DOCS / "results.html") as temporary:
+        Path(temporary).write_text(page(found, verdicts(found)), encoding="utf-8")
     sys.stdout.write(markdown(found))
     return 0
 

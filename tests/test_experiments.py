@@ -1,0 +1,165 @@
+"""The experiments: what they keep, what they share between runs, and the paper's other students."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import numpy as np
+import pytest
+from conftest import ROOT
+
+pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+sys.path.append(str(ROOT))  # behind the installed package, whose name the checkout's folder has too
+from experiments import records, report, study, task  # noqa: E402
+from experiments.task import Place, Task, variant  # noqa: E402
+from sparsedistill.distill import Run  # noqa: E402
+from sparsedistill.settings import build  # noqa: E402
+from sparsedistill.vocabulary import Vocabulary  # noqa: E402
+
+DATA = ROOT.parent / "shared" / "data"
+
+
+def scores(text: str) -> list[float]:
+    low = text.lower()
+    return [float(low.count(word)) for word in ("a", "e", "o")]
+
+
+@pytest.fixture
+def run(tmp_path, tweets) -> Run:
+    """A run of real tweets whose teacher's word stands beside them."""
+    files = {}
+    for part, begin, end in (("train", 0, 300), ("dev", 300, 400), ("test", 400, 600), ("corpus", 600, 1000)):
+        rows = [{"text": text, "label": label, "scores": scores(text)} for text, label in tweets[begin:end]]
+        path = tmp_path / f"{part}.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        files[part] = str(path)
+    return Run(tmp_path / "base", settings(files))
+
+
+def settings(files: dict[str, str], **distill):
+    few = {"hidden": [8], "epochs": 1, "threads": 1, "device": "cpu", "modes": ["kd"]}
+    return build({"data": files, "teach": {"teacher": "column:scores"}, "distill": {**few, **distill}}, "test")
+
+
+def files_of(run: Run) -> dict[str, str]:
+    return {part: getattr(run.settings.data, part)[0] for part in ("train", "dev", "test", "corpus")}
+
+
+def test_variants_share_what_they_would_make_alike(run):
+    run.execute(("label", "count"))
+    other = variant(run, settings(files_of(run), hidden=[4]), "narrow")
+    assert (other.directory / "logits" / "corpus").is_symlink()
+    assert (other.directory / "vocabulary" / "all").is_symlink()
+    before = {path: path.stat().st_mtime_ns for path in run.directory.rglob("*") if path.is_file()}
+    other.execute(("count", "distill", "compress"))
+    assert (other.directory / "classifiers" / "kd" / "config.json").exists()
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_a_variant_of_other_texts_shares_nothing(run, tmp_path, tweets):
+    run.execute(("label", "count"))
+    files = files_of(run)
+    same = variant(run, settings(files), "one")
+    assert (same.directory / "vocabulary" / "all").is_symlink()
+    # The same name, now of another corpus: the links go, and nothing is written through them.
+    fewer = tmp_path / "fewer.jsonl"
+    fewer.write_text("".join((tmp_path / "corpus.jsonl").read_text("utf-8").splitlines(True)[:200]), encoding="utf-8")
+    before = {path: path.stat().st_mtime_ns for path in run.directory.rglob("*") if path.is_file()}
+    other = variant(run, settings({**files, "corpus": str(fewer)}), "one")
+    assert not (other.directory / "vocabulary" / "all").exists()
+    assert (other.directory / "logits" / "train").is_symlink()
+    other.execute(("label", "count", "distill"))
+    assert not (other.directory / "vocabulary" / "all").is_symlink()
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+class Fake(Task):
+    """A task whose inputs are those of a run."""
+
+    def __init__(self, run: Run):
+        run.check()
+        self.key, self.run, self.inputs, self.directory = "fake", run, run.inputs, run.directory
+
+
+def test_records_are_kept_by_seed_and_checked(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(records, "PREDICTIONS", tmp_path / "predictions")
+    monkeypatch.setattr(report, "PREDICTIONS", tmp_path / "predictions")
+    monkeypatch.setattr(report, "DOCS", tmp_path)
+    monkeypatch.setattr(report, "TASKS", ("fake",))
+    fake = Fake(run)
+    gold = run.inputs.part("test").targets
+    said = {seed: np.where(np.arange(len(gold)) < 20 * seed, 1 - np.minimum(gold, 1), gold) for seed in (0, 1)}
+    for seed, ids in said.items():
+        records.keep(fake, "kd", seed, ["settings", seed], ids, 0.5, seconds=1.0)
+    assert records.have(fake, "kd", 1, ["settings", 1])
+    assert not records.have(fake, "kd", 1, ["other settings", 1])
+    assert not records.have(fake, "kd", 2, ["settings", 2])
+    kept = records.predictions_of("fake", "kd")
+    assert all(np.array_equal(kept[str(seed)], ids) for seed, ids in said.items())
+    found = report.results()["tasks"]["fake"]
+    assert found["kd"] == pytest.approx(np.mean([(ids == gold).mean() for ids in said.values()]))
+    assert found["selected"] == "kd"
+    monkeypatch.setattr(report, "Task", lambda key, place: fake)
+    assert report.check(None) == 0
+    path = tmp_path / "predictions" / "fake" / "kd.json"
+    record = json.loads(path.read_text("utf-8"))
+    record["1"]["accuracy"]["test"] += 0.001
+    path.write_text(json.dumps(record), encoding="utf-8")
+    assert report.check(None) == 1
+
+
+def test_bags_without_some_rows(tweets):
+    texts = [text for text, _ in tweets[:200]]
+    whole = Vocabulary.count([texts], max_n=3)
+    short = Vocabulary.count([texts], max_n=2)
+    tokens = study.lengths(whole)
+    ids, offsets = study.without(tokens <= 2, *whole.bags(texts))
+    mine, starts = short.bags(texts)
+    assert np.array_equal(offsets, starts)
+    assert [whole[i] for i in ids[:500]] == [short[i] for i in mine[:500]]
+
+
+@pytest.mark.parametrize("shape", [{"kind": "lstm", "width": 6}, {"kind": "cnn", "width": 5}])
+def test_networks_do_not_see_padding(tmp_path, encoder, shape):
+    import torch
+
+    from experiments import neural
+
+    neural.new_network(encoder, tmp_path / "network", 0, num_labels=3, **shape)
+    model = neural.AutoModelForSequenceClassification.from_pretrained(tmp_path / "network").eval()
+    rows = [[101, 2023, 102], [101, 2023, 2003, 1037, 3231, 1997, 2068, 2035, 102]]
+    padded = torch.tensor([row + [7] * (11 - len(row)) for row in rows])
+    mask = torch.tensor([[1] * len(row) + [0] * (11 - len(row)) for row in rows])
+    with torch.no_grad():
+        together = model(padded, mask).logits
+        alone = [model(torch.tensor([row]), torch.ones(1, len(row), dtype=torch.long)).logits[0] for row in rows]
+    assert together.shape == (2, 3)
+    np.testing.assert_allclose(together, torch.stack(alone), atol=1e-5)
+
+
+def test_half_a_transformer_has_every_other_layer(tmp_path, encoder):
+    from experiments import neural
+
+    neural.half_of(encoder, tmp_path / "half")
+    whole, half = (neural.AutoModelForSequenceClassification.from_pretrained(p) for p in (encoder, tmp_path / "half"))
+    assert half.config.num_hidden_layers == 3
+    for mine, theirs in zip(half.base_model.encoder.layer, whole.base_model.encoder.layer[::2]):
+        for a, b in zip(mine.parameters(), theirs.parameters()):
+            assert a.equal(b)
+
+
+@pytest.mark.parametrize("key", task.TASKS)
+def test_settings_of_every_task(key, tmp_path):
+    found = Task(key, Place(DATA, tmp_path)).settings(distill__hidden=[3])
+    assert found.distill.hidden == (3,)
+    assert {"scratch", "kd_private", "kd"} == set(found.distill.modes)
+    for source in (*found.data.train, *found.data.test):
+        assert source.startswith((str(DATA), str(tmp_path)))
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="the data sets are not there")
+def test_every_figure_is_what_the_kept_predictions_give(tmp_path):
+    assert report.check(Place(DATA, tmp_path)) == 0
