@@ -13,11 +13,11 @@ pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 sys.path.append(str(ROOT))  # behind the installed package, whose name the checkout's folder has too
-from experiments import records, report, study, task  # noqa: E402
-from experiments.task import Place, Task, variant  # noqa: E402
-from sparsedistill.distill import Run  # noqa: E402
-from sparsedistill.settings import build  # noqa: E402
-from sparsedistill.vocabulary import Vocabulary  # noqa: E402
+from experiments import records, report, study, task
+from experiments.task import Place, Task, variant
+from sparsedistill.distill import Run
+from sparsedistill.settings import build
+from sparsedistill.vocabulary import Vocabulary
 
 DATA = ROOT.parent / "shared" / "data"
 
