@@ -298,8 +298,8 @@ _STUDIES: dict[str, tuple[str, str, Callable[[dict[str, Any], dict[str, Any]], s
     ),
     "architecture": (
         "Pooling, depth, factor, beginning",
-        "The KD student at the width of 64 unless it says else; learning rates chosen on dev; half the range over three "
-        "seeds.",
+        "The KD student at the width of 64 unless it says else; learning rates chosen on dev; half the range over "
+        "three seeds.",
         _architecture,
     ),
     "budget": (
