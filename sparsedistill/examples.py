@@ -161,7 +161,10 @@ class Order:
         """The blocks of each window of an epoch, windows in the order in which they come, blocks by their numbers."""
         blocks = np.random.default_rng([self.seed, 1, epoch]).permutation(len(self.sizes))
         before = np.cumsum(self.sizes[blocks]) - self.sizes[blocks]
-        return [np.sort(part) for part in np.split(blocks, np.flatnonzero(np.diff(before // self.window)) + 1)]
+        # All about as large: behind a small one training would wait for the next.
+        windows = -(-self.texts // self.window)
+        number = np.minimum(before * windows // max(self.texts, 1), windows - 1)  # an empty block may come last
+        return [np.sort(part) for part in np.split(blocks, np.flatnonzero(np.diff(number)) + 1)]
 
     def within(self, epoch: int, window: int, texts: int) -> np.ndarray:
         """The order of a window's texts, counted from its first block's first."""

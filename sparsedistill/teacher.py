@@ -896,7 +896,7 @@ def _targets(targets: Any, texts: Sequence[str], classes: int, task: str, where:
     """Targets as the loss wants them: int64 ``(n,)`` for labels of single, float32 ``(n, C)`` otherwise."""
     try:
         soft = where == "train" and task == "single" and np.ndim(targets) == 2
-        values = np.asarray(targets, np.int64 if task == "single" and not soft else np.float32)
+        values: np.ndarray = np.asarray(targets, np.int64 if task == "single" and not soft else np.float32)
     except (TypeError, ValueError):
         raise DataError(f"the targets of {where} are not numbers, give class indices or numbers") from None
     if task == "regression":

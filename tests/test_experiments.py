@@ -48,15 +48,21 @@ def files_of(run: Run) -> dict[str, str]:
     return {part: getattr(run.settings.data, part)[0] for part in ("train", "dev", "test", "corpus")}
 
 
+def times(run: Run) -> dict[str, int]:
+    """When each file of a run was written, those of its variants apart."""
+    found = [path for path in run.directory.rglob("*") if path.is_file() and "variants" not in path.parts]
+    return {str(path): path.stat().st_mtime_ns for path in found}
+
+
 def test_variants_share_what_they_would_make_alike(run):
     run.execute(("label", "count"))
     other = variant(run, settings(files_of(run), hidden=[4]), "narrow")
     assert (other.directory / "logits" / "corpus").is_symlink()
     assert (other.directory / "vocabulary" / "all").is_symlink()
-    before = {path: path.stat().st_mtime_ns for path in run.directory.rglob("*") if path.is_file()}
-    other.execute(("count", "distill", "compress"))
+    before = times(run)
+    other.execute(("count", "distill", "finetune", "compress"))
     assert (other.directory / "classifiers" / "kd" / "config.json").exists()
-    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert times(run) == before
 
 
 def test_a_variant_of_other_texts_shares_nothing(run, tmp_path, tweets):
@@ -67,13 +73,13 @@ def test_a_variant_of_other_texts_shares_nothing(run, tmp_path, tweets):
     # The same name, now of another corpus: the links go, and nothing is written through them.
     fewer = tmp_path / "fewer.jsonl"
     fewer.write_text("".join((tmp_path / "corpus.jsonl").read_text("utf-8").splitlines(True)[:200]), encoding="utf-8")
-    before = {path: path.stat().st_mtime_ns for path in run.directory.rglob("*") if path.is_file()}
+    before = times(run)
     other = variant(run, settings({**files, "corpus": str(fewer)}), "one")
     assert not (other.directory / "vocabulary" / "all").exists()
     assert (other.directory / "logits" / "train").is_symlink()
     other.execute(("label", "count", "distill"))
     assert not (other.directory / "vocabulary" / "all").is_symlink()
-    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert times(run) == before
 
 
 class Fake(Task):
