@@ -2,7 +2,7 @@
 
 The order is a pure function of (seed, epoch, position): blocks are shuffled, and the texts of some blocks at a time (a
 window) are shuffled among themselves. So memory holds two windows and never the corpus, a checkpoint holds a step and
-no buffer, and a set that fits one window is shuffled as a whole.
+no buffer, and a set that fits one window is shuffled as a whole. The next window is read while one is learnt from.
 """
 
 from __future__ import annotations
@@ -161,9 +161,18 @@ class Order:
         """The blocks of each window of an epoch, windows in the order in which they come, blocks by their numbers."""
         blocks = np.random.default_rng([self.seed, 1, epoch]).permutation(len(self.sizes))
         before = np.cumsum(self.sizes[blocks]) - self.sizes[blocks]
-        # All about as large: behind a small one training would wait for the next.
-        windows = -(-self.texts // self.window)
-        number = np.minimum(before * windows // max(self.texts, 1), windows - 1)  # an empty block may come last
+        begins = [0]
+        if not epoch and self.texts > self.window:
+            # Training begins when one block is read, and each window gives the time to read one twice as large.
+            size = int(self.sizes.max())
+            while size < self.window and begins[-1] + size < self.texts:
+                begins.append(begins[-1] + size)
+                size *= 2
+        # The others are equally large: behind a small one training would wait.
+        left = self.texts - begins[-1]
+        several = -(-left // self.window)
+        begins += [begins[-1] + left * i // several for i in range(1, several)]
+        number = np.searchsorted(begins, before, side="right")
         return [np.sort(part) for part in np.split(blocks, np.flatnonzero(np.diff(number)) + 1)]
 
     def within(self, epoch: int, window: int, texts: int) -> np.ndarray:
