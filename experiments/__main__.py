@@ -45,7 +45,7 @@ def place_arguments(parser: argparse.ArgumentParser) -> None:
 
 def place_of(arguments: argparse.Namespace) -> Place:
     """What these options say."""
-    return Place(arguments.data, arguments.runs, arguments.teacher)
+    return Place(arguments.data and arguments.data.resolve(), arguments.runs.resolve(), arguments.teacher)
 
 
 if __name__ == "__main__":

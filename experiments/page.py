@@ -271,6 +271,24 @@ def _adaptation(study: dict[str, Any], found: dict[str, Any]) -> str:
     return _table(["", "teacher of the source", "KD", "KD+FT", "KD+FT, new head"], rows)
 
 
+def _privacy(study: dict[str, Any], found: dict[str, Any]) -> str:
+    names = [name for name in SYSTEMS if any(name in one["found"] for one in study.values())]
+    rows = [
+        [TITLES[key], *(f"{one['found'][n]['auc']:.3f}" if n in one["found"] else "" for n in names)]
+        for key, one in study.items()
+    ]
+    return _table(["AUC", *(escape(SYSTEMS[name]) for name in names)], rows)
+
+
+def _columns(study: dict[str, Any], found: dict[str, Any]) -> str:
+    rows = []
+    for key, one in study.items():
+        facts = one["found"]
+        runs = [f"{_percent(facts[n]['accuracy']):.2f} <small>{facts[n]['seconds']:.0f} s</small>" for n in ("1", "2")]
+        rows.append([TITLES[key], *runs, f"{facts['agreement']:.2%}"])
+    return _table(["", "one process", "two processes", "decisions in common"], rows)
+
+
 def _cases(study: dict[str, Any], found: dict[str, Any]) -> str:
     parts = []
     for key, one in study.items():
@@ -334,6 +352,17 @@ _STUDIES: dict[str, tuple[str, str, Callable[[dict[str, Any], dict[str, Any]], s
         "A teacher of the source labels the source's corpus; its student goes to the target as it is, or is fine-tuned "
         "on the target's labels.",
         _adaptation,
+    ),
+    "privacy": (
+        "What a student tells of its training texts",
+        "How well the loss on a text's label tells texts of train from texts of dev, as the area under the curve: 0.5 "
+        "is a guess. KD† was trained on the corpus alone.",
+        _privacy,
+    ),
+    "columns": (
+        "The table split over two processes",
+        "The same settings and seed, the table's columns over two processes.",
+        _columns,
     ),
     "cases": ("Where student and teacher part", "The surest disagreements.", _cases),
 }

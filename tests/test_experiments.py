@@ -157,6 +157,18 @@ def test_half_a_transformer_has_every_other_layer(tmp_path, encoder):
             assert a.equal(b)
 
 
+@pytest.mark.parametrize(("members", "others"), [([1, 2, 3], [2, 3, 9, 9]), ([1.0] * 3, [1.0] * 5), ([5], [1])])
+def test_auc_counts_pairs(members, others):
+    from sklearn.metrics import roc_auc_score
+
+    from experiments.studies.privacy import auc
+
+    truth = [1] * len(members) + [0] * len(others)
+    assert auc(np.array(members), np.array(others)) == pytest.approx(
+        roc_auc_score(truth, -np.array([*members, *others], float))
+    )
+
+
 @pytest.mark.parametrize("key", task.TASKS)
 def test_settings_of_every_task(key, tmp_path):
     found = Task(key, Place(DATA, tmp_path)).settings(distill__hidden=[3])
