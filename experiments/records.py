@@ -76,7 +76,7 @@ def provenance(task: Task) -> dict[str, Any]:
     data = task.run.data
     return {
         "command": command(),
-        "commit": commit(),
+        "commit": _COMMIT,
         "data": {part: data[part]["fingerprint"] for part in ("train", "dev", "test", "corpus") if part in data},
         "versions": versions(),
     }
@@ -95,7 +95,7 @@ def command() -> str:
     return f"python -m {name} {shlex.join(words)}".strip()
 
 
-def commit() -> str:
+def _commit() -> str:
     """The commit that is checked out; "+" where files of the project differ from it."""
 
     def git(*words: str) -> str:
@@ -103,3 +103,6 @@ def commit() -> str:
 
     changed = git("status", "--porcelain", "--", "../core", "../sparsedistill", ".", "../benchmarks")
     return git("rev-parse", "--short=12", "HEAD") + ("+" if changed else "")
+
+
+_COMMIT = _commit()  # of the code that runs, whatever is checked out by the time that it is done
