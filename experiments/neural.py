@@ -71,8 +71,10 @@ class Network(PreTrainedModel):
     def _init_weights(self, module: nn.Module) -> None:
         """Torch's own: they are what the layers begin with."""
 
-    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> SequenceClassifierOutput:
-        """Logits (n, C) of ids and mask (n, t)."""
+    def forward(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor | None = None
+    ) -> SequenceClassifierOutput:
+        """Logits (n, C) of ids and mask (n, t); where a pair's halves are apart, their separator says."""
         x, there = self.dropout(self.table(input_ids)), attention_mask.bool()
         if self.config.kind == "lstm":
             lengths = attention_mask.sum(1).cpu()

