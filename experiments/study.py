@@ -80,7 +80,7 @@ def _there(run: Run) -> bool:
 def first(task: Task) -> Run:
     """The run of the first seed, its students trained."""
     task.taught().execute(("count",))
-    run = task.variant("seed0", distill__seed=0)
+    run = task.variant("seed0", distill__student_seed=0)
     run.execute(("count", "distill", "finetune", "compress"))
     return run
 

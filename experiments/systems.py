@@ -42,7 +42,7 @@ def students(task: Task, seed: int) -> None:
     """The sparse students: from scratch, without train, with it, and fine-tuned."""
     run = task.taught()
     run.execute(("count",))
-    run = task.variant(f"seed{seed}", distill__seed=seed)
+    run = task.variant(f"seed{seed}", distill__student_seed=seed)
     if all(records.have(task, name, seed, run.key(f"compress.{name}")) for name in run.students):
         return
     run.execute(("count", "distill", "finetune", "compress"))

@@ -44,14 +44,13 @@ class Place:
 class Task:
     """One of the tasks. Its run directory is ``runs/KEY``; variants of the run share its teacher and its logits."""
 
-    def __init__(self, key: str, place: Place):
+    def __init__(self, key: str, place: Place, file: Path | None = None):
         self.key, self.place = key, place
-        self.directory = place.runs / key
+        self.directory, self._file = place.runs / key, file or HERE / f"{key}.toml"
 
     def settings(self, **changes: Any) -> Settings:
         """Those of the task's file, ``changes`` named ``stage__field`` over them."""
-        path = HERE / f"{self.key}.toml"
-        values = read_toml(path)
+        values = read_toml(self._file)
         values.pop("run")
         data = values["data"]
         if self.place.data is None:
@@ -66,7 +65,7 @@ class Task:
         for name, value in changes.items():
             stage, _, field = name.partition("__")
             values.setdefault(stage, {})[field] = value
-        return build(values, str(path))
+        return build(values, str(self._file))
 
     @cached_property
     def inputs(self) -> Inputs:

@@ -552,7 +552,7 @@ class Run:
     @property
     def _seed(self) -> int:
         """Of the student; data are split and the teacher is trained with that of the run."""
-        seed = self.settings.distill.seed
+        seed = self.settings.distill.student_seed
         return self.settings.data.seed if seed < 0 else seed
 
     def _refuse_too_large(self, rows: int, directory: Path, device: Any) -> None:

@@ -140,7 +140,7 @@ class Distill:
     resume: bool = option(True, "go on from the checkpoint of an interrupted training")
     tensorboard: bool = option(False, "also write the curves for TensorBoard, to students/NAME/tensorboard")
     checkpoint_seconds: float = option(60.0, "seconds between checkpoints")
-    seed: int = option(-1, "seed of the student's numbers, batches and dropout; -1: that of the run", least=-1)
+    student_seed: int = option(-1, "seed of the student's numbers, batches and dropout; -1: that of the run", least=-1)
     device: str = option(
         "auto", "that trains: cpu, cuda, cuda:1 ...; auto takes a GPU when there is one that can, and has the memory"
     )

@@ -311,7 +311,7 @@ def test_interrupted_training_ends_in_the_same_weights(tmp_path, files, kill, mo
 def test_the_students_seed_is_its_own(tmp_path, files):
     runs = {}
     for name, seed in (("unset", -1), ("same", 0), ("other", 1)):
-        runs[name] = Run(tmp_path / name, settings(files, distill={"seed": seed, "epochs": 1}))
+        runs[name] = Run(tmp_path / name, settings(files, distill={"student_seed": seed, "epochs": 1}))
         runs[name].execute(["label", "count", "distill", "finetune"])
     for student in ("kd", "kd_ft"):
         unset, same_seed, other = (

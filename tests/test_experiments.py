@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import importlib
 import json
+import re
 import sys
 
 import numpy as np
@@ -176,6 +179,94 @@ def test_settings_of_every_task(key, tmp_path):
     assert {"scratch", "kd_private", "kd"} == set(found.distill.modes)
     for source in (*found.data.train, *found.data.test):
         assert source.startswith((str(DATA), str(tmp_path)))
+
+
+TINY = """
+run = "runs/tiny"
+[data]
+train = "{0}/train.csv"
+test = ["{0}/test.csv", "{0}/other.csv"]
+corpus = "{0}/corpus.csv"
+[teach]
+teacher = "{1}"
+max_length = 16
+epochs = 1
+precision = "fp32"
+[count]
+max_n = 2
+[distill]
+modes = ["scratch", "kd_private", "kd"]
+hidden = [8]
+epochs = 1
+threads = 1
+[finetune]
+epochs = 1
+[compress]
+max_loss = 1
+"""
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory, tweets, encoder) -> Task:
+    """A task of some hundred tweets, and a second test set."""
+    folder, begin = tmp_path_factory.mktemp("tiny"), 0
+    for name, texts in (("train", 150), ("test", 40), ("other", 20), ("corpus", 250)):
+        with open(folder / f"{name}.csv", "w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["text", "label"])
+            writer.writerows(tweets[begin : begin + texts])
+        begin += texts
+    (folder / "tiny.toml").write_text(TINY.format(folder, encoder), encoding="utf-8")
+    return Task("tweets", Place(DATA, folder / "runs", str(encoder)), folder / "tiny.toml")
+
+
+def test_every_system_and_study_from_end_to_end(tiny, tmp_path, monkeypatch):
+    from experiments import systems
+    from experiments.studies import adaptation, architecture, budget, columns, corpus_size, speed, width
+
+    for module in (records, report):
+        monkeypatch.setattr(module, "PREDICTIONS", tmp_path / "predictions")
+        monkeypatch.setattr(module, "STUDIES", tmp_path / "studies")
+    monkeypatch.setattr(report, "DOCS", tmp_path)
+    monkeypatch.setattr(report, "Task", lambda key, place: tiny)
+    for name in ("teacher", "students", "transformer_student", "transformer_finetuned", "bilstm_4", "cnn", "tfidf"):
+        systems.SYSTEMS[name](tiny, 0)
+        before = (tmp_path / "predictions").stat().st_mtime_ns
+        systems.SYSTEMS[name](tiny, 0)  # what was measured is not measured again
+        assert (tmp_path / "predictions").stat().st_mtime_ns == before
+    assert list(tiny.tests) == ["test", "other"]
+
+    monkeypatch.setattr(architecture, "VARIANTS", {name: architecture.VARIANTS[name] for name in ("mean", "max")})
+    monkeypatch.setattr(architecture, "RATES", (1e-2, 3e-2))
+    monkeypatch.setattr(budget, "BUDGETS", {"small": [(100, 8), (200, 4)]})
+    monkeypatch.setattr(width, "WIDTHS", (0, 4))
+    monkeypatch.setattr(corpus_size, "SHARES", (0.3, 1.0))
+    monkeypatch.setattr(corpus_size, "SEEDS", (0,))
+    monkeypatch.setattr(adaptation, "TARGETS", {"tweets": "tweets"})
+    monkeypatch.setattr(adaptation, "RATES", (1e-3,))
+    monkeypatch.setattr(adaptation, "Task", lambda key, place: tiny)
+    monkeypatch.setattr(speed, "RIVALS", ("tfidf",))
+    monkeypatch.setattr(speed, "SECONDS", 0.05)
+    for name in ("architecture", "budget", "width", "pruning", "ngrams", "coverage", "corpus_size", "adaptation",
+                 "privacy", "cases", "speed", "columns"):  # fmt: skip
+        module = importlib.import_module(f"experiments.studies.{name}")
+        records.keep_study(name, tiny, module.measure(tiny))
+    assert columns.measure.__module__ in sys.modules
+
+    found = report.results()
+    figures = found["tasks"]["tweets"]
+    assert set(figures) >= {"teacher", "scratch", "kd_private", "kd", "kd_ft", "transformer_student", "cnn", "tfidf"}
+    one = found["studies"]["corpus_size"]["tweets"]["found"]
+    assert one["1"]["0"]["kd"]["accuracy"]["test"] == pytest.approx(figures["kd"], abs=0.2)
+    pruned = found["studies"]["pruning"]["tweets"]["found"]["train"]
+    assert pruned[0][1]["test"] == pytest.approx(figures[figures["selected"]], abs=0.05)  # all n-grams, unquantised
+    assert found["studies"]["columns"]["tweets"]["found"]["agreement"] > 0.9
+    assert len(report.markdown(found).splitlines()) > 10
+    shown = report.page(found, report.verdicts(found))
+    assert shown.count("<h2") == 3 + len(found["studies"])
+    assert not re.search(r"""(src|href)=["']?(?!https://arxiv\.org|#)""", shown.replace("xlink:href", "xlink"))
+    monkeypatch.setattr(report, "TASKS", ("tweets",))
+    assert report.check(None) == 0
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="the data sets are not there")

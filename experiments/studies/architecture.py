@@ -32,7 +32,7 @@ def measure(task: Task) -> dict[str, Any]:
     for number, (name, changes) in enumerate(VARIANTS.items()):
 
         def made(rate: float, seed: int, number: int = number, changes: dict[str, Any] = changes) -> dict[str, Any]:
-            given = {"distill__hidden": [64], "distill__learning_rate": rate, "distill__seed": seed, **changes}
+            given = {"distill__hidden": [64], "distill__learning_rate": rate, "distill__student_seed": seed, **changes}
             return student(task, f"architecture-{number}-{rate:g}-{seed}", **given)
 
         rates = [10 * rate for rate in RATES] if changes.get("distill__hidden") == [] else RATES

@@ -51,7 +51,7 @@ def _one(task: Task, share: float, seed: int) -> dict[str, Any]:
 
 
 def _settings(task: Task, share: float, seed: int, directory: Path) -> Any:
-    settings = task.settings(distill__modes=["kd_private", "kd"], distill__seed=seed)
+    settings = task.settings(distill__modes=["kd_private", "kd"], distill__student_seed=seed)
     files = {}
     for part in ("corpus", "train", "dev"):
         path = files[part] = directory / "told" / f"{part}.parquet"

@@ -19,6 +19,7 @@ from ..task import Task
 
 SECONDS = 2.0  # of a turn
 TURNS = 5
+RIVALS = ("fasttext", "tfidf", "model2vec")
 
 
 def measure(task: Task) -> dict[str, Any]:
@@ -64,11 +65,12 @@ def _systems(task: Task) -> dict[str, tuple[Callable[[list[str]], list[str]], Ca
         if (trained / "training.json").exists():
             found[name] = transformer(trained)
     labels, cache = Labels(task), task.place.runs / "rivals"
-    for name, rival in {
-        "fasttext": rivals.FastText(labels, cache, None, 1),
-        "tfidf": rivals.TfIdf(labels, cache, "LogisticRegression", 1),
-        "model2vec": rivals.Model2Vec(labels, cache, task.directory, 1),
-    }.items():
+    for name in RIVALS:
+        rival = {
+            "fasttext": lambda: rivals.FastText(labels, cache, None, 1),
+            "tfidf": lambda: rivals.TfIdf(labels, cache, "LogisticRegression", 1),
+            "model2vec": lambda: rivals.Model2Vec(labels, cache, task.directory, 1),
+        }[name]()
         rival.load()
         found[name] = rival.prepare, rival.label
     return found
