@@ -84,8 +84,10 @@ def provenance(task: Task) -> dict[str, Any]:
 
 def command() -> str:
     """What was typed, less the places of things."""
-    module = Path(sys.argv[0]).resolve()
-    name = ".".join(module.relative_to(HERE.parent).with_suffix("").parts).removesuffix(".__main__")
+    program = Path(sys.argv[0]).resolve()
+    if not program.is_relative_to(HERE):
+        return shlex.join([program.name, *sys.argv[1:]])
+    name = ".".join(program.relative_to(HERE.parent).with_suffix("").parts).removesuffix(".__main__")
     words, skip = [], False
     for word in sys.argv[1:]:
         if skip or word in ("--data", "--runs", "--teacher"):
