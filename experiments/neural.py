@@ -101,8 +101,9 @@ def new_network(encoder: str | Path, directory: Path, seed: int, **shape: Any) -
     _save(model, encoder, directory)
 
 
-def half_of(encoder: str | Path, directory: Path) -> None:
+def half_of(encoder: str | Path, directory: Path, seed: int = 0) -> None:
     """Write every other layer of a transformer to ``directory``, as Sanh et al. (2019) begin DistilBERT."""
+    torch.manual_seed(seed)  # of the head, where there is none
     model = AutoModelForSequenceClassification.from_pretrained(encoder)
     body = model.base_model.encoder
     body.layer = nn.ModuleList(body.layer[::2])

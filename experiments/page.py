@@ -31,9 +31,8 @@ def page(found: dict[str, Any], verdicts: Sequence[tuple[str, str, bool]]) -> st
         f"<title>sparsedistill: results</title><style>{_STYLE}</style>",
         "<h1>Results</h1>",
         "<p>Every system and every study of <a href='https://arxiv.org/abs/2110.08536'>Sparse Distillation</a> "
-        "(Ye et al., NAACL 2022), made anew with smaller teachers and smaller corpora: what carries over are shares, "
-        "gaps and ratios, not the figures themselves. The teacher is MiniLM-L6 (22M parameters; the paper's has 355M), "
-        "the corpora have 24,000 to 312,000 texts (the paper's 37 to 418 million).</p>",
+        "(Ye et al., NAACL 2022), made anew with smaller teachers and smaller corpora (the paper's: RoBERTa-Large, 37 "
+        "to 418 million texts): what carries over are shares, gaps and ratios, not the figures themselves.</p>",
         "<h2>Accuracy</h2>",
         "<p>On test texts, percent, mean over the seeds &plusmn; standard deviation; <small>the paper's figure on its "
         "own data</small>; bold: chosen on dev.</p>",

@@ -73,7 +73,7 @@ class Network:
 def _half(task: Task, directory: Path, seed: int, trained: bool) -> None:
     from .neural import half_of
 
-    half_of(task.directory / "teacher" if trained else task.run.settings.teach.teacher, directory)
+    half_of(task.directory / "teacher" if trained else task.run.settings.teach.teacher, directory, seed)
 
 
 def _new(task: Task, directory: Path, seed: int, **shape: Any) -> None:

@@ -33,11 +33,12 @@ def measure(task: Task) -> dict[str, Any]:
 def _one(task: Task, share: float, seed: int) -> dict[str, Any]:
     """The students of a part of the corpus; what the teacher said already stands beside the texts."""
     directory = task.directory / "corpus_size" / f"{share:g}-{seed}"
-    known = directory.with_suffix(".json")
+    known = directory.with_name(f"{directory.name}.json")
     run = Run(directory, _settings(task, share, seed, directory))
     run.check()
     key = run.key("compress.kd_ft")
     if known.exists() and read_json(known)["key"] == key:
+        shutil.rmtree(directory)
         return dict(read_json(known)["figures"])
     run.execute(("label", "count", "distill", "finetune", "compress"))
     figures: dict[str, Any] = {"texts": run.data["corpus"]["texts"]}

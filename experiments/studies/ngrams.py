@@ -5,14 +5,14 @@ from __future__ import annotations
 import shutil
 from typing import Any
 
-from ..study import lengths, main, student, without
+from ..study import kept, lengths, main, student, without
 from ..task import Task, accuracy
 
 
 def measure(task: Task) -> dict[str, Any]:
     """By the longest n-gram left: how many n-grams those are, and the accuracy by test set."""
     student(task, "ngrams", keep=True, count__max_n=4)
-    run = task.variant("ngrams", count__max_n=4, distill__modes=["kd"], finetune__enabled=False)
+    run = kept(task, "ngrams", count__max_n=4)
     vocabulary, trained = run.trained("kd")
     test = task.inputs.part("test")
     ids, offsets = run._bags(vocabulary, test.texts, 0)
