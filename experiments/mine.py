@@ -23,10 +23,8 @@ from .neural import with_head
 NEIGHBOURS = (1, 2, 4, 8)  # the ranks that a text's partner is drawn from
 
 
-def mine(texts: Sequence[str], encoder: str, path: Path, seed: int = 0) -> None:
+def mine(texts: Sequence[str], encoder: str, path: Path) -> None:
     """Write a Parquet file of pairs, ``text_a`` and ``text_b``, one for each of the (distinct) ``texts``."""
-    if path.exists():
-        return
     with_head(encoder, path.parent / "encoder")  # what it is does not matter: it is asked for representations alone
     model = TransformerTeacher(path.parent / "encoder", settings=Teach(max_length=64))
     parts = []
@@ -37,7 +35,7 @@ def mine(texts: Sequence[str], encoder: str, path: Path, seed: int = 0) -> None:
             bar.add(len(some))
     vectors = np.concatenate(parts)
     partners = np.empty(len(texts), np.int64)
-    ranks = np.random.default_rng(seed).choice(NEIGHBOURS, len(texts))
+    ranks = np.random.default_rng(0).choice(NEIGHBOURS, len(texts))
     with Progress("pair", len(texts)) as bar:
         for begin in range(0, len(texts), 1024):
             near = vectors[begin : begin + 1024] @ vectors.T

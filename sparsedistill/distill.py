@@ -310,7 +310,7 @@ class Run:
             lambda: teacher.finetune(
                 settings, directory, train.texts, train.targets, dev.texts, dev.targets,
                 labels=self.inputs.labels, task=self.settings.data.task, seed=self.settings.data.seed,
-                are_pairs=self._are_pairs,
+                are_pairs=self.are_pairs,
             ),
         )  # fmt: skip
 
@@ -345,7 +345,7 @@ class Run:
                 task=self.settings.data.task,
                 label=self.settings.label,
                 directory=fitted,
-                are_pairs=self._are_pairs,
+                are_pairs=self.are_pairs,
             )
             write_json(chosen, {"teacher": whose, "precision": self._teacher.precision})
         return self._teacher
@@ -406,8 +406,8 @@ class Run:
 
         return score, batches()
 
-    def _teacher_says(self, part: str) -> np.ndarray:
-        """The teacher's logits (n, C) on a part."""
+    def teacher_says(self, part: str) -> np.ndarray:
+        """The teacher's logits float32 (n, C) on ``corpus``, ``train``, ``dev`` or ``test``."""
         self.result_of(f"label.{part}")
         return np.asarray(Logits.load(self.directory / "logits" / part).array())
 
@@ -432,7 +432,7 @@ class Run:
 
                 def batches(part: str) -> Iterator[Sequence[str]]:
                     for texts, _ in self.inputs.batches(part):
-                        yield pairs.halves(texts) if self._are_pairs else texts
+                        yield pairs.halves(texts) if self.are_pairs else texts
                         bar.add(len(texts))
 
                 corpus, train = (_Anew(partial(batches, part)) if part in parts else () for part in ("corpus", "train"))
@@ -585,7 +585,7 @@ class Run:
         settings, classes = self.settings.distill, len(self.inputs.labels)
         seed = self._seed
         shape = settings.hidden, settings.embedding, settings.dropout
-        return Student(rows, classes, *shape, seed, settings.table, settings.pooling, group, device, self._are_pairs)
+        return Student(rows, classes, *shape, seed, settings.table, settings.pooling, group, device, self.are_pairs)
 
     def trained(self, name: str, group: Group = ALONE, on_device: bool = False) -> tuple[Vocabulary, Any]:
         """A trained student and its vocabulary; ``on_device``: where students are trained, else on the host."""
@@ -630,7 +630,7 @@ class Run:
             max_seconds=parse_time(distill.max_time),
         )
         dev_texts, truth = self._judges()
-        ids, offsets = self._bags(vocabulary, dev_texts, threads)
+        ids, offsets = self.bags(vocabulary, dev_texts, threads)
 
         def score(student: Any) -> float:
             return evaluate.metrics(student.logits(ids, offsets, threads), truth, task)[evaluate.PRIMARY[task]]
@@ -649,7 +649,7 @@ class Run:
         files = []
         for part in spoken:
             files += [self._joined(part)] * (self.settings.distill.train_weight if part == "train" else 1)
-        return OnDisk(files, vocabulary, threads, self._are_pairs)
+        return OnDisk(files, vocabulary, threads, self.are_pairs)
 
     def _joined(self, part: str) -> Path:
         """Texts of a part with the teacher's word on them, in a file that can be read from anywhere."""
@@ -673,19 +673,20 @@ class Run:
     def _gold_examples(self, vocabulary: Vocabulary, threads: int) -> Blocks:
         train = self.inputs.part("train")
         targets = _gold(train.targets, len(self.inputs.labels), self.settings.data.task)
-        return InMemory(Examples(*self._bags(vocabulary, train.texts, threads), targets))
+        return InMemory(Examples(*self.bags(vocabulary, train.texts, threads), targets))
 
     @property
-    def _are_pairs(self) -> bool:
+    def are_pairs(self) -> bool:
+        """Whether pairs of texts are labelled."""
         return bool(self.settings.data.pair)
 
-    def _bags(self, vocabulary: Vocabulary, texts: Sequence[str], threads: int) -> tuple[np.ndarray, np.ndarray]:
-        """Of texts, or of pairs: two each."""
-        return vocabulary.bags(pairs.halves(texts) if self._are_pairs else texts, threads)
+    def bags(self, vocabulary: Vocabulary, texts: Sequence[str], threads: int) -> tuple[np.ndarray, np.ndarray]:
+        """Bags (:meth:`Vocabulary.bags`) of texts, or of pairs: two each."""
+        return vocabulary.bags(pairs.halves(texts) if self.are_pairs else texts, threads)
 
-    def _asked(self, texts: Sequence[str]) -> Sequence[Any]:
-        """As a classifier wants them."""
-        return pairs.parted(texts) if self._are_pairs else texts
+    def asked(self, texts: Sequence[str]) -> Sequence[Any]:
+        """Texts, or pairs of them, as a classifier wants them."""
+        return pairs.parted(texts) if self.are_pairs else texts
 
     def _judges(self) -> tuple[list[str], np.ndarray]:
         """Texts and truth to choose on: dev's gold, or the teacher's word on a held-out part of the corpus."""
@@ -693,7 +694,7 @@ class Run:
             dev = self.inputs.part("dev")
             return dev.texts, dev.targets
         task = self.settings.data.task
-        decided = evaluate.decisions(self._teacher_says("dev"), task)
+        decided = evaluate.decisions(self.teacher_says("dev"), task)
         texts = [text for batch, _ in self.inputs.batches("dev") for text in batch]
         return texts, decided.astype(np.float32) if task == "multi" else decided
 
@@ -712,13 +713,13 @@ class Run:
         def work() -> dict[str, Any]:
             vocabulary, student = self.trained(name)
             texts, truth = self._judges()
-            exact = student.logits(*self._bags(vocabulary, texts, threads), threads)
+            exact = student.logits(*self.bags(vocabulary, texts, threads), threads)
             thresholds = evaluate.fit_thresholds(exact, truth) if task == "multi" else None
             classifier = compress(
                 student, vocabulary, self.inputs.labels, task, settings.rows, thresholds,
                 {"provenance": self.provenance(name)},
             )  # fmt: skip
-            compressed = classifier.decision_function(self._asked(texts), threads)
+            compressed = classifier.decision_function(self.asked(texts), threads)
             cut = np.array(thresholds) if thresholds else None
             before, after = (evaluate.metrics(x, truth, task, cut)[primary] for x in (exact, compressed))
             same = evaluate.agreement(compressed, exact, task, cut)
@@ -756,7 +757,7 @@ class Run:
             texts, truth = self._judges()
         systems: dict[str, Any] = {}
         if teacher is not None:
-            spoken = self._teacher_says(part)
+            spoken = self.teacher_says(part)
             systems["teacher"] = {**evaluate.metrics(spoken, truth, task), "agreement": 1.0}
             systems["teacher"] |= {"precision": teacher.precision, "megabytes": _weights(self.directory / "teacher")}
         sample = np.random.default_rng(self.settings.data.seed).permutation(len(texts))[: settings.speed_texts]
@@ -771,17 +772,17 @@ class Run:
             classifier = Classifier.load(self.directory / "classifiers" / name)
             thresholds = classifier.config.get("thresholds")
             cut = np.array(thresholds) if thresholds else None
-            logits = classifier.decision_function(self._asked(texts), threads)
+            logits = classifier.decision_function(self.asked(texts), threads)
             figures: dict[str, Any] = evaluate.metrics(logits, truth, task, cut)
             vocabulary, student = self.trained(name)
-            exact = student.logits(*self._bags(vocabulary, texts, threads), threads)
+            exact = student.logits(*self.bags(vocabulary, texts, threads), threads)
             figures["uncompressed"] = evaluate.metrics(exact, truth, task, cut)[evaluate.PRIMARY[task]]
             if teacher is not None:
                 figures["agreement"] = evaluate.agreement(logits, spoken, task, cut)
             figures["dev"] = shrunk["after"]
             figures["megabytes"] = _size(self.directory / "classifiers" / name) / 1e6
             systems[name] = figures
-            workers[name] = (partial(classifier.predict, self._asked(speed_texts), threads), len(speed_texts))
+            workers[name] = (partial(classifier.predict, self.asked(speed_texts), threads), len(speed_texts))
         for name, rate in zip(workers, evaluate.alternate(list(workers.values()), settings.repeats), strict=True):
             systems[name]["texts_per_second"] = rate
         # kd_private and scratch are there to compare with, unless there is nothing else.

@@ -21,8 +21,8 @@ def measure(task: Task) -> dict[str, Any]:
     run = first(task)
     name = selected(run)
     classifier = Classifier.load(run.directory / "classifiers" / name)
-    test, says = task.inputs.part("test"), task.teacher_says("test")
-    p, q = probabilities(says, "single"), classifier.predict_proba(task.asked(test.texts))
+    test, says = task.inputs.part("test"), task.run.teacher_says("test")
+    p, q = probabilities(says, "single"), classifier.predict_proba(task.run.asked(test.texts))
     theirs, ours, gold = p.argmax(1), q.argmax(1), test.targets
     apart = np.flatnonzero(theirs != ours)
     surest = apart[np.argsort(-np.minimum(p.max(1), q.max(1))[apart], kind="stable")][:TEXTS]

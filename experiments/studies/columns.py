@@ -18,7 +18,7 @@ from ..task import Task, decided, dev_figure
 
 def measure(task: Task) -> dict[str, Any]:
     """By the number of processes: accuracy and seconds; and the share of test texts on which both agree."""
-    task.taught().execute(("count",))
+    task.taught()
     found: dict[str, Any] = {}
     said = {}
     for processes in (1, 2):

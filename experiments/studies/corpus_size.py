@@ -58,7 +58,7 @@ def _settings(task: Task, share: float, seed: int, directory: Path) -> Any:
         path = files[part] = directory / "told" / f"{part}.parquet"
         if not path.exists():
             texts = [text for batch, _ in task.inputs.batches(part) for text in batch]
-            scores = task.teacher_says(part)
+            scores = task.run.teacher_says(part)
             chosen = np.arange(len(texts))
             if part == "corpus":
                 draw = np.random.default_rng([seed, 7]).permutation(len(texts))

@@ -20,11 +20,11 @@ def measure(task: Task) -> dict[str, Any]:
     run = first(task)
     name = selected(run)
     vocabulary, student = run.trained(name)
-    test, says = task.inputs.part("test"), task.teacher_says("test")
-    ids, offsets = run._bags(vocabulary, test.texts, 0)
+    test, says = task.inputs.part("test"), task.run.teacher_says("test")
+    ids, offsets = run.bags(vocabulary, test.texts, 0)
     # A hashed vocabulary knows every n-gram there is: its bags say how many a text has.
     rules = {"tokenizer": vocabulary.tokenizer, "lowercase": vocabulary.lowercase, "max_n": vocabulary.max_n}
-    _, all_offsets = run._bags(Vocabulary.hash(1, **rules), test.texts, 0)
+    _, all_offsets = run.bags(Vocabulary.hash(1, **rules), test.texts, 0)
     covered = np.diff(offsets).astype(float) / np.maximum(np.diff(all_offsets).astype(float), 1)
     logits = student.logits(ids, offsets, 2)
     p, q = probabilities(says, "single"), probabilities(logits, "single")

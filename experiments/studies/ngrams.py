@@ -6,7 +6,7 @@ import shutil
 from typing import Any
 
 from ..study import kept, lengths, main, student, without
-from ..task import Task, accuracy
+from ..task import Task
 
 
 def measure(task: Task) -> dict[str, Any]:
@@ -14,13 +14,11 @@ def measure(task: Task) -> dict[str, Any]:
     student(task, "ngrams", keep=True, count__max_n=4)
     run = kept(task, "ngrams", count__max_n=4)
     vocabulary, trained = run.trained("kd")
-    test = task.inputs.part("test")
-    ids, offsets = run._bags(vocabulary, test.texts, 0)
+    ids, offsets = run.bags(vocabulary, task.inputs.part("test").texts, 0)
     tokens, found = lengths(vocabulary), {}
     for n in (1, 2, 3, 4):
         logits = trained.logits(*without(tokens <= n, ids, offsets), 2)
-        right = {name: accuracy(logits[part], test.targets[part]) for name, part in task.tests.items()}
-        found[str(n)] = {"ngrams": int((tokens <= n).sum()), "accuracy": right}
+        found[str(n)] = {"ngrams": int((tokens <= n).sum()), "accuracy": task.accuracies(logits.argmax(axis=1))}
     shutil.rmtree(run.directory)
     return found
 

@@ -21,16 +21,16 @@ def measure(task: Task) -> dict[str, Any]:
     """By system: AUC of telling train from dev by the loss, and accuracy on the test texts."""
     run, found = first(task), {}
     parts = {part: task.inputs.part(part) for part in ("train", "dev")}
-    says = {"teacher": {part: task.teacher_says(part) for part in parts}}
+    says = {"teacher": {part: task.run.teacher_says(part) for part in parts}}
     for name in run.students:
         classifier = Classifier.load(run.directory / "classifiers" / name)
-        says[name] = {part: classifier.decision_function(task.asked(some.texts)) for part, some in parts.items()}
+        says[name] = {part: classifier.decision_function(task.run.asked(some.texts)) for part, some in parts.items()}
     for name, logits in says.items():
         losses = {}
         for part, some in parts.items():
             chance = probabilities(logits[part], "single")[np.arange(len(some.targets)), some.targets]
             losses[part] = -np.log(np.maximum(chance, 1e-12))
-        predictions = task.teacher_says("test").argmax(1) if name == "teacher" else decided(task, run, name)
+        predictions = task.run.teacher_says("test").argmax(1) if name == "teacher" else decided(task, run, name)
         found[name] = {"auc": auc(losses["train"], losses["dev"]), "accuracy": task.accuracies(predictions)}
     return found
 

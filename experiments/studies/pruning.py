@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..study import first, main, selected, without
-from ..task import Task, accuracy
+from ..task import Task
 
 SHARES = (1.0, 0.5, 0.3, 0.2, 0.1, 0.05, 0.03, 0.02, 0.01)
 
@@ -17,8 +17,7 @@ def measure(task: Task) -> dict[str, Any]:
     run = first(task)
     name = selected(run)
     vocabulary, student = run.trained(name)
-    test = task.inputs.part("test")
-    ids, offsets = run._bags(vocabulary, test.texts, 0)
+    ids, offsets = run.bags(vocabulary, task.inputs.part("test").texts, 0)
     orders = {
         "corpus and train": np.arange(len(vocabulary)),  # what they stand in
         "train": np.argsort(-vocabulary.train_counts.astype(np.int64), kind="stable"),
@@ -30,8 +29,7 @@ def measure(task: Task) -> dict[str, Any]:
             keep = np.zeros(len(vocabulary), bool)
             keep[order[: max(1, round(share * len(order)))]] = True
             logits = student.logits(*without(keep, ids, offsets), 2)
-            right = {t: accuracy(logits[part], test.targets[part]) for t, part in task.tests.items()}
-            found[counted].append([share, right])
+            found[counted].append([share, task.accuracies(logits.argmax(axis=1))])
     return found
 
 

@@ -51,7 +51,7 @@ def _systems(task: Task) -> dict[str, tuple[Callable[[list[str]], list[str]], Ca
 
     def transformer(path: Path) -> tuple[Callable[[list[str]], list[str]], Callable[[list[str]], Any]]:
         return list, TransformerTeacher(
-            path, settings=settings, labels=task.inputs.labels, are_pairs=task.are_pairs
+            path, settings=settings, labels=task.inputs.labels, are_pairs=task.run.are_pairs
         ).logits
 
     found["teacher"] = transformer(task.directory / "teacher")

@@ -21,7 +21,7 @@ def measure(task: Task) -> dict[str, Any]:
     made = {
         width: student(task, f"width-{width}", keep=True, distill__hidden=[width] if width else []) for width in WIDTHS
     }
-    texts = task.asked(task.inputs.part("test").texts[:TEXTS])
+    texts = task.run.asked(task.inputs.part("test").texts[:TEXTS])
     folders = {width: task.directory / "variants" / f"width-{width}" for width in WIDTHS}
     loaded = {width: Classifier.load(folder / "classifiers" / "kd") for width, folder in folders.items()}
     rates = alternate([(partial(c.predict, texts, threads=1), len(texts)) for c in loaded.values()], 7)
