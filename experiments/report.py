@@ -8,21 +8,26 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from sparsedistill.format import read_json, replacing, write_json
 from sparsedistill.progress import say
 
-from . import paper
 from .__main__ import place_arguments, place_of
 from .names import SYSTEMS as NAMES
-from .names import TITLES
 from .page import page
 from .records import PREDICTIONS, STUDIES, predictions_of
+from .sections import Table, sections
 from .task import HERE, TASKS, Task
 
 DOCS = HERE.parent / "docs"
+_INTRO = (
+    "Every system and every study of <a href='https://arxiv.org/abs/2110.08536'>Sparse Distillation</a> (Ye et al., "
+    "NAACL 2022), made anew with smaller teachers and smaller corpora (the paper's: RoBERTa-Large, 37 to 418 million "
+    "texts): what carries over are shares, gaps and ratios, not the figures themselves."
+)
 
 
 def systems_of(task: str) -> dict[str, dict[str, Any]]:
@@ -69,86 +74,24 @@ def results() -> dict[str, Any]:
     return found
 
 
-def verdicts(found: dict[str, Any]) -> list[tuple[str, str, bool]]:
-    """What was asked of the figures: (what, the figure, whether it holds)."""
-    rows, shares = [], {}
-    for key, share in paper.SHARES.items():
-        entry = found["tasks"].get(key, {})
-        if "selected" not in entry or "teacher" not in entry:
-            continue
-        ours, teacher = entry[entry["selected"]], entry["teacher"]
-        shares[key] = ours / teacher
-        title = TITLES[key]
-        rows.append(
-            (
-                f"{title}: share of the teacher's accuracy kept, above {share:.1%}",
-                f"{shares[key]:.1%}",
-                shares[key] > share,
-            )
-        )
-        if key in ("imdb", "agnews"):
-            rows.append(
-                (f"{title}: within 1 point of the teacher", f"{100 * (ours - teacher):+.2f}", ours > teacher - 0.01)
-            )
-        if "scratch" in entry and teacher - entry["scratch"] > 0.02:
-            closed = (ours - entry["scratch"]) / (teacher - entry["scratch"])
-            rows.append(
-                (f"{title}: of the gap from scratch to teacher closed, above half", f"{closed:.0%}", closed > 0.5)
-            )
-        for rival in ("fasttext", "tfidf"):
-            if rival in entry:
-                rows.append(
-                    (f"{title}: above {NAMES[rival]}", f"{100 * (ours - entry[rival]):+.2f}", ours > entry[rival])
-                )
-                rows.append(
-                    (
-                        f"{title}: teacher above {NAMES[rival]}",
-                        f"{100 * (teacher - entry[rival]):+.2f}",
-                        teacher > entry[rival],
-                    )
-                )
-    if shares:
-        average = statistics.fmean(shares.values())
-        rows.append(
-            (
-                f"share kept on average over {len(shares)} tasks, at least {paper.SHARE:.1%}",
-                f"{average:.2%}",
-                average >= paper.SHARE,
-            )
-        )
-    return rows
-
-
 def markdown(found: dict[str, Any]) -> str:
-    """``docs/results.md``."""
-    lines = [
-        "# Results",
-        "",
-        "Accuracy on test texts in percent, over the seeds' mean; in brackets the paper's figure.",
-        "",
-    ]
-    there = [key for key in TASKS if key in found["tasks"]]
-    lines.append("| | " + " | ".join(TITLES[key] for key in there) + " |")
-    lines.append("|---|" + "---:|" * len(there))
-    for name, title in NAMES.items():
-        cells = []
-        for key in there:
-            entry, more = found["tasks"][key], found["more"][key]
-            if name not in entry:
-                cells.append("")
-                continue
-            deviation = more["spread"][name]
-            theirs = paper.SYSTEMS.get(key, {}).get(name)
-            cells.append(
-                f"{100 * entry[name]:.1f}" + (f" ±{100 * deviation:.1f}" if deviation else "")
-                + (" *" if name == entry.get("selected") else "") + (f" ({100 * theirs:.1f})" if theirs else "")
-            )  # fmt: skip
-        if any(cells):
-            lines.append(f"| {title} | " + " | ".join(cells) + " |")
-    lines += ["", "± standard deviation over seeds; * chosen on dev.", "", "## What was asked of them", ""]
-    lines += ["| | | |", "|---|---:|---|"]
-    lines += [f"| {what} | {figure} | {'yes' if holds else '**no**'} |" for what, figure, holds in verdicts(found)]
-    return "\n".join(lines) + "\n"
+    """``docs/results.md``: the tables, less what is folded on the page."""
+    lines = ["# Results", "", _INTRO, "", "[results.html](results.html) has pictures and every run besides.", ""]
+    for section in sections(found):
+        tables = [block for block in section.blocks if isinstance(block, Table) and not block.folded]
+        if not tables:
+            continue
+        lines += [f"## {section.title}", ""]
+        if section.text:
+            lines += [section.text, ""]
+        for table in tables:
+            lines += [_row(table.head), "|---" + "|---:" * (len(table.head) - 1) + "|"]
+            lines += [*map(_row, table.rows), ""]
+    return "\n".join(lines)
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "&#124;") for cell in cells) + " |"
 
 
 def check(place: Any) -> int:
@@ -186,7 +129,7 @@ def main() -> int:
     with replacing(DOCS / "results.md") as temporary:
         Path(temporary).write_text(markdown(found), encoding="utf-8")
     with replacing(DOCS / "results.html") as temporary:
-        Path(temporary).write_text(page(found, verdicts(found)), encoding="utf-8")
+        Path(temporary).write_text(page(_INTRO, sections(found)), encoding="utf-8")
     sys.stdout.write(markdown(found))
     return 0
 

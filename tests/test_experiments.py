@@ -262,8 +262,8 @@ def test_every_system_and_study_from_end_to_end(tiny, tmp_path, monkeypatch):
     assert pruned[0][1]["test"] == pytest.approx(figures[figures["selected"]], abs=0.05)  # all n-grams, unquantised
     assert found["studies"]["columns"]["tweets"]["found"]["agreement"] > 0.9
     assert len(report.markdown(found).splitlines()) > 10
-    shown = report.page(found, report.verdicts(found))
-    assert shown.count("<h2") == 3 + len(found["studies"])
+    shown = report.page("", report.sections(found))
+    assert shown.count("<h2") == 4 + len(found["studies"])
     links = re.findall(r"""(?:src|href)=["']?([^"'>\s]+)""", shown)
     assert all(link.startswith(("https://arxiv.org/", "#")) for link in links), links
     monkeypatch.setattr(report, "TASKS", ("tweets",))

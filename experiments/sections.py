@@ -1,0 +1,365 @@
+"""What the results say, section by section: tables and pictures that :mod:`.report` writes as Markdown and as a page.
+
+Cells are HTML of the kind that Markdown takes too.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from html import escape as _escape
+from typing import Any
+
+from . import paper, verdicts
+from .names import SYSTEMS, TITLES
+from .verdicts import first_test
+
+escape = partial(_escape, quote=False)
+_COLOURS = ("#2a6f97", "#c44e00", "#3a7d44", "#7b4b94", "#8a6d00", "#b0305c", "#444444", "#1f9e9e")
+Results = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of cells under a head. ``folded``: a summary to fold it under; such a table is on the page alone."""
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    folded: str = ""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A small plot a task: ``draw(axes, task)``, the axes named ``below`` and ``beside``."""
+
+    tasks: Sequence[str]
+    draw: Callable[[Any, str], None]
+    below: str
+    beside: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading, a sentence or two, and what is shown."""
+
+    title: str
+    text: str
+    blocks: Sequence[Table | Picture] = field(default_factory=list)
+
+
+def sections(found: Results) -> list[Section]:
+    """All of them, those without figures left out."""
+    parts = [
+        Section(
+            "Accuracy",
+            "On test texts, percent, mean over the seeds ± standard deviation; <small>the paper's figure on its "
+            "own data</small>; bold: the student that dev chose.",
+            [_accuracy(found)],
+        ),
+        Section("What was asked of the figures", "", [_verdicts(verdicts.targets(found))]),
+        Section(
+            "What the paper found",
+            "Confirmed or contradicted by the studies below.",
+            [_verdicts(verdicts.orderings(found))],
+        ),
+    ]
+    for name, (title, text, show) in _STUDIES.items():
+        if study := found["studies"].get(name):
+            parts.append(Section(title, text, [*show(study, found), _origin(study)]))
+    parts.append(Section("Where the figures come from", "", list(_runs(found))))
+    return [part for part in parts if any(not isinstance(block, Table) or block.rows for block in part.blocks)]
+
+
+# ---- accuracy --------------------------------------------------------------------------------------------------------
+
+
+def _accuracy(found: Results) -> Table:
+    columns = {}
+    for key, more in found["more"].items():
+        others = more["other_test_sets"]
+        columns[f"{TITLES[key]}, {more['test_set']}" if others else TITLES[key]] = key, ""
+        columns |= {f"{TITLES[key]}, {test}": (key, test) for test in others}
+
+    def cell(name: str, column: str) -> str:
+        key, test = columns[column]
+        more, entry, theirs = found["more"][key], found["tasks"][key], paper.SYSTEMS.get(key, {}).get(name)
+        figures = more["other_test_sets"][test] if test else entry
+        if name not in figures:
+            return ""
+        deviation = None if test else more["spread"][name]
+        shown = f"{100 * figures[name]:.1f}" + (f" ±{100 * deviation:.1f}" if deviation else "")
+        shown = f"<b>{shown}</b>" if entry.get("selected") == name else shown
+        return shown + (f" <small>{100 * theirs:.1f}</small>" if theirs and not test else "")
+
+    return _by_system(columns, cell)
+
+
+def _by_system(columns: Iterable[str], cell: Callable[[str, str], str], corner: str = "") -> Table:
+    """Systems below each other, tasks beside each other; systems without a figure left out."""
+    rows = [[escape(title), *(cell(name, column) for column in columns)] for name, title in SYSTEMS.items()]
+    return Table([corner, *(TITLES.get(column, column) for column in columns)], [row for row in rows if any(row[1:])])
+
+
+def _verdicts(some: Iterable[verdicts.Verdict]) -> Table:
+    return Table(["", "", ""], [[escape(v.what), escape(v.figure), "yes" if v.holds else "<b>no</b>"] for v in some])
+
+
+def _runs(found: Results) -> Iterable[Table]:
+    for key, more in found["more"].items():
+        rows = [
+            [escape(SYSTEMS[name]), seed, f"{100 * one['accuracy'][more['test_set']]:.2f}", f"{100 * one['dev']:.2f}",
+             f"{one.get('seconds', 0):,.0f}", f"<code>{escape(one['commit'])}</code>",
+             f"<code>{escape(one['command'])}</code>"]
+            for name, record in more["runs"].items() for seed, one in record.items()
+        ]  # fmt: skip
+        yield Table(["system", "seed", "test", "dev", "seconds", "commit", "command"], rows, TITLES[key])
+
+
+def _origin(study: Results) -> Table:
+    rows = [
+        [TITLES[key], f"<code>{escape(one['command'])}</code>", f"<code>{escape(one['commit'])}</code>"]
+        for key, one in study.items()
+    ]
+    return Table(["", "command", "commit"], rows, "commands")
+
+
+# ---- studies ---------------------------------------------------------------------------------------------------------
+
+
+def _percent(accuracy: dict[str, float]) -> float:
+    return 100 * first_test(accuracy)
+
+
+def _mean(values: Sequence[float], digits: int = 1) -> str:
+    """The mean, and the standard deviation where there are several."""
+    deviation = f" ±{statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
+    return f"{statistics.fmean(values):.{digits}f}{deviation}"
+
+
+def _speed(study: Results, found: Results) -> list[Table | Picture]:
+    def draw(axes: Any, key: str) -> None:
+        axes.set_xscale("log")
+        for name, one in study[key]["found"].items():
+            if name in found["tasks"].get(key, {}):
+                x, y = one["texts_per_second"], 100 * found["tasks"][key][name]
+                ours = name in ("scratch", "kd", "kd_ft")
+                colour = _COLOURS[1] if ours else _COLOURS[6] if name == "teacher" else _COLOURS[0]
+                axes.scatter(x, y, s=22, color=colour)
+                axes.annotate(name, (x, y), xytext=(3, 3), textcoords="offset points", fontsize=6)
+
+    def cell(name: str, key: str) -> str:
+        figures = study[key]["found"]
+        if name not in figures:
+            return ""
+        rate, teacher = (figures[system]["texts_per_second"] for system in (name, "teacher"))
+        return f"{rate:,.0f}" + (f" <small>{rate / teacher:,.1f} x</small>" if name != "teacher" else "")
+
+    table = _by_system(study, cell, "texts a second")
+    return [Picture(list(study), draw, "texts a second, one CPU thread", "accuracy, %"), table]
+
+
+def _pruning(study: Results, found: Results) -> list[Table | Picture]:
+    def draw(axes: Any, key: str) -> None:
+        axes.set_xscale("log")
+        for colour, counted in zip(_COLOURS, ("corpus and train", "train"), strict=False):
+            points = study[key]["found"][counted]
+            shares, accuracies = [100 * s for s, _ in points], [_percent(a) for _, a in points]
+            axes.plot(shares, accuracies, "o-", ms=3, color=colour, label=counted)
+
+    rows = []
+    for key, one in study.items():
+        for counted in ("corpus and train", "train"):
+            points = one["found"][counted]
+            whole = _percent(points[0][1])
+            kept = [f"{_percent(a):.1f} <small>{_percent(a) / whole:.1%}</small>" for _, a in points]
+            rows.append([f"{TITLES[key]}, counts of {counted}", *kept])
+    head = ["", *(f"{100 * share:g} %" for share, _ in next(iter(study.values()))["found"]["train"])]
+    return [Picture(list(study), draw, "% of the n-grams kept", "accuracy, %"), Table(head, rows)]
+
+
+def _ngrams(study: Results, found: Results) -> list[Table | Picture]:
+    rows = [
+        [TITLES[key], *(f"{_percent(n['accuracy']):.1f} <small>{n['ngrams']:,}</small>" for n in one["found"].values())]
+        for key, one in study.items()
+    ]
+    rows += [
+        ["<small>IMDB, the paper</small>", "74.9", "92.1", "93.3", "93.5"],
+        ["<small>AG News, the paper</small>", "91.3", "92.9", "93.0", "93.0"],
+    ]
+    return [Table(["", "n = 1", "n ≤ 2", "n ≤ 3", "n ≤ 4"], rows)]
+
+
+def _width(study: Results, found: Results) -> list[Table | Picture]:
+    def cell(figures: Results) -> str:
+        return f"{_percent(figures['accuracy']):.1f} <small>{figures['texts_per_second']:,.0f}/s</small>"
+
+    rows = [[TITLES[key], *map(cell, one["found"].values())] for key, one in study.items()]
+    return [Table(["", *next(iter(study.values()))["found"]], rows)]
+
+
+def _corpus_size(study: Results, found: Results) -> list[Table | Picture]:
+    students = ("kd_private", "kd", "kd_ft")
+
+    def values(seeds: Results, name: str) -> list[float]:
+        return [_percent(one[name]["accuracy"]) for one in seeds.values()]
+
+    def draw(axes: Any, key: str) -> None:
+        axes.set_xscale("log")
+        for colour, name in zip(_COLOURS, students, strict=False):
+            by_share = list(study[key]["found"].values())
+            sizes = [next(iter(seeds.values()))["texts"] for seeds in by_share]
+            means = [statistics.fmean(values(seeds, name)) for seeds in by_share]
+            axes.plot(sizes, means, "o-", ms=3, color=colour, label=SYSTEMS[name])
+
+    rows = [
+        [f"{TITLES[key]}, {SYSTEMS[name]}", *(_mean(values(seeds, name)) for seeds in one["found"].values())]
+        for key, one in study.items()
+        for name in students
+    ]
+    head = ["of the corpus", *(f"{100 * float(share):g} %" for share in next(iter(study.values()))["found"])]
+    return [Picture(list(study), draw, "texts of the corpus", "accuracy, %"), Table(head, rows)]
+
+
+def _coverage(study: Results, found: Results) -> list[Table | Picture]:
+    def draw(axes: Any, key: str) -> None:
+        tenths = study[key]["found"]["tenths"]
+        axes.plot([100 * t["coverage"] for t in tenths], [t["loss"] for t in tenths], "o-", ms=3, color=_COLOURS[0])
+
+    rows = []
+    for key, one in study.items():
+        tenths = one["found"]["tenths"]
+        cells = [f"{t['loss']:.3f} <small>{t['coverage']:.0%}</small>" for t in tenths]
+        rows.append([TITLES[key], *cells, f"{one['found']['correlation']:+.2f}"])
+    head = ["KL <small>known</small>", *map(str, range(1, len(tenths) + 1)), "correlation"]
+    below = "% of a text's n-grams that are known, tenths of the texts"
+    return [Picture(list(study), draw, below, "KL(teacher || student)"), Table(head, rows)]
+
+
+def _budget(study: Results, found: Results) -> list[Table | Picture]:
+    rows = [
+        [f"{TITLES[key]}, {budget}", f"{pair['rows']:,} x {pair['width']}", f"{_percent(pair['accuracy']):.1f}",
+         f"{100 * pair['dev']:.1f}"]
+        for key, one in study.items() for budget, pairs in one["found"].items() for pair in pairs
+    ]  # fmt: skip
+    return [Table(["parameters", "n-grams x width", "accuracy", "dev"], rows)]
+
+
+def _architecture(study: Results, found: Results) -> list[Table | Picture]:
+    rows = []
+    for key, one in study.items():
+        for name, made in one["found"].items():
+            seeds = made["seeds"].values()
+            rows.append([
+                f"{TITLES[key]}: {name}", _mean([_percent(seed["accuracy"]) for seed in seeds]),
+                _mean([100 * seed["dev"] for seed in seeds], 2), f"{made['learning_rate']:g}",
+            ])  # fmt: skip
+    return [Table(["", "accuracy", "dev", "learning rate"], rows)]
+
+
+def _adaptation(study: Results, found: Results) -> list[Table | Picture]:
+    rows = [
+        [f"{TITLES[key]} → {TITLES[one['found']['target']]}",
+         *(f"{100 * one['found'][n]:.1f}" for n in ("teacher", "kd", "kd_ft", "kd_ft_new_head"))]
+        for key, one in study.items()
+    ]  # fmt: skip
+    rows += [
+        ["<small>IMDB → SST-2, the paper</small>", "90.0", "81.9", "88.4", "86.7"],
+        ["<small>SST-2 → IMDB, the paper</small>", "94.1", "92.0", "93.0", "92.8"],
+    ]
+    return [Table(["", "teacher of the source", "KD", "KD+FT", "KD+FT, new head"], rows)]
+
+
+def _privacy(study: Results, found: Results) -> list[Table | Picture]:
+    def cell(name: str, key: str) -> str:
+        figures = study[key]["found"]
+        return f"{figures[name]['auc']:.3f}" if name in figures else ""
+
+    return [_by_system(study, cell, "AUC")]
+
+
+def _columns(study: Results, found: Results) -> list[Table | Picture]:
+    rows = []
+    for key, one in study.items():
+        facts = one["found"]
+        runs = [f"{_percent(facts[n]['accuracy']):.2f} <small>{facts[n]['seconds']:.0f} s</small>" for n in ("1", "2")]
+        rows.append([TITLES[key], *runs, f"{facts['agreement']:.2%}"])
+    return [Table(["", "one process", "two processes", "decisions in common"], rows)]
+
+
+def _cases(study: Results, found: Results) -> list[Table | Picture]:
+    parts, shares = [], ("agree", "both_right", "teacher_alone_right", "student_alone_right")
+    head = ["", "agree", "both right", "teacher alone right", "student alone right"]
+    rows = [[TITLES[key], *(f"{one['found'][share]:.1%}" for share in shares)] for key, one in study.items()]
+    for key, one in study.items():
+        texts = []
+        for text in one["found"]["texts"]:
+            ngrams = ", ".join(f"{ngram} {contribution:+.2f}" for ngram, contribution in text["ngrams"])
+            says = [f"{escape(label)} {chance:.2f}" for label, chance in (text["teacher"], text["student"])]
+            shown = f"<p>{escape(text['text'])}<br><small>{escape(ngrams)}</small></p>"
+            texts.append([escape(text["gold"]), *says, shown])
+        title = f"{TITLES[key]}: the surest disagreements"
+        parts.append(Table(["gold", "teacher", "student", "text, and the n-grams that decided"], texts, title))
+    return [Table(head, rows), *parts]
+
+
+_STUDIES: dict[str, tuple[str, str, Callable[[Results, Results], list[Table | Picture]]]] = {
+    "speed": (
+        "Accuracy against speed",
+        "From raw text to label, tokenisation and all, for everybody; one CPU thread, taken in turns; in small how "
+        "many times the teacher's speed.",
+        _speed,
+    ),
+    "architecture": (
+        "Pooling, depth, factor, beginning",
+        "The KD student at the width of 64 unless it says else; learning rates chosen on dev; three seeds.",
+        _architecture,
+    ),
+    "budget": (
+        "A budget of parameters",
+        "The same number of parameters as many narrow rows or few wide ones.",
+        _budget,
+    ),
+    "width": (
+        "Served width",
+        "0 is no hidden layer: a row is one number a class. Accuracy, and texts a second on one thread.",
+        _width,
+    ),
+    "pruning": (
+        "Pruning",
+        "The most frequent n-grams alone, by their counts on corpus and train or on train alone; in small the share of "
+        "the whole's accuracy.",
+        _pruning,
+    ),
+    "ngrams": (
+        "Longer n-grams switched off",
+        "In a student trained with one to four words; in small how many n-grams are left.",
+        _ngrams,
+    ),
+    "corpus_size": ("Size of the corpus", "Three draws of each size.", _corpus_size),
+    "coverage": (
+        "Coverage",
+        "How much a student departs from its teacher where its n-grams are unknown: test texts in tenths by the share "
+        "of their n-grams that are known.",
+        _coverage,
+    ),
+    "adaptation": (
+        "Domain adaptation",
+        "A teacher of the source labels the source's corpus; its student goes to the target as it is, or is fine-tuned "
+        "on the target's labels.",
+        _adaptation,
+    ),
+    "privacy": (
+        "What a student tells of its training texts",
+        "How well the loss on a text's label tells texts of train from texts of dev, as the area under the curve: 0.5 "
+        "is a guess. KD† was trained on the corpus alone.",
+        _privacy,
+    ),
+    "columns": (
+        "The table split over two processes",
+        "The same settings and seed, the table's columns over two processes.",
+        _columns,
+    ),
+    "cases": ("Where student and teacher part", "Shares of the test texts; on the page also which they are.", _cases),
+}
