@@ -90,11 +90,12 @@ NETWORKS = {
     "bilstm_4": Network(partial(_new, kind="lstm", width=4), 5e-3, 3),
     "cnn": Network(partial(_new, kind="cnn", width=256), 1e-3, 3),
 }
-SOFT_TEXTS = 100_000  # of corpus and train that networks learn from: what two cores have time for
+# Of corpus and train that networks learn from: what two cores have time for.
+SOFT_TEXTS, SOFT_WORDS = 50_000, 4_000_000
 
 
-def network(task: Task, seed: int, name: str, texts: int = SOFT_TEXTS) -> None:
-    """One of :data:`NETWORKS`, learning the teacher's word on at most ``texts`` texts, or labels."""
+def network(task: Task, seed: int, name: str) -> None:
+    """One of :data:`NETWORKS`, learning the teacher's word on some texts, or labels."""
     made, teach = NETWORKS[name], task.taught().settings.teach
     directory = task.directory / "networks" / f"{name}-{seed}"
     train, dev, test = (task.inputs.part(part) for part in ("train", "dev", "test"))
@@ -104,16 +105,16 @@ def network(task: Task, seed: int, name: str, texts: int = SOFT_TEXTS) -> None:
     )  # fmt: skip
     learnt = [task.run.key(f"label.{part}") for part in ("corpus", "train")] if made.soft else task.run.data["train"]
     asked = {field: getattr(settings, field) for field in ("learning_rate", "batch_size", "epochs", "max_length")}
-    made_of = [learnt, asked, texts if made.soft else None, seed]
+    made_of = [learnt, asked, [SOFT_TEXTS, SOFT_WORDS] if made.soft else None, seed]
     if records.have(task, name, seed, made_of):
         return
     from . import neural  # noqa: F401 (makes its networks known)
 
     shutil.rmtree(directory / "start", ignore_errors=True)
     made.start(task, directory / "start", seed)
-    words, targets = task.soft(texts) if made.soft else (train.texts, train.targets)
+    texts, targets = task.soft(SOFT_TEXTS, SOFT_WORDS) if made.soft else (train.texts, train.targets)
     figures = finetune(
-        settings, directory / "trained", words, targets, dev.texts, dev.targets, labels=task.inputs.labels,
+        settings, directory / "trained", texts, targets, dev.texts, dev.targets, labels=task.inputs.labels,
         task="single", seed=seed, are_pairs=task.run.are_pairs,
     )  # fmt: skip
     trained = TransformerTeacher(
@@ -121,7 +122,7 @@ def network(task: Task, seed: int, name: str, texts: int = SOFT_TEXTS) -> None:
     )
     records.keep(
         task, name, seed, made_of, trained.logits(test.texts).argmax(axis=1), max(figures["dev"]),
-        seconds=figures["seconds"], texts=len(words),
+        seconds=figures["seconds"], texts=len(texts),
     )  # fmt: skip
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
-import re
 import shutil
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,6 +22,8 @@ from sparsedistill.evaluate import metrics
 from sparsedistill.format import read_json
 from sparsedistill.inputs import Inputs
 from sparsedistill.settings import Settings, build
+
+from .corpora import MADE
 
 HERE = Path(__file__).parent
 TASKS = ("imdb", "sst2", "trec6", "trec50", "agnews", "tweets", "wikitoxic", "mrpc", "civil", "qqp")
@@ -75,25 +76,12 @@ class Task:
             prepare(source, self.place.runs / "quickstart" / "data")
         return Inputs(self.settings())
 
-    def _mine(self) -> None:
-        """Make the corpus of pairs: of news cut to a sentence, and of questions."""
-        from .mine import mine
-
-        settings = self.inputs.settings
-        if Path(settings.data.corpus[0]).exists():
-            return
-        folder, texts = self.place.data or Path(_LOCAL), []
-        for name, most in (("news", 60_000), ("questions", 20_000)):
-            found = [text for b in corpus.read([str(folder / name / "unlabeled.parquet")], "text") for text in b.texts]
-            chosen = np.random.default_rng(0).permutation(len(found))[: 2 * most]
-            texts += list(dict.fromkeys(s for i in chosen if (s := _sentence(found[i]))))[:most]
-        mine(texts, settings.teach.teacher, Path(settings.data.corpus[0]))
-
     @cached_property
     def run(self) -> Run:
         """The run that the task's file describes, its input looked through."""
-        if self.key == "mrpc":
-            self._mine()
+        wanted = Path(self.inputs.settings.data.corpus[0])
+        if self.key in MADE and wanted.parent == self.directory and not wanted.exists():
+            MADE[self.key](self.place.data or Path(_LOCAL), self.inputs.settings.teach.teacher, self.directory)
         run = Run(self.directory, self.inputs.settings)
         run.inputs = self.inputs
         run.check()
@@ -126,12 +114,14 @@ class Task:
         right = predictions == self.inputs.part("test").targets
         return {name: float(right[part].mean()) for name, part in self.tests.items()}
 
-    def soft(self, texts: int) -> tuple[list[str], np.ndarray]:
-        """At most so many texts of corpus and train, drawn at random, and the teacher's probabilities (n, C)."""
-        words = [text for part in ("corpus", "train") for batch, _ in self.inputs.batches(part) for text in batch]
+    def soft(self, most: int, words: int) -> tuple[list[str], np.ndarray]:
+        """At most so many texts of corpus and train with so many words, drawn at random, and the teacher's chances."""
+        texts = [text for part in ("corpus", "train") for batch, _ in self.inputs.batches(part) for text in batch]
         said = np.concatenate([self.run.teacher_says(part) for part in ("corpus", "train")])
-        chosen = np.sort(np.random.default_rng(0).permutation(len(words))[:texts])
-        return [words[i] for i in chosen], probabilities(said[chosen], "single").astype(np.float32)
+        drawn = np.random.default_rng(0).permutation(len(texts))[:most]
+        fit = np.searchsorted(np.cumsum([len(texts[i].split()) for i in drawn]), words, side="right")
+        chosen = np.sort(drawn[: max(1, fit)])
+        return [texts[i] for i in chosen], probabilities(said[chosen], "single").astype(np.float32)
 
 
 def variant(base: Run, settings: Settings, name: str) -> Run:
@@ -189,12 +179,6 @@ def dev_figure(run: Run, student: str) -> float:
 def accuracy(logits: np.ndarray, gold: np.ndarray) -> float:
     """Share of right decisions."""
     return metrics(logits, gold, "single")["accuracy"]
-
-
-def _sentence(text: str) -> str:
-    """The first sentence of a text, where it has 6 to 40 words; else nothing."""
-    first = re.split(r"(?<=[.!?]) ", text, maxsplit=1)[0]
-    return first if 6 <= len(first.split()) <= 40 else ""
 
 
 def _packaged() -> str:

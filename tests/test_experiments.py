@@ -11,12 +11,14 @@ import sys
 import numpy as np
 import pytest
 from conftest import ROOT
+from hypothesis import given
+from hypothesis import strategies as st
 
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 sys.path.append(str(ROOT))  # behind the installed package, whose name the checkout's folder has too
-from experiments import records, report, study, task
+from experiments import corpora, records, report, study, task
 from experiments.task import Place, Task, variant
 from sparsedistill.distill import Run
 from sparsedistill.settings import build
@@ -129,6 +131,66 @@ def test_bags_without_some_rows(tweets):
     mine, starts = short.bags(texts)
     assert np.array_equal(offsets, starts)
     assert [whole[i] for i in ids[:500]] == [short[i] for i in mine[:500]]
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("It doesn't work.", "it does n't work ."),
+        ("I can’t, you cannot, he won't!", "i ca n't , you can not , he wo n't !"),
+        ("They're the film's (only) stars, I'd say: we've seen them.",
+         "they 're the film 's ( only ) stars , i 'd say : we 've seen them ."),
+        ('A "great" film...', "a `` great '' film ..."),
+        ("Mr. Smith of the U.S. is well-made", "mr. smith of the u.s. is well-made"),
+    ],
+)  # fmt: skip
+def test_sentences_are_written_as_in_the_treebank(text, written):
+    assert corpora.treebank(text) == written
+    assert corpora.treebank(written.replace("``", "").replace("''", "")) == " ".join(
+        word for word in written.split() if word not in ("``", "''")
+    )
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="the data sets are not there")
+def test_the_treebank_is_written_as_in_the_treebank():
+    import pyarrow.parquet as pq
+
+    texts = pq.read_table(DATA / "sst2" / "dev.parquet").column("text").to_pylist()
+    assert sum(corpora.treebank(text) == text for text in texts) > 0.97 * len(texts)
+
+
+WORDS = st.lists(st.sampled_from("abcd"), min_size=1, max_size=6)
+
+
+@given(st.lists(WORDS, min_size=2, max_size=9), st.randoms(use_true_random=False))
+def test_dev_is_whole_sentences_without_a_trace_in_train(sentences, random):
+    texts = [" ".join(words) for words in sentences]
+    for words in sentences:
+        begin = random.randrange(len(words))
+        texts.append(" ".join(words[begin : random.randrange(begin, len(words)) + 1]))
+    train, dev = corpora.whole_sentences(texts, 0.4)
+
+    def within(part: str, whole: str) -> bool:
+        return f" {part} " in f" {whole} "
+
+    tops = [i for i, text in enumerate(texts) if not any(t != text and within(text, t) for t in texts)]
+    assert set(dev) <= set(tops)
+    assert len(dev) == round(0.4 * len(tops))
+    others = [texts[i] for i in tops if i not in dev]
+    assert list(train) == [i for i, text in enumerate(texts) if any(within(text, other) for other in others)]
+
+
+@given(st.lists(st.sampled_from(["<br />", "it", "is", "so.", "So?!", "\n", " "])).map(" ".join), st.integers(1, 4))
+def test_sentences_and_phrases_are_parts_of_their_text(text, least):
+    words = text.replace("<br />", " ").split()
+    assert [word for sentence in corpora.sentences(text, 1, 1000) for word in sentence.split()] == words
+    for sentence in corpora.sentences(text, least, least + 1):
+        assert least <= len(sentence.split()) <= least + 1
+        assert all(word[-1] not in ".?!" for word in sentence.split()[:-1])
+    if words:
+        part = corpora.phrase(" ".join(words), np.random.default_rng(0)).split()
+        assert 1 <= len(part) <= 10
+        assert any(words[i : i + len(part)] == part for i in range(len(words)))
 
 
 @pytest.mark.parametrize("shape", [{"kind": "lstm", "width": 6}, {"kind": "cnn", "width": 5}])

@@ -22,7 +22,7 @@ RATES = (1e-4, 1e-3, 3e-3)
 def measure(task: Task) -> dict[str, Any]:
     """``task`` is the source: accuracies on the target's first test set."""
     target = Task(TARGETS[task.key], task.place)
-    run = first(task)
+    run, _ = first(task), target.run  # whose files it makes, where they are made of others
     parts = {part: target.inputs.part(part) for part in ("train", "dev", "test")}
     which = next(iter(target.tests.values()))
     test, gold = parts["test"].texts[which], parts["test"].targets[which]

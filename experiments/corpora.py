@@ -1,0 +1,146 @@
+"""Files that a task wants and that are made of others: whole sentences for dev, corpora of phrases and of pairs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from sparsedistill import corpus
+from sparsedistill.format import replacing
+from sparsedistill.progress import Progress, say
+from sparsedistill.settings import Teach
+from sparsedistill.teacher import TransformerTeacher
+
+SENTENCES = 400_000  # of reviews, and as many phrases as half of them
+PAIRED = {"news": 60_000, "questions": 20_000}  # texts that become pairs
+NEIGHBOURS = (1, 2, 4, 8)  # the ranks that a text's partner is drawn from
+
+
+def mine(texts: Sequence[str], encoder: str, path: Path) -> None:
+    """Write a Parquet file of pairs, ``text_a`` and ``text_b``, one for each of the (distinct) ``texts``.
+
+    Random pairs are never paraphrases, so each text is paired with one of its nearest neighbours in the space of an
+    encoder (mean of the last layer's tokens, cosine), near ones and less near ones alike.
+    """
+    from .neural import with_head
+
+    with_head(encoder, path.parent / "encoder")  # what it is does not matter: it is asked for representations alone
+    model = TransformerTeacher(path.parent / "encoder", settings=Teach(max_length=64))
+    parts = []
+    with Progress("encode", len(texts)) as bar:
+        for begin in range(0, len(texts), 4096):
+            some = model.represent(texts[begin : begin + 4096])
+            parts.append(some / np.linalg.norm(some, axis=1, keepdims=True))
+            bar.add(len(some))
+    vectors = np.concatenate(parts)
+    partners = np.empty(len(texts), np.int64)
+    ranks = np.random.default_rng(0).choice(NEIGHBOURS, len(texts))
+    with Progress("pair", len(texts)) as bar:
+        for begin in range(0, len(texts), 1024):
+            near = vectors[begin : begin + 1024] @ vectors.T
+            rows = np.arange(len(near))
+            near[rows, begin + rows] = -np.inf  # not with itself
+            first = np.argpartition(-near, max(NEIGHBOURS), axis=1)[:, : max(NEIGHBOURS)]
+            ranked = np.take_along_axis(first, np.argsort(-np.take_along_axis(near, first, 1), axis=1), 1)
+            partners[begin : begin + len(near)] = ranked[rows, ranks[begin : begin + len(near)] - 1]
+            bar.add(len(near))
+    with replacing(path) as temporary:
+        pq.write_table(pa.table({"text_a": list(texts), "text_b": [texts[i] for i in partners]}), temporary)
+    say(f"{path}: {len(texts):,} pairs")
+
+
+def pairs(data: Path, encoder: str, folder: Path) -> None:
+    """For MRPC ``pairs.parquet``: pairs of like first sentences of the news, and of questions."""
+    texts: list[str] = []
+    for name, most in PAIRED.items():
+        found = list(_texts([data / name / "unlabeled.parquet"]))
+        chosen = np.random.default_rng(0).permutation(len(found))[: 2 * most]
+        first = (next(sentences(found[i], 6, 40), "") for i in chosen)
+        texts += list(dict.fromkeys(filter(None, first)))[:most]
+    mine(texts, encoder, folder / "pairs.parquet")
+
+
+def reviews(data: Path, encoder: str, folder: Path) -> None:
+    """For SST-2 ``train.parquet``, ``dev.parquet`` and ``corpus.parquet``, which is there last.
+
+    The corpus are sentences and phrases of reviews, written as the treebank writes its own. Half of the treebank's
+    train set are phrases of a few words: a teacher that is asked about phrases says which words it was that made a
+    sentence good or bad.
+    """
+    table = pq.read_table(data / "sst2" / "train.parquet", columns=["text", "label_name"])
+    for name, rows in zip(("train", "dev"), whole_sentences(table["text"].to_pylist(), 0.1), strict=True):
+        with replacing(folder / f"{name}.parquet") as temporary:
+            pq.write_table(table.take(rows), temporary)
+        say(f"{name}: {len(rows):,} of {len(table):,} texts")
+    files = [data / "imdb" / "unsup.parquet", data / "product_reviews" / "unlabeled.parquet"]
+    found = list(dict.fromkeys(treebank(s) for text in _texts(files) for s in sentences(text, 4, 40)))
+    random = np.random.default_rng(0)
+    chosen = [found[i] for i in random.permutation(len(found))[:SENTENCES]]
+    phrases = [phrase(text, random) for text in chosen[::2]]
+    with replacing(folder / "corpus.parquet") as temporary:
+        pq.write_table(pa.table({"text": list(dict.fromkeys(chosen + phrases))}), temporary)
+    say(f"corpus: {len(chosen):,} sentences of {len(found):,}, {len(phrases):,} phrases")
+
+
+def whole_sentences(texts: Sequence[str], share: float) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of train and of dev, where ``texts`` are sentences and phrases that were cut from them.
+
+    Dev is a seeded ``share`` of the sentences, whole. What was cut from these alone is in neither: a dev set of
+    texts whose parts, or whose wholes, are in train would call good what has them by heart.
+    """
+    words = [text.split() for text in texts]
+    proper = {span for row in words for span in _spans(row) if len(span) < len(" ".join(row))}
+    sentences = np.array([i for i, row in enumerate(words) if " ".join(row) not in proper])
+    drawn = np.random.default_rng(0).permutation(len(sentences))
+    cut = round(share * len(sentences))
+    held_out, others = sentences[np.sort(drawn[:cut])], sentences[np.sort(drawn[cut:])]
+    theirs = {span for i in held_out for span in _spans(words[i])}
+    ours = {span for i in others for span in _spans(words[i])}
+    alone = theirs - ours
+    kept = [i for i, row in enumerate(words) if " ".join(row) not in alone]
+    return np.array(kept), held_out
+
+
+def _spans(words: Sequence[str]) -> Iterator[str]:
+    """All runs of words."""
+    for begin in range(len(words)):
+        for end in range(begin + 1, len(words) + 1):
+            yield " ".join(words[begin:end])
+
+
+def sentences(text: str, least: int, most: int) -> Iterator[str]:
+    """Those of a text that have ``least`` to ``most`` words between spaces."""
+    for sentence in re.split(r"(?<=[.!?])\s+", re.sub(r"<br\s*/?>", " ", text).strip()):
+        if least <= len(sentence.split()) <= most:
+            yield sentence
+
+
+def treebank(text: str) -> str:
+    """Lower-cased, contractions and punctuation apart, as the Penn Treebank has them: ``ca n't``, ``it 's``."""
+    text = re.sub("[‘’]", "'", text.lower())
+    text = re.sub(r"\bcannot\b", "can not", text)
+    text = re.sub(r"(\w)(n't|'(?:s|re|ve|ll|d|m))\b", r"\1 \2", text)
+    text = re.sub(r'(^|[\s(])"', r"\1`` ", text).replace('"', " ''")
+    text = re.sub(r"(\.{2,}|--+|[,;:?!()]|\.(?=\W*$))", r" \1 ", text)
+    return " ".join(text.split())
+
+
+def phrase(text: str, random: np.random.Generator) -> str:
+    """One to ten neighbouring words of a text."""
+    words = text.split()
+    size = min(len(words), int(random.integers(1, 11)))
+    begin = int(random.integers(0, len(words) - size + 1))
+    return " ".join(words[begin : begin + size])
+
+
+def _texts(files: Sequence[Path]) -> Iterator[str]:
+    for batch in corpus.read([str(file) for file in files], "text"):
+        yield from batch.texts
+
+
+MADE = {"mrpc": pairs, "sst2": reviews}
