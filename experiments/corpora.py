@@ -16,7 +16,7 @@ from sparsedistill.progress import Progress, say
 from sparsedistill.settings import Teach
 from sparsedistill.teacher import TransformerTeacher
 
-SENTENCES = 400_000  # of reviews, and as many phrases as half of them
+SENTENCES = 400_000  # of reviews, and a phrase of each
 PAIRED = {"news": 60_000, "questions": 20_000}  # texts that become pairs
 NEIGHBOURS = (1, 2, 4, 8)  # the ranks that a text's partner is drawn from
 
@@ -81,7 +81,7 @@ def reviews(data: Path, encoder: str, folder: Path) -> None:
     found = list(dict.fromkeys(treebank(s) for text in _texts(files) for s in sentences(text, 4, 40)))
     random = np.random.default_rng(0)
     chosen = [found[i] for i in random.permutation(len(found))[:SENTENCES]]
-    phrases = [phrase(text, random) for text in chosen[::2]]
+    phrases = [phrase(text, random) for text in chosen]
     with replacing(folder / "corpus.parquet") as temporary:
         pq.write_table(pa.table({"text": list(dict.fromkeys(chosen + phrases))}), temporary)
     say(f"corpus: {len(chosen):,} sentences of {len(found):,}, {len(phrases):,} phrases")
