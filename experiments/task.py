@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from sparsedistill import Classifier, corpus
+from sparsedistill import corpus
 from sparsedistill.classifier import probabilities
 from sparsedistill.cli import read_toml
 from sparsedistill.distill import Run
@@ -167,8 +167,7 @@ def _wanted(run: Run, record: Path) -> bool:
 
 def decided(task: Task, run: Run, student: str) -> np.ndarray:
     """Class indices (n,) that a classifier of a run gives the test texts."""
-    classifier = Classifier.load(run.directory / "classifiers" / student)
-    return classifier.decision_function(run.asked(task.inputs.part("test").texts)).argmax(axis=1)
+    return run.classifier(student).decision_function(run.asked(task.inputs.part("test").texts)).argmax(axis=1)
 
 
 def dev_figure(run: Run, student: str) -> float:

@@ -595,6 +595,10 @@ class Run:
         device = self._device(len(vocabulary)) if on_device else None
         return vocabulary, self.new_student(len(vocabulary), group, device).load(path)
 
+    def classifier(self, name: str) -> Classifier:
+        """The finished classifier of a student, as it stands in ``classifiers/NAME``."""
+        return Classifier.load(self.directory / "classifiers" / name)
+
     def _train(
         self,
         student: Any,
@@ -769,7 +773,7 @@ class Run:
             few = speed_texts[: max(32, int(rate * _TEACHER_SECONDS))]
             workers["teacher"] = (partial(teacher.logits, few), len(few))
         for name, shrunk in compressed.items():
-            classifier = Classifier.load(self.directory / "classifiers" / name)
+            classifier = self.classifier(name)
             thresholds = classifier.config.get("thresholds")
             cut = np.array(thresholds) if thresholds else None
             logits = classifier.decision_function(self.asked(texts), threads)

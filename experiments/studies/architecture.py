@@ -42,4 +42,4 @@ def measure(task: Task) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main(__doc__, ("sst2",), measure)
+    main(__doc__, ("tweets", "trec6"), measure)

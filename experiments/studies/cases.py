@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from sparsedistill import Classifier
 from sparsedistill.classifier import probabilities
 
 from ..study import first, main, selected
@@ -20,7 +19,7 @@ def measure(task: Task) -> dict[str, Any]:
     """How the test texts fall out by who is right, and the surest disagreements."""
     run = first(task)
     name = selected(run)
-    classifier = Classifier.load(run.directory / "classifiers" / name)
+    classifier = run.classifier(name)
     test, says = task.inputs.part("test"), task.run.teacher_says("test")
     p, q = probabilities(says, "single"), classifier.predict_proba(task.run.asked(test.texts))
     theirs, ours, gold = p.argmax(1), q.argmax(1), test.targets

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from sparsedistill import Classifier
 from sparsedistill.classifier import probabilities
 
 from ..study import first, main
@@ -23,7 +22,7 @@ def measure(task: Task) -> dict[str, Any]:
     parts = {part: task.inputs.part(part) for part in ("train", "dev")}
     says = {"teacher": {part: task.run.teacher_says(part) for part in parts}}
     for name in run.students:
-        classifier = Classifier.load(run.directory / "classifiers" / name)
+        classifier = run.classifier(name)
         says[name] = {part: classifier.decision_function(task.run.asked(some.texts)) for part, some in parts.items()}
     for name, logits in says.items():
         losses = {}

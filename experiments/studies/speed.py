@@ -9,7 +9,6 @@ from typing import Any
 
 from benchmarks import rivals
 from benchmarks.tasks import sample
-from sparsedistill import Classifier
 from sparsedistill.evaluate import alternate
 from sparsedistill.teacher import TransformerTeacher
 
@@ -56,8 +55,7 @@ def _systems(task: Task) -> dict[str, tuple[Callable[[list[str]], list[str]], Ca
 
     found["teacher"] = transformer(task.directory / "teacher")
     for name in dict.fromkeys(("scratch", selected(run))):
-        classifier = Classifier.load(run.directory / "classifiers" / name)
-        found[name] = list, partial(classifier.predict, threads=1)
+        found[name] = list, partial(run.classifier(name).predict, threads=1)
     from .. import neural  # noqa: F401 (makes its networks known)
 
     for name in NETWORKS:

@@ -6,10 +6,9 @@ import shutil
 from functools import partial
 from typing import Any
 
-from sparsedistill import Classifier
 from sparsedistill.evaluate import alternate
 
-from ..study import main, student
+from ..study import kept, main, student
 from ..task import Task
 
 WIDTHS = (0, 16, 64, 256, 1000)
@@ -18,15 +17,14 @@ TEXTS = 5000  # of the timing
 
 def measure(task: Task) -> dict[str, Any]:
     """By width: figures, and texts a second from raw text on one thread, timed in turns."""
-    made = {
-        width: student(task, f"width-{width}", keep=True, distill__hidden=[width] if width else []) for width in WIDTHS
-    }
+    settings = {width: {"distill__hidden": [width] if width else []} for width in WIDTHS}
+    made = {width: student(task, f"width-{width}", keep=True, **changes) for width, changes in settings.items()}
     texts = task.run.asked(task.inputs.part("test").texts[:TEXTS])
-    folders = {width: task.directory / "variants" / f"width-{width}" for width in WIDTHS}
-    loaded = {width: Classifier.load(folder / "classifiers" / "kd") for width, folder in folders.items()}
-    rates = alternate([(partial(c.predict, texts, threads=1), len(texts)) for c in loaded.values()], 7)
-    for folder in folders.values():
-        shutil.rmtree(folder)
+    runs = {width: kept(task, f"width-{width}", **changes) for width, changes in settings.items()}
+    loaded = [run.classifier("kd") for run in runs.values()]
+    rates = alternate([(partial(c.predict, texts, threads=1), len(texts)) for c in loaded], 7)
+    for run in runs.values():
+        shutil.rmtree(run.directory)
     return {
         str(width): {**figures, "texts_per_second": rate}
         for (width, figures), rate in zip(made.items(), rates, strict=True)
