@@ -19,6 +19,8 @@ from ..task import Task
 SECONDS = 2.0  # of a turn
 TURNS = 5
 RIVALS = ("fasttext", "tfidf", "model2vec")
+# What gets texts ready, uncounted, and what labels them.
+System = tuple[Callable[[list[str]], Any], Callable[[Any], Any]]
 
 
 def measure(task: Task) -> dict[str, Any]:
@@ -40,22 +42,22 @@ def measure(task: Task) -> dict[str, Any]:
     }
 
 
-def _systems(task: Task) -> dict[str, tuple[Callable[[list[str]], list[str]], Callable[[list[str]], Any]]]:
-    """Of every system that is trained, what gets texts ready, uncounted, and what labels them.
+def _systems(task: Task) -> dict[str, System]:
+    """Every system that is trained.
 
     fastText's texts are cleaned beforehand, in its favour; the others take them as they are.
     """
     run, settings = first(task), task.run.settings.teach
-    found: dict[str, tuple[Callable[[list[str]], list[str]], Callable[[list[str]], Any]]] = {}
+    found: dict[str, System] = {}
 
-    def transformer(path: Path) -> tuple[Callable[[list[str]], list[str]], Callable[[list[str]], Any]]:
+    def transformer(path: Path) -> System:
         return list, TransformerTeacher(
             path, settings=settings, labels=task.inputs.labels, are_pairs=task.run.are_pairs
         ).logits
 
     found["teacher"] = transformer(task.directory / "teacher")
     for name in dict.fromkeys(("scratch", selected(run))):
-        found[name] = list, partial(run.classifier(name).predict, threads=1)
+        found[name] = run.asked, partial(run.classifier(name).predict, threads=1)
     from .. import neural  # noqa: F401 (makes its networks known)
 
     for name in NETWORKS:
@@ -75,4 +77,4 @@ def _systems(task: Task) -> dict[str, tuple[Callable[[list[str]], list[str]], Ca
 
 
 if __name__ == "__main__":
-    main(__doc__, ("imdb", "sst2", "trec6", "trec50", "agnews", "tweets"), measure)
+    main(__doc__, ("imdb", "sst2", "trec6", "trec50", "agnews", "tweets", "mrpc"), measure)
