@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,13 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sparsedistill import corpus
-from sparsedistill.format import replacing
+from sparsedistill.format import read_json, replacing, write_json
 from sparsedistill.progress import Progress, say
 from sparsedistill.settings import Teach
 from sparsedistill.teacher import TransformerTeacher
 
 SENTENCES = 400_000  # of reviews, and a phrase of each
-PAIRED = {"news": 60_000, "questions": 20_000}  # texts that become pairs
+PAIRED = (60_000, 20_000)  # texts of news and questions that become pairs
 NEIGHBOURS = (1, 2, 4, 8)  # the ranks that a text's partner is drawn from
 
 
@@ -54,31 +55,30 @@ def mine(texts: Sequence[str], encoder: str, path: Path) -> None:
     say(f"{path}: {len(texts):,} pairs")
 
 
-def pairs(data: Path, encoder: str, folder: Path) -> None:
+def pairs(files: Sequence[Path], encoder: str, folder: Path) -> None:
     """For MRPC ``pairs.parquet``: pairs of like first sentences of the news, and of questions."""
     texts: list[str] = []
-    for name, most in PAIRED.items():
-        found = list(_texts([data / name / "unlabeled.parquet"]))
+    for file, most in zip(files, PAIRED, strict=True):
+        found = list(_texts([file]))
         chosen = np.random.default_rng(0).permutation(len(found))[: 2 * most]
         first = (next(sentences(found[i], 6, 40), "") for i in chosen)
         texts += list(dict.fromkeys(filter(None, first)))[:most]
     mine(texts, encoder, folder / "pairs.parquet")
 
 
-def reviews(data: Path, encoder: str, folder: Path) -> None:
-    """For SST-2 ``train.parquet``, ``dev.parquet`` and ``corpus.parquet``, which is there last.
+def reviews(files: Sequence[Path], encoder: str, folder: Path) -> None:
+    """For SST-2 ``train.parquet``, ``dev.parquet`` and ``corpus.parquet``.
 
     The corpus are sentences and phrases of reviews, written as the treebank writes its own. Half of the treebank's
     train set are phrases of a few words: a teacher that is asked about phrases says which words it was that made a
     sentence good or bad.
     """
-    table = pq.read_table(data / "sst2" / "train.parquet", columns=["text", "label_name"])
+    table = pq.read_table(files[0], columns=["text", "label_name"])
     for name, rows in zip(("train", "dev"), whole_sentences(table["text"].to_pylist(), 0.1), strict=True):
         with replacing(folder / f"{name}.parquet") as temporary:
             pq.write_table(table.take(rows), temporary)
         say(f"{name}: {len(rows):,} of {len(table):,} texts")
-    files = [data / "imdb" / "unsup.parquet", data / "product_reviews" / "unlabeled.parquet"]
-    found = list(dict.fromkeys(treebank(s) for text in _texts(files) for s in sentences(text, 4, 40)))
+    found = list(dict.fromkeys(treebank(s) for text in _texts(files[1:]) for s in sentences(text, 4, 40)))
     random = np.random.default_rng(0)
     chosen = [found[i] for i in random.permutation(len(found))[:SENTENCES]]
     phrases = [phrase(text, random) for text in chosen]
@@ -94,8 +94,7 @@ def whole_sentences(texts: Sequence[str], share: float) -> tuple[np.ndarray, np.
     texts whose parts, or whose wholes, are in train would call good what has them by heart.
     """
     words = [text.split() for text in texts]
-    proper = {span for row in words for span in _spans(row) if len(span) < len(" ".join(row))}
-    sentences = np.array([i for i, row in enumerate(words) if " ".join(row) not in proper])
+    sentences = whole(texts)
     drawn = np.random.default_rng(0).permutation(len(sentences))
     cut = round(share * len(sentences))
     held_out, others = sentences[np.sort(drawn[:cut])], sentences[np.sort(drawn[cut:])]
@@ -104,6 +103,13 @@ def whole_sentences(texts: Sequence[str], share: float) -> tuple[np.ndarray, np.
     alone = theirs - ours
     kept = [i for i, row in enumerate(words) if " ".join(row) not in alone]
     return np.array(kept), held_out
+
+
+def whole(texts: Sequence[str]) -> np.ndarray:
+    """Which of the texts are no part of another one."""
+    words = [text.split() for text in texts]
+    proper = {span for row in words for span in _spans(row) if len(span) < len(" ".join(row))}
+    return np.array([i for i, row in enumerate(words) if " ".join(row) not in proper])
 
 
 def _spans(words: Sequence[str]) -> Iterator[str]:
@@ -143,4 +149,20 @@ def _texts(files: Sequence[Path]) -> Iterator[str]:
         yield from batch.texts
 
 
-MADE = {"mrpc": pairs, "sst2": reviews}
+MADE = {
+    "mrpc": (pairs, ("news/unlabeled", "questions/unlabeled")),
+    "sst2": (reviews, ("sst2/train", "imdb/unsup", "product_reviews/unlabeled")),
+}
+
+
+def make(task: str, data: Path, encoder: str, folder: Path) -> None:
+    """Make a task's files in ``folder``, unless these very lines have made them of the same files already."""
+    work, sources = MADE[task]
+    files = [data / f"{source}.parquet" for source in sources]
+    code = hashlib.blake2b(Path(__file__).read_bytes(), digest_size=8).hexdigest()
+    key = [code, encoder, [[path.name, path.stat().st_size] for path in files]]
+    known = folder / "made.json"
+    if known.exists() and read_json(known) == key:
+        return
+    work(files, encoder, folder)
+    write_json(known, key)

@@ -26,29 +26,34 @@ PREDICTIONS = HERE.parent / "docs" / "predictions"
 STUDIES = HERE.parent / "docs" / "studies"
 
 
-def have(task: Task, system: str, seed: int, made_of: Any) -> bool:
-    """Whether this was measured already, ``made_of`` (all that it depends on) being the same."""
+def have(task: Task, system: str, seed: int, recipe: Any) -> bool:
+    """Whether this was measured already, by the same ``recipe``: all that it depends on but the seed."""
     path = PREDICTIONS / task.key / f"{system}.json"
-    return path.exists() and read_json(path).get(str(seed), {}).get("key") == digest(made_of)
+    return path.exists() and read_json(path).get(str(seed), {}).get("recipe") == measured(task, recipe)
 
 
-def digest(made_of: Any) -> str:
-    """A fingerprint of values that JSON can hold."""
-    return hashlib.blake2b(json.dumps(made_of, sort_keys=True).encode(), digest_size=8).hexdigest()
+def measured(task: Task, recipe: Any) -> str:
+    """A fingerprint of a recipe, of values that JSON can hold, together with the texts that it is measured on."""
+    return _hash([recipe, task.run.data["test"]["fingerprint"]])
 
 
-def keep(task: Task, system: str, seed: int, made_of: Any, predictions: np.ndarray, dev: float, **facts: Any) -> None:
-    """Write what a system said of the test texts, and how right that is.
+def _hash(value: Any) -> str:
+    return hashlib.blake2b(json.dumps(value, sort_keys=True).encode(), digest_size=8).hexdigest()
 
-    ``made_of``: all that it depends on, as values that JSON can hold; ``facts``: what else is to be known of it.
+
+def keep(task: Task, system: str, seed: int, recipe: Any, predictions: np.ndarray, dev: float, **facts: Any) -> None:
+    """Write what a system said of the test texts, and how right that is; seeds of other recipes go.
+
+    ``facts``: what else is to be known of it.
     """
-    folder = PREDICTIONS / task.key
-    arrays = predictions_of(task.key, system) | {str(seed): predictions.astype(np.uint8)}
+    folder, made = PREDICTIONS / task.key, measured(task, recipe)
+    path, found = folder / f"{system}.json", task.accuracies(predictions)
+    known = {s: one for s, one in (read_json(path) if path.exists() else {}).items() if one["recipe"] == made}
+    arrays = {s: array for s, array in predictions_of(task.key, system).items() if s in known}
+    arrays[str(seed)] = predictions.astype(np.uint8)
     with replacing(folder / f"{system}.npz") as temporary, open(temporary, "wb") as file:
         np.savez_compressed(file, **{name: arrays[name] for name in sorted(arrays)})
-    path, found = folder / f"{system}.json", task.accuracies(predictions)
-    known = read_json(path) if path.exists() else {}
-    known[str(seed)] = {"accuracy": found, "dev": dev, **facts, "key": digest(made_of), **provenance(task)}
+    known[str(seed)] = {"accuracy": found, "dev": dev, **facts, "recipe": made, **provenance(task)}
     write_json(path, {name: known[name] for name in sorted(known)})
     shown = ", ".join(f"{name} {value:.2%}" for name, value in found.items())
     say(f"{task.key} {system} (seed {seed}): {shown}; dev {dev:.2%}")
@@ -72,11 +77,14 @@ def predictions_of(task: str, system: str) -> dict[str, np.ndarray]:
 
 
 def provenance(task: Task) -> dict[str, Any]:
-    """Command, commit, data and versions behind a figure."""
-    data = task.run.data
+    """Command, commit, data, encoder of the teacher and versions behind a figure."""
+    data, encoder = task.run.data, Path(task.run.settings.teach.teacher)
+    # The folder that a package ships its weights in is named after nothing.
+    name = encoder.parent.name if encoder.name == "model" else encoder.name
     return {
         "command": command(),
         "commit": _COMMIT,
+        "encoder": f"{name} {_hash(task.run.inputs.teacher_identity[1:])}",
         "data": {part: data[part]["fingerprint"] for part in ("train", "dev", "test", "corpus") if part in data},
         "versions": versions(),
     }

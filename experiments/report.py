@@ -20,7 +20,7 @@ from .names import SYSTEMS as NAMES
 from .page import page
 from .records import PREDICTIONS, STUDIES, predictions_of
 from .sections import Table, sections
-from .task import HERE, TASKS, Task
+from .task import HERE, PAIRS, TASKS, Task
 
 DOCS = HERE.parent / "docs"
 _INTRO = (
@@ -36,10 +36,9 @@ def systems_of(task: str) -> dict[str, dict[str, Any]]:
     return {name: read_json(folder / f"{name}.json") for name in NAMES if (folder / f"{name}.json").exists()}
 
 
-def mean(record: dict[str, Any], test: str, figure: str = "accuracy") -> float:
-    """Over the seeds."""
-    values = [one["dev"] if figure == "dev" else one["accuracy"][test] for one in record.values()]
-    return statistics.fmean(values)
+def mean(record: dict[str, Any], test: str) -> float:
+    """Accuracy on a test set, over the seeds."""
+    return statistics.fmean(one["accuracy"][test] for one in record.values())
 
 
 def spread(record: dict[str, Any], test: str) -> float | None:
@@ -56,9 +55,11 @@ def results() -> dict[str, Any]:
             continue
         tests = list(next(iter(next(iter(systems.values())).values()))["accuracy"])
         candidates = [name for name in ("kd", "kd_ft") if name in systems]
-        entry: dict[str, Any] = {"kind": "pair" if key in ("mrpc", "qqp") else "single"}
+        entry: dict[str, Any] = {"kind": "pair" if key in PAIRS else "single"}
         if candidates:
-            entry["selected"] = max(candidates, key=lambda name: mean(systems[name], tests[0], "dev"))
+            entry["selected"] = max(
+                candidates, key=lambda name: statistics.fmean(one["dev"] for one in systems[name].values())
+            )
         entry |= {name: mean(record, tests[0]) for name, record in systems.items()}
         found["tasks"][key] = entry
         found["more"][key] = {
@@ -100,11 +101,14 @@ def check(place: Any) -> int:
     for key in TASKS:
         if not (systems := systems_of(key)):
             continue
-        task = Task(key, place)
+        task, data = Task(key, place), next(iter(systems["teacher"].values()))["data"] if "teacher" in systems else None
         for name, record in systems.items():
             kept = predictions_of(key, name)
             for seed, one in record.items():
                 total, right = total + 1, task.accuracies(kept[seed])
+                if data not in (None, one["data"]):
+                    wrong += 1
+                    say(f"{key} {name} seed {seed}: made of other texts than the teacher: run it again")
                 if right != one["accuracy"]:
                     wrong += 1
                     say(f"{key} {name} seed {seed}: the predictions give {right}, the record {one['accuracy']}")

@@ -19,7 +19,7 @@ from sparsedistill.vocabulary import Vocabulary
 
 from . import records
 from .__main__ import place_arguments, place_of
-from .task import TASKS, Task, decided, dev_figure
+from .task import PAIRS, TASKS, Task, adopt, decided, dev_figure
 
 
 def main(description: str, tasks: Sequence[str], measure: Callable[[Task], Any]) -> None:
@@ -29,8 +29,9 @@ def main(description: str, tasks: Sequence[str], measure: Callable[[Task], Any])
     parser.add_argument("tasks", nargs="*", metavar="TASK", help=f"default: {' '.join(tasks)}")
     place_arguments(parser)
     arguments = parser.parse_args()
-    if unknown := set(arguments.tasks) - set(TASKS):
-        parser.error(f"no task {', '.join(sorted(unknown))}: {', '.join(TASKS)}")
+    possible = [key for key in TASKS if key in tasks or key not in PAIRS]
+    if unknown := set(arguments.tasks) - set(possible):
+        parser.error(f"not for {', '.join(sorted(unknown))}: {', '.join(possible)}")
     status = 0
     for key in arguments.tasks or tasks:
         task = Task(key, place_of(arguments))
@@ -51,12 +52,13 @@ def student(task: Task, name: str, keep: bool = False, **changes: Any) -> dict[s
     """
     run = kept(task, name, **changes)
     known = task.directory / "measured" / f"{name}.json"
-    key = run.key("compress.kd")
+    key = records.measured(task, run.key("compress.kd"))
     if known.exists() and (found := read_json(known))["key"] == key and not (keep and not _there(run)):
         if not keep:
             shutil.rmtree(run.directory)
         return dict(found["figures"])
     run.execute(("count", "distill", "compress"))
+    adopt(task.run, run)
     result = run.result_of("distill.kd")
     figures = {
         "accuracy": task.accuracies(decided(task, run, "kd")),
@@ -64,7 +66,7 @@ def student(task: Task, name: str, keep: bool = False, **changes: Any) -> dict[s
         "uncompressed_dev": run.result_of("compress.kd")["before"],
         "parameters": result["parameters"],
         "megabytes": run.result_of("compress.kd")["bytes"] / 1e6,
-        "seconds": read_json(run.directory / "stages" / "distill.kd.json")["seconds"],
+        "seconds": result["seconds"],
     }
     write_json(known, {"key": key, "figures": figures})
     shown = ", ".join(f"{test} {value:.2%}" for test, value in figures["accuracy"].items())
@@ -72,6 +74,17 @@ def student(task: Task, name: str, keep: bool = False, **changes: Any) -> dict[s
     if not keep:
         shutil.rmtree(run.directory)
     return figures
+
+
+def tuned(task: Task, name: str, rates: Sequence[float], seeds: int, changes: dict[str, Any]) -> dict[str, Any]:
+    """The learning rate that dev chooses for such a student, and figures by seed."""
+
+    def made(rate: float, seed: int) -> dict[str, Any]:
+        given = {"distill__learning_rate": rate, "distill__student_seed": seed, **changes}
+        return student(task, f"{name}-{rate:g}-{seed}", **given)
+
+    best = max(rates, key=lambda rate: made(rate, 0)["dev"])
+    return {"learning_rate": best, "seeds": {str(seed): made(best, seed) for seed in range(seeds)}}
 
 
 def kept(task: Task, name: str, **changes: Any) -> Run:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from sparsedistill.format import read_json
 from sparsedistill.teacher import TransformerTeacher, finetune
 
 from . import records
-from .task import Task, accuracy, decided, dev_figure
+from .task import Task, accuracy, adopt, decided, dev_figure
 
 SEEDS = (0, 1, 2)
 
@@ -28,29 +28,30 @@ def teacher(task: Task, seed: int) -> None:
     """The fine-tuned transformer: the same one for all seeds."""
     run = task.taught()
     run.label_part("test")
-    made_of = [run.key("label.test"), run.key("label.dev")]
-    if not records.have(task, "teacher", 0, made_of):
+    recipe = [run.key("label.test"), run.key("label.dev")]
+    if not records.have(task, "teacher", 0, recipe):
         figures = read_json(run.directory / "teacher" / "training.json")
         records.keep(
-            task, "teacher", 0, made_of, task.run.teacher_says("test").argmax(axis=1),
+            task, "teacher", 0, recipe, task.run.teacher_says("test").argmax(axis=1),
             accuracy(task.run.teacher_says("dev"), task.inputs.part("dev").targets),
-            seconds=figures["seconds"], epochs=figures["dev"],
+            seconds=figures["seconds"], dev_by_epoch=figures["dev"],
         )  # fmt: skip
 
 
 def students(task: Task, seed: int) -> None:
     """The sparse students: from scratch, without train, with it, and fine-tuned."""
     task.taught()
-    run = task.variant(f"seed{seed}", distill__student_seed=seed)
-    if all(records.have(task, name, seed, run.key(f"compress.{name}")) for name in run.students):
+    first, run = (task.variant(f"seed{s}", distill__student_seed=s) for s in (0, seed))
+    recipes = {name: first.key(f"compress.{name}") for name in run.students}
+    if all(records.have(task, name, seed, recipe) for name, recipe in recipes.items()):
         return
     run.execute(("count", "distill", "finetune", "compress"))
-    for name in run.students:
-        unit = "finetune" if name == "kd_ft" else f"distill.{name}"
+    adopt(task.run, run)
+    for name, recipe in recipes.items():
+        trained = run.result_of("finetune" if name == "kd_ft" else f"distill.{name}")
         records.keep(
-            task, name, seed, run.key(f"compress.{name}"), decided(task, run, name), dev_figure(run, name),
-            seconds=read_json(run.directory / "stages" / f"{unit}.json")["seconds"],
-        )  # fmt: skip
+            task, name, seed, recipe, decided(task, run, name), dev_figure(run, name), seconds=trained["seconds"]
+        )
     if seed:
         shutil.rmtree(run.directory)  # a gigabyte or more; the first seed's students are looked into by the studies
 
@@ -62,7 +63,7 @@ def students(task: Task, seed: int) -> None:
 class Network:
     """How one is made and trained: ``start`` writes it untrained, ``soft``: from the teacher's word, else labels."""
 
-    start: Callable[[Task, Path, int], None]
+    start: partial[None]  # of (task, directory, seed)
     learning_rate: float
     epochs: int
     soft: bool = True
@@ -104,9 +105,12 @@ def network(task: Task, seed: int, name: str) -> None:
         epochs=made.epochs or teach.epochs, dropout=-1.0,
     )  # fmt: skip
     learnt = [task.run.key(f"label.{part}") for part in ("corpus", "train")] if made.soft else task.run.data["train"]
-    asked = {field: getattr(settings, field) for field in ("learning_rate", "batch_size", "epochs", "max_length")}
-    made_of = [learnt, asked, [SOFT_TEXTS, SOFT_WORDS] if made.soft else None, seed]
-    if records.have(task, name, seed, made_of):
+    asked = {field: value for field, value in asdict(settings).items() if not field.startswith(("teacher", "check"))}
+    recipe = [
+        learnt, task.run.data["dev"], asked, [SOFT_TEXTS, SOFT_WORDS] if made.soft else None, made.start.keywords,
+        task.run.inputs.teacher_identity,
+    ]  # fmt: skip
+    if records.have(task, name, seed, recipe):
         return
     from . import neural  # noqa: F401 (makes its networks known)
 
@@ -121,7 +125,7 @@ def network(task: Task, seed: int, name: str) -> None:
         directory / "trained", settings=settings, labels=task.inputs.labels, are_pairs=task.run.are_pairs
     )
     records.keep(
-        task, name, seed, made_of, trained.logits(test.texts).argmax(axis=1), max(figures["dev"]),
+        task, name, seed, recipe, trained.logits(test.texts).argmax(axis=1), max(figures["dev"]),
         seconds=figures["seconds"], texts=len(texts),
     )  # fmt: skip
 
@@ -141,49 +145,35 @@ class Labels:
         self.split = (self.train, (dev.texts, dev.targets))
 
 
-def _rival(task: Task, system: str, seed: int, make: Callable[[Labels, Path], rivals.Rival]) -> None:
-    labels = Labels(task)
-    made_of = [labels.key, seed]
-    if records.have(task, system, seed, made_of):
+def rival_of(task: Task, name: str, seed: int) -> rivals.Rival:
+    """A rival, not yet loaded: it trains itself then, unless it was trained before."""
+    labels, cache = Labels(task), task.place.runs / "rivals"
+    if name == "fasttext":
+        return rivals.FastText(labels, cache, None, 1, seed + 1)  # whose seeds 0 and 1 are the same
+    if name == "tfidf":
+        return rivals.TfIdf(labels, cache, "LogisticRegression", 1)
+    return rivals.Model2Vec(labels, cache, task.taught().directory, 1, seed)
+
+
+def rival(task: Task, seed: int, name: str) -> None:
+    """What people use today, its settings chosen on dev."""
+    recipe = [Labels(task).key, rivals.VERSION, task.inputs.teacher_identity if name == "model2vec" else None]
+    if records.have(task, name, seed, recipe):
         return
     start = time.monotonic()
-    rival = make(labels, task.place.runs / "rivals")
-    chosen = rival.load()
+    made = rival_of(task, name, seed)
+    chosen = made.load()
     seconds = round(time.monotonic() - start, 1)
     dev, test = (task.inputs.part(part) for part in ("dev", "test"))
-    said = [rival.ids(rival.label(rival.prepare(part.texts))) for part in (dev, test)]
-    records.keep(
-        task, system, seed, made_of, said[1], float((said[0] == dev.targets).mean()), seconds=seconds, settings=chosen
-    )
-
-
-def fasttext(task: Task, seed: int) -> None:
-    """fastText, the best of a grid on dev."""
-
-    def make(labels: Labels, cache: Path) -> rivals.Rival:
-        (cache / "fasttext").mkdir(parents=True, exist_ok=True)
-        chosen = rivals.FastText(labels, cache, None, 1).choose()
-        return rivals.FastText(labels, cache, {**chosen, "seed": seed}, 1)
-
-    _rival(task, "fasttext", seed, make)
-
-
-def tfidf(task: Task, seed: int) -> None:
-    """TF-IDF and logistic regression, its C chosen on dev; nothing in it is random."""
-    _rival(task, "tfidf", 0, lambda labels, cache: rivals.TfIdf(labels, cache, "LogisticRegression", 1))
-
-
-def model2vec(task: Task, seed: int) -> None:
-    """Static vectors, distilled from the teacher's encoder, fine-tuned."""
-    _rival(task, "model2vec", 0, lambda labels, cache: rivals.Model2Vec(labels, cache, task.directory, 1))
+    said = [made.ids(made.label(made.prepare(part.texts))) for part in (dev, test)]
+    right = float((said[0] == dev.targets).mean())
+    records.keep(task, name, seed, recipe, said[1], right, seconds=seconds, settings=chosen)
 
 
 SYSTEMS: dict[str, Callable[[Task, int], None]] = {
     "teacher": teacher,
     "students": students,
     **{name: partial(network, name=name) for name in NETWORKS},
-    "fasttext": fasttext,
-    "tfidf": tfidf,
-    "model2vec": model2vec,
+    **{name: partial(rival, name=name) for name in ("fasttext", "tfidf", "model2vec")},
 }
-ONCE = ("teacher", "tfidf", "model2vec")  # whatever the seed
+ONCE = ("teacher", "tfidf")  # the same for all seeds

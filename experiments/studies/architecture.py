@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..study import main, student
+from ..study import main, tuned
 from ..task import Task
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -30,14 +30,8 @@ def measure(task: Task) -> dict[str, Any]:
     """By variant: the learning rate that dev chooses, and figures by seed."""
     found = {}
     for number, (name, changes) in enumerate(VARIANTS.items()):
-
-        def made(rate: float, seed: int, number: int = number, changes: dict[str, Any] = changes) -> dict[str, Any]:
-            given = {"distill__hidden": [64], "distill__learning_rate": rate, "distill__student_seed": seed, **changes}
-            return student(task, f"architecture-{number}-{rate:g}-{seed}", **given)
-
         rates = [10 * rate for rate in RATES] if changes.get("distill__hidden") == [] else RATES
-        best = max(rates, key=lambda rate: made(rate, 0)["dev"])
-        found[name] = {"learning_rate": best, "seeds": {str(seed): made(best, seed) for seed in range(SEEDS)}}
+        found[name] = tuned(task, f"architecture-{number}", rates, SEEDS, {"distill__hidden": [64], **changes})
     return found
 
 

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 
 from sparsedistill.errors import SettingsError
-from sparsedistill.format import read_json
 
-from ..study import main
+from ..study import kept, main
 from ..task import Task, decided, dev_figure
 
 
@@ -22,7 +21,7 @@ def measure(task: Task) -> dict[str, Any]:
     found: dict[str, Any] = {}
     said = {}
     for processes in (1, 2):
-        run = task.variant(f"columns-{processes}", distill__modes=["kd"], finetune__enabled=False)
+        run = kept(task, f"columns-{processes}")
         run.execute(("count",))
         if processes == 1:
             run.execute(("distill",))
@@ -37,7 +36,7 @@ def measure(task: Task) -> dict[str, Any]:
         found[str(processes)] = {
             "accuracy": task.accuracies(said[processes]),
             "dev": dev_figure(run, "kd"),
-            "seconds": read_json(run.directory / "stages" / "distill.kd.json")["seconds"],
+            "seconds": run.result_of("distill.kd")["seconds"],
         }
         shutil.rmtree(run.directory)
     return {**found, "agreement": float(np.mean(said[1] == said[2]))}

@@ -15,6 +15,7 @@ from sparsedistill.distill import Run
 from sparsedistill.format import read_json, replacing, write_json
 from sparsedistill.progress import say
 
+from .. import records
 from ..study import main
 from ..task import Task, decided, dev_figure
 
@@ -36,7 +37,7 @@ def _one(task: Task, share: float, seed: int) -> dict[str, Any]:
     known = directory.with_name(f"{directory.name}.json")
     run = Run(directory, _settings(task, share, seed, directory))
     run.check()
-    key = run.key("compress.kd_ft")
+    key = records.measured(task, run.key("compress.kd_ft"))
     if known.exists() and read_json(known)["key"] == key:
         shutil.rmtree(directory)
         return dict(read_json(known)["figures"])
@@ -52,23 +53,22 @@ def _one(task: Task, share: float, seed: int) -> dict[str, Any]:
 
 
 def _settings(task: Task, share: float, seed: int, directory: Path) -> Any:
-    settings = task.settings(distill__modes=["kd_private", "kd"], distill__student_seed=seed)
+    settings = task.settings(distill__modes=["kd_private", "kd"], distill__student_seed=seed, compress__max_loss=1.0)
     files = {}
     for part in ("corpus", "train", "dev"):
         path = files[part] = directory / "told" / f"{part}.parquet"
-        if not path.exists():
-            texts = [text for batch, _ in task.inputs.batches(part) for text in batch]
-            scores = task.run.teacher_says(part)
-            chosen = np.arange(len(texts))
-            if part == "corpus":
-                draw = np.random.default_rng([seed, 7]).permutation(len(texts))
-                chosen = np.sort(draw[: max(1, round(share * len(texts)))])
-            table = {"text": [texts[i] for i in chosen], "scores": list(scores[chosen])}
-            if part != "corpus":
-                labels = task.inputs.labels
-                table[task.inputs.settings.data.label] = [labels[i] for i in task.inputs.part(part).targets]
-            with replacing(path) as temporary:
-                pq.write_table(pa.table(table), temporary)
+        texts = [text for batch, _ in task.inputs.batches(part) for text in batch]
+        scores = task.run.teacher_says(part)
+        chosen = np.arange(len(texts))
+        if part == "corpus":
+            draw = np.random.default_rng([seed, 7]).permutation(len(texts))
+            chosen = np.sort(draw[: max(1, round(share * len(texts)))])
+        table = {"text": [texts[i] for i in chosen], "scores": list(scores[chosen])}
+        if part != "corpus":
+            labels = task.inputs.labels
+            table[task.inputs.settings.data.label] = [labels[i] for i in task.inputs.part(part).targets]
+        with replacing(path) as temporary:
+            pq.write_table(pa.table(table), temporary)
     data = replace(
         settings.data, text="text", labels=task.inputs.labels, **{part: (str(path),) for part, path in files.items()}
     )
