@@ -160,7 +160,7 @@ def make(task: str, data: Path, encoder: str, folder: Path) -> None:
     work, sources = MADE[task]
     files = [data / f"{source}.parquet" for source in sources]
     code = hashlib.blake2b(Path(__file__).read_bytes(), digest_size=8).hexdigest()
-    key = [code, encoder, [[path.name, path.stat().st_size] for path in files]]
+    key = {"code": code, "encoder": encoder, "bytes": [path.stat().st_size for path in files]}
     known = folder / "made.json"
     if known.exists() and read_json(known) == key:
         return

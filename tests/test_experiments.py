@@ -161,6 +161,18 @@ def test_the_treebank_is_written_as_in_the_treebank():
     assert sum(corpora.treebank(text) == text for text in texts) > 0.97 * len(texts)
 
 
+def test_files_are_made_once_and_anew_of_other_files(tmp_path, monkeypatch):
+    made = []
+    monkeypatch.setattr(corpora, "MADE", {"task": (lambda *said: made.append(said), ("source",))})
+    (tmp_path / "source.parquet").write_bytes(b"one")
+    for _ in range(2):
+        corpora.make("task", tmp_path, "encoder", tmp_path)
+    assert made == [([tmp_path / "source.parquet"], "encoder", tmp_path)]
+    (tmp_path / "source.parquet").write_bytes(b"others")
+    corpora.make("task", tmp_path, "encoder", tmp_path)
+    assert len(made) == 2
+
+
 WORDS = st.lists(st.sampled_from("abcd"), min_size=1, max_size=6)
 
 
