@@ -77,13 +77,20 @@ def student(task: Task, name: str, keep: bool = False, **changes: Any) -> dict[s
 
 
 def tuned(task: Task, name: str, rates: Sequence[float], seeds: int, changes: dict[str, Any]) -> dict[str, Any]:
-    """The learning rate that dev chooses for such a student, and figures by seed."""
+    """The learning rate that dev chooses for such a student, first among ``rates``, and figures by seed."""
 
     def made(rate: float, seed: int) -> dict[str, Any]:
         given = {"distill__learning_rate": rate, "distill__student_seed": seed, **changes}
         return student(task, f"{name}-{rate:g}-{seed}", **given)
 
-    best = max(rates, key=lambda rate: made(rate, 0)["dev"])
+    tried, most = sorted(rates), len(rates) + 3
+    while True:
+        best = max(tried, key=lambda rate: made(rate, 0)["dev"])
+        if best not in (tried[0], tried[-1]) or len(tried) in (1, most):
+            break
+        # At an edge the best may lie behind it.
+        further = best * best / (tried[1] if best == tried[0] else tried[-2])
+        tried = sorted([*tried, further])
     return {"learning_rate": best, "seeds": {str(seed): made(best, seed) for seed in range(seeds)}}
 
 
