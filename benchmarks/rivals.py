@@ -216,7 +216,7 @@ class TfIdf(Rival):
 
             best = max((0.1, 1.0, 10.0) if self._head == "LinearSVC" else (1.0, 10.0, 100.0), key=score)
             # At an edge the best may lie behind it.
-            while (further := max((best / 10, best * 10), key=score)) and score(further) > score(best):
+            while score(further := max((best / 10, best * 10), key=score)) > score(best):
                 best = further
             with replacing(path) as temporary:
                 joblib.dump((best, self._fit(best, *self._task.train)), temporary)

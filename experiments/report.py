@@ -101,7 +101,8 @@ def check(place: Any) -> int:
     for key in TASKS:
         if not (systems := systems_of(key)):
             continue
-        task, data = Task(key, place), next(iter(systems["teacher"].values()))["data"] if "teacher" in systems else None
+        task, taught = Task(key, place), systems.get("teacher", {})
+        data = next((one["data"] for one in taught.values()), None)
         for name, record in systems.items():
             kept = predictions_of(key, name)
             for seed, one in record.items():

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from html import escape as _escape
 from typing import Any
@@ -46,7 +46,7 @@ class Section:
 
     title: str
     text: str
-    blocks: Sequence[Table | Picture] = field(default_factory=list)
+    blocks: Sequence[Table | Picture]
 
 
 def sections(found: Results) -> list[Section]:

@@ -145,6 +145,9 @@ class Labels:
         self.split = (self.train, (dev.texts, dev.targets))
 
 
+RIVALS = ("fasttext", "tfidf", "model2vec")
+
+
 def rival_of(task: Task, name: str, seed: int) -> rivals.Rival:
     """A rival, not yet loaded: it trains itself then, unless it was trained before."""
     labels, cache = Labels(task), task.place.runs / "rivals"
@@ -174,6 +177,6 @@ SYSTEMS: dict[str, Callable[[Task, int], None]] = {
     "teacher": teacher,
     "students": students,
     **{name: partial(network, name=name) for name in NETWORKS},
-    **{name: partial(rival, name=name) for name in ("fasttext", "tfidf", "model2vec")},
+    **{name: partial(rival, name=name) for name in RIVALS},
 }
 ONCE = ("teacher", "tfidf")  # the same for all seeds

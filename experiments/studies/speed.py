@@ -15,12 +15,11 @@ from sparsedistill.evaluate import alternate
 from sparsedistill.teacher import TransformerTeacher
 
 from ..study import first, main, selected
-from ..systems import NETWORKS, rival_of
+from ..systems import NETWORKS, RIVALS, rival_of
 from ..task import Task
 
 SECONDS = 2.0  # of a turn
 TURNS = 5
-RIVALS = ("fasttext", "tfidf", "model2vec")
 # What gets texts ready, uncounted, and what labels them.
 System = tuple[Callable[[list[str]], Any], Callable[[Any], Any]]
 
