@@ -45,6 +45,23 @@ class NetworkConfig(PretrainedConfig):
         super().__init__(**rest)
 
 
+class BothWays(nn.Module):
+    """A bidirectional LSTM layer that begins backwards at the end of each text, not of its padding.
+
+    What torch makes of packed sequences, at up to twice the speed: packed, it works token by token.
+    """
+
+    def __init__(self, inputs: int, width: int):
+        super().__init__()
+        self.there, self.back = (nn.LSTM(inputs, width, batch_first=True) for _ in range(2))
+
+    def forward(self, x: torch.Tensor, mirrored: torch.Tensor) -> torch.Tensor:
+        """(n, t, 2 width) of ``x`` (n, t, inputs); ``mirrored`` (n, t): the place as far from its text's end."""
+        index = mirrored[:, :, None]
+        back = self.back(torch.take_along_dim(x, index, 1))[0]
+        return torch.cat([self.there(x)[0], torch.take_along_dim(back, index, 1)], -1)
+
+
 class Network(PreTrainedModel):
     """Token embeddings; a BiLSTM, or one convolution over seven tokens; the largest of each number; a linear layer.
 
@@ -59,10 +76,9 @@ class Network(PreTrainedModel):
         self.table = nn.Embedding(config.vocab_size, config.embedding)
         self.dropout = nn.Dropout(config.dropout)
         if config.kind == "lstm":
-            self.body: nn.Module = nn.LSTM(
-                config.embedding, config.width, config.depth, batch_first=True, bidirectional=True
-            )
             outputs = 2 * config.width
+            inputs = [config.embedding] + [outputs] * (config.depth - 1)
+            self.body: nn.Module = nn.ModuleList(BothWays(size, config.width) for size in inputs)
         else:
             self.body, outputs = nn.Conv1d(config.embedding, config.width, 7, padding=3), config.width
         self.head = nn.Linear(outputs, config.num_labels)
@@ -77,9 +93,11 @@ class Network(PreTrainedModel):
         """Logits (n, C) of ids and mask (n, t); where a pair's halves are apart, their separator says."""
         x, there = self.dropout(self.table(input_ids)), attention_mask.bool()
         if self.config.kind == "lstm":
-            lengths = attention_mask.sum(1).cpu()
-            packed = nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
-            x, _ = nn.utils.rnn.pad_packed_sequence(self.body(packed)[0], batch_first=True, total_length=x.shape[1])
+            places = torch.arange(x.shape[1], device=x.device)
+            mirrored = attention_mask.sum(1, keepdim=True) - 1 - places
+            mirrored = torch.where(mirrored < 0, places, mirrored)
+            for layer in self.body:
+                x = layer(x, mirrored)
         else:
             x = torch.relu(self.body((x * there[:, :, None]).transpose(1, 2)).transpose(1, 2))
         pooled = x.masked_fill(~there[:, :, None], -torch.inf).amax(1)

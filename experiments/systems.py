@@ -92,7 +92,7 @@ NETWORKS = {
     "cnn": Network(partial(_new, kind="cnn", width=256), 1e-3, 3),
 }
 # Of corpus and train that networks learn from: what two cores have time for.
-SOFT_TEXTS, SOFT_WORDS = 50_000, 4_000_000
+SOFT_TEXTS, SOFT_WORDS = 50_000, 2_000_000
 
 
 def network(task: Task, seed: int, name: str) -> None:

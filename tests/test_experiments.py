@@ -225,6 +225,25 @@ def test_networks_do_not_see_padding(tmp_path, encoder, shape):
     np.testing.assert_allclose(together, torch.stack(alone), atol=1e-5)
 
 
+def test_a_bilstm_layer_is_that_of_packed_sequences():
+    import torch
+
+    from experiments.neural import BothWays
+
+    torch.manual_seed(0)
+    ours, theirs = BothWays(3, 4), torch.nn.LSTM(3, 4, batch_first=True, bidirectional=True)
+    for name, value in theirs.named_parameters():
+        half = ours.back if name.endswith("_reverse") else ours.there
+        getattr(half, name.removesuffix("_reverse")).data.copy_(value)
+    x, lengths, places = torch.randn(5, 7, 3), torch.tensor([7, 1, 4, 2, 6]), torch.arange(7)
+    mirrored = lengths[:, None] - 1 - places
+    found = ours(x, torch.where(mirrored < 0, places, mirrored))
+    packed = torch.nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+    wanted, _ = torch.nn.utils.rnn.pad_packed_sequence(theirs(packed)[0], batch_first=True)
+    there = places < lengths[:, None]
+    np.testing.assert_allclose(found[there].detach(), wanted[there].detach(), atol=1e-6)
+
+
 def test_half_a_transformer_has_every_other_layer(tmp_path, encoder):
     from experiments import neural
 
