@@ -15,7 +15,8 @@ h1, h2, h3 { line-height: 1.2 } h2 { margin-top: 2.5rem; border-top: 1px solid #
 table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums }
 table { display: block; overflow-x: auto }
 th, td { padding: .2rem .6rem; border-bottom: 1px solid #e5e5e5; text-align: right; white-space: nowrap }
-th:first-child, td:first-child { text-align: left } td p { white-space: normal; text-align: left; margin: 0 }
+th:first-child, td:first-child { text-align: left } td:nth-child(2):nth-last-child(2) { white-space: normal }
+td p { white-space: normal; text-align: left; margin: 0 }
 small { color: #777 } svg { max-width: 100%; height: auto } details { margin: .5rem 0 } code { font-size: 90% }
 """
 
