@@ -47,7 +47,8 @@ from .settings import Distill, Finetune, Settings, parse_time
 from .vocabulary import Vocabulary
 
 STAGES = ("teach", "label", "count", "distill", "finetune", "compress", "evaluate")
-_SPOKEN = {"kd": ("corpus", "train"), "kd_private": ("corpus",), "scratch": ()}  # whose texts the teacher speaks of
+# Parts that the teacher speaks of to each student: kd_private is to know nothing of train, and no piece of it.
+_SPOKEN = {"kd": ("corpus", "train", "pieces"), "kd_private": ("corpus",), "scratch": ()}
 # Settings that change what a stage takes, not its result.
 KEYED_AWAY = ("threads", "device", "checkpoint_seconds", "memory", "resume", "tensorboard")
 _TEACHER_SECONDS = 3  # of one turn of the speed measurement
@@ -122,6 +123,13 @@ class Run:
             raise SettingsError("mode scratch learns from gold labels: give --train")
         if not data.corpus and "kd_private" in modes:
             raise SettingsError("mode kd_private learns from the corpus alone: give --corpus")
+        if settings.label.pieces:
+            if not data.train or "kd" not in modes:
+                raise SettingsError("pieces are of train, for mode kd: give both, or no --pieces")
+            if self.inputs.column:
+                raise SettingsError("pieces are new texts, of which a column of scores knows nothing: no --pieces")
+            if data.pair:
+                raise SettingsError("pieces of a pair are no pair: no --pieces")
         if not modes:
             raise SettingsError(f"no student is asked for: modes are {', '.join(_SPOKEN)}")
         if settings.distill.pooling == "mean+max" and not settings.distill.embedding:
@@ -183,7 +191,7 @@ class Run:
             return {
                 "teacher": self._teacher_inputs(),
                 "texts": self._texts(name),
-                "scores": self.data[name].get("scores"),
+                "scores": self._facts(name).get("scores"),
             }
         if stage == "count":
             parts = ("corpus", "train") if name == "all" else (name,)
@@ -264,16 +272,25 @@ class Run:
             )
         return found["result"]
 
+    def _facts(self, part: str) -> dict[str, Any]:
+        """Size and fingerprint of a part; those of pieces follow from train's."""
+        if part != "pieces":
+            return self.data.get(part, {})
+        train, pieces = self.data["train"], self.settings.label.pieces
+        made = [train["fingerprint"], pieces, self.settings.data.seed]
+        return {"texts": pieces * train["texts"], "fingerprint": _digest(made)}
+
     def _texts(self, part: str) -> str | None:
-        return self.data.get(part, {}).get("fingerprint")
+        return self._facts(part).get("fingerprint")
 
     def _spoken_of(self, mode: str) -> list[str]:
         """Parts whose texts a student learns with the teacher's word."""
-        return [part for part in _SPOKEN[mode] if getattr(self.settings.data, part)]
+        there = {**dataclasses.asdict(self.settings.data), "pieces": self.settings.label.pieces}
+        return [part for part in _SPOKEN[mode] if there[part]]
 
     def _vocabulary_of(self, mode: str) -> str:
         """Which texts were counted: exactly those the student learns from, so kd_private knows no n-gram of train."""
-        parts = self._spoken_of(mode) or ["train"]
+        parts = [part for part in self._spoken_of(mode) if part != "pieces"] or ["train"]
         return "all" if len(parts) == 2 else parts[0]
 
     @property
@@ -361,9 +378,9 @@ class Run:
             self.label_part(part)
 
     def label_part(self, part: str) -> None:
-        """Ask the teacher about ``corpus``, ``train``, ``dev`` or ``test``."""
+        """Ask the teacher about ``corpus``, ``train``, ``pieces``, ``dev`` or ``test``."""
         directory = self.directory / "logits" / part
-        settings, total = self.settings.label, self.data[part]["texts"]
+        settings, total = self.settings.label, self._facts(part)["texts"]
 
         def work() -> dict[str, Any]:
             if self.inputs.column:
@@ -407,7 +424,7 @@ class Run:
         return score, batches()
 
     def teacher_says(self, part: str) -> np.ndarray:
-        """The teacher's logits float32 (n, C) on ``corpus``, ``train``, ``dev`` or ``test``."""
+        """The teacher's logits float32 (n, C) on ``corpus``, ``train``, ``pieces``, ``dev`` or ``test``."""
         self.result_of(f"label.{part}")
         return np.asarray(Logits.load(self.directory / "logits" / part).array())
 

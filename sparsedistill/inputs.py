@@ -193,7 +193,8 @@ class Inputs:
         """A part's texts, batch by batch, and what the teacher's column says of them (n, C), where it is a column.
 
         corpus: in the order of its files, without texts of dev and test. dev: where there is no labelled text at all, a
-        twentieth of the corpus, 2,000 texts at most, is held out and is the dev part.
+        twentieth of the corpus, 2,000 texts at most, is held out and is the dev part. pieces: ``label.pieces`` runs of
+        words from each text of train (:func:`_piece`), all texts once, then all of them again.
 
         Errors: :class:`DataError` naming file and row of a score that is none.
         """
@@ -206,6 +207,12 @@ class Inputs:
                 left -= len(texts[:left])
                 if not left:
                     return
+        elif part == "pieces":
+            texts = self.part("train").texts
+            for turn in range(self.settings.label.pieces):
+                random = np.random.default_rng([self.settings.data.seed, turn])
+                for i in range(0, len(texts), BATCH):
+                    yield [_piece(text, random) for text in texts[i : i + BATCH]], None
         else:
             found = self.part(part)
             values = found.extra.get(self.column) if self.column else None
@@ -304,6 +311,16 @@ class Inputs:
         """Name, size, time and content hash of every input file, by part; ``known`` is an earlier answer."""
         before = {entry["source"]: entry for entries in known.values() for entry in entries}
         return {name: _describe_files(getattr(self.settings.data, name), before) for name in PARTS}
+
+
+def _piece(text: str, random: np.random.Generator) -> str:
+    """A run of a text's words (what white space parts), of any length with equal chance, from any place."""
+    words = text.split()
+    if len(words) < 2:
+        return text
+    size = int(random.integers(1, len(words) + 1))
+    begin = int(random.integers(0, len(words) - size + 1))
+    return " ".join(words[begin : begin + size])
 
 
 def _strings(values: list[Any], where: Callable[[int], str]) -> list[str]:

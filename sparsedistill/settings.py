@@ -73,6 +73,9 @@ class Label:
     scores: str = option("logits", "what a callable or a column gives", ("logits", "probabilities"))
     batch_size: int = option(64, "texts a forward pass of the teacher", least=1)
     shard_size: int = option(1024, "texts a shard: what an interruption can lose", least=1)
+    pieces: int = option(
+        0, "runs of words from each text of train that the teacher is asked about too, for mode kd", most=1000
+    )
 
 
 @dataclass(frozen=True)

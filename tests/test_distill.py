@@ -358,6 +358,51 @@ def test_texts_of_dev_and_test_never_enter_corpus_or_counts(tmp_path, files):
     assert sum(len(batch) for batch, _ in run.inputs.batches("corpus")) == data["corpus"]["texts"] == 800
 
 
+def opinion_teacher(texts: list[str]) -> list[list[float]]:
+    return [scores(text) for text in texts]
+
+
+def test_pieces_of_train_are_asked_about_and_learnt(tmp_path, files, monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+
+    def execute(name: str, pieces: int, without: str = "") -> Run:
+        run = Run(
+            tmp_path / name,
+            settings(
+                {part: file for part, file in files.items() if part != without},
+                teach={"teacher": "test_distill:opinion_teacher"},
+                label={"pieces": pieces, "shard_size": 64},
+                distill={"modes": ["kd"] if without else ["kd_private", "kd"]},
+            ),
+        )
+        run.execute(["label", "count", "distill"])
+        return run
+
+    none, three = execute("none", 0), execute("three", 3)
+    made = [piece for batch, _ in three.inputs.batches("pieces") for piece in batch]
+    train = three.inputs.part("train").texts
+    assert len(made) == 3 * len(train)
+    for i, piece in enumerate(made):
+        text = train[i % len(train)]
+        assert piece in (" ".join(text.split()), text) or f" {piece} " in f" {' '.join(text.split())} "
+    sizes = np.array([len(piece.split()) / len(train[i % len(train)].split()) for i, piece in enumerate(made)])
+    assert 0.4 < sizes.mean() < 0.7
+    np.testing.assert_array_equal(three.teacher_says("pieces"), np.float32(opinion_teacher(made)))
+    # The student that is to know nothing of train knows nothing of its pieces, and nobody counts them.
+    for unit in ("distill.kd_private", "count.all", "label.corpus", "label.train"):
+        assert none.key(unit) == three.key(unit)
+    learnt = {run: run.result_of("distill.kd")["texts"] for run in (none, three)}
+    assert learnt[three] == learnt[none] + len(made)
+    # Others are asked for: these alone are made.
+    labelled = (tmp_path / "three" / "logits" / "train" / "manifest.json").stat().st_mtime_ns
+    fewer = execute("three", 1)
+    assert [piece for batch, _ in fewer.inputs.batches("pieces") for piece in batch] == made[: len(train)]
+    assert len(fewer.teacher_says("pieces")) == len(train)
+    assert (tmp_path / "three" / "logits" / "train" / "manifest.json").stat().st_mtime_ns == labelled
+    # Without a corpus they are all there is besides train.
+    assert execute("alone", 2, without="corpus").result_of("distill.kd")["texts"] == 3 * len(train)
+
+
 def test_held_out_dev_is_taken_before_counting(tmp_path, files):
     del files["dev"]
     run = Run(tmp_path / "run", settings(files, distill={"modes": ["scratch"]}))
@@ -455,6 +500,11 @@ def test_refusals_come_first(tmp_path, files, tweets):
     refused(SettingsError, "nothing to learn from", over={"train": (), "corpus": ()})
     refused(SettingsError, "kd_private", over={"corpus": ()}, distill={"modes": ["kd_private"]})
     refused(DataError, "headline", data={"text": "headline"})
+    refused(SettingsError, "pieces are new texts", label={"pieces": 1})
+    told = {"teach": {"teacher": "test_distill:opinion_teacher"}, "label": {"pieces": 1}}
+    refused(SettingsError, "pieces are of train", over={"train": ()}, data={"labels": list(LABELS)}, **told)
+    refused(SettingsError, "pieces are of train", distill={"modes": ["kd_private"]}, **told)
+    refused(SettingsError, "no pair", data={"pair": "text"}, distill={"embedding": 4}, **told)
     refused(SettingsError, "'plenty' is not a size of memory", count={"memory": "plenty"})
     strange = write_jsonl(tmp_path / "strange.jsonl", [{"text": "a", "label": "meh"}])
     refused(DataError, r"meh.*strange\.jsonl", over={"dev": strange})
