@@ -207,7 +207,7 @@ class Run:
                 "distill": {k: v for k, v in _keyed(settings.distill).items() if k != "modes"},
                 "vocabulary": self.key(f"count.{self._vocabulary_of(name)}"),
                 "logits": spoken or None,
-                "represented": self.key(f"represent.{self._vocabulary_of(name)}") if self._represented else None,
+                "represented": self.key(f"represent.{self._vocabulary_of(name)}") if self._represented(name) else None,
                 "train": self._texts("train") if name == "scratch" else None,
                 "dev": self._texts("dev"),
                 **common,
@@ -499,7 +499,7 @@ class Run:
             device = self._device(len(vocabulary))
             self._refuse_too_large(len(vocabulary), self._student_of(unit), device)
             blocks, settings = self._examples(mode, vocabulary, threads), self.settings.distill
-            shards = self._represent(mode, vocabulary) if self._represented else None
+            shards = self._represent(mode, vocabulary) if self._represented(mode) else None
         if self._group.leads:
             self._group.announce(unit)
         if unit != "finetune":
@@ -508,9 +508,9 @@ class Run:
                 student.begin_with(shards, self._seed)
         return self._train(student, blocks, settings, vocabulary, unit, threads)
 
-    @property
-    def _represented(self) -> bool:
-        return self.settings.distill.init == "teacher"
+    def _represented(self, mode: str) -> bool:
+        """Whether a student begins with the teacher's representations: from scratch is without a teacher."""
+        return self.settings.distill.init == "teacher" and mode != "scratch"
 
     def _represent(self, mode: str, vocabulary: Vocabulary) -> Callable[[], Iterator[tuple[int, np.ndarray]]]:
         """The teacher's representations of the n-grams, made in shards: (first row, float32 (n, h))."""

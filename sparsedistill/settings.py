@@ -111,7 +111,8 @@ class Distill:
         ("mean", "sum", "max", "mean+max", "attentive"),
     )  # fmt: skip
     init: str = option(
-        "random", "what the table begins with: chance, or the teacher's representation of each n-gram",
+        "random",
+        "what the table begins with: chance, or the teacher's representation of each n-gram (not from scratch)",
         ("random", "teacher"),
     )  # fmt: skip
     table: str = option("float32", "numbers of the table in training; bfloat16 halves it", ("float32", "bfloat16"))

@@ -162,7 +162,7 @@ def test_a_table_that_begins_with_the_teachers_representations(tmp_path, tweets,
         teach={"teacher": str(encoder), "epochs": 1, "max_length": 32, "precision": "fp32"},
         label={"shard_size": 256},
         count={"size": 600},
-        distill={"init": "teacher", "steps": 1, "learning_rate": 1e-9, "hidden": [384]},
+        distill={"init": "teacher", "steps": 1, "learning_rate": 1e-9, "hidden": [384], "modes": ["scratch", "kd"]},
     )
     run = Run(tmp_path / "run", asked)
     run.execute(["teach", "label", "count", "distill"])
@@ -172,6 +172,8 @@ def test_a_table_that_begins_with_the_teachers_representations(tmp_path, tweets,
     expected -= expected.mean(axis=0)
     table = weights(tmp_path / "run" / "students" / "kd" / "student.safetensors")["table"]
     np.testing.assert_allclose(table, expected * (0.3 / expected.std()), atol=2e-3)
+    scratch = weights(tmp_path / "run" / "students" / "scratch" / "student.safetensors")["table"]
+    assert abs(np.corrcoef(scratch.ravel(), table.ravel())[0, 1]) < 0.01  # it knows no teacher
     # The mean over the tokens of the encoder, by hand.
     torch = pytest.importorskip("torch")
     transformers = pytest.importorskip("transformers")
