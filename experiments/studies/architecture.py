@@ -31,7 +31,8 @@ def measure(task: Task) -> dict[str, Any]:
     found = {}
     for number, (name, changes) in enumerate(VARIANTS.items()):
         rates = [10 * rate for rate in RATES] if changes.get("distill__hidden") == [] else RATES
-        found[name] = tuned(task, f"architecture-{number}", rates, SEEDS, {"distill__hidden": [64], **changes})
+        plain = {"distill__hidden": [64], "distill__init": "random"}
+        found[name] = tuned(task, f"architecture-{number}", rates, SEEDS, {**plain, **changes})
     return found
 
 
