@@ -17,7 +17,8 @@ TEXTS = 5000  # of the timing
 
 def measure(task: Task) -> dict[str, Any]:
     """By width: figures, and texts a second from raw text on one thread, timed in turns."""
-    settings = {width: {"distill__hidden": [width] if width else []} for width in WIDTHS}
+    settings: dict[int, dict[str, Any]] = {width: {"distill__hidden": [width]} for width in WIDTHS}
+    settings[0] = {"distill__hidden": [], "distill__init": "random"}  # a row is no wider than the logits
     made = {width: student(task, f"width-{width}", keep=True, **changes) for width, changes in settings.items()}
     texts = task.run.asked(task.inputs.part("test").texts[:TEXTS])
     runs = {width: kept(task, f"width-{width}", **changes) for width, changes in settings.items()}
