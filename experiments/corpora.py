@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from sparsedistill import corpus
 from sparsedistill.format import read_json, replacing, write_json
+from sparsedistill.inputs import run_of_words
 from sparsedistill.progress import Progress, say
 from sparsedistill.settings import Teach
 from sparsedistill.teacher import TransformerTeacher
@@ -139,9 +140,7 @@ def treebank(text: str) -> str:
 def phrase(text: str, random: np.random.Generator) -> str:
     """One to ten neighbouring words of a text."""
     words = text.split()
-    size = min(len(words), int(random.integers(1, 11)))
-    begin = int(random.integers(0, len(words) - size + 1))
-    return " ".join(words[begin : begin + size])
+    return run_of_words(words, min(len(words), int(random.integers(1, 11))), random)
 
 
 def _texts(files: Sequence[Path]) -> Iterator[str]:

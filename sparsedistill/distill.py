@@ -285,7 +285,7 @@ class Run:
 
     def _spoken_of(self, mode: str) -> list[str]:
         """Parts whose texts a student learns with the teacher's word."""
-        there = {**dataclasses.asdict(self.settings.data), "pieces": self.settings.label.pieces}
+        there = {**vars(self.settings.data), "pieces": self.settings.label.pieces}
         return [part for part in _SPOKEN[mode] if there[part]]
 
     def _vocabulary_of(self, mode: str) -> str:

@@ -318,7 +318,11 @@ def _piece(text: str, random: np.random.Generator) -> str:
     words = text.split()
     if len(words) < 2:
         return text
-    size = int(random.integers(1, len(words) + 1))
+    return run_of_words(words, int(random.integers(1, len(words) + 1)), random)
+
+
+def run_of_words(words: Sequence[str], size: int, random: np.random.Generator) -> str:
+    """``size`` neighbouring words from any place."""
     begin = int(random.integers(0, len(words) - size + 1))
     return " ".join(words[begin : begin + size])
 

@@ -28,10 +28,9 @@ SEEDS = 3
 
 def measure(task: Task) -> dict[str, Any]:
     """By variant: the learning rate that dev chooses, and figures by seed."""
-    found = {}
+    found, plain = {}, {"distill__hidden": [64], "distill__init": "random"}
     for number, (name, changes) in enumerate(VARIANTS.items()):
         rates = [10 * rate for rate in RATES] if changes.get("distill__hidden") == [] else RATES
-        plain = {"distill__hidden": [64], "distill__init": "random"}
         found[name] = tuned(task, f"architecture-{number}", rates, SEEDS, {**plain, **changes})
     return found
 
