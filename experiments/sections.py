@@ -256,7 +256,7 @@ def _architecture(study: Results, found: Results) -> list[Table | Picture]:
 def _tuned(made: Results) -> list[str]:
     seeds = made["seeds"].values()
     accuracy = _mean([_percent(seed["accuracy"]) for seed in seeds])
-    return [accuracy, _mean([100 * seed["dev"] for seed in seeds], 2), f"{made['learning_rate']:g}"]
+    return [accuracy, _mean([100 * seed["dev"] for seed in seeds], 2), f"{made['learning_rate']:.2g}"]
 
 
 def _adaptation(study: Results, found: Results) -> list[Table | Picture]:
