@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import Any
 
 from ..study import kept, main, tuned
@@ -15,8 +16,6 @@ BUDGETS = {
 }
 RATES = (1e-3, 3e-3, 1e-2)  # peak learning rates; wide rows want lower ones
 SEEDS = 3
-
-
 # N-grams enough for the longest table, in which all begin alike: at random.
 _SHARED = {"count__max_n": 4, "count__min_count": 1, "distill__hidden": [64], "distill__init": "random"}
 
@@ -30,6 +29,7 @@ def measure(task: Task) -> dict[str, Any]:
     counted = kept(task, "budget", count__size=longest, **_SHARED)
     counted.execute(("count",))
     ngrams = counted.result_of("count.all")["ngrams"]
+    shutil.rmtree(counted.directory)
     return {
         budget: [_one(task, rows, width) for rows, width in pairs if rows <= ngrams]
         for budget, pairs in BUDGETS.items()
