@@ -491,8 +491,10 @@ class _Run:
 
     def loss(self, ids: list[list[int]], gold: np.ndarray, precision: str | None = None) -> Any:
         functional = self.torch.nn.functional
+        from .attention import PlainAttention
+
         inputs = self.padding(self.torch, ids, self.device)
-        with _autocast(self.torch, self.device, precision or self.precision):
+        with _autocast(self.torch, self.device, precision or self.precision), PlainAttention():
             out = self.model(**inputs).logits
         out = out.float()  # the loss in full precision, whatever the model runs in
         gold = self.torch.from_numpy(gold).to(self.device)
@@ -609,7 +611,7 @@ def _keep_memory() -> None:
 
 
 def _set_dropout(torch: Any, model: Any, share: float) -> None:
-    """Set every dropout of the model. Without any, torch takes its fused attention, on a CPU 1.5 times as fast."""
+    """Set every dropout of the model. Without any, attention on a CPU is 1.5 times as fast: see :mod:`.attention`."""
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = share
