@@ -18,7 +18,7 @@ from sparsedistill.progress import say
 from .__main__ import place_arguments, place_of
 from .names import SYSTEMS as NAMES
 from .page import page
-from .records import PREDICTIONS, STUDIES, predictions_of
+from .records import PREDICTIONS, STUDIES, predictions_of, voice
 from .sections import Table, sections
 from .task import HERE, PAIRS, TASKS, Task
 
@@ -103,6 +103,7 @@ def check(place: Any) -> int:
             continue
         task, taught = Task(key, place), systems.get("teacher", {})
         data = next((one["data"] for one in taught.values()), None)
+        said = voice(predictions_of(key, "teacher")["0"]) if taught else None
         for name, record in systems.items():
             kept = predictions_of(key, name)
             for seed, one in record.items():
@@ -110,6 +111,9 @@ def check(place: Any) -> int:
                 if data not in (None, one["data"]):
                     wrong += 1
                     say(f"{key} {name} seed {seed}: made of other texts than the teacher: run it again")
+                if said not in (None, one.get("taught_by", said)):
+                    wrong += 1
+                    say(f"{key} {name} seed {seed}: learnt from another teacher than the one kept: run it again")
                 if right != one["accuracy"]:
                     wrong += 1
                     say(f"{key} {name} seed {seed}: the predictions give {right}, the record {one['accuracy']}")

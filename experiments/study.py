@@ -36,7 +36,7 @@ def main(description: str, tasks: Sequence[str], measure: Callable[[Task], Any])
     for key in arguments.tasks or tasks:
         task = Task(key, place_of(arguments))
         try:
-            task.taught().label_part("test")
+            task.taught()
             records.keep_study(name, task, measure(task))
         except SparsedistillError as error:
             say(f"{key}: {error}")

@@ -24,11 +24,15 @@ from .task import Task, accuracy, adopt, decided, dev_figure
 SEEDS = (0, 1, 2)
 
 
+def taught_by(task: Task) -> dict[str, str]:
+    """The teacher that a system learns from, as it is written down; it is trained, and asked, if need be."""
+    return {"taught_by": records.voice(task.taught().teacher_says("test").argmax(axis=1))}
+
+
 def teacher(task: Task, seed: int) -> None:
     """The fine-tuned transformer: the same one for all seeds."""
-    run = task.taught()
-    run.label_part("test")
-    recipe = [run.key("label.test"), run.key("label.dev")]
+    said, run = taught_by(task), task.run
+    recipe = [run.key("label.test"), run.key("label.dev"), said]
     if not records.have(task, "teacher", 0, recipe):
         figures = read_json(run.directory / "teacher" / "training.json")
         records.keep(
@@ -40,9 +44,10 @@ def teacher(task: Task, seed: int) -> None:
 
 def students(task: Task, seed: int) -> None:
     """The sparse students: from scratch, without train, with it, and fine-tuned."""
-    task.taught()
+    said = taught_by(task)
     first, run = (task.variant(f"seed{s}", distill__student_seed=s) for s in (0, seed))
-    recipes = {name: first.key(f"compress.{name}") for name in run.students}
+    learnt: dict[str, dict[str, str]] = {name: {} if name == "scratch" else said for name in run.students}
+    recipes = {name: [first.key(f"compress.{name}"), learnt[name]] for name in run.students}
     if all(records.have(task, name, seed, recipe) for name, recipe in recipes.items()):
         return
     run.execute(("count", "distill", "finetune", "compress"))
@@ -50,8 +55,9 @@ def students(task: Task, seed: int) -> None:
     for name, recipe in recipes.items():
         trained = run.result_of("finetune" if name == "kd_ft" else f"distill.{name}")
         records.keep(
-            task, name, seed, recipe, decided(task, run, name), dev_figure(run, name), seconds=trained["seconds"]
-        )
+            task, name, seed, recipe, decided(task, run, name), dev_figure(run, name), seconds=trained["seconds"],
+            **learnt[name],
+        )  # fmt: skip
     if seed:
         shutil.rmtree(run.directory)  # a gigabyte or more; the first seed's students are looked into by the studies
 
@@ -97,7 +103,8 @@ SOFT_TEXTS, SOFT_WORDS = 50_000, 2_000_000
 
 def network(task: Task, seed: int, name: str) -> None:
     """One of :data:`NETWORKS`, learning the teacher's word on some texts, or labels."""
-    made, teach = NETWORKS[name], task.taught().settings.teach
+    made, teach = NETWORKS[name], task.run.settings.teach
+    said = taught_by(task) if made.soft else {}
     directory = task.directory / "networks" / f"{name}-{seed}"
     train, dev, test = (task.inputs.part(part) for part in ("train", "dev", "test"))
     settings = replace(
@@ -107,7 +114,7 @@ def network(task: Task, seed: int, name: str) -> None:
     learnt = [task.run.key(f"label.{part}") for part in ("corpus", "train")] if made.soft else task.run.data["train"]
     asked = {field: value for field, value in asdict(settings).items() if not field.startswith(("teacher", "check"))}
     recipe = [
-        learnt, task.run.data["dev"], asked, [SOFT_TEXTS, SOFT_WORDS] if made.soft else None, made.start.keywords,
+        learnt, said, task.run.data["dev"], asked, [SOFT_TEXTS, SOFT_WORDS] if made.soft else None, made.start.keywords,
         task.run.inputs.teacher_identity,
     ]  # fmt: skip
     if records.have(task, name, seed, recipe):
@@ -126,7 +133,7 @@ def network(task: Task, seed: int, name: str) -> None:
     )
     records.keep(
         task, name, seed, recipe, trained.logits(test.texts).argmax(axis=1), max(figures["dev"]),
-        seconds=figures["seconds"], texts=len(texts),
+        seconds=figures["seconds"], texts=len(texts), **said,
     )  # fmt: skip
 
 
@@ -160,7 +167,8 @@ def rival_of(task: Task, name: str, seed: int) -> rivals.Rival:
 
 def rival(task: Task, seed: int, name: str) -> None:
     """What people use today, its settings chosen on dev."""
-    recipe = [Labels(task).key, rivals.VERSION, task.inputs.teacher_identity if name == "model2vec" else None]
+    said = taught_by(task) if name == "model2vec" else {}
+    recipe = [Labels(task).key, rivals.VERSION, [task.inputs.teacher_identity, said] if said else None]
     if records.have(task, name, seed, recipe):
         return
     start = time.monotonic()
@@ -168,9 +176,9 @@ def rival(task: Task, seed: int, name: str) -> None:
     chosen = made.load()
     seconds = round(time.monotonic() - start, 1)
     dev, test = (task.inputs.part(part) for part in ("dev", "test"))
-    said = [made.ids(made.label(made.prepare(part.texts))) for part in (dev, test)]
-    right = float((said[0] == dev.targets).mean())
-    records.keep(task, name, seed, recipe, said[1], right, seconds=seconds, settings=chosen)
+    answers = [made.ids(made.label(made.prepare(part.texts))) for part in (dev, test)]
+    right = float((answers[0] == dev.targets).mean())
+    records.keep(task, name, seed, recipe, answers[1], right, seconds=seconds, settings=chosen, **said)
 
 
 SYSTEMS: dict[str, Callable[[Task, int], None]] = {

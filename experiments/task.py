@@ -88,8 +88,9 @@ class Task:
         return run
 
     def taught(self) -> Run:
-        """The run, its teacher trained and asked, and its n-grams counted."""
+        """The run, its teacher trained and asked, about the test texts too, and its n-grams counted."""
         self.run.execute(("teach", "label", "count"))
+        self.run.label_part("test")
         return self.run
 
     def variant(self, name: str, **changes: Any) -> Run:

@@ -95,7 +95,7 @@ class Fake(Task):
         self.key, self.run, self.inputs, self.directory = "fake", run, run.inputs, run.directory
 
 
-def test_records_are_kept_by_seed_and_checked(run, tmp_path, monkeypatch):
+def test_records_are_kept_by_seed_and_checked(run, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(records, "PREDICTIONS", tmp_path / "predictions")
     monkeypatch.setattr(report, "PREDICTIONS", tmp_path / "predictions")
     monkeypatch.setattr(report, "DOCS", tmp_path)
@@ -122,6 +122,12 @@ def test_records_are_kept_by_seed_and_checked(run, tmp_path, monkeypatch):
     assert report.check(None) == 1
     records.keep(fake, "kd", 2, ["other settings"], said[0], 0.5)  # seeds of other settings are not averaged with it
     assert list(records.predictions_of("fake", "kd")) == list(report.systems_of("fake")["kd"]) == ["2"]
+    capsys.readouterr()
+    records.keep(fake, "teacher", 0, ["settings"], said[0], 0.5)
+    for teacher, wrong in ((said[0], 0), (said[1], 1)):
+        records.keep(fake, "kd", 2, ["other settings"], said[0], 0.5, taught_by=records.voice(teacher))
+        assert report.check(None) == wrong
+    assert "fake kd seed 2: learnt from another teacher than the one kept" in capsys.readouterr().err
 
 
 def test_bags_without_some_rows(tweets):
