@@ -491,10 +491,9 @@ class _Run:
 
     def loss(self, ids: list[list[int]], gold: np.ndarray, precision: str | None = None) -> Any:
         functional = self.torch.nn.functional
-        from .attention import PlainAttention
-
         inputs = self.padding(self.torch, ids, self.device)
-        with _autocast(self.torch, self.device, precision or self.precision), PlainAttention():
+        precision = precision or self.precision
+        with _autocast(self.torch, self.device, precision), _attention(self.device, precision):
             out = self.model(**inputs).logits
         out = out.float()  # the loss in full precision, whatever the model runs in
         gold = self.torch.from_numpy(gold).to(self.device)
@@ -875,6 +874,14 @@ def _autocast(torch: Any, device: Any, precision: str, wanted: bool = True) -> A
     if precision == "bf16" and wanted:
         return torch.autocast(device.type, torch.bfloat16)
     return contextlib.nullcontext()
+
+
+def _attention(device: Any, precision: str) -> Any:
+    if device.type != "cpu" or precision != "bf16":
+        return contextlib.nullcontext()
+    from .attention import PlainAttention
+
+    return PlainAttention()
 
 
 def _schedule(step: int, total: int, warmup: float) -> float:

@@ -628,6 +628,8 @@ def started(*arguments) -> subprocess.Popen:
         stdin=subprocess.PIPE,
         stderr=subprocess.PIPE,
         cwd=tempfile.gettempdir(),
+        # A script's background job has this signal ignored, and so has what it starts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert child.stdin
     child.stdin.write(b"bad\n" * 300_000)
