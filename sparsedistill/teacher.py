@@ -610,7 +610,7 @@ def _keep_memory() -> None:
 
 
 def _set_dropout(torch: Any, model: Any, share: float) -> None:
-    """Set every dropout of the model. Without any, attention on a CPU is 1.5 times as fast: see :mod:`.attention`."""
+    """Set every dropout of the model. Without any, steps on a CPU are up to 1.5 times as fast."""
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = share

@@ -38,9 +38,9 @@ def test_it_is_attention(seed, shape, mask, scale):
     allowed = np.ones((shape[0], 1, shape[2], shape[2]), bool)
     if mask != "none":
         allowed &= (np.arange(shape[2]) < lengths[:, None])[:, None, None]
-    given = {"none": None, "bool": torch.tensor(allowed), "added": torch.tensor(np.where(allowed, 0, -1e30)).bfloat16()}
+    masks = {"none": None, "bool": torch.tensor(allowed), "added": torch.tensor(np.where(allowed, 0, -1e30)).bfloat16()}
     with PlainAttention():
-        out = scaled_dot_product_attention(query, key, value, attn_mask=given[mask], scale=scale)
+        out = scaled_dot_product_attention(query, key, value, attn_mask=masks[mask], scale=scale)
     numbers = [tensor.detach().double().numpy() for tensor in (query, key, value)]
     want = twin(*numbers, allowed, scale or shape[3] ** -0.5)
     assert out.dtype == torch.bfloat16
@@ -81,18 +81,18 @@ def test_a_row_that_may_look_at_nothing_stays_finite():
     assert torch.isfinite(out).all()
 
 
-@pytest.mark.parametrize("given", [{"is_causal": True}, {"enable_gqa": True}, {"dtype": "float32"}])
-def test_what_it_does_not_cover_is_left_to_torch(given, monkeypatch):
+@pytest.mark.parametrize("options", [{"is_causal": True}, {"enable_gqa": True}, {"dtype": "float32"}])
+def test_what_it_does_not_cover_is_left_to_torch(options, monkeypatch):
     def refuse(*args):
         raise AssertionError("torch.softmax was called: attention was not left to torch")
 
-    given = dict(given)
-    dtype = getattr(torch, given.pop("dtype", "bfloat16"))
+    options = dict(options)
+    dtype = getattr(torch, options.pop("dtype", "bfloat16"))
     parts = [part.to(dtype) for part in tensors(np.random.default_rng(0), 1, 2, 5, 4)]
     torch.manual_seed(0)
-    want = scaled_dot_product_attention(*parts, **given)
+    want = scaled_dot_product_attention(*parts, **options)
     torch.manual_seed(0)
     monkeypatch.setattr(torch, "softmax", refuse)
     with PlainAttention():
-        out = scaled_dot_product_attention(*parts, **given)
+        out = scaled_dot_product_attention(*parts, **options)
     assert torch.equal(out, want)
