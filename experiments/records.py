@@ -42,6 +42,11 @@ def voice(predictions: np.ndarray) -> str:
     return _hash(predictions.tolist())
 
 
+def taught_by(task: Task) -> dict[str, str]:
+    """The teacher that systems learn from, as it is written down; it is trained, and asked, if need be."""
+    return {"taught_by": voice(task.taught().teacher_says("test").argmax(axis=1))}
+
+
 def _hash(value: Any) -> str:
     return hashlib.blake2b(json.dumps(value, sort_keys=True).encode(), digest_size=8).hexdigest()
 
@@ -68,7 +73,7 @@ def keep_study(name: str, task: Task, found: Any) -> None:
     """Write what a study found on a task to ``docs/studies/NAME.json``."""
     path = STUDIES / f"{name}.json"
     known = read_json(path) if path.exists() else {}
-    known[task.key] = {"found": found, **provenance(task)}
+    known[task.key] = {"found": found, **taught_by(task), **provenance(task)}
     write_json(path, known)
 
 

@@ -98,6 +98,7 @@ def _row(cells: Sequence[str]) -> str:
 def check(place: Any) -> int:
     """Recompute every accuracy from the predictions; returns how many are not what the records say."""
     wrong = total = 0
+    studies = {path.stem: read_json(path) for path in sorted(STUDIES.glob("*.json"))}
     for key in TASKS:
         if not (systems := systems_of(key)):
             continue
@@ -117,6 +118,9 @@ def check(place: Any) -> int:
                 if right != one["accuracy"]:
                     wrong += 1
                     say(f"{key} {name} seed {seed}: the predictions give {right}, the record {one['accuracy']}")
+        for name, study in studies.items():
+            if said and key in study and study[key].get("taught_by") != said:
+                say(f"{key} {name}: a study of an earlier teacher than the one kept, trained by the same recipe")
     recorded = DOCS / "results.json"
     if recorded.exists() and read_json(recorded) != results():
         wrong += 1

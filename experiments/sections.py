@@ -111,19 +111,25 @@ def _runs(found: Results) -> Iterable[Table]:
     for key, more in found["more"].items():
         rows = [
             [escape(SYSTEMS[name]), seed, f"{100 * one['accuracy'][more['test_set']]:.2f}", f"{100 * one['dev']:.2f}",
-             f"{one.get('seconds', 0):,.0f}", f"<code>{escape(one['commit'])}</code>",
+             f"{one.get('seconds', 0):,.0f}", _teacher(one), f"<code>{escape(one['commit'])}</code>",
              f"<code>{escape(one['command'])}</code>"]
             for name, record in more["runs"].items() for seed, one in record.items()
         ]  # fmt: skip
-        yield Table(["system", "seed", "test", "dev", "seconds", "commit", "command"], rows, TITLES[key])
+        head = ["system", "seed", "test", "dev", "seconds", "taught by", "commit", "command"]
+        yield Table(head, rows, TITLES[key])
 
 
 def _origin(study: Results) -> Table:
     rows = [
-        [TITLES[key], f"<code>{escape(one['command'])}</code>", f"<code>{escape(one['commit'])}</code>"]
+        [TITLES[key], _teacher(one), f"<code>{escape(one['commit'])}</code>", f"<code>{escape(one['command'])}</code>"]
         for key, one in study.items()
     ]
-    return Table(["", "command", "commit"], rows, "commands")
+    return Table(["", "taught by", "commit", "command"], rows, "commands")
+
+
+def _teacher(one: Results) -> str:
+    """Which teacher a figure is of: trained anew by the same recipe, it says other things."""
+    return f"<code>{one['taught_by'][:8]}</code>" if "taught_by" in one else ""
 
 
 # ---- studies ---------------------------------------------------------------------------------------------------------

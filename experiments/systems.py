@@ -24,14 +24,9 @@ from .task import Task, accuracy, adopt, decided, dev_figure
 SEEDS = (0, 1, 2)
 
 
-def taught_by(task: Task) -> dict[str, str]:
-    """The teacher that a system learns from, as it is written down; it is trained, and asked, if need be."""
-    return {"taught_by": records.voice(task.taught().teacher_says("test").argmax(axis=1))}
-
-
 def teacher(task: Task, seed: int) -> None:
     """The fine-tuned transformer: the same one for all seeds."""
-    said, run = taught_by(task), task.run
+    said, run = records.taught_by(task), task.run
     recipe = [run.key("label.test"), run.key("label.dev"), said]
     if not records.have(task, "teacher", 0, recipe):
         figures = read_json(run.directory / "teacher" / "training.json")
@@ -44,7 +39,7 @@ def teacher(task: Task, seed: int) -> None:
 
 def students(task: Task, seed: int) -> None:
     """The sparse students: from scratch, without train, with it, and fine-tuned."""
-    said = taught_by(task)
+    said = records.taught_by(task)
     first, run = (task.variant(f"seed{s}", distill__student_seed=s) for s in (0, seed))
     learnt: dict[str, dict[str, str]] = {name: {} if name == "scratch" else said for name in run.students}
     recipes = {name: [first.key(f"compress.{name}"), learnt[name]] for name in run.students}
@@ -104,7 +99,7 @@ SOFT_TEXTS, SOFT_WORDS = 50_000, 2_000_000
 def network(task: Task, seed: int, name: str) -> None:
     """One of :data:`NETWORKS`, learning the teacher's word on some texts, or labels."""
     made, teach = NETWORKS[name], task.run.settings.teach
-    said = taught_by(task) if made.soft else {}
+    said = records.taught_by(task) if made.soft else {}
     directory = task.directory / "networks" / f"{name}-{seed}"
     train, dev, test = (task.inputs.part(part) for part in ("train", "dev", "test"))
     settings = replace(
@@ -167,7 +162,7 @@ def rival_of(task: Task, name: str, seed: int) -> rivals.Rival:
 
 def rival(task: Task, seed: int, name: str) -> None:
     """What people use today, its settings chosen on dev."""
-    said = taught_by(task) if name == "model2vec" else {}
+    said = records.taught_by(task) if name == "model2vec" else {}
     recipe = [Labels(task).key, rivals.VERSION, [task.inputs.teacher_identity, said] if said else None]
     if records.have(task, name, seed, recipe):
         return

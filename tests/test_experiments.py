@@ -98,6 +98,8 @@ class Fake(Task):
 def test_records_are_kept_by_seed_and_checked(run, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(records, "PREDICTIONS", tmp_path / "predictions")
     monkeypatch.setattr(report, "PREDICTIONS", tmp_path / "predictions")
+    for module in (records, report):
+        monkeypatch.setattr(module, "STUDIES", tmp_path / "studies")
     monkeypatch.setattr(report, "DOCS", tmp_path)
     monkeypatch.setattr(report, "TASKS", ("fake",))
     fake = Fake(run)
@@ -128,6 +130,12 @@ def test_records_are_kept_by_seed_and_checked(run, tmp_path, monkeypatch, capsys
         records.keep(fake, "kd", 2, ["other settings"], said[0], 0.5, taught_by=records.voice(teacher))
         assert report.check(None) == wrong
     assert "fake kd seed 2: learnt from another teacher than the one kept" in capsys.readouterr().err
+    for teacher in said.values():  # a study of an earlier teacher stands by itself, but that is to be known
+        monkeypatch.setattr(records, "taught_by", lambda task, one=teacher: {"taught_by": records.voice(one)})
+        records.keep_study("width", fake, {})
+        assert report.check(None) == 1
+        earlier = "fake width: a study of an earlier teacher" in capsys.readouterr().err
+        assert earlier == (teacher is said[1])
 
 
 def test_bags_without_some_rows(tweets):
