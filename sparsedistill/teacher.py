@@ -34,6 +34,7 @@ from .settings import Label, Teach
 _WINDOW = 16_384  # texts tokenised and sorted by length at a time: bounds the memory of ids
 _CPU_TOKENS = 2_048  # padded tokens a forward pass: more falls out of the cache
 _GPU_TOKENS = 65_536
+_TRIM_EVERY = 32  # steps of fine-tuning
 _FLOOR = 1e-6  # of a probability, so that its logarithm stays finite
 _PROBE = (32, 32)  # texts x tokens of the batch that precisions are timed on
 
@@ -460,6 +461,8 @@ class _Run:
                     if place == per_epoch - 1:
                         self.end_epoch(epoch, dev_ids, dev_gold)
                     self.step += 1
+                    if self.step % _TRIM_EVERY == 0:
+                        _give_memory_back()
                     self.seconds = before + time.monotonic() - started
                     whole = True
                     loss_mean = value if loss_mean is None else 0.95 * loss_mean + 0.05 * value
@@ -478,6 +481,7 @@ class _Run:
             raise
         if self.best is not None:
             self.model.load_state_dict(self.best)
+        _give_memory_back()
         return {
             "epochs": settings.epochs,
             "metric": {"single": "accuracy", "multi": "micro_f1", "regression": "mse"}[self.task],
@@ -607,6 +611,12 @@ def _keep_memory() -> None:
         mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD
         mallopt(-1, 1 << 30)  # M_TRIM_THRESHOLD
         mallopt(-2, 1 << 26)  # M_TOP_PAD
+
+
+def _give_memory_back() -> None:
+    """Undo that now and then: batches of other lengths leave gaps, and over hours what is kept would grow on."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _set_dropout(torch: Any, model: Any, share: float) -> None:

@@ -4,6 +4,9 @@ import dataclasses
 import importlib.util
 import json
 import os
+import platform
+import subprocess
+import sys
 from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when the hub's client is imported: no test asks a network
@@ -431,3 +434,30 @@ def test_bad_scores_name_the_row(values, scores, task, match):
 def test_unknown_scores():
     with pytest.raises(SettingsError, match="logits or probabilities"):
         to_logits([[0.0, 1.0]], "odds", "single", "x")
+
+
+KEPT = """
+import numpy as np
+from sparsedistill import teacher
+
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096
+
+teacher._keep_memory()
+blocks = [np.ones(2**20, np.uint8) for _ in range(300)]
+full = resident()
+del blocks[::2], blocks[:30]
+kept = resident()
+teacher._give_memory_back()
+print(full - kept, full - resident())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+def test_freed_memory_is_kept_for_the_next_step_and_given_back_at_times(tmp_path):
+    command = [sys.executable, "-c", KEPT]
+    found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    at_once, in_the_end = map(int, found.stdout.split())
+    assert at_once < 10e6
+    assert in_the_end > 150e6
