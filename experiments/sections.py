@@ -345,7 +345,11 @@ _STUDIES: dict[str, tuple[str, str, Callable[[Results, Results], list[Table | Pi
         "In the KD student, trained with one to four words; in small how many n-grams are left.",
         _ngrams,
     ),
-    "corpus_size": ("Size of the corpus", "Three draws of each size.", _corpus_size),
+    "corpus_size": (
+        "Size of the corpus",
+        "Three draws of each size; all tables begin at random, and no pieces of train are asked about.",
+        _corpus_size,
+    ),
     "coverage": (
         "Coverage",
         "How much a student departs from its teacher where its n-grams are unknown: test texts in tenths by the share "

@@ -301,10 +301,13 @@ teacher = "{1}"
 max_length = 16
 epochs = 1
 precision = "fp32"
+[label]
+pieces = 1
 [count]
 max_n = 2
 [distill]
 modes = ["scratch", "kd_private", "kd"]
+init = "teacher"
 hidden = [8]
 epochs = 1
 threads = 1
