@@ -36,6 +36,11 @@ def systems_of(task: str) -> dict[str, dict[str, Any]]:
     return {name: read_json(folder / f"{name}.json") for name in NAMES if (folder / f"{name}.json").exists()}
 
 
+def studies() -> dict[str, dict[str, Any]]:
+    """What each study found, by task."""
+    return {path.stem: read_json(path) for path in sorted(STUDIES.glob("*.json"))}
+
+
 def mean(record: dict[str, Any], test: str) -> float:
     """Accuracy on a test set, over the seeds."""
     return statistics.fmean(one["accuracy"][test] for one in record.values())
@@ -49,7 +54,7 @@ def spread(record: dict[str, Any], test: str) -> float | None:
 
 def results() -> dict[str, Any]:
     """What ``docs/results.json`` holds."""
-    found: dict[str, Any] = {"tasks": {}, "more": {}, "studies": {}}
+    found: dict[str, Any] = {"tasks": {}, "more": {}, "studies": studies()}
     for key in TASKS:
         if not (systems := systems_of(key)):
             continue
@@ -70,8 +75,6 @@ def results() -> dict[str, Any]:
             },
             "runs": systems,
         }
-    for path in sorted(STUDIES.glob("*.json")):
-        found["studies"][path.stem] = read_json(path)
     return found
 
 
@@ -98,7 +101,6 @@ def _row(cells: Sequence[str]) -> str:
 def check(place: Any) -> int:
     """Recompute every accuracy from the predictions; returns how many are not what the records say."""
     wrong = total = 0
-    studies = {path.stem: read_json(path) for path in sorted(STUDIES.glob("*.json"))}
     for key in TASKS:
         if not (systems := systems_of(key)):
             continue
@@ -118,7 +120,7 @@ def check(place: Any) -> int:
                 if right != one["accuracy"]:
                     wrong += 1
                     say(f"{key} {name} seed {seed}: the predictions give {right}, the record {one['accuracy']}")
-        for name, study in studies.items():
+        for name, study in studies().items():
             if said and key in study and study[key].get("taught_by") != said:
                 say(f"{key} {name}: a study of an earlier teacher than the one kept, trained by the same recipe")
     recorded = DOCS / "results.json"

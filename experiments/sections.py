@@ -111,25 +111,23 @@ def _runs(found: Results) -> Iterable[Table]:
     for key, more in found["more"].items():
         rows = [
             [escape(SYSTEMS[name]), seed, f"{100 * one['accuracy'][more['test_set']]:.2f}", f"{100 * one['dev']:.2f}",
-             f"{one.get('seconds', 0):,.0f}", _teacher(one), f"<code>{escape(one['commit'])}</code>",
-             f"<code>{escape(one['command'])}</code>"]
+             f"{one.get('seconds', 0):,.0f}", *_source(one)]
             for name, record in more["runs"].items() for seed, one in record.items()
         ]  # fmt: skip
-        head = ["system", "seed", "test", "dev", "seconds", "taught by", "commit", "command"]
-        yield Table(head, rows, TITLES[key])
+        yield Table(["system", "seed", "test", "dev", "seconds", *_SOURCE], rows, TITLES[key])
 
 
 def _origin(study: Results) -> Table:
-    rows = [
-        [TITLES[key], _teacher(one), f"<code>{escape(one['commit'])}</code>", f"<code>{escape(one['command'])}</code>"]
-        for key, one in study.items()
-    ]
-    return Table(["", "taught by", "commit", "command"], rows, "commands")
+    return Table(["", *_SOURCE], [[TITLES[key], *_source(one)] for key, one in study.items()], "commands")
 
 
-def _teacher(one: Results) -> str:
-    """Which teacher a figure is of: trained anew by the same recipe, it says other things."""
-    return f"<code>{one['taught_by'][:8]}</code>" if "taught_by" in one else ""
+_SOURCE = ("taught by", "commit", "command")
+
+
+def _source(one: Results) -> list[str]:
+    """Where a figure comes from; a teacher trained anew by the same recipe says other things."""
+    cells = one.get("taught_by", "")[:8], one["commit"], one["command"]
+    return [f"<code>{escape(cell)}</code>" if cell else "" for cell in cells]
 
 
 # ---- studies ---------------------------------------------------------------------------------------------------------

@@ -96,9 +96,8 @@ class Fake(Task):
 
 
 def test_records_are_kept_by_seed_and_checked(run, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(records, "PREDICTIONS", tmp_path / "predictions")
-    monkeypatch.setattr(report, "PREDICTIONS", tmp_path / "predictions")
     for module in (records, report):
+        monkeypatch.setattr(module, "PREDICTIONS", tmp_path / "predictions")
         monkeypatch.setattr(module, "STUDIES", tmp_path / "studies")
     monkeypatch.setattr(report, "DOCS", tmp_path)
     monkeypatch.setattr(report, "TASKS", ("fake",))
