@@ -159,7 +159,9 @@ def _speed(study: Results, found: Results) -> list[Table | Picture]:
         if name not in figures:
             return ""
         rate, teacher = (figures[system]["texts_per_second"] for system in (name, "teacher"))
-        return f"{rate:,.0f}" + (f" <small>{rate / teacher:,.1f} x</small>" if name != "teacher" else "")
+        times = rate / teacher
+        digits = 1 if times < 100 else 0
+        return f"{rate:,.0f}" + (f" <small>{times:,.{digits}f} x</small>" if name != "teacher" else "")
 
     table = _by_system(study, cell, "texts a second")
     return [Picture(list(study), draw, "texts a second, one CPU thread", "accuracy, %"), table]
