@@ -5,6 +5,7 @@ Cells are HTML of the kind that Markdown takes too.
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -146,13 +147,16 @@ def _mean(values: Sequence[float], digits: int = 1) -> str:
 def _speed(study: Results, found: Results) -> list[Table | Picture]:
     def draw(axes: Any, key: str) -> None:
         axes.set_xscale("log")
+        points = {}
         for name, one in study[key]["found"].items():
             if name in found["tasks"].get(key, {}):
                 x, y = one["texts_per_second"], 100 * found["tasks"][key][name]
                 ours = name in ("scratch", "kd", "kd_ft")
                 colour = _COLOURS[1] if ours else _COLOURS[6] if name == "teacher" else _COLOURS[0]
                 axes.scatter(x, y, s=22, color=colour)
-                axes.annotate(name, (x, y), xytext=(3, 3), textcoords="offset points", fontsize=6)
+                points[SYSTEMS[name].split(",")[0].split(" + ")[0]] = x, y
+        axes.margins(y=0.12)  # for the names above the first
+        _label(axes, points)
 
     def cell(name: str, key: str) -> str:
         figures = study[key]["found"]
@@ -165,6 +169,29 @@ def _speed(study: Results, found: Results) -> list[Table | Picture]:
 
     table = _by_system(study, cell, "texts a second")
     return [Picture(list(study), draw, "texts a second, one CPU thread", "accuracy, %"), table]
+
+
+def _label(axes: Any, points: dict[str, tuple[float, float]]) -> None:
+    """Write names beside points: each at the nearest place that is free, with a line to its point where that is far."""
+    size, tall, dot = (240.0, 170.0), 7.0, 3.0  # in points: of the axes, about; of a line of text; of a dot's half
+    where = dict(
+        zip(points, axes.transAxes.inverted().transform(axes.transData.transform([*points.values()])), strict=True)
+    )
+    taken = [(x * size[0] - dot, y * size[1] - dot, x * size[0] + dot, y * size[1] + dot) for x, y in where.values()]
+    places = sorted(itertools.product((4, -4), range(-45, 46, 3)), key=lambda place: (abs(place[1]), place[0] < 0))
+    for name, (x, y) in where.items():
+        for beside, up in places:
+            wide = 3.2 * len(name)
+            left = x * size[0] + (beside if beside > 0 else beside - wide)
+            box = left, y * size[1] + up - tall / 2, left + wide, y * size[1] + up + tall / 2
+            apart = all(box[0] > b[2] or box[2] < b[0] or box[1] > b[3] or box[3] < b[1] for b in taken)
+            if apart and left > 0 and box[2] < size[0] + 10 and box[3] < size[1] + 3:
+                break
+        taken.append(box)
+        style = {"fontsize": 6, "ha": "left" if beside > 0 else "right", "va": "center"}
+        if abs(up) > tall:
+            style["arrowprops"] = {"arrowstyle": "-", "lw": 0.4, "color": "#999999", "shrinkA": 0, "shrinkB": 2}
+        axes.annotate(name, points[name], (beside, up), textcoords="offset points", **style)
 
 
 def _pruning(study: Results, found: Results) -> list[Table | Picture]:
