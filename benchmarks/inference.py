@@ -87,6 +87,7 @@ def contenders(task: Task, run: Path, bench: Bench) -> list[Contender]:
     cache, many = bench.args.out, bench.args.threads
     both = tuple(sorted({1, many}))
     teacher, name = run / "teacher", task.name
+    encoder = read_json(run / "settings.json")["teach"]["teacher"]
     fasttext, four = {"cache": cache, "settings": FASTTEXT_DEFAULT}, {**FASTTEXT_DEFAULT, "wordNgrams": 4}
     few = 256 if name == "imdb" else 1024  # for transformers
     found = [
@@ -100,7 +101,7 @@ def contenders(task: Task, run: Path, bench: Bench) -> list[Contender]:
                   both, True, texts=2000),
         Contender("sklearn-svc", "TF-IDF + linear SVM", "TfIdf", {"cache": cache, "head": "LinearSVC"}, both, True,
                   texts=2000),
-        Contender("model2vec", "model2vec", "Model2Vec", {"cache": cache, "run": run}, both, True, texts=5000),
+        Contender("model2vec", "model2vec", "Model2Vec", {"cache": cache, "encoder": encoder}, both, True, texts=5000),
         Contender("paper", "the paper's way", "PaperWay", {"cache": cache}, both, True, trained=False,
                   measure=f"{name}_vs_paper"),
         Contender("minilm-int8", "MiniLM, ONNX Runtime int8", "MiniLMInt8", {"cache": cache, "path": teacher}, (many,),

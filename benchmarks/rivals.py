@@ -239,34 +239,35 @@ class TfIdf(Rival):
 
 
 class Model2Vec(Rival):
-    """model2vec: static vectors distilled from the MiniLM encoder by its own recipe, then fine-tuned on train.
+    """model2vec: static vectors distilled from an ``encoder`` by its own recipe, then fine-tuned on train.
 
-    Its ready-made base models live on a hub; this one is made here, from the same encoder as the teacher.
+    Its ready-made base models live on a hub; this one is made here, of the encoder that the teacher began with.
     """
 
-    def __init__(self, task: Task, cache: Path, run: Path, threads: int, seed: int = 0):
-        self._task, self._folder, self._run, self._seed = task, cache / "model2vec", run, seed
+    def __init__(self, task: Task, cache: Path, encoder: str, threads: int, seed: int = 0):
+        self._task, self._folder, self._encoder, self._seed = task, cache / "model2vec", encoder, seed
 
     def load(self) -> str:
         from model2vec.inference import StaticModelPipeline
 
-        encoder = read_json(self._run / "settings.json")["teach"]["teacher"]
-        base = self._folder / f"base-{hashlib.blake2b(encoder.encode(), digest_size=3).hexdigest()}"
+        base = self._folder / f"base-{hashlib.blake2b(self._encoder.encode(), digest_size=3).hexdigest()}"
         path = self._folder / f"{self._task.key}-{base.name}-{self._seed}-{VERSION}"
-        for made, make in ((base, lambda: self._distil(encoder)), (path, lambda: self._fit(base))):
+        for made, make in ((base, self._distil), (path, lambda: self._fit(base))):
             if not made.exists():
                 part = made.with_name(made.name + ".part")
                 make().save_pretrained(part)
                 part.rename(made)
         self._model = StaticModelPipeline.from_pretrained(path)
-        return "vectors distilled from MiniLM, fine-tuned with its own recipe"
+        return "vectors distilled from the teacher's encoder, fine-tuned with its own recipe"
 
-    def _distil(self, encoder: str) -> Any:
+    def _distil(self) -> Any:
         from model2vec.distill import distill_from_model
         from transformers import AutoModel, AutoTokenizer
 
         say("model2vec: distil static vectors")
-        return distill_from_model(*(kind.from_pretrained(encoder) for kind in (AutoModel, AutoTokenizer)), device="cpu")
+        return distill_from_model(
+            *(kind.from_pretrained(self._encoder) for kind in (AutoModel, AutoTokenizer)), device="cpu"
+        )
 
     def _fit(self, base: Path) -> Any:
         from model2vec import StaticModel

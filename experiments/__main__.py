@@ -24,6 +24,12 @@ def main() -> int:
     status = 0
     for key in arguments.tasks:
         task = Task(key, place_of(arguments))
+        try:
+            task.run  # noqa: B018 (what is wrong with its files is said once)
+        except SparsedistillError as error:
+            say(f"{key}: {error}")
+            status = 2
+            continue
         for name in arguments.systems:
             for seed in arguments.seeds[:1] if name in ONCE else arguments.seeds:
                 try:
@@ -36,11 +42,17 @@ def main() -> int:
 
 def place_arguments(parser: argparse.ArgumentParser) -> None:
     """Options that say where things are."""
-    parser.add_argument("--data", type=Path, metavar="DIR", help="folder of the data sets; default: from the hub")
+    parser.add_argument("--data", type=_folder, metavar="DIR", help="folder of the data sets; default: from the hub")
     parser.add_argument(
         "--runs", type=Path, metavar="DIR", default=Path("runs"), help="run directories (default: runs)"
     )
     parser.add_argument("--teacher", default="", metavar="MODEL", help="folder or hub id of the teacher's encoder")
+
+
+def _folder(path: str) -> Path:
+    if not Path(path).is_dir():
+        raise argparse.ArgumentTypeError(f"there is no folder {path}")
+    return Path(path)
 
 
 def place_of(arguments: argparse.Namespace) -> Place:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from sparsedistill.errors import SparsedistillError
 from sparsedistill.format import read_json, replacing, write_json
 from sparsedistill.progress import say
 
@@ -107,6 +108,12 @@ def check(place: Any) -> int:
         task, taught = Task(key, place), systems.get("teacher", {})
         data = next((one["data"] for one in taught.values()), None)
         said = voice(predictions_of(key, "teacher")["0"]) if taught else None
+        try:
+            task.inputs.part("test")
+        except SparsedistillError as error:
+            wrong += 1
+            say(f"{key}: {error}")
+            continue
         for name, record in systems.items():
             kept = predictions_of(key, name)
             for seed, one in record.items():

@@ -171,15 +171,23 @@ def _speed(study: Results, found: Results) -> list[Table | Picture]:
         if key == "the paper, IMDB":
             return _small(paper.SPEED[name])[0] if name in paper.SPEED else ""
         figures = study[key]["found"]
-        if name not in figures:
+        if name not in figures or name not in found["tasks"].get(key, {}):  # speed says nothing without accuracy
             return ""
-        rate, teacher = (figures[system]["texts_per_second"] for system in (name, "teacher"))
-        times = rate / teacher
-        digits = 1 if times < 100 else 0
-        return f"{rate:,.0f}" + (f" <small>{times:,.{digits}f} x</small>" if name != "teacher" else "")
+        times = figures[name]["texts_per_second"] / figures["teacher"]["texts_per_second"]
+        return _rate(figures[name]) + (f" <small>{_digits(times, 2)} x</small>" if name != "teacher" else "")
 
     table = _by_system([*study, "the paper, IMDB"], cell, "texts a second")
     return [Picture(list(study), draw, "texts a second, one CPU thread", "accuracy, %"), table]
+
+
+def _rate(one: Results) -> str:
+    """Texts a second as precisely as they were measured."""
+    return f"{_digits(one['texts_per_second'], 3)} ±{100 * one['spread']:.0f} %"
+
+
+def _digits(value: float, digits: int) -> str:
+    """So many of them that are not naught to begin with."""
+    return f"{float(f'{value:.{digits}g}'):,g}" if value < 1e5 else f"{float(f'{value:.{digits}g}'):,.0f}"
 
 
 def _label(axes: Any, points: dict[str, tuple[float, float]]) -> None:
@@ -234,7 +242,7 @@ def _ngrams(study: Results, found: Results) -> list[Table | Picture]:
 
 def _width(study: Results, found: Results) -> list[Table | Picture]:
     def cell(figures: Results) -> str:
-        return f"{_percent(figures['accuracy']):.1f} <small>{figures['texts_per_second']:,.0f}/s</small>"
+        return f"{_percent(figures['accuracy']):.1f} <small>{_rate(figures)}</small>"
 
     rows = [[TITLES[key], *map(cell, one["found"].values())] for key, one in study.items()]
     return [Table(["", *next(iter(study.values()))["found"]], rows)]

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import statistics
 import sys
+import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.tasks import sample
 from sparsedistill.distill import Run
 from sparsedistill.errors import SparsedistillError
 from sparsedistill.format import read_json, write_json
@@ -20,6 +24,10 @@ from sparsedistill.vocabulary import Vocabulary
 from . import records
 from .__main__ import place_arguments, place_of
 from .task import PAIRS, TASKS, Task, adopt, decided, dev_figure
+
+SECONDS, TURNS = 2.0, 5  # of a turn, about; of each system
+# What gets texts ready, uncounted, and what labels them.
+System = tuple[Callable[[list[str]], Any], Callable[[Any], Any]]
 
 
 def main(description: str, tasks: Sequence[str], measure: Callable[[Task], Any]) -> None:
@@ -117,6 +125,41 @@ def first(task: Task) -> Run:
 def selected(run: Run) -> str:
     """The student that dev chooses."""
     return max((name for name in ("kd", "kd_ft") if name in run.students), key=lambda name: dev_figure(run, name))
+
+
+def timed(systems: dict[str, System], texts: list[str]) -> dict[str, dict[str, float]]:
+    """By system: ``texts_per_second``, the median of turns that all take in order, and their ``spread``.
+
+    The slow label a sample stratified by length, the fast all ``texts`` several times: a turn takes some seconds, or it
+    would time the clock and the caches. ``spread`` is half of what lies between slowest and fastest turn, as a share of
+    the median.
+    """
+    turns, sizes = [], []
+    for prepare, label in systems.values():
+        chosen = [texts[i] for i in sample(texts, 16)]
+        while True:
+            ready = prepare(chosen)
+            label(ready)  # once uncounted: caches, threads, lazy loading
+            turn = partial(label, ready)
+            if (seconds := _seconds(turn)) > SECONDS / 2:
+                break
+            size = round(len(chosen) * min(SECONDS / seconds, 30.0))
+            whole, rest = divmod(size, len(texts))
+            chosen = texts * whole + [texts[i] for i in sample(texts, rest)]
+        turns.append(turn)
+        sizes.append(len(chosen))
+    rounds = [[_seconds(turn) for turn in turns] for _ in range(TURNS)]
+    found = {}
+    for name, size, taken in zip(systems, sizes, zip(*rounds, strict=True), strict=True):
+        middle, between = statistics.median(taken), max(taken) - min(taken)
+        found[name] = {"texts_per_second": size / middle, "spread": between / 2 / middle, "texts": size}
+    return found
+
+
+def _seconds(work: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
 
 
 def without(keep: np.ndarray, ids: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

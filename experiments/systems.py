@@ -157,13 +157,13 @@ def rival_of(task: Task, name: str, seed: int) -> rivals.Rival:
         return rivals.FastText(labels, cache, None, 1, seed + 1)  # whose seeds 0 and 1 are the same
     if name == "tfidf":
         return rivals.TfIdf(labels, cache, "LogisticRegression", 1)
-    return rivals.Model2Vec(labels, cache, task.taught().directory, 1, seed)
+    return rivals.Model2Vec(labels, cache, task.run.settings.teach.teacher, 1, seed)
 
 
 def rival(task: Task, seed: int, name: str) -> None:
     """What people use today, its settings chosen on dev."""
-    said = records.taught_by(task) if name == "model2vec" else {}
-    recipe = [Labels(task).key, rivals.VERSION, [task.inputs.teacher_identity, said] if said else None]
+    encoder = task.inputs.teacher_identity if name == "model2vec" else None  # it learns labels: no teacher taught it
+    recipe = [Labels(task).key, rivals.VERSION, encoder]
     if records.have(task, name, seed, recipe):
         return
     start = time.monotonic()
@@ -173,7 +173,7 @@ def rival(task: Task, seed: int, name: str) -> None:
     dev, test = (task.inputs.part(part) for part in ("dev", "test"))
     answers = [made.ids(made.label(made.prepare(part.texts))) for part in (dev, test)]
     right = float((answers[0] == dev.targets).mean())
-    records.keep(task, name, seed, recipe, answers[1], right, seconds=seconds, settings=chosen, **said)
+    records.keep(task, name, seed, recipe, answers[1], right, seconds=seconds, settings=chosen)
 
 
 SYSTEMS: dict[str, Callable[[Task, int], None]] = {

@@ -53,8 +53,8 @@ class Task:
         values = read_toml(self._file)
         values.pop("run")
         data = values["data"]
-        if self.place.data is None:
-            data |= read_toml(HERE / "hub.toml").get(self.key, {})
+        if self._is_on_hub:
+            data |= _hub()[self.key]
         places = {_LOCAL: self.place.data or Path(_LOCAL).resolve(), "runs": self.place.runs}
         for name in {"train", "dev", "test", "corpus"} & data.keys():
             files = [data[name]] if isinstance(data[name], str) else data[name]
@@ -66,6 +66,10 @@ class Task:
             stage, _, field = name.partition("__")
             values.setdefault(stage, {})[field] = value
         return build(values, str(self._file))
+
+    @property
+    def _is_on_hub(self) -> bool:
+        return self.place.data is None and self.key in _hub()
 
     @cached_property
     def inputs(self) -> Inputs:
@@ -80,8 +84,13 @@ class Task:
     @cached_property
     def run(self) -> Run:
         """The run that the task's file describes, its input looked through."""
-        if self.key in corpora.MADE and self.place.data:
-            corpora.make(self.key, self.place.data, self.inputs.settings.teach.teacher, self.directory)
+        if self.key in corpora.MADE and not self._is_on_hub:
+            if not self.place.data:
+                raise SettingsError(f"{self.key} is made of files that are not on the hub: say --data DIR")
+            try:
+                corpora.make(self.key, self.place.data, self.inputs.settings.teach.teacher, self.directory)
+            except FileNotFoundError as error:
+                raise SettingsError(f"there is no {error.filename}: {self.key} is made of it") from None
         run = Run(self.directory, self.inputs.settings)
         run.inputs = self.inputs
         run.check()
@@ -191,6 +200,11 @@ def dev_figure(run: Run, student: str) -> float:
 def accuracy(logits: np.ndarray, gold: np.ndarray) -> float:
     """Share of right decisions."""
     return metrics(logits, gold, "single")["accuracy"]
+
+
+def _hub() -> dict[str, Any]:
+    """By task: what its file's [data] becomes where no folder of data sets is given."""
+    return read_toml(HERE / "hub.toml")
 
 
 def _packaged() -> str:

@@ -7,6 +7,7 @@ import importlib
 import json
 import re
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -186,6 +187,45 @@ def test_files_are_made_once_and_anew_of_other_files(tmp_path, monkeypatch):
     assert len(made) == 2
 
 
+def test_what_is_wrong_with_the_data_is_said_once(tmp_path, monkeypatch, capsys):
+    from experiments import __main__ as program
+
+    def said(*words: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["experiments", *words, "--runs", str(tmp_path / "runs")])
+        assert program.main() == 2
+        return capsys.readouterr().err
+
+    with pytest.raises(SystemExit, match="2"):
+        said("sst2", "--data", str(tmp_path / "nowhere"))
+    assert f"there is no folder {tmp_path / 'nowhere'}" in capsys.readouterr().err
+    assert said("mrpc").count("say --data DIR") == 1
+    assert said("sst2", "--data", str(tmp_path)).count(f"there is no {tmp_path / 'sst2' / 'train.parquet'}") == 1
+
+
+def test_the_fast_are_timed_on_texts_that_come_again(monkeypatch):
+    monkeypatch.setattr(study, "SECONDS", 0.02)
+    asked: dict[str, list[list[str]]] = {"slow": [], "fast": []}
+
+    def system(name: str, pause: float) -> study.System:
+        def label(texts: list[str]) -> None:
+            asked[name].append(texts)
+            time.sleep(pause * len(texts))
+
+        return list, label
+
+    texts = [str(i) for i in range(40)]
+    found = study.timed({"slow": system("slow", 5e-3), "fast": system("fast", 5e-5)}, texts)
+    assert found["slow"]["texts"] == 16
+    assert found["fast"]["texts"] > 200
+    last = asked["fast"][-1]
+    assert len(last) == found["fast"]["texts"]
+    assert set(last) == set(texts)
+    for name, pause in (("slow", 5e-3), ("fast", 5e-5)):
+        assert len(asked[name]) >= study.TURNS + 2
+        assert found[name]["texts_per_second"] <= 1 / pause
+        assert found[name]["spread"] >= 0
+
+
 WORDS = st.lists(st.sampled_from("abcd"), min_size=1, max_size=6)
 
 
@@ -358,7 +398,7 @@ def test_every_system_and_study_from_end_to_end(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(adaptation, "RATES", (1e-3,))
     monkeypatch.setattr(adaptation, "Task", lambda key, place: tiny)
     monkeypatch.setattr(speed, "RIVALS", ("tfidf",))
-    monkeypatch.setattr(speed, "SECONDS", 0.05)
+    monkeypatch.setattr(study, "SECONDS", 0.05)
     for name in ("architecture", "budget", "width", "pruning", "ngrams", "coverage", "corpus_size", "adaptation",
                  "privacy", "cases", "speed", "columns"):  # fmt: skip
         module = importlib.import_module(f"experiments.studies.{name}")

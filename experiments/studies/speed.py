@@ -3,46 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.tasks import sample
-from sparsedistill.evaluate import alternate
 from sparsedistill.teacher import TransformerTeacher
 
-from ..study import first, main, selected
+from ..study import System, first, main, selected, timed
 from ..systems import NETWORKS, RIVALS, rival_of
 from ..task import Task
 
-SECONDS = 2.0  # of a turn
-TURNS = 5
-# What gets texts ready, uncounted, and what labels them.
-System = tuple[Callable[[list[str]], Any], Callable[[Any], Any]]
-
 
 def measure(task: Task) -> dict[str, Any]:
-    """By system: texts a second, tokenisation and all, timed in turns, the slow on a sample stratified by length."""
+    """What :func:`..study.timed` finds of the task's systems, tokenisation and all."""
     import torch
 
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # no threads of theirs
-    texts = task.inputs.part("test").texts
     systems = _systems(task)
     torch.set_num_threads(1)  # last: loading the others sets it too
-    workers: dict[str, tuple[Callable[[], Any], int]] = {}
-    for name, (prepare, label) in systems.items():
-        few = prepare([texts[i] for i in sample(texts, 16)])
-        rate = alternate([(partial(label, few), len(few))], 1)[0]
-        some = prepare([texts[i] for i in sample(texts, max(16, min(len(texts), int(rate * SECONDS))))])
-        workers[name] = (partial(label, some), len(some))
-    rates = alternate(list(workers.values()), TURNS)
-    return {
-        name: {"texts_per_second": rate, "texts": size}
-        for (name, (_, size)), rate in zip(workers.items(), rates, strict=True)
-    }
+    return timed(systems, task.inputs.part("test").texts)
 
 
 def _systems(task: Task) -> dict[str, System]:

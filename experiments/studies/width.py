@@ -6,30 +6,26 @@ import shutil
 from functools import partial
 from typing import Any
 
-from sparsedistill.evaluate import alternate
-
-from ..study import kept, main, student
+from ..study import System, kept, main, student, timed
 from ..task import Task
 
 WIDTHS = (0, 16, 64, 256, 1000)
-TEXTS = 5000  # of the timing
 
 
 def measure(task: Task) -> dict[str, Any]:
-    """By width: figures, and texts a second from raw text on one thread, timed in turns."""
+    """By width: figures of the KD student, and what :func:`..study.timed` finds of it, raw text to label."""
     settings: dict[int, dict[str, Any]] = {width: {"distill__hidden": [width]} for width in WIDTHS}
-    settings[0] = {"distill__hidden": [], "distill__init": "random"}  # a row is no wider than the logits
+    # A row is no wider than the logits, so the teacher's vectors cannot begin it, and wants the rate of its own kind.
+    settings[0] = {"distill__hidden": [], "distill__init": "random", "distill__learning_rate": 0.0}
     made = {width: student(task, f"width-{width}", keep=True, **changes) for width, changes in settings.items()}
-    texts = task.run.asked(task.inputs.part("test").texts[:TEXTS])
     runs = {width: kept(task, f"width-{width}", **changes) for width, changes in settings.items()}
-    loaded = [run.classifier("kd") for run in runs.values()]
-    rates = alternate([(partial(c.predict, texts, threads=1), len(texts)) for c in loaded], 7)
+    systems: dict[str, System] = {
+        str(width): (task.run.asked, partial(run.classifier("kd").predict, threads=1)) for width, run in runs.items()
+    }
+    rates = timed(systems, task.inputs.part("test").texts)
     for run in runs.values():
         shutil.rmtree(run.directory)
-    return {
-        str(width): {**figures, "texts_per_second": rate}
-        for (width, figures), rate in zip(made.items(), rates, strict=True)
-    }
+    return {str(width): {**figures, **rates[str(width)]} for width, figures in made.items()}
 
 
 if __name__ == "__main__":
