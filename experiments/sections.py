@@ -182,7 +182,8 @@ def _speed(study: Results, found: Results) -> list[Table | Picture]:
 
 def _rate(one: Results) -> str:
     """Texts a second as precisely as they were measured."""
-    return f"{_digits(one['texts_per_second'], 3)} ±{100 * one['spread']:.0f} %"
+    spread = f" ±{100 * one['spread']:.0f} %" if "spread" in one else ""
+    return _digits(one["texts_per_second"], 3) + spread
 
 
 def _digits(value: float, digits: int) -> str:
