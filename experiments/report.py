@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from sparsedistill.errors import SparsedistillError
 from sparsedistill.format import read_json, replacing, write_json
 from sparsedistill.progress import say
@@ -20,14 +22,15 @@ from .__main__ import place_arguments, place_of
 from .names import SYSTEMS as NAMES
 from .page import page
 from .records import PREDICTIONS, STUDIES, predictions_of, voice
-from .sections import Table, sections
+from .sections import COMMANDS, Table, sections
 from .task import HERE, PAIRS, TASKS, Task
 
 DOCS = HERE.parent / "docs"
 _INTRO = (
-    "Every system and every study of <a href='https://arxiv.org/abs/2110.08536'>Sparse Distillation</a> (Ye et al., "
-    "NAACL 2022), made anew with smaller teachers and smaller corpora (the paper's: RoBERTa-Large, 37 to 418 million "
-    "texts): what carries over are shares, gaps and ratios, not the figures themselves."
+    "The systems and the studies of <a href='https://arxiv.org/abs/2110.08536'>Sparse Distillation</a> (Ye et al., "
+    "NAACL 2022), made anew with smaller teachers and smaller corpora (the paper's: RoBERTa-Large, 10 to 418 million "
+    "texts): what carries over are shares, gaps and ratios, not the figures themselves. A study without a row for a "
+    "task was not run on it; an empty cell is a system that was not."
 )
 
 
@@ -53,6 +56,18 @@ def spread(record: dict[str, Any], test: str) -> float | None:
     return statistics.stdev(values) if len(values) > 1 else None
 
 
+def apart(key: str, some: Sequence[str], systems: Sequence[str], texts: int) -> dict[str, dict[str, float]]:
+    """By each of ``some`` and system: the share of a test set's ``texts`` decided otherwise, over pairs of seeds."""
+    kept = {name: [ids[:texts] for ids in predictions_of(key, name).values()] for name in systems}
+    return {
+        name: {
+            other: round(float(np.mean([one != another for one in kept[name] for another in kept[other]])), 6)
+            for other in systems if other != name
+        }
+        for name in some if texts and name in kept
+    }  # fmt: skip
+
+
 def results() -> dict[str, Any]:
     """What ``docs/results.json`` holds."""
     found: dict[str, Any] = {"tasks": {}, "more": {}, "studies": studies()}
@@ -68,8 +83,11 @@ def results() -> dict[str, Any]:
             )
         entry |= {name: mean(record, tests[0]) for name, record in systems.items()}
         found["tasks"][key] = entry
+        texts = found["studies"].get("sizes", {}).get(key, {}).get("found", {}).get("tests", {}).get(tests[0], 0)
         found["more"][key] = {
             "test_set": tests[0],
+            "test_texts": texts,
+            "apart": apart(key, ("teacher", entry.get("selected", "")), list(systems), texts),
             "spread": {name: spread(record, tests[0]) for name, record in systems.items()},
             "other_test_sets": {
                 test: {name: mean(record, test) for name, record in systems.items()} for test in tests[1:]
@@ -83,7 +101,8 @@ def markdown(found: dict[str, Any]) -> str:
     """``docs/results.md``: the tables, less what is folded on the page."""
     lines = ["# Results", "", _INTRO, "", "[results.html](results.html) has pictures and every run besides.", ""]
     for section in sections(found):
-        tables = [block for block in section.blocks if isinstance(block, Table) and not block.folded]
+        every = [block for block in section.blocks if isinstance(block, Table)]
+        tables = [table for table in every if not table.folded]
         if not tables:
             continue
         lines += [f"## {section.title}", ""]
@@ -92,6 +111,10 @@ def markdown(found: dict[str, Any]) -> str:
         for table in tables:
             lines += [_row(table.head), "|---" + "|---:" * (len(table.head) - 1) + "|"]
             lines += [*map(_row, table.rows), ""]
+        for table in every:
+            if table.folded == COMMANDS:
+                made = (f"{row[-1]} ({row[0]}, {row[-2]})" for row in table.rows)
+                lines += [f"<small>{'; '.join(made)}</small>", ""]
     return "\n".join(lines)
 
 

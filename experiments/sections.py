@@ -19,6 +19,7 @@ from .verdicts import first_test
 
 escape = partial(_escape, quote=False)
 _COLOURS = ("#2a6f97", "#c44e00", "#3a7d44", "#7b4b94", "#8a6d00", "#b0305c", "#444444", "#1f9e9e")
+COMMANDS = "commands"  # the summary that a study's are folded under
 Results = dict[str, Any]
 
 
@@ -55,20 +56,34 @@ def sections(found: Results) -> list[Section]:
     parts = [
         Section(
             "Accuracy",
-            "On test texts, percent, mean over the seeds ± standard deviation; <small>the paper's figure on its "
-            "own data</small>; bold: the student that dev chose.",
+            "On test texts, percent, mean over the seeds ± standard deviation; <small>the paper's figure, with its "
+            "own teacher and data</small>. Bold: the student that dev chose, fine-tuned nearly always, since "
+            "fine-tuning keeps the KD student as it was where dev gains nothing. The networks are the paper's other "
+            "students: they learn the teacher's word on 50,000 texts and 2 million words of corpus and train at most, "
+            "the sparse students on all of them; their settings are not tuned, and figures without ± are of one "
+            "seed. “Half the teacher's layers” stands where the paper has DistilRoBERTa distilled, “half the "
+            "encoder's layers” where it has DistilBERT; neither was pre-trained anew.",
             [_accuracy(found)],
         ),
-        Section("What was asked of the figures", "", [_verdicts(verdicts.targets(found))]),
+        Section(
+            "What was asked of the figures",
+            "Of the student that dev chose. The shares asked for are those of the paper's student of the same task "
+            "(TREC-6 has TREC-50's; the tweets' and the average are this project's own); the gap from scratch to "
+            "teacher counts where it is above 2 points. ± spans 95 % over the texts of the test set, at most: of "
+            "paired differences between decisions, seeds together.",
+            [_verdicts(verdicts.targets(found))],
+        ),
         Section(
             "What the paper found",
-            "Confirmed or contradicted by the studies below.",
+            "Confirmed or contradicted by the studies below. ± is two standard errors over the seeds, where there are "
+            "several, and 95 % over the texts of the test set for pruning, of one seed.",
             [_verdicts(verdicts.orderings(found))],
         ),
     ]
     for name, (title, text, show) in _STUDIES.items():
         if study := found["studies"].get(name):
-            parts.append(Section(title, text, [*show(study, found), _origin(study)]))
+            at = 0 if name == "sizes" else len(parts)
+            parts.insert(at, Section(title, text, [*show(study, found), _origin(study)]))
     parts.append(Section("Where the figures come from", "", list(_runs(found))))
     return [part for part in parts if any(not isinstance(block, Table) or block.rows for block in part.blocks)]
 
@@ -105,7 +120,10 @@ def _by_system(columns: Iterable[str], cell: Callable[[str, str], str], corner: 
 
 
 def _verdicts(some: Iterable[verdicts.Verdict]) -> Table:
-    return Table(["", "", ""], [[escape(v.what), escape(v.figure), "yes" if v.holds else "<b>no</b>"] for v in some])
+    def answer(verdict: verdicts.Verdict) -> str:
+        return ("yes" if verdict.holds else "<b>no</b>") + (", within chance" if verdict.is_open else "")
+
+    return Table(["", "figure", "holds"], [[escape(one.what), escape(one.figure), answer(one)] for one in some])
 
 
 def _runs(found: Results) -> Iterable[Table]:
@@ -119,15 +137,16 @@ def _runs(found: Results) -> Iterable[Table]:
 
 
 def _origin(study: Results) -> Table:
-    return Table(["", *_SOURCE], [[TITLES[key], *_source(one)] for key, one in study.items()], "commands")
+    return Table(["", *_SOURCE], [[TITLES[key], *_source(one)] for key, one in study.items()], COMMANDS)
 
 
-_SOURCE = ("taught by", "commit", "command")
+_SOURCE = ("taught by", "data", "commit", "command")
 
 
 def _source(one: Results) -> list[str]:
     """Where a figure comes from; a teacher trained anew by the same recipe says other things."""
-    cells = one.get("taught_by", "")[:8], one["commit"], one["command"]
+    data = " ".join(f"{part} {fingerprint[:8]}" for part, fingerprint in one["data"].items())
+    cells = one.get("taught_by", "")[:8], data, one["commit"], one["command"]
     return [f"<code>{escape(cell)}</code>" if cell else "" for cell in cells]
 
 
@@ -153,6 +172,25 @@ def _theirs(rows: dict[str, tuple[float, ...]]) -> list[list[str]]:
     return [_small(f"the paper, {what}", *figures) for what, figures in rows.items()]
 
 
+def _sizes(study: Results, found: Results) -> list[Table | Picture]:
+    rows = []
+    for key, one in study.items():
+        facts = one["found"]
+        texts = {part: f"{facts['texts'][part]:,}" for part in ("train", "dev", "corpus")}
+        test = ", ".join(f"{size:,}" for size in facts["tests"].values())
+        theirs = dict(zip(("train", "test", "corpus"), paper.TEXTS.get(key, ()), strict=False))
+        cells = {"train": texts["train"], "dev": texts["dev"], "test": test, "corpus": texts["corpus"]}
+        shown = [f"{cell} {_small(theirs.get(part, ''))[0]}".strip() for part, cell in cells.items()]
+        layers = ", ".join(map(str, facts["width"])) or "none"
+        rows.append(
+            [TITLES[key], f"{facts['classes']}", *shown, f"{facts['tokens']}", f"{facts['ngrams']:,}",
+             f"1 to {facts['max_n']}", layers, f"{facts['parameters'] / 1e6:.0f}", f"{facts['megabytes']:.0f}"]
+        )  # fmt: skip
+    head = ["", "classes", "train", "dev", "test", "corpus", "tokens the teacher reads", "n-grams", "of words",
+            "hidden", "M parameters", "megabytes served"]  # fmt: skip
+    return [Table(head, rows)]
+
+
 def _speed(study: Results, found: Results) -> list[Table | Picture]:
     def draw(axes: Any, key: str) -> None:
         axes.set_xscale("log")
@@ -168,15 +206,15 @@ def _speed(study: Results, found: Results) -> list[Table | Picture]:
         _label(axes, points)
 
     def cell(name: str, key: str) -> str:
-        if key == "the paper, IMDB":
-            return _small(paper.SPEED[name])[0] if name in paper.SPEED else ""
+        if key.startswith("the paper, "):
+            return _small(paper.SPEED[key.removeprefix("the paper, ")].get(name, ""))[0]
         figures = study[key]["found"]
         if name not in figures or name not in found["tasks"].get(key, {}):  # speed says nothing without accuracy
             return ""
         times = figures[name]["texts_per_second"] / figures["teacher"]["texts_per_second"]
         return _rate(figures[name]) + (f" <small>{_digits(times, 2)} x</small>" if name != "teacher" else "")
 
-    table = _by_system([*study, "the paper, IMDB"], cell, "texts a second")
+    table = _by_system([*study, *(f"the paper, {title}" for title in paper.SPEED)], cell, "texts a second")
     return [Picture(list(study), draw, "texts a second, one CPU thread", "accuracy, %"), table]
 
 
@@ -228,8 +266,9 @@ def _pruning(study: Results, found: Results) -> list[Table | Picture]:
             points = one["found"][counted]
             whole = _percent(points[0][1])
             kept = [f"{_percent(a):.1f} <small>{_percent(a) / whole:.1%}</small>" for _, a in points]
-            rows.append([f"{TITLES[key]}, counts of {counted}", *kept])
+            rows.append([f"{TITLES[key]}, {SYSTEMS[one['found']['student']]}, counts of {counted}", *kept])
     head = ["", *(f"{100 * share:g} %" for share, _ in next(iter(study.values()))["found"]["train"])]
+    rows.append(_small("the paper, IMDB", *("above 90, 96.3%" if share == "3 %" else "" for share in head[1:])))
     return [Picture(list(study), draw, "% of the n-grams kept", "accuracy, %"), Table(head, rows)]
 
 
@@ -281,7 +320,8 @@ def _coverage(study: Results, found: Results) -> list[Table | Picture]:
     for key, one in study.items():
         tenths = one["found"]["tenths"]
         cells = [f"{t['loss']:.3f} <small>{t['coverage']:.0%}</small>" for t in tenths]
-        rows.append([TITLES[key], *cells, f"{one['found']['correlation']:+.2f}"])
+        title = f"{TITLES[key]}, {SYSTEMS[one['found']['student']]}"
+        rows.append([title, *cells, f"{one['found']['correlation']:+.2f}"])
     head = ["KL <small>known</small>", *map(str, range(1, len(tenths) + 1)), "correlation"]
     below = "% of a text's n-grams that are known, tenths of the texts"
     return [Picture(list(study), draw, below, "KL(teacher || student)"), Table(head, rows)]
@@ -343,7 +383,10 @@ def _columns(study: Results, found: Results) -> list[Table | Picture]:
 def _cases(study: Results, found: Results) -> list[Table | Picture]:
     parts, shares = [], ("agree", "both_right", "teacher_alone_right", "student_alone_right")
     head = ["", "agree", "both right", "teacher alone right", "student alone right"]
-    rows = [[TITLES[key], *(f"{one['found'][share]:.1%}" for share in shares)] for key, one in study.items()]
+    rows = [
+        [f"{TITLES[key]}, {SYSTEMS[one['found']['student']]}", *(f"{one['found'][share]:.1%}" for share in shares)]
+        for key, one in study.items()
+    ]
     for key, one in study.items():
         texts = []
         for text in one["found"]["texts"]:
@@ -357,38 +400,49 @@ def _cases(study: Results, found: Results) -> list[Table | Picture]:
 
 
 _STUDIES: dict[str, tuple[str, str, Callable[[Results, Results], list[Table | Picture]]]] = {
+    "sizes": (
+        "Tasks",
+        "Distinct texts of each part, and the student that was chosen; <small>the paper's, whose test texts are its "
+        "dev sets</small>. The paper's student has 1 million n-grams of 1 to 4 words, 1000 wide, 1001 million "
+        "parameters.",
+        _sizes,
+    ),
     "speed": (
         "Accuracy against speed",
-        "From raw text to label, tokenisation and all, for everybody (fastText's texts are lower-cased beforehand, in "
-        "its favour); one CPU thread, taken in turns; in small how many times the teacher's speed. The paper's: on 56 "
-        "cores, without tokenisation, where the student is 663 times as fast as its teacher.",
+        "From raw text to label, tokenisation included, for all systems (fastText's texts are lower-cased beforehand, "
+        "in its favour); one CPU thread, taken in turns of some seconds, short test sets repeated; ± half of what "
+        "lies between slowest and fastest turn; in small print the multiple of the teacher's speed. The paper's: on "
+        "56 cores, without tokenisation, where the student is 663 times as fast as its teacher on IMDB, 741 times on "
+        "SST-2.",
         _speed,
     ),
     "architecture": (
-        "Pooling, depth, factor, beginning",
-        "The KD student at the width of 64 unless it says else; learning rates chosen on dev; three seeds.",
+        "Pooling, depth, factorisation, initialisation",
+        "The KD student at the width of 64, its table random at first, unless stated otherwise; learning rates chosen "
+        "on dev with seed 0; three seeds.",
         _architecture,
     ),
     "budget": (
         "A budget of parameters",
         "The same number of parameters as many narrow rows or few wide ones, under the same dense layers; learning "
-        "rates chosen on dev; three seeds.",
+        "rates chosen on dev with seed 0; three seeds.",
         _budget,
     ),
     "width": (
         "Served width",
-        "0 is no hidden layer: a row is one number a class. Accuracy, and texts a second on one thread.",
+        "The KD student of seed 0. 0 is no hidden layer: a row is one number a class, begins at random and takes the "
+        "learning rate of its kind; the others take the task's settings. Accuracy, and texts a second on one thread.",
         _width,
     ),
     "pruning": (
         "Pruning",
-        "The most frequent n-grams alone, by their counts on corpus and train or on train alone; in small the share of "
-        "the whole's accuracy.",
+        "The most frequent n-grams alone, by their counts on corpus and train or on train alone; seed 0 of the student "
+        "that dev chose; in small print the share of the whole's accuracy.",
         _pruning,
     ),
     "ngrams": (
         "Longer n-grams switched off",
-        "In the KD student, trained with one to four words; in small how many n-grams are left.",
+        "In the KD student of seed 0, trained with one to four words; in small print how many n-grams are left.",
         _ngrams,
     ),
     "corpus_size": (
@@ -399,7 +453,7 @@ _STUDIES: dict[str, tuple[str, str, Callable[[Results, Results], list[Table | Pi
     "coverage": (
         "Coverage",
         "How much a student departs from its teacher where its n-grams are unknown: test texts in tenths by the share "
-        "of their n-grams that are known.",
+        "of their n-grams that are known; seed 0 of the student that dev chose.",
         _coverage,
     ),
     "adaptation": (
@@ -411,7 +465,7 @@ _STUDIES: dict[str, tuple[str, str, Callable[[Results, Results], list[Table | Pi
     "privacy": (
         "What a student tells of its training texts",
         "How well the loss on a text's label tells texts of train, those in the corpus left out, from texts of dev, as "
-        "the area under the curve: 0.5 is a guess. KD† was trained on the corpus alone.",
+        "the area under the curve: 0.5 is a guess. KD† was trained on the corpus alone. Seed 0.",
         _privacy,
     ),
     "columns": (
@@ -420,5 +474,10 @@ _STUDIES: dict[str, tuple[str, str, Callable[[Results, Results], list[Table | Pi
         "parameters on two GPUs has 93.1 on IMDB, that of 1 billion on one 93.2.)",
         _columns,
     ),
-    "cases": ("Where student and teacher part", "Shares of the test texts; on the page also which they are.", _cases),
+    "cases": (
+        "Where student and teacher part",
+        "Shares of the test texts; seed 0 of the student that dev chose. results.html lists the texts, the surest "
+        "first.",
+        _cases,
+    ),
 }

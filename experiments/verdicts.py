@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from typing import Any, NamedTuple
 
@@ -13,11 +14,12 @@ KEPT_AT_3_PERCENT = 0.963  # of the unpruned accuracy: the paper's student of IM
 
 
 class Verdict(NamedTuple):
-    """``what`` was asked, the ``figure`` that answers, whether it ``holds``."""
+    """``what`` was asked, the ``figure`` that answers, whether it ``holds``, and whether chance could turn that."""
 
     what: str
     figure: str
     holds: bool
+    is_open: bool = False
 
 
 def first_test(accuracy: dict[str, float]) -> float:
@@ -30,30 +32,52 @@ def mean_of(tuned: dict[str, Any]) -> float:
     return statistics.fmean(first_test(seed["accuracy"]) for seed in tuned["seeds"].values())
 
 
+def error(found: dict[str, Any], key: str, name: str, other: str) -> float:
+    """At most the standard error of how much righter ``name`` is than ``other`` on the texts of the test set.
+
+    Of a paired difference d between systems that decide otherwise on a share D of n texts it is sqrt((D - d^2) / n), if
+    on each of these one of both is right (else smaller); D is the mean over the seeds. 0 where n is not known.
+    """
+    more, entry = found["more"][key], found["tasks"][key]
+    if not (texts := more["test_texts"]):
+        return 0.0
+    return math.sqrt(max(0.0, more["apart"][name][other] - (entry[name] - entry[other]) ** 2) / texts)
+
+
 def targets(found: dict[str, Any]) -> list[Verdict]:
-    """What the students are to reach, by task."""
+    """What the students are to reach, by task; intervals of 95 percent over the texts of the test set."""
     rows, shares = [], {}
+
+    def add(what: str, figure: float, bound: float, error: float, unit: str) -> None:
+        half = 1.96 * error
+        shown = f"{100 * figure:+.2f} ±{100 * half:.2f} points" if unit == "points" else f"{figure:.1%} ±{half:.1%}"
+        rows.append(Verdict(what, shown, figure > bound, abs(figure - bound) < half))
+
     for key, share in paper.SHARES.items():
         entry, title = found["tasks"].get(key, {}), TITLES[key]
         if "selected" not in entry or "teacher" not in entry:
             continue
-        ours, teacher = entry[entry["selected"]], entry["teacher"]
-        shares[key] = kept = ours / teacher
-        rows.append(
-            Verdict(f"{title}: share of the teacher's accuracy kept, above {share:.1%}", f"{kept:.1%}", kept > share)
-        )
+        name = entry["selected"]
+        ours, teacher = entry[name], entry["teacher"]
+        texts = found["more"][key]["test_texts"]
+        apart = error(found, key, name, "teacher")
+        shares[key] = ours / teacher
+        # ours - share * teacher = share * (ours - teacher) + (1 - share) * ours: no more error than both have.
+        alone = math.sqrt(ours * (1 - ours) / texts) if texts else 0.0
+        what = f"{title}: share of the teacher's accuracy kept, above {share:.1%}"
+        add(what, ours / teacher, share, (share * apart + (1 - share) * alone) / teacher, "share")
         if key in ("imdb", "agnews"):
-            apart = ours - teacher
-            rows.append(Verdict(f"{title}: within 1 point of the teacher", f"{100 * apart:+.2f}", apart > -0.01))
-        if "scratch" in entry and teacher - entry["scratch"] > 0.02:
-            closed = (ours - entry["scratch"]) / (teacher - entry["scratch"])
-            what = f"{title}: of the gap from scratch to teacher closed, above half"
-            rows.append(Verdict(what, f"{closed:.0%}", closed > 0.5))
+            add(f"{title}: within 1 point of the teacher", ours - teacher, -0.01, apart, "points")
+        if "scratch" in entry and (gap := teacher - entry["scratch"]) > 0.02:
+            both = (apart + error(found, key, name, "scratch")) / 2  # of ours less the middle of the gap
+            add(f"{title}: of the gap from scratch to teacher closed, above half",
+                (ours - entry["scratch"]) / gap, 0.5, both / gap, "share")  # fmt: skip
         for rival in RIVALS:
             if rival in entry:
-                for who, figure in (("above", ours), ("teacher above", teacher)):
-                    above = figure - entry[rival]
-                    rows.append(Verdict(f"{title}: {who} {SYSTEMS[rival]}", f"{100 * above:+.2f}", above > 0))
+                for who, system in (("student", name), ("teacher", "teacher")):
+                    above = entry[system] - entry[rival]
+                    what = f"{title}: {who} above {SYSTEMS[rival]}"
+                    add(what, above, 0.0, error(found, key, system, rival), "points")
     if shares:
         average = statistics.fmean(shares.values())
         what = f"share kept on average over {len(shares)} tasks, at least {paper.SHARE:.1%}"
@@ -62,33 +86,47 @@ def targets(found: dict[str, Any]) -> list[Verdict]:
 
 
 def orderings(found: dict[str, Any]) -> list[Verdict]:
-    """What the paper found to be better than what, in our studies."""
-    studies = {name: found["studies"].get(name, {}) for name in ("architecture", "budget", "pruning")}
+    """What the paper found to be better than what, in our studies; intervals of seeds or of the test set's texts."""
+    studies = {name: found["studies"].get(name, {}) for name in ("architecture", "budget", "ngrams", "pruning")}
     rows = []
     for key, study in studies["architecture"].items():
-        poolings = {
-            name: mean_of(variant)
-            for name, variant in study["found"].items()
-            if name in ("mean", "sum", "max", "attentive")  # those of the paper
-        }
-        shown = ", ".join(f"{name} {100 * value:.2f}" for name, value in poolings.items())
-        rows.append(Verdict(f"{TITLES[key]}: mean pooling is best", shown, poolings["mean"] == max(poolings.values())))
+        poolings = {name: one for name, one in study["found"].items() if name in ("mean", "sum", "max", "attentive")}
+        shown = ", ".join(f"{name} {100 * mean_of(one):.2f}" for name, one in poolings.items())
+        other = max((name for name in poolings if name != "mean"), key=lambda name: mean_of(poolings[name]))
+        better, half = _apart(poolings["mean"], poolings[other])
+        what = f"{TITLES[key]}: mean pooling is best"
+        rows.append(Verdict(what, f"{shown} (±{100 * half:.2f} apart)", better >= 0, abs(better) < half))
+    for key, study in studies["architecture"].items():
+        if "from the teacher" in study["found"]:
+            better, half = _apart(study["found"]["from the teacher"], study["found"]["mean"])
+            what = f"{TITLES[key]}: a table that begins with the teacher's vectors is no better"
+            rows.append(Verdict(what, f"{100 * better:+.2f} ±{100 * half:.2f} points", better <= 0, abs(better) < half))
     for key, study in studies["budget"].items():
         for budget, pairs in study["found"].items():
             wide, many = max(pairs, key=lambda pair: pair["width"]), max(pairs, key=lambda pair: pair["rows"])
-            better = mean_of(wide) - mean_of(many)
-            shown = f"{100 * better:+.2f} ({wide['rows']:,} x {wide['width']} over {many['rows']:,} x {many['width']})"
-            rows.append(Verdict(f"{TITLES[key]}: wide rows beat many rows with {budget} parameters", shown, better > 0))
+            better, half = _apart(wide, many)
+            sizes = f"{wide['rows']:,} x {wide['width']} over {many['rows']:,} x {many['width']}"
+            what = f"{TITLES[key]}: wide rows beat many rows with {budget} parameters"
+            shown = f"{100 * better:+.2f} ±{100 * half:.2f} points ({sizes})"
+            rows.append(Verdict(what, shown, better > 0, abs(better) < half))
+    for key, study in studies["ngrams"].items():
+        by_length = [first_test(one["accuracy"]) for one in study["found"].values()]
+        shown = ", ".join(f"{100 * accuracy:.1f}" for accuracy in by_length)
+        what = f"{TITLES[key]}: n-grams of two words and more are needed, of four hardly"
+        rows.append(Verdict(what, shown, by_length[1] > by_length[0] and by_length[3] - by_length[2] <= 0.002))
     for key, study in studies["pruning"].items():
-        curves = {
-            counted: {share: first_test(accuracy) for share, accuracy in study["found"][counted]}
-            for counted in ("train", "corpus and train")
-        }
-        pruned = [share for share in curves["train"] if share < 1]
-        better = statistics.fmean(curves["train"][share] - curves["corpus and train"][share] for share in pruned)
-        what = f"{TITLES[key]}: pruning by counts of train is better, on average over {len(pruned)} shares"
-        rows.append(Verdict(what, f"{100 * better:+.2f}", better > 0))
-        kept = curves["train"][0.03] / curves["train"][1.0]
+        better, half = study["found"]["better"]["points"], 1.96 * study["found"]["better"]["error"]
+        what = f"{TITLES[key]}: pruning by counts of train is better, on average over the shares"
+        rows.append(Verdict(what, f"{100 * better:+.2f} ±{100 * half:.2f} points", better > 0, abs(better) < half))
+        kept, half = study["found"]["kept"]["share"], 1.96 * study["found"]["kept"]["error"]
         what = f"{TITLES[key]}: 3 % of the n-grams keep {KEPT_AT_3_PERCENT:.1%} of the accuracy"
-        rows.append(Verdict(what, f"{kept:.1%}", kept >= KEPT_AT_3_PERCENT))
+        is_open = abs(kept - KEPT_AT_3_PERCENT) < half
+        rows.append(Verdict(what, f"{kept:.1%} ±{half:.1%}", kept >= KEPT_AT_3_PERCENT, is_open))
     return rows
+
+
+def _apart(one: dict[str, Any], other: dict[str, Any]) -> tuple[float, float]:
+    """How much righter one is than the other on average over the seeds, and two standard errors of that."""
+    values = [[first_test(seed["accuracy"]) for seed in made["seeds"].values()] for made in (one, other)]
+    spread = sum(statistics.variance(some) / len(some) for some in values if len(some) > 1)
+    return mean_of(one) - mean_of(other), 2 * math.sqrt(spread)

@@ -19,7 +19,7 @@ pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 sys.path.append(str(ROOT))  # behind the installed package, whose name the checkout's folder has too
-from experiments import corpora, records, report, study, task
+from experiments import corpora, records, report, study, task, verdicts
 from experiments.task import Place, Task, variant
 from sparsedistill.distill import Run
 from sparsedistill.settings import build
@@ -226,6 +226,21 @@ def test_the_fast_are_timed_on_texts_that_come_again(monkeypatch):
         assert found[name]["spread"] >= 0
 
 
+@pytest.mark.parametrize(("classes", "exact"), [(2, True), (5, False)])
+def test_the_error_of_a_difference_is_that_of_resampled_texts(classes, exact):
+    random, texts = np.random.default_rng(0), 800
+    gold = random.integers(classes, size=texts)
+    one, other = (np.where(random.random(texts) < p, gold, random.integers(classes, size=texts)) for p in (0.8, 0.6))
+    right = (one == gold).astype(float) - (other == gold)
+    resampled = np.std([right[random.integers(texts, size=texts)].mean() for _ in range(4000)])
+    found = {
+        "tasks": {"x": {"kd": (one == gold).mean(), "tfidf": (other == gold).mean()}},
+        "more": {"x": {"test_texts": texts, "apart": {"kd": {"tfidf": (one != other).mean()}}}},
+    }
+    said = verdicts.error(found, "x", "kd", "tfidf")
+    assert resampled * 0.96 < said < resampled * (1.04 if exact else 1.3)
+
+
 WORDS = st.lists(st.sampled_from("abcd"), min_size=1, max_size=6)
 
 
@@ -400,7 +415,7 @@ def test_every_system_and_study_from_end_to_end(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(speed, "RIVALS", ("tfidf",))
     monkeypatch.setattr(study, "SECONDS", 0.05)
     for name in ("architecture", "budget", "width", "pruning", "ngrams", "coverage", "corpus_size", "adaptation",
-                 "privacy", "cases", "speed", "columns"):  # fmt: skip
+                 "privacy", "cases", "speed", "columns", "sizes"):  # fmt: skip
         module = importlib.import_module(f"experiments.studies.{name}")
         records.keep_study(name, tiny, module.measure(tiny))
     assert columns.measure.__module__ in sys.modules
@@ -416,6 +431,10 @@ def test_every_system_and_study_from_end_to_end(tiny, tmp_path, monkeypatch):
     assert len(report.markdown(found).splitlines()) > 10
     assert (tiny.directory / "examples" / "corpus.parquet").exists()  # joined once, for all variants
     shown = report.page("", report.sections(found))
+    more = found["more"]["tweets"]
+    assert more["test_texts"] == 40
+    kept = {name: records.predictions_of("tweets", name)["0"][:40] for name in ("teacher", "tfidf")}
+    assert more["apart"]["teacher"]["tfidf"] == (kept["teacher"] != kept["tfidf"]).mean()
     assert shown.count("<h2") == 4 + len(found["studies"])
     links = re.findall(r"""(?:src|href)=["']?([^"'>\s]+)""", shown)
     assert all(link.startswith(("https://arxiv.org/", "#")) for link in links), links
