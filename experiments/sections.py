@@ -83,9 +83,17 @@ def sections(found: Results) -> list[Section]:
     for name, (title, text, show) in _STUDIES.items():
         if study := found["studies"].get(name):
             at = 0 if name == "sizes" else len(parts)
-            parts.insert(at, Section(title, text, [*show(study, found), _origin(study)]))
+            earlier = [TITLES[key] for key, one in study.items() if one.get("taught_by") != _teacher(found, key)]
+            more = f" <b>Of an earlier teacher than the one kept: {', '.join(earlier)}.</b>" if earlier else ""
+            parts.insert(at, Section(title, text + more, [*show(study, found), _origin(study)]))
     parts.append(Section("Where the figures come from", "", list(_runs(found))))
     return [part for part in parts if any(not isinstance(block, Table) or block.rows for block in part.blocks)]
+
+
+def _teacher(found: Results, key: str) -> str | None:
+    """The teacher that the students of a task learnt from."""
+    runs = found["more"].get(key, {}).get("runs", {}).get("kd", {})
+    return next((one.get("taught_by") for one in runs.values()), None)
 
 
 # ---- accuracy --------------------------------------------------------------------------------------------------------
