@@ -113,7 +113,10 @@ def markdown(found: dict[str, Any]) -> str:
             lines += [*map(_row, table.rows), ""]
         for table in every:
             if table.folded == COMMANDS:
-                made = (f"{row[-1]} ({row[0]}, {row[-2]})" for row in table.rows)
+                by_command: dict[str, list[str]] = {}
+                for row in table.rows:
+                    by_command.setdefault(f"{row[-1]} at {row[-2]}", []).append(row[0])
+                made = (f"{', '.join(titles)}: {command}" for command, titles in by_command.items())
                 lines += [f"<small>{'; '.join(made)}</small>", ""]
     return "\n".join(lines)
 

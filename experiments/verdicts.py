@@ -87,7 +87,7 @@ def targets(found: dict[str, Any]) -> list[Verdict]:
 
 def orderings(found: dict[str, Any]) -> list[Verdict]:
     """What the paper found to be better than what, in our studies; intervals of seeds or of the test set's texts."""
-    studies = {name: found["studies"].get(name, {}) for name in ("architecture", "budget", "ngrams", "pruning")}
+    studies = {name: found["studies"].get(name, {}) for name in ("architecture", "budget", "pruning")}
     rows = []
     for key, study in studies["architecture"].items():
         poolings = {name: one for name, one in study["found"].items() if name in ("mean", "sum", "max", "attentive")}
@@ -109,11 +109,6 @@ def orderings(found: dict[str, Any]) -> list[Verdict]:
             what = f"{TITLES[key]}: wide rows beat many rows with {budget} parameters"
             shown = f"{100 * better:+.2f} ±{100 * half:.2f} points ({sizes})"
             rows.append(Verdict(what, shown, better > 0, abs(better) < half))
-    for key, study in studies["ngrams"].items():
-        by_length = [first_test(one["accuracy"]) for one in study["found"].values()]
-        shown = ", ".join(f"{100 * accuracy:.1f}" for accuracy in by_length)
-        what = f"{TITLES[key]}: n-grams of two words and more are needed, of four hardly"
-        rows.append(Verdict(what, shown, by_length[1] > by_length[0] and by_length[3] - by_length[2] <= 0.002))
     for key, study in studies["pruning"].items():
         better, half = study["found"]["better"]["points"], 1.96 * study["found"]["better"]["error"]
         what = f"{TITLES[key]}: pruning by counts of train is better, on average over the shares"
