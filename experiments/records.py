@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ from sparsedistill.distill import versions
 from sparsedistill.format import read_json, replacing, write_json
 from sparsedistill.progress import say
 
+from .names import SYSTEMS
 from .task import HERE, Task
 
 PREDICTIONS = HERE.parent / "docs" / "predictions"
@@ -84,6 +86,22 @@ def predictions_of(task: str, system: str) -> dict[str, np.ndarray]:
         return {}
     with np.load(path, allow_pickle=False) as arrays:
         return dict(arrays)
+
+
+def systems_of(task: str) -> dict[str, dict[str, Any]]:
+    """The records of a task's systems, by seed."""
+    folder = PREDICTIONS / task
+    return {name: read_json(folder / f"{name}.json") for name in SYSTEMS if (folder / f"{name}.json").exists()}
+
+
+def selected(systems: dict[str, dict[str, Any]]) -> str:
+    """Which of KD and KD+FT, where both are among the records, is better on dev over the seeds; else nothing."""
+    figures = {
+        name: statistics.fmean(one["dev"] for one in systems[name].values())
+        for name in ("kd", "kd_ft")
+        if name in systems
+    }
+    return max(figures, key=lambda name: figures[name]) if len(figures) == 2 else ""
 
 
 def provenance(task: Task) -> dict[str, Any]:

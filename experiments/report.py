@@ -19,9 +19,8 @@ from sparsedistill.format import read_json, replacing, write_json
 from sparsedistill.progress import say
 
 from .__main__ import place_arguments, place_of
-from .names import SYSTEMS as NAMES
 from .page import page
-from .records import PREDICTIONS, STUDIES, predictions_of, voice
+from .records import STUDIES, predictions_of, selected, systems_of, voice
 from .sections import COMMANDS, Table, sections
 from .task import HERE, PAIRS, TASKS, Task
 
@@ -32,12 +31,6 @@ _INTRO = (
     "texts): what carries over are shares, gaps and ratios, not the figures themselves. A study without a row for a "
     "task was not run on it; an empty cell is a system that was not."
 )
-
-
-def systems_of(task: str) -> dict[str, dict[str, Any]]:
-    """The records of a task's systems, by seed."""
-    folder = PREDICTIONS / task
-    return {name: read_json(folder / f"{name}.json") for name in NAMES if (folder / f"{name}.json").exists()}
 
 
 def studies() -> dict[str, dict[str, Any]]:
@@ -75,19 +68,16 @@ def results() -> dict[str, Any]:
         if not (systems := systems_of(key)):
             continue
         tests = list(next(iter(next(iter(systems.values())).values()))["accuracy"])
-        candidates = [name for name in ("kd", "kd_ft") if name in systems]
         entry: dict[str, Any] = {"kind": "pair" if key in PAIRS else "single"}
-        if candidates:
-            entry["selected"] = max(
-                candidates, key=lambda name: statistics.fmean(one["dev"] for one in systems[name].values())
-            )
+        if chosen := selected(systems):
+            entry["selected"] = chosen
         entry |= {name: mean(record, tests[0]) for name, record in systems.items()}
         found["tasks"][key] = entry
         texts = found["studies"].get("sizes", {}).get(key, {}).get("found", {}).get("tests", {}).get(tests[0], 0)
         found["more"][key] = {
             "test_set": tests[0],
             "test_texts": texts,
-            "apart": apart(key, ("teacher", entry.get("selected", "")), list(systems), texts),
+            "apart": apart(key, ("teacher", chosen), list(systems), texts),
             "spread": {name: spread(record, tests[0]) for name, record in systems.items()},
             "other_test_sets": {
                 test: {name: mean(record, test) for name, record in systems.items()} for test in tests[1:]

@@ -122,9 +122,10 @@ def first(task: Task) -> Run:
     return run
 
 
-def selected(run: Run) -> str:
-    """The student that dev chooses."""
-    return max((name for name in ("kd", "kd_ft") if name in run.students), key=lambda name: dev_figure(run, name))
+def selected(task: Task, run: Run) -> str:
+    """The student that dev chooses: over the seeds that are written down, else of this run."""
+    known = records.selected(records.systems_of(task.key))
+    return known or max((name for name in ("kd", "kd_ft") if name in run.students), key=lambda n: dev_figure(run, n))
 
 
 def timed(systems: dict[str, System], texts: list[str]) -> dict[str, dict[str, float]]:

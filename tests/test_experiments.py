@@ -97,8 +97,8 @@ class Fake(Task):
 
 
 def test_records_are_kept_by_seed_and_checked(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(records, "PREDICTIONS", tmp_path / "predictions")
     for module in (records, report):
-        monkeypatch.setattr(module, "PREDICTIONS", tmp_path / "predictions")
         monkeypatch.setattr(module, "STUDIES", tmp_path / "studies")
     monkeypatch.setattr(report, "DOCS", tmp_path)
     monkeypatch.setattr(report, "TASKS", ("fake",))
@@ -114,7 +114,10 @@ def test_records_are_kept_by_seed_and_checked(run, tmp_path, monkeypatch, capsys
     assert all(np.array_equal(kept[str(seed)], ids) for seed, ids in said.items())
     found = report.results()["tasks"]["fake"]
     assert found["kd"] == pytest.approx(np.mean([(ids == gold).mean() for ids in said.values()]))
-    assert found["selected"] == "kd"
+    assert "selected" not in found  # between one there is no choice
+    for seed, dev in ((0, 0.4), (1, 0.61)):  # better on dev over the seeds, not of the first
+        records.keep(fake, "kd_ft", seed, ["settings"], said[0], dev)
+    assert report.results()["tasks"]["fake"]["selected"] == "kd_ft"
     monkeypatch.setattr(report, "Task", lambda key, place: fake)
     assert report.check(None) == 0
     path = tmp_path / "predictions" / "fake" / "kd.json"
@@ -123,7 +126,7 @@ def test_records_are_kept_by_seed_and_checked(run, tmp_path, monkeypatch, capsys
     path.write_text(json.dumps(record), encoding="utf-8")
     assert report.check(None) == 1
     records.keep(fake, "kd", 2, ["other settings"], said[0], 0.5)  # seeds of other settings are not averaged with it
-    assert list(records.predictions_of("fake", "kd")) == list(report.systems_of("fake")["kd"]) == ["2"]
+    assert list(records.predictions_of("fake", "kd")) == list(records.systems_of("fake")["kd"]) == ["2"]
     capsys.readouterr()
     records.keep(fake, "teacher", 0, ["settings"], said[0], 0.5)
     for teacher, wrong in ((said[0], 0), (said[1], 1)):
@@ -390,8 +393,8 @@ def test_every_system_and_study_from_end_to_end(tiny, tmp_path, monkeypatch):
     from experiments import systems
     from experiments.studies import adaptation, architecture, budget, columns, corpus_size, speed, width
 
+    monkeypatch.setattr(records, "PREDICTIONS", tmp_path / "predictions")
     for module in (records, report):
-        monkeypatch.setattr(module, "PREDICTIONS", tmp_path / "predictions")
         monkeypatch.setattr(module, "STUDIES", tmp_path / "studies")
     monkeypatch.setattr(report, "DOCS", tmp_path)
     monkeypatch.setattr(report, "Task", lambda key, place: tiny)

@@ -18,7 +18,7 @@ LONGEST = 400  # characters of a text that are shown
 def measure(task: Task) -> dict[str, Any]:
     """How the test texts fall out by who is right, and the surest disagreements."""
     run = first(task)
-    name = selected(run)
+    name = selected(task, run)
     classifier = run.classifier(name)
     test, says = task.inputs.part("test"), task.run.teacher_says("test")
     p, q = probabilities(says, "single"), classifier.predict_proba(task.run.asked(test.texts))

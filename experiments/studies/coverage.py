@@ -18,7 +18,7 @@ BINS = 10
 def measure(task: Task) -> dict[str, Any]:
     """Tenths of the test texts by coverage: its mean, KL(teacher || student), student's and teacher's accuracy."""
     run = first(task)
-    name = selected(run)
+    name = selected(task, run)
     vocabulary, student = run.trained(name)
     test, says = task.inputs.part("test"), task.run.teacher_says("test")
     ids, offsets = run.bags(vocabulary, test.texts, 0)

@@ -20,7 +20,7 @@ def measure(task: Task) -> dict[str, Any]:
     which share of the accuracy is ``kept`` by 3 percent of the n-grams, with their standard errors over the texts.
     """
     run = first(task)
-    name = selected(run)
+    name = selected(task, run)
     vocabulary, student = run.trained(name)
     ids, offsets = run.bags(vocabulary, task.inputs.part("test").texts, 0)
     orders = {

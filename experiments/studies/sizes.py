@@ -13,7 +13,7 @@ from ..task import Task
 def measure(task: Task) -> dict[str, Any]:
     """Texts by part and by test set, classes, tokens that the teacher reads, and numbers of the student."""
     run = first(task)
-    name, data, settings = selected(run), run.data, run.settings
+    name, data, settings = selected(task, run), run.data, run.settings
     tests = {test: len(range(*part.indices(data["test"]["texts"]))) for test, part in task.tests.items()}
     return {
         "classes": len(data["labels"]),
