@@ -70,7 +70,7 @@ def sections(found: Results) -> list[Section]:
             "Of the student that dev chose. The shares asked for are those of the paper's student of the same task "
             "(TREC-6 has TREC-50's; the tweets' and the average are this project's own); the gap from scratch to "
             "teacher counts where it is above 2 points. ± spans 95 % over the texts of the test set, at most: of "
-            "paired differences between decisions, seeds together.",
+            "paired differences between decisions, seeds together; “within chance” where that spans what was asked.",
             [_verdicts(verdicts.targets(found))],
         ),
         Section(
@@ -192,10 +192,10 @@ def _sizes(study: Results, found: Results) -> list[Table | Picture]:
         layers = ", ".join(map(str, facts["width"])) or "none"
         rows.append(
             [TITLES[key], f"{facts['classes']}", *shown, f"{facts['tokens']}", f"{facts['ngrams']:,}",
-             f"1 to {facts['max_n']}", layers, f"{facts['parameters'] / 1e6:.0f}", f"{facts['megabytes']:.0f}"]
+             f"1 to {facts['max_n']}", layers, f"{facts['parameters'] / 1e6:.0f}M", f"{facts['megabytes']:.0f} MB"]
         )  # fmt: skip
-    head = ["", "classes", "train", "dev", "test", "corpus", "tokens the teacher reads", "n-grams", "of words",
-            "hidden", "M parameters", "megabytes served"]  # fmt: skip
+    head = ["", "classes", "train", "dev", "test", "corpus", "tokens", "n-grams", "words", "hidden",
+            "parameters", "served"]  # fmt: skip
     return [Table(head, rows)]
 
 
@@ -410,7 +410,8 @@ def _cases(study: Results, found: Results) -> list[Table | Picture]:
 _STUDIES: dict[str, tuple[str, str, Callable[[Results, Results], list[Table | Picture]]]] = {
     "sizes": (
         "Tasks",
-        "Distinct texts of each part, and the student that was chosen; <small>the paper's, whose test texts are its "
+        "Distinct texts of each part, the tokens of a text that the teacher reads at most, and the student that was "
+        "chosen: its n-grams and their words, its layers, its size; <small>the paper's, whose test texts are its "
         "dev sets</small>. The paper's student has 1 million n-grams of 1 to 4 words, 1000 wide, 1001 million "
         "parameters.",
         _sizes,
