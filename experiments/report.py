@@ -19,6 +19,7 @@ from sparsedistill.format import read_json, replacing, write_json
 from sparsedistill.progress import say
 
 from .__main__ import place_arguments, place_of
+from .names import TITLES
 from .page import page
 from .records import STUDIES, predictions_of, selected, systems_of, voice
 from .sections import COMMANDS, Table, sections
@@ -34,8 +35,9 @@ _INTRO = (
 
 
 def studies() -> dict[str, dict[str, Any]]:
-    """What each study found, by task."""
-    return {path.stem: read_json(path) for path in sorted(STUDIES.glob("*.json"))}
+    """What each study found, by task in their usual order."""
+    read = {path.stem: read_json(path) for path in sorted(STUDIES.glob("*.json"))}
+    return {name: {key: found[key] for key in [*TITLES, *found] if key in found} for name, found in read.items()}
 
 
 def mean(record: dict[str, Any], test: str) -> float:
