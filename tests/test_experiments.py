@@ -174,7 +174,8 @@ def test_sentences_are_written_as_in_the_treebank(text, written):
 def test_the_treebank_is_written_as_in_the_treebank():
     import pyarrow.parquet as pq
 
-    texts = pq.read_table(DATA / "sst2" / "dev.parquet").column("text").to_pylist()
+    texts = pq.read_table(DATA / "sst2" / "train.parquet").column("text").to_pylist()
+    texts = [text for text in texts if text.strip().endswith(".")]  # of whole sentences, not phrases
     assert sum(corpora.treebank(text) == text for text in texts) > 0.97 * len(texts)
 
 
