@@ -11,6 +11,7 @@ import re
 import tempfile
 import time
 import warnings
+from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,11 +25,10 @@ if TYPE_CHECKING:
     from tasks import Task
 
 
-VERSION = 2  # of what rivals learn: raised with every change of it, so that what was trained before is trained anew
-
-
 class Rival:
     """``load`` gets everything ready, ``label`` is what the clock runs for."""
+
+    VERSION = 0  # of what it learns: raised with every change of it, so that what was trained before is trained anew
 
     def load(self) -> str | None:
         """Everything that does not count; returns what the table should say of this contender."""
@@ -71,11 +71,13 @@ class Ours(Rival):
 
 FASTTEXT_DEFAULT = {"wordNgrams": 2, "epoch": 5, "lr": 0.1, "dim": 100}
 _GRID = {"wordNgrams": (2, 4), "epoch": (5, 25), "lr": (0.1, 0.5, 1.0)}
-_MOST = {"epoch": 400, "lr": 4.0}  # where it ends, should more be better all the time
+_ENDS = {"epoch": (1, 400), "lr": (0.01, 4.0)}  # of the grid, should less or more be better all the time
 
 
 class FastText(Rival):
     """fastText's supervised classifier; ``settings`` None: the best on dev of a grid that grows where it is best."""
+
+    VERSION = 3
 
     def __init__(self, task: Task, cache: Path, settings: dict[str, Any] | None, threads: int, seed: int = 0):
         self._task, self._folder, self._settings, self._seed = task, cache / "fasttext", settings, seed
@@ -88,7 +90,7 @@ class FastText(Rival):
         self._folder.mkdir(parents=True, exist_ok=True)
         chosen = (self._settings or self.choose()) | ({"seed": self._seed} if self._seed else {})
         self._spaced = chosen.get("spaced", False)
-        path = self._folder / f"{self._task.key}-{_name(chosen)}.bin"
+        path = self._folder / f"{self._task.key}-{self.VERSION}-{_name(chosen)}.bin"
         if not path.exists():
             say(f"fastText: train {path.stem}")
             with replacing(path) as temporary:
@@ -98,7 +100,7 @@ class FastText(Rival):
 
     def choose(self) -> dict[str, Any]:
         """The grid's best on dev."""
-        path = self._folder / f"{self._task.key}-grid.json"
+        path = self._folder / f"{self._task.key}-{self.VERSION}-grid.json"
         known: dict[str, float] = read_json(path) if path.exists() else {}
         (texts, gold), (dev, truth) = self._task.split
 
@@ -118,9 +120,7 @@ class FastText(Rival):
         wide, spaced = {"dim": 100}, {"spaced": True}
         again = [{**settings, **change} for settings in grid[:3] for change in (wide, spaced, wide | spaced)]
         best = max([*grid, *again], key=score)
-        while more := [  # at the edge of the grid the best may lie behind it
-            {**best, name: 2 * best[name]} for name, most in _MOST.items() if max(_GRID[name]) <= best[name] <= most / 2
-        ]:
+        while more := [*_beyond(best)]:
             found = max(more, key=score)
             if score(found) <= score(best):
                 break
@@ -181,6 +181,16 @@ class FastText(Rival):
         return np.array([int(label[0][len("__label__") :]) for label in answers])
 
 
+def _beyond(best: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """At an edge of the grid the best may lie behind it: twice or half as much."""
+    for name, (least, most) in _ENDS.items():
+        value = best[name]
+        if max(_GRID[name]) <= value <= most / 2:
+            yield {**best, name: 2 * value}
+        if min(_GRID[name]) >= value >= 2 * least:
+            yield {**best, name: type(value)(value / 2)}
+
+
 def _clean(text: str, spaced: bool) -> str:
     text = text.lower()
     if spaced:
@@ -196,6 +206,8 @@ def _name(settings: dict[str, Any]) -> str:
 class TfIdf(Rival):
     """scikit-learn: TF-IDF of words and bigrams under a linear ``head``, its C chosen on dev."""
 
+    VERSION = 2
+
     def __init__(self, task: Task, cache: Path, head: str, threads: int):
         self._task, self._folder, self._head = task, cache / "tfidf", head
 
@@ -203,7 +215,7 @@ class TfIdf(Rival):
         import joblib
 
         self._folder.mkdir(parents=True, exist_ok=True)
-        path = self._folder / f"{self._task.key}-{self._head}-{VERSION}.joblib"
+        path = self._folder / f"{self._task.key}-{self._head}-{self.VERSION}.joblib"
         if not path.exists():
             (texts, gold), (dev, truth) = self._task.split
             found: dict[float, float] = {}
@@ -244,6 +256,8 @@ class Model2Vec(Rival):
     Its ready-made base models live on a hub; this one is made here, of the encoder that the teacher began with.
     """
 
+    VERSION = 2
+
     def __init__(self, task: Task, cache: Path, encoder: str, threads: int, seed: int = 0):
         self._task, self._folder, self._encoder, self._seed = task, cache / "model2vec", encoder, seed
 
@@ -251,7 +265,7 @@ class Model2Vec(Rival):
         from model2vec.inference import StaticModelPipeline
 
         base = self._folder / f"base-{hashlib.blake2b(self._encoder.encode(), digest_size=3).hexdigest()}"
-        path = self._folder / f"{self._task.key}-{base.name}-{self._seed}-{VERSION}"
+        path = self._folder / f"{self._task.key}-{base.name}-{self._seed}-{self.VERSION}"
         for made, make in ((base, self._distil), (path, lambda: self._fit(base))):
             if not made.exists():
                 part = made.with_name(made.name + ".part")

@@ -119,18 +119,24 @@ def provenance(task: Task) -> dict[str, Any]:
 
 
 def command() -> str:
-    """What was typed, less the places of things."""
+    """What was typed, places of things in capitals or, where they say nothing, left out."""
     program = Path(sys.argv[0]).resolve()
     if not program.is_relative_to(HERE):
         return shlex.join([program.name, *sys.argv[1:]])
     name = ".".join(program.relative_to(HERE.parent).with_suffix("").parts).removesuffix(".__main__")
-    words, skip = [], False
-    for word in sys.argv[1:]:
-        if skip or word in ("--data", "--runs", "--teacher"):
-            skip = not skip
+    words, given = [], iter(sys.argv[1:])
+    for word in given:
+        option, equals, _ = word.partition("=")
+        if option not in _PLACES:
+            words.append(shlex.quote(word))
             continue
-        words.append(word)
-    return f"python -m {name} {shlex.join(words)}".strip()
+        if not equals:
+            next(given, None)
+        words += _PLACES[option]
+    return f"python -m {name} {' '.join(words)}".strip()
+
+
+_PLACES = {"--data": ("--data", "DIR"), "--teacher": ("--teacher", "MODEL"), "--runs": ()}
 
 
 def _commit() -> str:

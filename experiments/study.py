@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import shutil
 import statistics
 import sys
@@ -60,7 +61,7 @@ def student(task: Task, name: str, keep: bool = False, **changes: Any) -> dict[s
     """
     run = kept(task, name, **changes)
     known = task.directory / "measured" / f"{name}.json"
-    key = records.measured(task, run.key("compress.kd"))
+    key = records.measured(task, [run.key("compress.kd"), records.taught_by(task)])
     if known.exists() and (found := read_json(known))["key"] == key and not (keep and not _there(run)):
         if not keep:
             shutil.rmtree(run.directory)
@@ -128,13 +129,15 @@ def selected(task: Task, run: Run) -> str:
     return known or max((name for name in ("kd", "kd_ft") if name in run.students), key=lambda n: dev_figure(run, n))
 
 
-def timed(systems: dict[str, System], texts: list[str]) -> dict[str, dict[str, float]]:
+def timed(task: Task, systems: dict[str, System]) -> dict[str, dict[str, float]]:
     """By system: ``texts_per_second``, the median of turns that all take in order, and their ``spread``.
 
-    The slow label a sample stratified by length, the fast all ``texts`` several times: a turn takes some seconds, or it
-    would time the clock and the caches. ``spread`` is half of what lies between slowest and fastest turn, as a share of
-    the median.
+    The slow label a sample of the test texts stratified by length, the fast all of them and texts of the corpus
+    :func:`alike`: a turn takes some seconds, or it would time the clock and the caches. ``spread`` is half of what lies
+    between slowest and fastest turn, as a share of the median.
     """
+    texts = task.inputs.part("test").texts
+    more = [text for batch, _ in task.inputs.batches("corpus") for text in batch]
     turns, sizes = [], []
     for prepare, label in systems.values():
         chosen = [texts[i] for i in sample(texts, 16)]
@@ -145,8 +148,7 @@ def timed(systems: dict[str, System], texts: list[str]) -> dict[str, dict[str, f
             if (seconds := _seconds(turn)) > SECONDS / 2:
                 break
             size = round(len(chosen) * min(SECONDS / seconds, 30.0))
-            whole, rest = divmod(size, len(texts))
-            chosen = texts * whole + [texts[i] for i in sample(texts, rest)]
+            chosen = alike(texts, more, size) if size > len(texts) else [texts[i] for i in sample(texts, size)]
         turns.append(turn)
         sizes.append(len(chosen))
     rounds = [[_seconds(turn) for turn in turns] for _ in range(TURNS)]
@@ -155,6 +157,19 @@ def timed(systems: dict[str, System], texts: list[str]) -> dict[str, dict[str, f
         middle, between = statistics.median(taken), max(taken) - min(taken)
         found[name] = {"texts_per_second": size / middle, "spread": between / 2 / middle, "texts": size}
     return found
+
+
+def alike(texts: list[str], more: list[str], size: int) -> list[str]:
+    """So many texts with the lengths of ``texts``, over and over: these, then ``more``, before any comes again.
+
+    The same few hundred texts would find all that they need of a table in the processor's cache.
+    """
+    by_length: dict[int, list[str]] = {len(text): [] for text in texts}
+    for text in (*texts, *more):
+        if len(text) in by_length:
+            by_length[len(text)].append(text)
+    turns = {length: itertools.cycle(some) for length, some in by_length.items()}
+    return [next(turns[len(text)]) for text in itertools.islice(itertools.cycle(texts), size)]
 
 
 def _seconds(work: Callable[[], Any]) -> float:

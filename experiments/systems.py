@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import rivals
+from sparsedistill.errors import SettingsError
 from sparsedistill.format import read_json
 from sparsedistill.teacher import TransformerTeacher, finetune
 
@@ -163,12 +164,15 @@ def rival_of(task: Task, name: str, seed: int) -> rivals.Rival:
 def rival(task: Task, seed: int, name: str) -> None:
     """What people use today, its settings chosen on dev."""
     encoder = task.inputs.teacher_identity if name == "model2vec" else None  # it learns labels: no teacher taught it
-    recipe = [Labels(task).key, rivals.VERSION, encoder]
+    made = rival_of(task, name, seed)
+    recipe = [Labels(task).key, made.VERSION, encoder]
     if records.have(task, name, seed, recipe):
         return
     start = time.monotonic()
-    made = rival_of(task, name, seed)
-    chosen = made.load()
+    try:
+        chosen = made.load()
+    except ImportError as error:
+        raise SettingsError(f"{error}: pip install -r benchmarks/requirements.txt, which has the rivals") from None
     seconds = round(time.monotonic() - start, 1)
     dev, test = (task.inputs.part(part) for part in ("dev", "test"))
     answers = [made.ids(made.label(made.prepare(part.texts))) for part in (dev, test)]

@@ -8,6 +8,7 @@ import json
 import re
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -206,7 +207,7 @@ def test_what_is_wrong_with_the_data_is_said_once(tmp_path, monkeypatch, capsys)
     assert said("sst2", "--data", str(tmp_path)).count(f"there is no {tmp_path / 'sst2' / 'train.parquet'}") == 1
 
 
-def test_the_fast_are_timed_on_texts_that_come_again(monkeypatch):
+def test_the_fast_are_timed_on_texts_of_the_corpus_too(monkeypatch):
     monkeypatch.setattr(study, "SECONDS", 0.02)
     asked: dict[str, list[list[str]]] = {"slow": [], "fast": []}
 
@@ -217,13 +218,15 @@ def test_the_fast_are_timed_on_texts_that_come_again(monkeypatch):
 
         return list, label
 
-    texts = [str(i) for i in range(40)]
-    found = study.timed({"slow": system("slow", 5e-3), "fast": system("fast", 5e-5)}, texts)
+    texts, more = [f"{i:02}" for i in range(40)], ["of another length", *(f"{i:02}" for i in range(40, 60))]
+    parts = SimpleNamespace(part=lambda name: SimpleNamespace(texts=texts), batches=lambda name: [(more, None)])
+    found = study.timed(SimpleNamespace(inputs=parts), {"slow": system("slow", 5e-3), "fast": system("fast", 5e-5)})
     assert found["slow"]["texts"] == 16
     assert found["fast"]["texts"] > 200
     last = asked["fast"][-1]
     assert len(last) == found["fast"]["texts"]
-    assert set(last) == set(texts)
+    assert set(last) == {*texts, *more[1:]}
+    assert set(last[: len(set(last))]) == set(last)  # none again before all were there once
     for name, pause in (("slow", 5e-3), ("fast", 5e-5)):
         assert len(asked[name]) >= study.TURNS + 2
         assert found[name]["texts_per_second"] <= 1 / pause
@@ -411,6 +414,7 @@ def test_every_system_and_study_from_end_to_end(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(budget, "BUDGETS", {"small": [(100, 8), (200, 4)]})
     monkeypatch.setattr(budget, "RATES", (1e-2,))
     monkeypatch.setattr(width, "WIDTHS", (0, 4))
+    monkeypatch.setattr(width, "SEEDS", (0, 1))
     monkeypatch.setattr(corpus_size, "SHARES", (0.3, 1.0))
     monkeypatch.setattr(corpus_size, "SEEDS", (0,))
     monkeypatch.setattr(adaptation, "TARGETS", {"tweets": "tweets"})
@@ -419,7 +423,7 @@ def test_every_system_and_study_from_end_to_end(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(speed, "RIVALS", ("tfidf",))
     monkeypatch.setattr(study, "SECONDS", 0.05)
     for name in ("architecture", "budget", "width", "pruning", "ngrams", "coverage", "corpus_size", "adaptation",
-                 "privacy", "cases", "speed", "columns", "sizes"):  # fmt: skip
+                 "privacy", "cases", "speed", "columns", "sizes", "teachers"):  # fmt: skip
         module = importlib.import_module(f"experiments.studies.{name}")
         records.keep_study(name, tiny, module.measure(tiny))
     assert columns.measure.__module__ in sys.modules

@@ -16,13 +16,14 @@ LONGEST = 400  # characters of a text that are shown
 
 
 def measure(task: Task) -> dict[str, Any]:
-    """How the test texts fall out by who is right, and the surest disagreements."""
+    """How the texts of the first test set fall out by who is right, and the surest disagreements."""
     run = first(task)
     name = selected(task, run)
     classifier = run.classifier(name)
-    test, says = task.inputs.part("test"), task.run.teacher_says("test")
-    p, q = probabilities(says, "single"), classifier.predict_proba(task.run.asked(test.texts))
-    theirs, ours, gold = p.argmax(1), q.argmax(1), test.targets
+    test, part = task.inputs.part("test"), next(iter(task.tests.values()))
+    texts, gold, says = test.texts[part], test.targets[part], task.run.teacher_says("test")[part]
+    p, q = probabilities(says, "single"), classifier.predict_proba(task.run.asked(texts))
+    theirs, ours = p.argmax(1), q.argmax(1)
     apart = np.flatnonzero(theirs != ours)
     surest = apart[np.argsort(-np.minimum(p.max(1), q.max(1))[apart], kind="stable")][:TEXTS]
     labels = classifier.labels
@@ -34,11 +35,11 @@ def measure(task: Task) -> dict[str, Any]:
         "teacher_alone_right": float(((theirs == gold) & (ours != gold)).mean()),
         "texts": [
             {
-                "text": test.texts[i][:LONGEST],
+                "text": texts[i][:LONGEST],
                 "gold": labels[gold[i]],
                 "teacher": [labels[theirs[i]], round(float(p[i].max()), 3)],
                 "student": [labels[ours[i]], round(float(q[i].max()), 3)],
-                "ngrams": [[g, round(c, 3)] for g, c in classifier.explain(test.texts[i], top=6).contributions],
+                "ngrams": [[g, round(c, 3)] for g, c in classifier.explain(texts[i], top=6).contributions],
             }
             for i in surest.tolist()
         ],

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from sparsedistill.format import read_json
-
 from ..study import first, main, selected
 from ..task import Task
 
@@ -26,9 +24,8 @@ def measure(task: Task) -> dict[str, Any]:
         "width": settings.distill.hidden,
         "parameters": run.result_of("distill.kd")["parameters"],
         "megabytes": run.result_of(f"compress.{name}")["bytes"] / 1e6,
-        "epochs": len(read_json(task.directory / "teacher" / "training.json")["dev"]),
     }
 
 
 if __name__ == "__main__":
-    main(__doc__, ("imdb", "sst2", "trec6", "trec50", "agnews", "tweets", "wikitoxic"), measure)
+    main(__doc__, ("imdb", "sst2", "trec6", "trec50", "agnews", "tweets", "wikitoxic", "mrpc"), measure)
