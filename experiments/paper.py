@@ -27,6 +27,7 @@ TEXTS = {
 # trec50's is taken; of the tweets neither, and the average is a target of this project's own, above the paper's 97 %.
 SHARES = {"imdb": 0.971, "sst2": 0.920, "trec6": 0.977, "trec50": 0.977, "agnews": 0.975, "tweets": 0.960}
 SHARE = 0.975  # on average
+GOAL, GOAL_OF_EACH = 0.985, 0.97  # on average and on each task: more than is asked
 
 # Texts a second on 56 cores, batches of 32, tokenisation left out.
 SPEED = {

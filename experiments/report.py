@@ -148,10 +148,10 @@ def check(place: Any) -> int:
         for name, study in studies().items():
             if said and key in study and study[key].get("taught_by") != said:
                 say(f"{key} {name}: a study of an earlier teacher than the one kept, trained by the same recipe")
-    recorded = DOCS / "results.json"
-    if recorded.exists() and read_json(recorded) != results():
+    recorded, shown, found = DOCS / "results.json", DOCS / "results.md", results()
+    if recorded.exists() and (read_json(recorded), shown.read_text(encoding="utf-8")) != (found, markdown(found)):
         wrong += 1
-        say(f"{recorded} is not what the records give: run python -m experiments.report")
+        say(f"{recorded} and {shown.name} are not what the records give: run python -m experiments.report")
     say(f"{total} accuracies computed from predictions; {wrong} differences")
     return wrong
 

@@ -395,7 +395,7 @@ def tiny(tmp_path_factory, tweets, encoder) -> Task:
 
 def test_every_system_and_study_from_end_to_end(tiny, tmp_path, monkeypatch):
     from experiments import systems
-    from experiments.studies import adaptation, architecture, budget, columns, corpus_size, speed, width
+    from experiments.studies import adaptation, architecture, budget, columns, corpus_size, ngrams, speed, width
 
     monkeypatch.setattr(records, "PREDICTIONS", tmp_path / "predictions")
     for module in (records, report):
@@ -414,7 +414,8 @@ def test_every_system_and_study_from_end_to_end(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(budget, "BUDGETS", {"small": [(100, 8), (200, 4)]})
     monkeypatch.setattr(budget, "RATES", (1e-2,))
     monkeypatch.setattr(width, "WIDTHS", (0, 4))
-    monkeypatch.setattr(width, "SEEDS", (0, 1))
+    for module in (width, ngrams):
+        monkeypatch.setattr(module, "SEEDS", (0,))
     monkeypatch.setattr(corpus_size, "SHARES", (0.3, 1.0))
     monkeypatch.setattr(corpus_size, "SEEDS", (0,))
     monkeypatch.setattr(adaptation, "TARGETS", {"tweets": "tweets"})
