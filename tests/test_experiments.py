@@ -20,6 +20,7 @@ pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 sys.path.append(str(ROOT))  # behind the installed package, whose name the checkout's folder has too
+from benchmarks import rivals
 from experiments import corpora, records, report, study, task, verdicts
 from experiments.task import Place, Task, variant
 from sparsedistill.distill import Run
@@ -231,6 +232,17 @@ def test_the_fast_are_timed_on_texts_of_the_corpus_too(monkeypatch):
         assert len(asked[name]) >= study.TURNS + 2
         assert found[name]["texts_per_second"] <= 1 / pause
         assert found[name]["spread"] >= 0
+
+
+@pytest.mark.parametrize("best", [{"epoch": 1, "lr": 0.025}, {"epoch": 200, "lr": 2.0}, {"epoch": 25, "lr": 0.5}])
+def test_fasttexts_grid_grows_where_the_best_is_at_an_edge(tmp_path, monkeypatch, best):
+    def score(self, settings, *_):
+        return -sum(abs(np.log2(settings[name] / value)) for name, value in best.items())
+
+    monkeypatch.setattr(rivals.FastText, "_score", score)
+    labels = SimpleNamespace(name="any", key="any", split=(([], []), ([], [])))
+    chosen = rivals.FastText(labels, tmp_path, None, 1).choose()
+    assert {name: chosen[name] for name in best} == best
 
 
 @pytest.mark.parametrize(("classes", "exact"), [(2, True), (5, False)])
