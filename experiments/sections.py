@@ -6,6 +6,7 @@ Cells are HTML of the kind that Markdown takes too.
 from __future__ import annotations
 
 import itertools
+import math
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -391,8 +392,12 @@ def _adaptation(study: Results, found: Results) -> list[Table | Picture]:
 
 def _privacy(study: Results, found: Results) -> list[Table | Picture]:
     def cell(name: str, key: str) -> str:
-        figures = study[key]["found"]
-        return f"{figures[name]['auc']:.3f}" if name in figures else ""
+        if name not in study[key]["found"]:
+            return ""
+        auc, sizes = study[key]["found"][name]["auc"], found["studies"].get("sizes", {}).get(key)
+        # Its variance is auc (1 - auc) / the smaller number of texts at most: dev's (Birnbaum and Klose 1957).
+        half = f" ±{1.96 * math.sqrt(auc * (1 - auc) / sizes['found']['texts']['dev']):.2f}" if sizes else ""
+        return f"{auc:.2f}{half}"
 
     return [_by_system(study, cell, "AUC")]
 
@@ -499,7 +504,8 @@ _STUDIES: dict[str, tuple[str, str, Callable[[Results, Results], list[Table | Pi
     "privacy": (
         "What a student tells of its training texts",
         "How well the loss on a text's label tells texts of train, those in the corpus left out, from texts of dev, as "
-        "the area under the curve: 0.5 is a guess. KD† was trained on the corpus alone. Seed 0.",
+        "the area under the curve: 0.5 is a guess; ± is 95 % over the texts of dev, at most. KD† was trained on the "
+        "corpus alone. Seed 0.",
         _privacy,
     ),
     "columns": (
