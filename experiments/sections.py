@@ -469,8 +469,10 @@ _STUDIES: dict[str, tuple[str, str, Callable[[Results, Results], list[Table | Pi
     ),
     "width": (
         "Served width",
-        "The KD student. 0 is no hidden layer: a row is one number a class, begins at random and takes the "
-        "learning rate of its kind; the others take the task's settings. Accuracy, and texts a second on one thread.",
+        "The KD student. 0 is no hidden layer: a row is one number a class, begins at random and takes the learning "
+        "rate of its kind; the others take the task's settings. Accuracy, and texts a second on one thread; where the "
+        "accuracy is without ±, it is of seed 0, and the rate of the test texts alone, over and over: up to a fifth "
+        "too high.",
         _width,
     ),
     "pruning": (
