@@ -181,7 +181,7 @@ class Run:
         common = {"labels": self.inputs.labels, "task": settings.data.task, "seed": settings.data.seed}
         if stage == "teach":
             return {
-                "teach": _keyed(settings.teach),
+                "teach": {field: value for field, value in _keyed(settings.teach).items() if field != "teacher"},
                 "model": self.inputs.teacher_identity,
                 "train": self._texts("train"),
                 "dev": self._texts("dev"),

@@ -65,14 +65,18 @@ class Inputs:
 
     @cached_property
     def teacher_identity(self) -> Any:
-        """What the teacher is, so that another one under the same name is noticed: its name and its files' contents."""
+        """What the teacher is, so that another one under the same name is noticed, and the same one where it has moved.
+
+        Of a folder its files' contents, of a function its name and its file's content, else the name.
+        """
         teacher = self.settings.teach.teacher
         if self.column:
             return teacher  # the scores themselves are fingerprinted with the texts
         if self.teacher_is_model:
             folder = Path(teacher)
-            files = sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else []
-            return [teacher, *(_hash_file(path) for path in files)]
+            if not folder.is_dir():
+                return [teacher]
+            return [_hash_file(path) for path in sorted(folder.rglob("*")) if path.is_file()]
         from .teacher import source_of
 
         source = source_of(teacher)

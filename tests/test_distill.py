@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -610,6 +611,21 @@ def test_another_teacher_under_the_same_name_is_noticed(tmp_path, files, change)
     Run(tmp_path / "run", after).execute(["label"])
     assert (tmp_path / "run" / "stages" / "label.corpus.json").stat().st_mtime_ns != stamp
     assert np.array_equal(said(), first if change == "labels" else first[:, ::-1])
+
+
+def test_a_teacher_that_has_moved_is_the_same_until_its_files_change(tmp_path, files, encoder):
+    def key(folder: Path) -> str:
+        run = Run(tmp_path / "run", settings(files, teach={"teacher": str(folder)}))
+        run.check()
+        return run.key("teach")
+
+    moved = tmp_path / "moved"
+    shutil.copytree(encoder, moved)
+    before = key(encoder)
+    assert key(moved) == before
+    with open(moved / "config.json", "a", encoding="utf-8") as file:
+        file.write("\n")
+    assert key(moved) != before
 
 
 def test_probabilities_are_not_taken_for_logits(tmp_path, files):
