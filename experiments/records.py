@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from sparsedistill.distill import versions
+from sparsedistill.errors import SettingsError
 from sparsedistill.format import read_json, replacing, write_json
 from sparsedistill.progress import say
 
@@ -49,6 +50,13 @@ def taught_by(task: Task) -> dict[str, str]:
     return {"taught_by": voice(task.taught().teacher_says("test").argmax(axis=1))}
 
 
+def known_teacher(task: Task) -> dict[str, str]:
+    """The teacher whose figures are written down. Errors: :class:`SettingsError` where there is none."""
+    if kept := predictions_of(task.key, "teacher"):
+        return {"taught_by": voice(kept["0"])}
+    raise SettingsError(f"no teacher is written down: python -m experiments {task.key} --systems teacher")
+
+
 def _hash(value: Any) -> str:
     return hashlib.blake2b(json.dumps(value, sort_keys=True).encode(), digest_size=8).hexdigest()
 
@@ -71,11 +79,11 @@ def keep(task: Task, system: str, seed: int, recipe: Any, predictions: np.ndarra
     say(f"{task.key} {system} (seed {seed}): {shown}; dev {dev:.2%}")
 
 
-def keep_study(name: str, task: Task, found: Any) -> None:
-    """Write what a study found on a task to ``docs/studies/NAME.json``."""
+def keep_study(name: str, task: Task, found: Any, said: dict[str, str]) -> None:
+    """Write what a study found on a task, and which teacher ``said`` it, to ``docs/studies/NAME.json``."""
     path = STUDIES / f"{name}.json"
     known = read_json(path) if path.exists() else {}
-    known[task.key] = {"found": found, **taught_by(task), **provenance(task)}
+    known[task.key] = {"found": found, **said, **provenance(task)}
     write_json(path, known)
 
 
@@ -112,7 +120,7 @@ def provenance(task: Task) -> dict[str, Any]:
     return {
         "command": command(),
         "commit": _COMMIT,
-        "encoder": f"{name} {_hash(task.run.inputs.teacher_identity[1:])}",
+        "encoder": f"{name} {_hash(task.run.inputs.teacher_identity)}",
         "data": {part: data[part]["fingerprint"] for part in ("train", "dev", "test", "corpus") if part in data},
         "versions": versions(),
     }

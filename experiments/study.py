@@ -31,8 +31,16 @@ SECONDS, TURNS = 2.0, 5  # of a turn, about; of each system
 System = tuple[Callable[[list[str]], Any], Callable[[Any], Any]]
 
 
-def main(description: str, tasks: Sequence[str], measure: Callable[[Task], Any]) -> None:
-    """``python -m experiments.studies.NAME [TASK ...]``: ``measure`` each task, and write down what it gives."""
+def main(
+    description: str,
+    tasks: Sequence[str],
+    measure: Callable[[Task], Any],
+    teacher: Callable[[Task], dict[str, str]] = records.taught_by,
+) -> None:
+    """``python -m experiments.studies.NAME [TASK ...]``: ``measure`` each task, and write down what it gives.
+
+    ``teacher`` says which teacher that is of; the usual one trains it first, if need be.
+    """
     name = Path(sys.argv[0]).stem
     parser = argparse.ArgumentParser(prog=f"python -m experiments.studies.{name}", description=description)
     parser.add_argument("tasks", nargs="*", metavar="TASK", help=f"default: {' '.join(tasks)}")
@@ -45,8 +53,8 @@ def main(description: str, tasks: Sequence[str], measure: Callable[[Task], Any])
     for key in arguments.tasks or tasks:
         task = Task(key, place_of(arguments))
         try:
-            task.taught()
-            records.keep_study(name, task, measure(task))
+            said = teacher(task)
+            records.keep_study(name, task, measure(task), said)
         except SparsedistillError as error:
             say(f"{key}: {error}")
             status = 2

@@ -135,9 +135,17 @@ def test_records_are_kept_by_seed_and_checked(run, tmp_path, monkeypatch, capsys
         records.keep(fake, "kd", 2, ["other settings"], said[0], 0.5, taught_by=records.voice(teacher))
         assert report.check(None) == wrong
     assert "fake kd seed 2: learnt from another teacher than the one kept" in capsys.readouterr().err
+    path = tmp_path / "predictions" / "fake" / "teacher.json"
+    record = json.loads(path.read_text("utf-8"))
+    for part, wrong in (("corpus", 1), ("train", 2)):  # a teacher is fine-tuned without the corpus
+        changed = {"0": {**record["0"], "data": {**record["0"]["data"], part: "other"}}}
+        path.write_text(json.dumps(changed), encoding="utf-8")
+        assert report.check(None) == wrong
+        said_so = "fake: not of the same texts of train: teacher - kd, kd_ft" in capsys.readouterr().err
+        assert said_so == (part == "train")
+    path.write_text(json.dumps(record), encoding="utf-8")
     for teacher in said.values():  # a study of an earlier teacher stands by itself, but that is to be known
-        monkeypatch.setattr(records, "taught_by", lambda task, one=teacher: {"taught_by": records.voice(one)})
-        records.keep_study("width", fake, {})
+        records.keep_study("width", fake, {}, {"taught_by": records.voice(teacher)})
         assert report.check(None) == 1
         earlier = "fake width: a study of an earlier teacher" in capsys.readouterr().err
         assert earlier == (teacher is said[1])
@@ -438,7 +446,7 @@ def test_every_system_and_study_from_end_to_end(tiny, tmp_path, monkeypatch):
     for name in ("architecture", "budget", "width", "pruning", "ngrams", "coverage", "corpus_size", "adaptation",
                  "privacy", "cases", "speed", "columns", "sizes", "teachers"):  # fmt: skip
         module = importlib.import_module(f"experiments.studies.{name}")
-        records.keep_study(name, tiny, module.measure(tiny))
+        records.keep_study(name, tiny, module.measure(tiny), records.known_teacher(tiny))
     assert columns.measure.__module__ in sys.modules
 
     found = report.results()
