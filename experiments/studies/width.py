@@ -15,13 +15,12 @@ WIDTHS = (0, 16, 64, 256, 1000)
 
 def measure(task: Task) -> dict[str, Any]:
     """By width: figures of the KD student by seed, and what :func:`..study.timed` finds of it, raw text to label."""
-    settings: dict[int, dict[str, Any]] = {width: {"distill__hidden": [width]} for width in WIDTHS}
-    # A row is no wider than the logits, so the teacher's vectors cannot begin it, and wants the rate of its own kind.
-    settings[0] = {"distill__hidden": [], "distill__init": "random", "distill__learning_rate": 0.0}
     found: dict[str, Any] = {}
     systems: dict[str, System] = {}
     runs = []
-    for width, changes in settings.items():
+    for width in WIDTHS:
+        if (changes := _changes(task, width)) is None:
+            continue
         seeds = {}
         for seed in SEEDS:
             given = {"distill__student_seed": seed, **changes}
@@ -36,5 +35,15 @@ def measure(task: Task) -> dict[str, Any]:
     return found
 
 
+def _changes(task: Task, width: int) -> dict[str, Any] | None:
+    """The settings of a width; None where there is no such student."""
+    if task.run.are_pairs:  # the table serves as it was trained, and W1 has to bring both halves together
+        return {"distill__embedding": width} if width else None
+    if width:
+        return {"distill__hidden": [width]}
+    # A row is no wider than the logits, so the teacher's vectors cannot begin it, and wants the rate of its own kind.
+    return {"distill__hidden": [], "distill__init": "random", "distill__learning_rate": 0.0}
+
+
 if __name__ == "__main__":
-    main(__doc__, ("trec6", "trec50", "sst2", "agnews", "tweets", "imdb"), measure)
+    main(__doc__, ("trec6", "trec50", "sst2", "agnews", "tweets", "imdb", "wikitoxic", "mrpc"), measure)
