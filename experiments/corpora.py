@@ -27,7 +27,8 @@ def mine(texts: Sequence[str], encoder: str, path: Path) -> None:
     """Write a Parquet file of pairs, ``text_a`` and ``text_b``, one for each of the (distinct) ``texts``.
 
     Random pairs are never paraphrases, so each text is paired with one of its nearest neighbours in the space of an
-    encoder (mean of the last layer's tokens, cosine), near ones and less near ones alike.
+    encoder (mean of the last layer's tokens, cosine), near ones and less near ones alike. Most of these are not
+    either, so that some of the neighbour's words give way to the text's own (:func:`spliced`).
     """
     from .neural import with_head
 
@@ -51,19 +52,30 @@ def mine(texts: Sequence[str], encoder: str, path: Path) -> None:
             ranked = np.take_along_axis(first, np.argsort(-np.take_along_axis(near, first, 1), axis=1), 1)
             partners[begin : begin + len(near)] = ranked[rows, ranks[begin : begin + len(near)] - 1]
             bar.add(len(near))
+    random = np.random.default_rng(0)
+    second = [spliced(text, texts[i], random) for text, i in zip(texts, partners, strict=True)]
     with replacing(path) as temporary:
-        pq.write_table(pa.table({"text_a": list(texts), "text_b": [texts[i] for i in partners]}), temporary)
+        pq.write_table(pa.table({"text_a": list(texts), "text_b": second}), temporary)
     say(f"{path}: {len(texts):,} pairs")
 
 
+def spliced(text: str, other: str, random: np.random.Generator) -> str:
+    """``other`` with a run of ``text``'s words where a run of its own was: any share of both, from the same place."""
+    share = random.random()
+    begin = random.random() * (1 - share)
+    ours, theirs = text.split(), other.split()
+    (a, b), (c, d) = ([round(place * len(words)) for place in (begin, begin + share)] for words in (ours, theirs))
+    return " ".join([*theirs[:c], *ours[a:b], *theirs[d:]])
+
+
 def pairs(files: Sequence[Path], encoder: str, folder: Path) -> None:
-    """For MRPC ``pairs.parquet``: pairs of like first sentences of the news, and of questions."""
+    """For MRPC ``pairs.parquet``: like first sentences of the news, and questions, written as its own are."""
     texts: list[str] = []
     for file, most in zip(files, PAIRED, strict=True):
         found = list(_texts([file]))
         chosen = np.random.default_rng(0).permutation(len(found))[: 2 * most]
         first = (next(sentences(found[i], 6, 40), "") for i in chosen)
-        texts += list(dict.fromkeys(filter(None, first)))[:most]
+        texts += list(dict.fromkeys(re.sub("``|''", '"', treebank(text)) for text in first if text))[:most]
     mine(texts, encoder, folder / "pairs.parquet")
 
 

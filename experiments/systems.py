@@ -93,7 +93,7 @@ NETWORKS = {
     "bilstm_4": Network(partial(_new, kind="lstm", width=4), 5e-3, 3),
     "cnn": Network(partial(_new, kind="cnn", width=256), 1e-3, 3),
 }
-# Of corpus and train that networks learn from: what two cores have time for.
+# Of corpus and train that networks learn from, a pair being two texts: what two cores have time for.
 SOFT_TEXTS, SOFT_WORDS = 50_000, 2_000_000
 
 
@@ -101,6 +101,7 @@ def network(task: Task, seed: int, name: str) -> None:
     """One of :data:`NETWORKS`, learning the teacher's word on some texts, or labels."""
     made, teach = NETWORKS[name], task.run.settings.teach
     said = records.taught_by(task) if made.soft else {}
+    most = SOFT_TEXTS // 2 if task.run.are_pairs else SOFT_TEXTS
     directory = task.directory / "networks" / f"{name}-{seed}"
     train, dev, test = (task.inputs.part(part) for part in ("train", "dev", "test"))
     settings = replace(
@@ -110,7 +111,7 @@ def network(task: Task, seed: int, name: str) -> None:
     learnt = [task.run.key(f"label.{part}") for part in ("corpus", "train")] if made.soft else task.run.data["train"]
     asked = {field: value for field, value in asdict(settings).items() if not field.startswith(("teacher", "check"))}
     recipe = [
-        learnt, said, task.run.data["dev"], asked, [SOFT_TEXTS, SOFT_WORDS] if made.soft else None, made.start.keywords,
+        learnt, said, task.run.data["dev"], asked, [most, SOFT_WORDS] if made.soft else None, made.start.keywords,
         task.run.inputs.teacher_identity,
     ]  # fmt: skip
     if records.have(task, name, seed, recipe):
@@ -119,7 +120,7 @@ def network(task: Task, seed: int, name: str) -> None:
 
     shutil.rmtree(directory / "start", ignore_errors=True)
     made.start(task, directory / "start", seed)
-    texts, targets = task.soft(SOFT_TEXTS, SOFT_WORDS) if made.soft else (train.texts, train.targets)
+    texts, targets = task.soft(most, SOFT_WORDS) if made.soft else (train.texts, train.targets)
     figures = finetune(
         settings, directory / "trained", texts, targets, dev.texts, dev.targets, labels=task.inputs.labels,
         task="single", seed=seed, are_pairs=task.run.are_pairs,

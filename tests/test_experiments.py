@@ -180,6 +180,9 @@ def test_sentences_are_written_as_in_the_treebank(text, written):
     )
 
 
+WORDS = st.lists(st.sampled_from("abcd"), min_size=1, max_size=6)
+
+
 @pytest.mark.skipif(not DATA.is_dir(), reason="the data sets are not there")
 def test_the_treebank_is_written_as_in_the_treebank():
     import pyarrow.parquet as pq
@@ -187,6 +190,26 @@ def test_the_treebank_is_written_as_in_the_treebank():
     texts = pq.read_table(DATA / "sst2" / "train.parquet").column("text").to_pylist()
     texts = [text for text in texts if text.strip().endswith(".")]  # of whole sentences, not phrases
     assert sum(corpora.treebank(text) == text for text in texts) > 0.97 * len(texts)
+
+
+@given(WORDS, WORDS, st.integers(0, 99))
+def test_spliced_pairs_are_the_neighbour_but_for_a_run_of_the_texts_own_words(ours, theirs, seed):
+    ours, theirs = [word.upper() for word in ours], list(theirs)
+    found = corpora.spliced(" ".join(ours), " ".join(theirs), np.random.default_rng(seed)).split()
+    own = [i for i, word in enumerate(found) if word.isupper()]
+    begin, end = (own[0], own[-1] + 1) if own else (len(found), len(found))
+    assert own == list(range(begin, end))
+    assert " ".join(found[begin:end]) in " ".join(ours)
+    before, after = found[:begin], found[end:]
+    if own:
+        assert before == theirs[: len(before)]
+        assert after == theirs[len(theirs) - len(after) :]
+        assert (
+            abs((len(before) + len(after)) / len(theirs) + len(own) / len(ours) - 1)
+            <= 0.5 / len(theirs) * 2 + 0.5 / len(ours) * 2
+        )
+    else:
+        assert len(found) <= len(theirs)
 
 
 def test_files_are_made_once_and_anew_of_other_files(tmp_path, monkeypatch):
@@ -266,9 +289,6 @@ def test_the_error_of_a_difference_is_that_of_resampled_texts(classes, exact):
     }
     said = verdicts.error(found, "x", "kd", "tfidf")
     assert resampled * 0.96 < said < resampled * (1.04 if exact else 1.3)
-
-
-WORDS = st.lists(st.sampled_from("abcd"), min_size=1, max_size=6)
 
 
 @given(st.lists(WORDS, min_size=2, max_size=9), st.randoms(use_true_random=False))
