@@ -204,10 +204,8 @@ def test_spliced_pairs_are_the_neighbour_but_for_a_run_of_the_texts_own_words(ou
     if own:
         assert before == theirs[: len(before)]
         assert after == theirs[len(theirs) - len(after) :]
-        assert (
-            abs((len(before) + len(after)) / len(theirs) + len(own) / len(ours) - 1)
-            <= 0.5 / len(theirs) * 2 + 0.5 / len(ours) * 2
-        )
+        shares = (len(before) + len(after)) / len(theirs), len(own) / len(ours)
+        assert abs(sum(shares) - 1) <= 1 / len(theirs) + 1 / len(ours)  # both runs begin and end between words
     else:
         assert len(found) <= len(theirs)
 
