@@ -478,7 +478,7 @@ _STUDIES: dict[str, tuple[str, str, Callable[[Results, Results], list[Table | Pi
         "rate of its kind; the others take the task's settings. Of pairs it is the width of the table, in "
         "which they are compared, before a hidden layer of 64. Accuracy, and texts a second on one thread; where the "
         "accuracy is without ±, it is of seed 0, and the rate of the test texts alone, over and over: up to a fifth "
-        "too high.",
+        "too high. Wiki Toxic's and MRPC's were timed in turns, but beside other work: too low.",
         _width,
     ),
     "pruning": (
