@@ -41,7 +41,7 @@ def measured(task: Task, recipe: Any) -> str:
 
 
 def voice(predictions: np.ndarray) -> str:
-    """A fingerprint of what a teacher says of the test texts: trained anew by the same recipe, it says other things."""
+    """A fingerprint of what a teacher says of the test texts: trained anew by the same recipe, it may say others."""
     return _hash(predictions.tolist())
 
 
@@ -50,10 +50,16 @@ def taught_by(task: Task) -> dict[str, str]:
     return {"taught_by": voice(task.taught().teacher_says("test").argmax(axis=1))}
 
 
+def kept_voice(key: str) -> str | None:
+    """The :func:`voice` of the task's teacher that is written down; None where there is none."""
+    kept = predictions_of(key, "teacher")
+    return voice(kept["0"]) if kept else None
+
+
 def known_teacher(task: Task) -> dict[str, str]:
     """The teacher whose figures are written down. Errors: :class:`SettingsError` where there is none."""
-    if kept := predictions_of(task.key, "teacher"):
-        return {"taught_by": voice(kept["0"])}
+    if said := kept_voice(task.key):
+        return {"taught_by": said}
     raise SettingsError(f"no teacher is written down: python -m experiments {task.key} --systems teacher")
 
 

@@ -21,7 +21,7 @@ from sparsedistill.progress import say
 from .__main__ import place_arguments, place_of
 from .names import TITLES
 from .page import page
-from .records import STUDIES, predictions_of, selected, systems_of, voice
+from .records import STUDIES, kept_voice, predictions_of, selected, systems_of
 from .sections import COMMANDS, Table, sections
 from .task import HERE, PAIRS, TASKS, Task
 
@@ -133,8 +133,7 @@ def check(place: Any) -> int:
     for key in TASKS:
         if not (systems := systems_of(key)):
             continue
-        task = Task(key, place)
-        said = voice(predictions_of(key, "teacher")["0"]) if "teacher" in systems else None
+        task, said = Task(key, place), kept_voice(key)
         try:
             task.inputs.part("test")
         except SparsedistillError as error:

@@ -157,7 +157,7 @@ _SOURCE = ("taught by", "data", "commit", "command")
 
 
 def _source(one: Results) -> list[str]:
-    """Where a figure comes from; a teacher trained anew by the same recipe says other things."""
+    """Where a figure comes from; a teacher trained anew by the same recipe may say other things."""
     data = " ".join(f"{part} {fingerprint[:8]}" for part, fingerprint in one["data"].items())
     cells = one.get("taught_by", "")[:8], data, one["commit"], one["command"]
     return [f"<code>{escape(cell)}</code>" if cell else "" for cell in cells]

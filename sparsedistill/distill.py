@@ -181,7 +181,7 @@ class Run:
         common = {"labels": self.inputs.labels, "task": settings.data.task, "seed": settings.data.seed}
         if stage == "teach":
             return {
-                "teach": {field: value for field, value in _keyed(settings.teach).items() if field != "teacher"},
+                "teach": _keyed(settings.teach, "teacher"),
                 "model": self.inputs.teacher_identity,
                 "train": self._texts("train"),
                 "dev": self._texts("dev"),
@@ -204,7 +204,7 @@ class Run:
         if stage == "distill":
             spoken = {part: self.key(f"label.{part}") for part in self._spoken_of(name)}
             return {
-                "distill": {k: v for k, v in _keyed(settings.distill).items() if k != "modes"},
+                "distill": _keyed(settings.distill, "modes"),
                 "vocabulary": self.key(f"count.{self._vocabulary_of(name)}"),
                 "logits": spoken or None,
                 "represented": self.key(f"represent.{self._vocabulary_of(name)}") if self._represented(name) else None,
@@ -896,8 +896,10 @@ def _gold(targets: np.ndarray, classes: int, task: str) -> np.ndarray:
     return targets.reshape(len(targets), -1).astype(np.float32)
 
 
-def _keyed(settings: Any) -> dict[str, Any]:
-    return {name: value for name, value in dataclasses.asdict(settings).items() if name not in KEYED_AWAY}
+def _keyed(settings: Any, *elsewhere: str) -> dict[str, Any]:
+    """A stage's settings that its result depends on, less those that stand ``elsewhere`` among its inputs."""
+    away = (*KEYED_AWAY, *elsewhere)
+    return {name: value for name, value in dataclasses.asdict(settings).items() if name not in away}
 
 
 def _digest(value: Any) -> str:

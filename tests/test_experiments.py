@@ -180,9 +180,6 @@ def test_sentences_are_written_as_in_the_treebank(text, written):
     )
 
 
-WORDS = st.lists(st.sampled_from("abcd"), min_size=1, max_size=6)
-
-
 @pytest.mark.skipif(not DATA.is_dir(), reason="the data sets are not there")
 def test_the_treebank_is_written_as_in_the_treebank():
     import pyarrow.parquet as pq
@@ -190,6 +187,9 @@ def test_the_treebank_is_written_as_in_the_treebank():
     texts = pq.read_table(DATA / "sst2" / "train.parquet").column("text").to_pylist()
     texts = [text for text in texts if text.strip().endswith(".")]  # of whole sentences, not phrases
     assert sum(corpora.treebank(text) == text for text in texts) > 0.97 * len(texts)
+
+
+WORDS = st.lists(st.sampled_from("abcd"), min_size=1, max_size=6)
 
 
 @given(WORDS, WORDS, st.integers(0, 99))

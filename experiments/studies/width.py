@@ -18,9 +18,7 @@ def measure(task: Task) -> dict[str, Any]:
     found: dict[str, Any] = {}
     systems: dict[str, System] = {}
     runs = []
-    for width in WIDTHS:
-        if (changes := _changes(task, width)) is None:
-            continue
+    for width, changes in _settings(task).items():
         seeds = {}
         for seed in SEEDS:
             given = {"distill__student_seed": seed, **changes}
@@ -35,14 +33,14 @@ def measure(task: Task) -> dict[str, Any]:
     return found
 
 
-def _changes(task: Task, width: int) -> dict[str, Any] | None:
-    """The settings of a width; None where there is no such student."""
+def _settings(task: Task) -> dict[int, dict[str, Any]]:
+    """What is set by width."""
     if task.run.are_pairs:  # the table serves as it was trained, and W1 has to bring both halves together
-        return {"distill__embedding": width} if width else None
-    if width:
-        return {"distill__hidden": [width]}
+        return {width: {"distill__embedding": width} for width in WIDTHS if width}
+    settings: dict[int, dict[str, Any]] = {width: {"distill__hidden": [width]} for width in WIDTHS}
     # A row is no wider than the logits, so the teacher's vectors cannot begin it, and wants the rate of its own kind.
-    return {"distill__hidden": [], "distill__init": "random", "distill__learning_rate": 0.0}
+    settings[0] = {"distill__hidden": [], "distill__init": "random", "distill__learning_rate": 0.0}
+    return settings
 
 
 if __name__ == "__main__":
