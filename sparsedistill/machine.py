@@ -50,6 +50,24 @@ def device_named(torch: Any, name: str) -> Any:
     return device
 
 
+@lru_cache(maxsize=1)
+def multiplies_bf16(torch: Any) -> bool:
+    """Whether this processor multiplies bfloat16 matrices by instructions of its own, and torch uses them.
+
+    Without them a step in bf16 takes many times as long as one in fp32, so that it is not even worth timing. True where
+    nobody can tell.
+    """
+    supported = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)  # not in every version of torch
+    if supported is not None and not supported():
+        return False
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:  # not on Linux
+        return True
+    flags = {flag for line in lines if line.lower().startswith(("flags", "features")) for flag in line.split()}
+    return not flags or bool(flags & {"avx512_bf16", "amx_bf16", "bf16"})  # x86 twice, Arm
+
+
 def free_memory() -> int | None:
     """Bytes that this process can still take without swapping, also under a container's limit; None if not known."""
     free = []

@@ -55,7 +55,11 @@ class Teach:
     finetune: bool = option(True, "fine-tune the model on train; off: use it as it is")
     max_length: int = option(256, "tokens of a text that the teacher reads", least=1)
     device: str = option("auto", "cpu, cuda, cuda:1 ...; auto takes a GPU when there is one")
-    precision: str = option("auto", "auto times one batch of each and takes the fastest", ("auto", "fp32", "bf16"))
+    precision: str = option(
+        "auto",
+        "auto takes the faster of the two on one batch, fp32 where the processor has no bf16",
+        ("auto", "fp32", "bf16"),
+    )
     threads: int = option(0, "CPU threads of the teacher and of training; 0: all")
     epochs: int = option(3, "passes over train", least=1)
     batch_size: int = option(32, "texts a step of fine-tuning", least=1)

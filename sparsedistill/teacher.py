@@ -27,7 +27,7 @@ from . import pairs
 from .errors import DataError, SettingsError, require
 from .format import replacing, write_json
 from .logits import fingerprint
-from .machine import device_named
+from .machine import device_named, multiplies_bf16
 from .progress import Progress, say
 from .settings import Label, Teach
 
@@ -141,7 +141,7 @@ class TransformerTeacher:
 
     def _choose(self, model: Any) -> None:
         model = model.to(self._device).eval()
-        wanted = self._settings.precision
+        wanted = _possible(self._torch, self._device, self._settings.precision, "label")
         candidates = {"fp32": model} if wanted != "bf16" else {}
         if wanted != "fp32":
             # A GPU autocasts; a CPU casts its weights once, in a copy, for fp32 may yet win.
@@ -540,8 +540,9 @@ class _Run:
 
     def choose(self) -> str:
         """The precision to train in; "auto" times a forward and backward pass of each."""
-        if self.settings.precision != "auto":
-            return self.settings.precision
+        wanted = _possible(self.torch, self.device, self.settings.precision, "teach")
+        if wanted != "auto":
+            return wanted
         rows, tokens = self.settings.batch_size, _PROBE[1]
         ids = _probe(self.torch, self.model, self.device, rows, tokens)["input_ids"].tolist()
         gold = {
@@ -873,6 +874,17 @@ def _time(candidates: dict[str, Callable[[], Any]]) -> dict[str, float]:
             if turn:
                 took[name] = min(took[name], time.perf_counter() - started)
     return took
+
+
+def _possible(torch: Any, device: Any, precision: str, what: str) -> str:
+    """``precision``, with "auto" settled where the processor leaves no choice."""
+    if precision == "fp32" or device.type != "cpu" or multiplies_bf16(torch):
+        return precision
+    if precision == "auto":
+        say(f"{what}: the teacher runs in fp32 (this processor has no instructions for bf16)")
+        return "fp32"
+    say(f"{what}: this processor has no instructions for bf16, fp32 would be many times faster: --precision fp32")
+    return precision
 
 
 def _verdict(what: str, took: dict[str, float], best: str, of: str) -> str:

@@ -126,18 +126,85 @@ def test_no_texts(tuned):
     assert CallableTeacher(lambda texts: 1 / 0, classes=3, task="single").logits([]).shape == (0, 3)
 
 
-def test_bf16_agrees_and_auto_takes_one(tuned, capsys):
-    full = opened(tuned[0]).logits(TEXTS)
-    half = opened(tuned[0], precision="bf16")
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+    """A classifier of two layers with random weights: bf16 is slow where the processor has none."""
+    directory = tmp_path_factory.mktemp("tiny")
+    torch.manual_seed(0)
+    widths = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    config = transformers.AutoConfig.from_pretrained(ENCODER, **widths, num_labels=2, initializer_range=0.1)
+    transformers.BertForSequenceClassification(config).save_pretrained(directory)
+    transformers.AutoTokenizer.from_pretrained(ENCODER).save_pretrained(directory)
+    return directory
+
+
+@pytest.fixture(params=[True, False], ids=["with bf16", "without bf16"])
+def processor(request, monkeypatch):
+    """Whether the processor has instructions for bf16."""
+    monkeypatch.setattr(module, "multiplies_bf16", lambda torch: request.param)
+    return request.param
+
+
+def test_bf16_agrees_and_auto_takes_what_can_win(tiny, processor, monkeypatch, capsys):
+    full = opened(tiny, precision="fp32").logits(TEXTS)
+    assert "bf16" not in capsys.readouterr().err
+    half = opened(tiny, precision="bf16")
     assert half.precision == "bf16"
+    assert ("many times faster: --precision fp32" in capsys.readouterr().err) != processor
     values = half.logits(TEXTS)
-    assert 0 < np.abs(values - full).max() < 0.1
-    assert (values.argmax(1) == full.argmax(1)).all()
-    auto = opened(tuned[0], precision="auto")
+    assert 0 < np.abs(values - full).max() < 0.05 * np.abs(full).max()
+    # Whichever is faster here, it is taken; bf16 is not even tried where it cannot be.
+    monkeypatch.setattr(module, "_time", lambda candidates: {"fp32": 2.0, "bf16": 1.0})
+    auto = opened(tiny, precision="auto")
+    assert auto.precision == ("bf16" if processor else "fp32")
+    assert f"runs in {auto.precision}" in capsys.readouterr().err
+    assert np.array_equal(auto.logits(TEXTS), values if processor else full)
+
+
+def test_fine_tuning_takes_what_can_win(tiny, processor, tmp_path, monkeypatch, capsys):
+    timed = []
+    monkeypatch.setattr(module, "_time", lambda candidates: timed.append([c() for c in candidates.values()]) or
+                        dict(zip(candidates, (2.0, 1.0), strict=True)))  # fmt: skip
+    teach = dataclasses.replace(TEACH, teacher=str(tiny), precision="auto", batch_size=4)
+    few = {"texts": TEXTS[:8], "targets": TARGETS[:8]}
+    assert tune(tmp_path / "auto", teach, **few)["precision"] == ("bf16" if processor else "fp32")
+    assert len(timed) == processor
+    assert ("no instructions for bf16" in capsys.readouterr().err) != processor
+
+
+def test_both_precisions_are_timed(tiny, monkeypatch, capsys):
+    monkeypatch.setattr(module, "multiplies_bf16", lambda torch: True)
+    auto = opened(tiny, precision="auto")
     assert auto.precision in ("fp32", "bf16")
     said = capsys.readouterr().err
     assert f"runs in {auto.precision}" in said
     assert said.count(" ms") == 2
+
+
+@pytest.mark.parametrize(
+    ("supported", "cpuinfo", "want"),
+    [
+        (True, "flags\t\t: fpu avx2 avx512f avx512_bf16\n", True),
+        (True, "flags\t\t: fpu avx2 avx512f\n", False),  # torch would emulate it
+        (True, "Features\t: fp asimd bf16\n", True),
+        (True, "Features\t: fp asimd\n", False),
+        (False, "flags\t\t: fpu avx2 avx512f avx512_bf16\n", False),  # torch is told to leave AVX-512 alone
+        (None, "flags\t\t: fpu amx_bf16\n", True),
+        (None, None, True),
+        (None, "", True),
+    ],
+)
+def test_the_processor_is_asked(supported, cpuinfo, want, tmp_path, monkeypatch):
+    from types import SimpleNamespace
+
+    from sparsedistill import machine
+
+    if cpuinfo is not None:
+        (tmp_path / "cpuinfo").write_text(cpuinfo)
+    monkeypatch.setattr(machine, "Path", lambda path: tmp_path / Path(path).name)
+    asked = {} if supported is None else {"_is_mkldnn_bf16_supported": lambda: supported}
+    torch = SimpleNamespace(ops=SimpleNamespace(mkldnn=SimpleNamespace(**asked)))
+    assert machine.multiplies_bf16.__wrapped__(torch) is want
 
 
 def test_name_follows_content_not_place(tuned, tmp_path):
