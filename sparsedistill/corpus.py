@@ -97,19 +97,44 @@ class Piece:
         return _strings(array, self.source, self.rows[0] if self.rows else 0, column, errors, nulls=True)
 
 
+class Places:
+    """Where texts stand: the file and the row of each, which an index gives as a string.
+
+    ``parts``: sources and the rows of theirs, one after the other, as :class:`Batch` has them.
+    """
+
+    def __init__(self, parts: Sequence[tuple[str, Sequence[int]]]):
+        self._sources = [source for source, _ in parts]
+        self._of = np.repeat(np.arange(len(parts), dtype=np.int32), [len(rows) for _, rows in parts])
+        self._rows = np.concatenate([np.zeros(0, np.int64), *(np.asarray(rows, np.int64) for _, rows in parts)])
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, i: int) -> str:
+        return _at(self._sources[self._of[i]], int(self._rows[i]))
+
+    def take(self, which: np.ndarray | slice) -> Places:
+        """Those of the texts at ``which``."""
+        found = Places([])
+        found._sources, found._of, found._rows = self._sources, self._of[which], self._rows[which]
+        return found
+
+
 @dataclass(frozen=True)
 class Labelled:
     """Texts with their gold labels.
 
     ``targets`` is int64 (n,) of class indices for single, float32 (n, C) of 0 and 1 for multi, float32 (n,) for
     regression; ``labels`` names the C classes in their order (``("score",)`` for regression); ``extra`` holds the
-    further columns asked for.
+    further columns asked for; ``places`` says where each text stands.
     """
 
     texts: list[str]
     targets: np.ndarray
     labels: tuple[str, ...]
     extra: dict[str, list]
+    places: Places
 
 
 def expand(sources: Sequence[str]) -> list[str]:
@@ -278,7 +303,7 @@ def labelled(
         raise _no_text(found)
 
     if data.task == "regression":
-        return Labelled(texts, np.array(values, np.float32), ("score",), extra)
+        return Labelled(texts, np.array(values, np.float32), ("score",), extra, Places(places))
 
     sets = values if data.task == "multi" else [(value,) for value in values]
     given = tuple(data.labels if labels is None else labels) or None
@@ -305,11 +330,11 @@ def labelled(
             f"{'train or --labels' if labels is not None else '--labels'}"
         ) from None
     if data.task == "single":
-        return Labelled(texts, np.array(ids, np.int64).reshape(len(ids)), tuple(classes), extra)
+        return Labelled(texts, np.array(ids, np.int64).reshape(len(ids)), tuple(classes), extra, Places(places))
     targets = np.zeros((len(ids), len(classes)), np.float32)
     for row, positives in enumerate(ids):
         targets[row, positives] = 1
-    return Labelled(texts, targets, tuple(classes), extra)
+    return Labelled(texts, targets, tuple(classes), extra, Places(places))
 
 
 def hold_out(n: int, fraction: float, seed: int, targets: np.ndarray | None = None) -> np.ndarray:

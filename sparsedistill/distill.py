@@ -33,6 +33,7 @@ import numpy as np
 
 from . import __version__, _core, evaluate, examples, pairs, report
 from .classifier import Classifier, probabilities
+from .corpus import Places
 from .errors import FormatError, SettingsError, require
 from .examples import Blocks, Examples, InMemory, OnDisk
 from .format import read_json, replacing, replacing_directory, write_json
@@ -383,20 +384,21 @@ class Run:
         settings, total = self.settings.label, self._facts(part)["texts"]
 
         def work() -> dict[str, Any]:
+            trail = _Trail(settings.shard_size)
             if self.inputs.column:
                 shutil.rmtree(directory, ignore_errors=True)  # its scores come in order: no shard may be skipped
-                score, batches = self._column_scores(part)
+                score, batches = self._column_scores(part, trail)
                 name, precision = f"column:{self.inputs.column}", "given"
             else:
                 teacher = self.open_teacher()
                 score, precision = teacher.logits, teacher.precision
-                batches = (texts for texts, _ in self.inputs.batches(part))
+                batches = (texts for texts, _ in trail.along(self.inputs.placed(part)))
                 name = f"{teacher.name} {precision}"
             # A shard is good for the teacher, labels and task it was made with, and no other.
             made = _digest(self._teacher_inputs())
             found = label_shards(
                 score, batches, directory, teacher=f"{name} {made[:12]}", classes=len(self.inputs.labels),
-                shard_size=settings.shard_size, total=total, what=f"label {part}",
+                shard_size=settings.shard_size, total=total, what=f"label {part}", place=trail.place,
             )  # fmt: skip
             if len(found) != total:
                 raise FormatError(f"{part} had {total:,} texts when the run began and {len(found):,} now: run it again")
@@ -404,14 +406,14 @@ class Run:
 
         self.once(f"label.{part}", [directory / "manifest.json"], work)
 
-    def _column_scores(self, part: str) -> tuple[Callable[[list[str]], np.ndarray], Iterator[list[str]]]:
+    def _column_scores(self, part: str, trail: _Trail) -> tuple[Callable[[list[str]], np.ndarray], Iterator[list[str]]]:
         """(score, batches) of the scores that stand beside the texts: ``score`` answers for the batches in order."""
         from .teacher import to_logits
 
         waiting: list[np.ndarray] = []
 
         def batches() -> Iterator[list[str]]:
-            for texts, scores in self.inputs.batches(part):
+            for texts, scores in trail.along(self.inputs.placed(part)):
                 waiting.extend(() if scores is None else scores)
                 yield texts
 
@@ -884,6 +886,27 @@ class _Anew:
 
     def __iter__(self) -> Iterator[Sequence[str]]:
         return self.begin()
+
+
+class _Trail:
+    """Where the texts that went by last stand: at least ``most`` of them before the last batch, and that."""
+
+    def __init__(self, most: int):
+        self._most, self._seen = most, 0
+        self._parts: list[tuple[int, Places]] = []  # number of the first text, places
+
+    def along(self, placed: Iterable[tuple[list[str], Any, Places]]) -> Iterator[tuple[list[str], Any]]:
+        """What goes by, less the places."""
+        for texts, scores, places in placed:
+            while self._parts and self._parts[0][0] + len(self._parts[0][1]) <= self._seen - self._most:
+                self._parts.pop(0)
+            self._parts.append((self._seen, places))
+            self._seen += len(texts)
+            yield texts, scores
+
+    def place(self, i: int) -> str:
+        """File and row of text ``i``, counted from 0."""
+        return next(places[i - first] for first, places in reversed(self._parts) if i >= first)
 
 
 def _soft(logits: np.ndarray, task: str) -> np.ndarray:

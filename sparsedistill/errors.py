@@ -9,6 +9,16 @@ class DataError(SparsedistillError, ValueError):
     """Input that cannot be used: the message names file, row and field, and the way out."""
 
 
+class RowError(DataError):
+    """Scores or targets of one text among several that cannot be used: ``where`` they come from, the ``row`` (from 0),
+    and ``what`` is wrong, for who knows the text's file and line to say it.
+    """
+
+    def __init__(self, where: str, row: int, what: str):
+        super().__init__(f"{where}, row {row + 1}, has {what}")
+        self.where, self.row, self.what = where, row, what
+
+
 class FormatError(SparsedistillError, ValueError):
     """A classifier, vocabulary or run directory that is damaged, foreign or of another version."""
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property, partial
+from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from . import _core, corpus, pairs
-from .corpus import Labelled
+from .corpus import Labelled, Places
 from .errors import DataError, SettingsError
 from .logits import fingerprint
 from .machine import default_threads
@@ -134,7 +134,7 @@ class Inputs:
         found = corpus.labelled(sources, data, labels, columns=(*columns, *self._pair))
         if not self._pair:
             return found
-        second = _strings(found.extra.pop(data.pair), lambda i: f"text {i + 1}: column {data.pair!r}")
+        second = self._second(found.extra.pop(data.pair), found.places)
         return dataclasses.replace(found, texts=pairs.joined(found.texts, second))
 
     @property
@@ -194,7 +194,12 @@ class Inputs:
         return np.union1d(_fingerprints(self.dev), _fingerprints(self.test))
 
     def batches(self, part: str) -> Iterator[tuple[list[str], np.ndarray | None]]:
-        """A part's texts, batch by batch, and what the teacher's column says of them (n, C), where it is a column.
+        """A part's texts and their scores, as of :meth:`placed`."""
+        return ((texts, scores) for texts, scores, _ in self.placed(part))
+
+    def placed(self, part: str) -> Iterator[tuple[list[str], np.ndarray | None, Places]]:
+        """A part's texts, batch by batch, what the teacher's column says of them (n, C), where it is a column, and
+        where they stand.
 
         corpus: in the order of its files, without texts of dev and test. dev: where there is no labelled text at all, a
         twentieth of the corpus, 2,000 texts at most, is held out and is the dev part. pieces: ``label.pieces`` runs of
@@ -206,33 +211,34 @@ class Inputs:
             yield from self._corpus(held_out=False)
         elif part == "dev" and not self.has_dev:
             left = HELD_OUT_MOST
-            for texts, scores in self._corpus(held_out=True):
-                yield texts[:left], scores if scores is None else scores[:left]
+            for texts, scores, places in self._corpus(held_out=True):
+                yield texts[:left], scores if scores is None else scores[:left], places.take(slice(left))
                 left -= len(texts[:left])
                 if not left:
                     return
         elif part == "pieces":
-            texts = self.part("train").texts
+            texts, places = self.part("train").texts, self.part("train").places
             for turn in range(self.settings.label.pieces):
                 random = np.random.default_rng([self.settings.data.seed, turn])
                 for i in range(0, len(texts), BATCH):
-                    yield [_piece(text, random) for text in texts[i : i + BATCH]], None
+                    pieces = [_piece(text, random) for text in texts[i : i + BATCH]]
+                    yield pieces, None, places.take(slice(i, i + BATCH))
         else:
             found = self.part(part)
             values = found.extra.get(self.column) if self.column else None
-            scores = None if values is None else self._scores(values, lambda i: f"text {i + 1} of {part}")
+            scores = None if values is None else self._scores(values, found.places)
             for i in range(0, len(found.texts), BATCH):
-                yield found.texts[i : i + BATCH], scores if scores is None else scores[i : i + BATCH]
+                some = slice(i, i + BATCH)
+                yield found.texts[some], scores if scores is None else scores[some], found.places.take(some)
 
-    def _corpus(self, held_out: bool) -> Iterator[tuple[list[str], np.ndarray | None]]:
+    def _corpus(self, held_out: bool) -> Iterator[tuple[list[str], np.ndarray | None, Places]]:
         data = self.settings.data
         columns = [self.column] if self.column else []
         self.dropped = 0
         for batch in corpus.read(data.corpus, data.text, columns + self._pair, encoding_errors=data.encoding_errors):
-            texts = batch.texts
+            texts, places = batch.texts, Places([(batch.source, batch.rows)])
             if self._pair:
-                where = partial(_row, batch.source, batch.rows)
-                texts = pairs.joined(texts, _strings(batch.columns[data.pair], where))
+                texts = pairs.joined(texts, self._second(batch.columns[data.pair], places))
             found = _core.fingerprints(texts, default_threads())
             blocked = _among(found, self._blocked)
             self.dropped += int(blocked.sum())
@@ -242,12 +248,21 @@ class Inputs:
                 keep &= (found % np.uint64(1000) < np.uint64(1000 * HELD_OUT_SHARE)) == held_out
             scores = None
             if columns:
-                where = partial(_row, batch.source, batch.rows)
-                scores = self._scores(batch.columns[columns[0]], where)[keep]
+                scores = self._scores(batch.columns[columns[0]], places)[keep]
             if keep.any():
-                yield [texts[i] for i in np.flatnonzero(keep)], scores
+                yield [texts[i] for i in np.flatnonzero(keep)], scores, places.take(keep)
 
-    def _scores(self, values: list[Any], where: Callable[[int], str]) -> np.ndarray:
+    def _second(self, values: list[Any], places: Places) -> list[str]:
+        """Second texts of pairs. Errors: :class:`DataError` for what is none."""
+        column = self.settings.data.pair
+        for i, value in enumerate(values):
+            if not isinstance(value, str):
+                raise DataError(
+                    f"{places[i]}: column {column!r} holds {value!r:.60}, not a text: correct it, or drop the row"
+                )
+        return values
+
+    def _scores(self, values: list[Any], places: Places) -> np.ndarray:
         """A column of scores as float64 (n, C), each row checked."""
         classes, regression = len(self.labels), self.settings.data.task == "regression"
         try:
@@ -266,8 +281,8 @@ class Inputs:
                 row = np.array(np.nan)
             if row.shape != (classes,) or not np.isfinite(row).all():
                 raise DataError(
-                    f"{where(i)}: column {self.column!r} holds {value!r:.60}, not {classes} finite "
-                    f"number{'s' if classes > 1 else ''} (labels: {', '.join(self.labels)})"
+                    f"{places[i]}: column {self.column!r} holds {value!r:.60}, not {classes} finite "
+                    f"number{'s' if classes > 1 else ''} (labels: {', '.join(self.labels)}): correct it or drop the row"
                 )
         raise AssertionError("unreachable: one of the rows is at fault")
 
@@ -331,18 +346,6 @@ def run_of_words(words: Sequence[str], size: int, random: np.random.Generator) -
     return " ".join(words[begin : begin + size])
 
 
-def _strings(values: list[Any], where: Callable[[int], str]) -> list[str]:
-    """Second texts. Errors: :class:`DataError` for what is none."""
-    for i, value in enumerate(values):
-        if not isinstance(value, str):
-            raise DataError(f"{where(i)} holds {value!r:.60}, not a text")
-    return values
-
-
-def _row(source: str, rows: Sequence[int], i: int) -> str:
-    return f"{source}:{rows[i]}"
-
-
 def _fingerprints(part: Labelled | None) -> np.ndarray:
     """Sorted, of the letters and digits of a part's texts."""
     if part is None:
@@ -373,6 +376,7 @@ def _select(part: Labelled, keep: np.ndarray) -> Labelled:
         part.targets[keep],
         part.labels,
         {name: [values[i] for i in where] for name, values in part.extra.items()},
+        part.places.take(where),
     )
 
 

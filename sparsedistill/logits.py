@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from .errors import DataError
+from . import pairs
+from .errors import DataError, RowError
 from .format import replacing, write_json
 from .progress import Progress, say
 
@@ -53,17 +54,20 @@ def label(
     shard_size: int,
     total: int | None = None,
     what: str = "label",
+    place: Callable[[int], str] | None = None,
 ) -> Logits:
     """Score a stream of texts into ``directory``, shard by shard, going on where an earlier run stopped.
 
     ``score`` gets one shard of at most ``shard_size`` texts and gives ``(n, classes)`` numbers, kept as float32.
-    ``batches`` may have any sizes; ``total`` (texts) is for the progress bar alone. A shard is not scored again
+    ``batches`` may have any sizes; ``total`` (texts) is for the progress bar alone; ``place`` gives, of a text of the
+    shard being scored, where it stands, by its number among all (from 0). A shard is not scored again
     when its texts have the recorded fingerprint and its file is whole; another ``teacher``, ``classes`` or
     ``shard_size`` starts over.
 
     Errors: :class:`DataError` when the scores have the wrong shape or are not finite; finished shards stay.
     """
     directory = Path(directory)
+    place = place or (lambda i: f"text {i + 1:,} of the corpus")
     directory.mkdir(parents=True, exist_ok=True)
     fresh = Manifest(teacher=teacher, classes=classes, shard_size=shard_size)
     entries = _resumable(directory, fresh)
@@ -87,7 +91,19 @@ def label(
                 # between would leave the new scores under the old fingerprint.
                 entries[index] = dict(entry, fingerprint="")
                 _write_manifest(directory, dataclasses.replace(fresh, shards=entries))
-            values = _checked(score(texts), texts, classes, position, teacher)
+            try:
+                values = _checked(score(texts), texts, classes, teacher)
+            except RowError as error:
+                text = texts[error.row].replace(pairs.SEPARATOR, " | ")
+                raise DataError(
+                    f"{place(position + error.row)} ({text[:60]!r}): {error.where} gives {error.what}; "
+                    "finished shards are kept"
+                ) from None
+            except DataError:
+                raise
+            except Exception:  # of the teacher itself: its own traceback says most
+                say(f"{what}: {teacher} failed on the shard that begins at {place(position)}; finished shards are kept")
+                raise
             with replacing(directory / _file(index)) as temporary, open(temporary, "wb") as file:
                 np.save(file, values)
             entries[index : index + 1] = [entry]
@@ -187,7 +203,7 @@ def _cut(batches: Iterable[list[str]], size: int) -> Iterator[list[str]]:
         yield held
 
 
-def _checked(values: Any, texts: list[str], classes: int, position: int, teacher: str) -> np.ndarray:
+def _checked(values: Any, texts: list[str], classes: int, teacher: str) -> np.ndarray:
     values = np.asarray(values)
     if values.shape != (len(texts), classes) or values.dtype.kind not in "fiu":
         raise DataError(
@@ -198,10 +214,8 @@ def _checked(values: Any, texts: list[str], classes: int, position: int, teacher
         values = np.ascontiguousarray(values, np.float32)
     bad = np.flatnonzero(~np.isfinite(values).all(1))
     if len(bad):
-        raise DataError(
-            f"the teacher {teacher} gave a score that is not finite for text {position + bad[0] + 1:,} of the corpus "
-            f"({texts[bad[0]][:60]!r}), remove the text or mend the teacher; finished shards are kept"
-        )
+        what = "a score that is not finite, leave the text out or mend the teacher"
+        raise RowError(f"the teacher {teacher}", int(bad[0]), what)
     return values
 
 

@@ -24,7 +24,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from . import pairs
-from .errors import DataError, SettingsError, require
+from .errors import DataError, RowError, SettingsError, require
 from .format import replacing, write_json
 from .logits import fingerprint
 from .machine import device_named, multiplies_bf16
@@ -171,7 +171,8 @@ class CallableTeacher:
     """Any function from a list of texts to scores, given itself or as "module:function".
 
     The function gets a list of str, or of pairs of str, and gives ``(n, classes)`` numbers (``(n,)`` will do for
-    regression): an array, nested lists or a torch tensor. ``scores`` says what they are: "logits" or "probabilities".
+    regression): an array, nested lists, a torch tensor or a pandas table. ``scores`` says what they are: "logits" or
+    "probabilities". ``labels`` names the classes: a table's columns may stand in another order.
 
     Errors: :class:`SettingsError` when it cannot be imported; :class:`DataError` from :meth:`logits` when what it
     gives is not what it should.
@@ -187,6 +188,7 @@ class CallableTeacher:
         task: str,
         scores: str = "logits",
         are_pairs: bool = False,
+        labels: Sequence[str] = (),
     ):
         if isinstance(spec_or_function, str):
             self.name, self._function = spec_or_function, _import(spec_or_function)
@@ -195,21 +197,78 @@ class CallableTeacher:
             module = getattr(spec_or_function, "__module__", "") or ""
             self.name = f"{module}:{getattr(spec_or_function, '__qualname__', type(spec_or_function).__qualname__)}"
         self._classes, self._task, self._scores, self._are_pairs = classes, task, scores, are_pairs
+        self._labels = list(labels)
 
     def logits(self, texts: Sequence[str]) -> np.ndarray:
         """Float32 ``(len(texts), classes)``."""
         if not len(texts):
             return np.empty((0, self._classes), np.float32)
-        values = self._function(pairs.parted(texts) if self._are_pairs else list(texts))
-        if hasattr(values, "detach"):  # a torch tensor, perhaps on a GPU, perhaps bfloat16, which numpy has not
-            values = values.detach().cpu().float().numpy()
-        values = to_logits(values, self._scores, self._task, self.name)
-        if values.shape != (len(texts), self._classes):
-            raise DataError(
-                f"{self.name} gave scores of shape {values.shape} for {len(texts)} texts, "
-                f"it should give ({len(texts)}, {self._classes})"
-            )
-        return values
+        given = self._function(pairs.parted(texts) if self._are_pairs else list(texts))
+        who = f"the teacher {self.name}"
+        if hasattr(given, "detach"):  # a torch tensor, perhaps on a GPU, perhaps bfloat16, which numpy has not
+            given = given.detach().cpu().float().numpy()
+        elif hasattr(given, "__next__"):
+            given = list(given)
+        elif hasattr(given, "columns") and sorted(map(str, given.columns)) == sorted(self._labels):
+            given = given[self._labels]
+        if self._task == "regression":
+            wanted = f"one number a text: ({len(texts)},)"
+        else:
+            some = ", ".join([*map(str, self._labels[:6]), *["..."] * (len(self._labels) > 6)])
+            names = f" ({some})" if some else ""
+            wanted = f"a row a text and in it a number a label{names}: ({len(texts)}, {self._classes})"
+        if strange := _strange(given, self._classes, self._task):
+            raise DataError(f"{who} gave {strange}; it should return {wanted}")
+        try:
+            values = _as_numbers(given)
+        except (TypeError, ValueError):
+            right = [(self._classes,), *[()] * (self._task == "regression")]
+            for i, row in enumerate(given if isinstance(given, list | tuple) else ()):
+                if _shape_of(row) not in right:
+                    many = "a number" if self._classes == 1 else f"{self._classes} numbers"
+                    raise RowError(who, i, f"{row!r:.60} for it, not {many}") from None
+            raise DataError(f"{who} gave what are not numbers ({given!r:.60}); it should return {wanted}") from None
+        if values.shape not in ((len(texts), self._classes), (len(texts),) if self._task == "regression" else ()):
+            what = f"an array of shape {values.shape} for {len(texts)} texts"
+            raise DataError(f"{who} gave {what}; it should return {wanted}")
+        return to_logits(values, self._scores, self._task, who)
+
+
+def _strange(given: Any, classes: int, task: str) -> str:
+    """What a function gave, in words, where it is of a kind that people return for scores; else nothing."""
+    if given is None or isinstance(given, str | bytes | dict | int | float | set):
+        return "None" if given is None else f"a {type(given).__name__}"
+    if not isinstance(given, list | tuple | np.ndarray) or not len(given):
+        return ""
+    first = given[0]
+    inner = first[0] if isinstance(first, list | tuple) and len(first) else first
+    if isinstance(inner, dict):
+        return f"dictionaries as a Hugging Face pipeline does ({inner!r:.60}), not the scores alone"
+    if isinstance(inner, str):
+        return f"names ({str(inner)!r:.40}), not scores; a row of 0 and 1 will do as scores"
+    if task != "regression" and np.ndim(first) == 0:
+        if isinstance(first, int | np.integer) and not isinstance(first, bool):
+            return "one whole number a text, as class indices; numpy.eye(classes)[indices] makes rows of them"
+        return "one number a text; of two classes each has one, [1 - p, p]"
+    if task == "single" and classes > 1 and np.shape(first) == (1,):
+        return "one number a text; of two classes each has one, [1 - p, p]"
+    return ""
+
+
+def _shape_of(row: Any) -> tuple[int, ...] | None:
+    """Of an array of numbers; None where it is none."""
+    try:
+        return _as_numbers(row).shape
+    except (TypeError, ValueError):
+        return None
+
+
+def _as_numbers(values: Any) -> np.ndarray:
+    """An array of numbers. Errors: TypeError, ValueError."""
+    array = np.asarray(values)
+    if array.dtype.kind not in "fiu":
+        array = array.astype(np.float64)  # numbers in an object array; ragged rows and words fail here
+    return array
 
 
 def to_logits(values: Any, scores: str, task: str, where: str) -> np.ndarray:
@@ -219,14 +278,13 @@ def to_logits(values: Any, scores: str, task: str, where: str) -> np.ndarray:
     Probabilities become their logarithms for ``task`` "single" (a row must sum to 1 within 0.01) and their log-odds
     for "multi", kept finite by a floor of 1e-6.
 
-    Errors: :class:`DataError` naming ``where`` and the row (from 1); :class:`SettingsError` for an unknown ``scores``.
+    Errors: :class:`DataError` naming ``where``, :class:`RowError` where a row is at fault; :class:`SettingsError` for
+    an unknown ``scores``.
     """
     if scores not in ("logits", "probabilities"):
         raise SettingsError(f"scores is {scores!r}, it should be logits or probabilities")
     try:
-        values = np.asarray(values)
-        if values.dtype.kind not in "fiu":
-            values = values.astype(np.float64)  # numbers in an object array; ragged rows and words fail here
+        values = _as_numbers(values)
     except (TypeError, ValueError):
         raise DataError(f"{where} holds scores that are not numbers in equal rows, give (n, classes) numbers") from None
     if task == "regression" and values.ndim == 1:
@@ -240,10 +298,13 @@ def to_logits(values: Any, scores: str, task: str, where: str) -> np.ndarray:
         _refuse(outside, where, 'a probability outside 0 to 1, set scores to "logits" if these are logits')
         if task == "single":
             total = values.sum(1)
+            wrong = np.abs(total - 1) > 1e-2
+            row = int(wrong.argmax())
             _refuse(
-                np.abs(total - 1) > 1e-2,
+                wrong,
                 where,
-                'probabilities that do not sum to 1, normalise them or set task to "multi"',
+                f"probabilities that do not sum to 1 but to {total[row] if len(total) else 0:.4g}, normalise them, "
+                'or set scores to "logits" or task to "multi"',
             )
             values = np.log(np.maximum(values, _FLOOR))
         else:
@@ -367,7 +428,9 @@ def open_teacher(
             f"{path} is a column of scores, which needs no labelling, use finetune = false and keep it in the corpus"
         )
     elif ":" in path and not Path(path).exists():
-        return CallableTeacher(path, classes=classes, task=task, scores=label.scores, are_pairs=are_pairs)
+        return CallableTeacher(
+            path, classes=classes, task=task, scores=label.scores, are_pairs=are_pairs, labels=labels
+        )
     return TransformerTeacher(
         path, classes=classes, task=task, settings=settings, batch_size=label.batch_size, labels=labels,
         are_pairs=are_pairs,
@@ -961,4 +1024,4 @@ def _wanted(task: str) -> str:
 
 def _refuse(bad: np.ndarray, where: str, what: str) -> None:
     if bad.any():
-        raise DataError(f"{where}, row {int(np.flatnonzero(bad)[0]) + 1}, has {what}")
+        raise RowError(where, int(np.flatnonzero(bad)[0]), what)
