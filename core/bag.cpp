@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cmath>
 #include <limits>
+#include <span>
 #include <stdexcept>
+#include <utility>
 #include <vector>
 
 #include "hash.h"
@@ -117,8 +120,12 @@ void for_rows(const Bags& bags, const float* grad, const Pool& pool, std::size_t
     });
     const float* const same = pool.how == Pooling::sum ? grad : shares.data();
     const Kernels& with = kernels();
+    // All memory is at hand before the first row changes: a step is made as a whole or not at all.
+    threads = std::max(threads, 1u);
+    std::vector<float> gradients(threads * width);
+    std::atomic<std::size_t> thread{0};
     parallel_for(rows, 64, threads, [&] {
-        return [&, gradient = std::vector<float>(width)](std::size_t begin, std::size_t end) mutable {
+        return [&, gradient = std::span(gradients).subspan(thread++ * width, width)](std::size_t begin, std::size_t end) {
             for (std::size_t r = begin; r < end; ++r) {
                 if (r + 2 < end) fetch(occurrences[starts[r + 2]].id);
                 std::fill(gradient.begin(), gradient.end(), 0.0f);
@@ -178,8 +185,12 @@ void bag_pool(const Table& table, const Bags& bags, Pool& pool, float* out, unsi
     const std::size_t width = table.width, columns = pool.pooled(width);
     const bool maximum = has_maximum(pool.how);
     const bool attentive = pool.how == Pooling::attentive;
-    if (maximum) pool.winners.resize(bags.size() * width);
-    if (attentive) pool.weights.resize(bags.ids.size());
+    // A step goes by these sizes: there are none until the pooling is done, and no slopes before bag_attend().
+    pool.winners.clear();
+    pool.weights.clear();
+    pool.slopes.clear();
+    std::vector<std::uint32_t> all_winners(maximum ? bags.size() * width : 0);
+    std::vector<float> all_weights(attentive ? bags.ids.size() : 0);
     parallel_for(bags.size(), 16, threads, [&] {
         return [&](std::size_t begin, std::size_t end) {
             for (std::size_t b = begin; b < end; ++b) {
@@ -188,7 +199,7 @@ void bag_pool(const Table& table, const Bags& bags, Pool& pool, float* out, unsi
                 std::fill_n(sums, columns, 0.0f);
                 if (ids.empty()) continue;
                 if (attentive) {
-                    float* const weights = pool.weights.data() + bags.offsets[b];
+                    float* const weights = all_weights.data() + bags.offsets[b];
                     products(table, ids, pool.query.data(), weights);
                     const float most = *std::max_element(weights, weights + ids.size());
                     float total = 0.0f;
@@ -204,7 +215,7 @@ void bag_pool(const Table& table, const Bags& bags, Pool& pool, float* out, unsi
                 }
                 if (maximum) {
                     float* const best = sums + columns - width;
-                    auto* const winner = pool.winners.data() + b * width;
+                    auto* const winner = all_winners.data() + b * width;
                     std::fill_n(best, width, -std::numeric_limits<float>::infinity());
                     std::fill_n(winner, width, ids[0]);
                     winners(table, ids, best, winner);
@@ -212,13 +223,16 @@ void bag_pool(const Table& table, const Bags& bags, Pool& pool, float* out, unsi
             }
         };
     });
+    pool.winners = std::move(all_winners);
+    pool.weights = std::move(all_weights);
 }
 
 void bag_attend(const Table& table, const Bags& bags, Pool& pool, const float* out, const float* grad,
                 float* query_gradient, unsigned threads) {
     constexpr std::size_t grain = 64;
     const std::size_t width = table.width;
-    pool.slopes.resize(bags.ids.size());
+    std::vector<float> all_slopes(bags.ids.size());
+    pool.slopes.clear();
     // A sum for each piece, added up in their order: the same for any number of threads.
     std::vector<float> pieces((bags.size() + grain - 1) / grain * width, 0.0f);
     parallel_for(bags.size(), grain, threads, [&] {
@@ -226,7 +240,7 @@ void bag_attend(const Table& table, const Bags& bags, Pool& pool, const float* o
             float* const piece = pieces.data() + begin / grain * width;
             for (std::size_t b = begin; b < end; ++b) {
                 const auto ids = bags[b];
-                float* const slopes = pool.slopes.data() + bags.offsets[b];
+                float* const slopes = all_slopes.data() + bags.offsets[b];
                 const float* const weights = pool.weights.data() + bags.offsets[b];
                 const float* const gradient = grad + b * width;
                 products(table, ids, gradient, slopes);
@@ -241,6 +255,7 @@ void bag_attend(const Table& table, const Bags& bags, Pool& pool, const float* o
     std::fill_n(query_gradient, width, 0.0f);
     for (std::size_t at = 0; at < pieces.size(); at += width)
         for (std::size_t j = 0; j < width; ++j) query_gradient[j] += pieces[at + j];
+    pool.slopes = std::move(all_slopes);
 }
 
 void bag_step(const Table& table, const Bags& bags, const float* grad, const Pool& pool, const Adam& adam,

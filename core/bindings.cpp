@@ -50,9 +50,11 @@ template <class T, class Memory, class... Columns>
 auto to_numpy(std::vector<T, Memory> values, Columns... columns) {
     using Vector = std::vector<T, Memory>;
     const std::size_t rows = (values.size() / ... / std::max<std::size_t>(columns, 1));
-    auto* const kept = new Vector(std::move(values));
-    const nb::capsule owner(kept, [](void* p) noexcept { delete static_cast<Vector*>(p); });
-    return nb::ndarray<nb::numpy, T, nb::ndim<1 + sizeof...(columns)>>(kept->data(), {rows, columns...}, owner);
+    auto kept = std::make_unique<Vector>(std::move(values));
+    T* const data = kept->data();
+    const nb::capsule owner(kept.get(), [](void* p) noexcept { delete static_cast<Vector*>(p); });
+    kept.release();
+    return nb::ndarray<nb::numpy, T, nb::ndim<1 + sizeof...(columns)>>(data, {rows, columns...}, owner);
 }
 
 template <class T>
@@ -528,6 +530,7 @@ NB_MODULE(_core, m) {
             PyErr_SetString(PyExc_OSError, error.what());
         }
     });
+    nb::exception<Damaged>(m, "Damaged", PyExc_IndexError);
     m.attr("unicode_version") = unicode::version;
 
     m.def("tokenize", &tokenize_all, "texts"_a, "tokenizer"_a, "lowercase"_a, "Tokens of each text, as lists of str.");

@@ -64,10 +64,7 @@ public:
         tokens_.clear();
         tokenize(text, rules, tokens_);
         const std::size_t count = tokens_.size();
-        if (token_.size() < count) {
-            token_.resize(2 * count);
-            hash_.resize(2 * count);
-        }
+        grow(count, token_, hash_);
         for (std::size_t i = 0; i < count; ++i) {
             const auto token = tokens_[i];
             token_[i] = hash_[i] = {token_hash(token.data(), token.size(), 0), token_hash(token.data(), token.size(), 1)};
@@ -192,6 +189,16 @@ Counter::Counter(TextRules rules, unsigned max_n, std::uint64_t memory, std::str
 
 Counter::~Counter() = default;
 
+void Counter::check_whole() const {
+    if (!whole_)
+        throw std::logic_error("a call on this counter failed or was interrupted, so what it holds is not whole: count again with a new one");
+}
+
+void Counter::begin_change() {
+    check_whole();
+    whole_ = false;
+}
+
 Counter::Record* Counter::new_chunk() {
     constexpr std::size_t slab = 256;  // chunks
     const std::lock_guard lock(chunks_mutex_);
@@ -228,6 +235,7 @@ void Counter::free_chunks(Partition& partition) {
 
 void Counter::add(std::span<const std::string_view> texts, std::uint32_t weight, unsigned threads) {
     if (!slots_.empty()) throw std::logic_error("counting has ended: n-grams were chosen");
+    begin_change();
     const std::uint64_t most = memory_ / 2 / (chunk * sizeof(Record));  // chunks
     // Texts read before memory is looked at: a byte gives at most max_n records.
     const std::uint64_t most_bytes = memory_ / 8 / (sizeof(Record) * max_n_);
@@ -247,6 +255,7 @@ void Counter::add(std::span<const std::string_view> texts, std::uint32_t weight,
             if (held_ > most / 2) spill();
         }
     }
+    whole_ = true;
 }
 
 void Counter::compact(unsigned threads) {
@@ -279,6 +288,8 @@ void Counter::spill() {
 // Between the readings
 
 std::uint64_t Counter::choose(std::uint64_t size, std::uint64_t min_count, unsigned threads) {
+    if (!slots_.empty()) throw std::logic_error("counting has ended: n-grams were chosen");
+    begin_change();
     for (const auto& writer : writers_) writer->flush();
     writers_.clear();
     size_ = size;
@@ -364,6 +375,7 @@ std::uint64_t Counter::choose(std::uint64_t size, std::uint64_t min_count, unsig
     tallies_ = std::make_unique<std::atomic<std::uint64_t>[]>(count);
     is_spelled_ = std::make_unique<std::atomic<bool>[]>(count);
     spelled_.resize(count);
+    whole_ = true;
     return distinct;
 }
 
@@ -432,6 +444,7 @@ private:
 
 void Counter::spell(std::span<const std::string_view> texts, bool tally, unsigned threads) {
     if (slots_.empty()) throw std::logic_error("n-grams can be spelled once they are chosen");
+    begin_change();
     while (spellers_.size() < threads) spellers_.push_back(std::make_unique<Speller>(*this, spellers_.size()));
     std::atomic<std::size_t> next{0};
     parallel_for(texts.size(), texts_at_once, threads, [&] {
@@ -439,6 +452,7 @@ void Counter::spell(std::span<const std::string_view> texts, bool tally, unsigne
             for (std::size_t t = begin; t < end; ++t) speller->spell(texts[t], tally);
         };
     });
+    whole_ = true;
 }
 
 Counter::Ngrams Counter::top(unsigned threads) const {
@@ -446,6 +460,8 @@ Counter::Ngrams Counter::top(unsigned threads) const {
         std::uint64_t count, first, second;  // and the first sixteen bytes, in the order of strings
         std::uint32_t index;
     };
+    if (slots_.empty()) throw std::logic_error("n-grams are at hand once they are chosen and spelled");
+    check_whole();
     const auto text = [&](std::uint32_t i) { return (*spellers_[spelled_[i].speller])[spelled_[i]]; };
     Large<Entry> entries(chosen_.size());
     parallel_for(entries.size(), 1 << 14, threads, [&] {

@@ -49,6 +49,9 @@ public:
     Counter(TextRules rules, unsigned max_n, std::uint64_t memory, std::string directory);
     ~Counter();
 
+    // A call of add(), choose() or spell() that throws leaves half of its work done: all later calls but that of spilled()
+    // then throw std::logic_error.
+
     // First reading: each occurrence of an n-gram (n = 1..max_n) counts `weight` times. All members but this one and
     // `spell` are for one thread at a time.
     void add(std::span<const std::string_view> texts, std::uint32_t weight, unsigned threads);
@@ -101,6 +104,9 @@ private:
     class Writer;
     class Sum;
 
+    void check_whole() const;
+    void begin_change();  // whole_ is for the change's end to set
+
     Record* new_chunk();
     void append(Partition& partition, const Record* records, std::size_t count);
     void free_chunks(Partition& partition);
@@ -119,6 +125,7 @@ private:
     unsigned max_n_;
     std::uint64_t memory_;
     SpillFile file_;
+    bool whole_ = true;
 
     std::vector<std::unique_ptr<Writer>> writers_;  // one a thread
     std::unique_ptr<Partition[]> partitions_;

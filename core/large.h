@@ -1,12 +1,10 @@
-// Memory for tables that are read at random: in huge pages where the system gives them, which saves most of the misses of
-// address translation and of the page faults.
+// Memory: for tables that are read at random, in huge pages where the system gives them, which saves most of the misses of
+// address translation and of the page faults; and for scratch vectors that are kept from call to call.
 #pragma once
 
 #include <sys/mman.h>
 
 #include <cstddef>
-#include <cstdlib>
-#include <memory>
 #include <new>
 #include <utility>
 #include <vector>
@@ -20,21 +18,22 @@ struct LargeAllocator {
     template <class U>
     LargeAllocator(const LargeAllocator<U>&) {}
 
+    static constexpr std::size_t page = std::size_t{1} << 21;
+    // Whole cache lines, and whole pages where the page is worth it.
+    static std::align_val_t alignment(std::size_t count) {
+        return std::align_val_t{count * sizeof(T) < 2 * page ? std::size_t{64} : page};
+    }
+
     T* allocate(std::size_t count) {
-        constexpr std::size_t page = std::size_t{1} << 21;
-        const std::size_t bytes = count * sizeof(T);
-        if (bytes < 2 * page) return static_cast<T*>(::operator new(bytes));
-        void* const made = std::aligned_alloc(page, (bytes + page - 1) / page * page);
-        if (!made) throw std::bad_alloc();
+        if (count > ~std::size_t{0} / sizeof(T)) throw std::bad_array_new_length();
+        void* const made = ::operator new(count * sizeof(T), alignment(count));
 #ifdef MADV_HUGEPAGE
-        ::madvise(made, bytes, MADV_HUGEPAGE);  // a wish: nothing is lost where it is refused
+        // A wish: nothing is lost where it is refused.
+        if (count * sizeof(T) >= 2 * page) ::madvise(made, count * sizeof(T), MADV_HUGEPAGE);
 #endif
         return static_cast<T*>(made);
     }
-    void deallocate(T* p, std::size_t count) {
-        if (count * sizeof(T) < std::size_t{2} << 21) ::operator delete(p);
-        else std::free(p);
-    }
+    void deallocate(T* p, std::size_t count) { ::operator delete(p, alignment(count)); }
     // resize() leaves numbers as they are: they are about to be written.
     template <class U>
     void construct(U* p) {
@@ -49,5 +48,12 @@ struct LargeAllocator {
 
 template <class T>
 using Large = std::vector<T, LargeAllocator<T>>;
+
+// Makes each of the vectors at least `size` long. Each is asked for its own size: after an allocation that failed, some of a
+// group have grown and others have not, and none may vouch for another.
+template <class... Vectors>
+void grow(std::size_t size, Vectors&... vectors) {
+    ((vectors.size() < size ? vectors.resize(size + size / 2) : void()), ...);
+}
 
 }  // namespace sparsedistill

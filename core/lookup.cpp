@@ -7,7 +7,7 @@
 namespace sparsedistill {
 
 void throw_damaged() {
-    throw std::out_of_range("the lookup table has no empty slot, or names a row that does not exist");
+    throw Damaged("the lookup table has no empty slot, or names a row that does not exist");
 }
 
 std::uint64_t ngram_hash(std::string_view ngram, std::uint64_t seed) {
@@ -67,13 +67,7 @@ void BagReader::hash_tokens(const Vocabulary& vocabulary, std::span<const std::s
     }
     const std::size_t count = tokens_.size();
     if (count > Lookup::none) throw std::length_error("a text has more than 2^32 tokens");
-    if (place_.size() < count || place_.empty()) {
-        const std::size_t size = 2 * count + 1;
-        token_hash_.resize(size);
-        hash_.resize(size + Kernels::hashes_ahead);
-        place_.resize(size);
-        where_.resize(size);
-    }
+    grow(count + Kernels::hashes_ahead, token_hash_, hash_, place_, where_);
     for (std::size_t i = 0; i < count; ++i) {
         const auto token = tokens_[i];
         token_hash_[i] = hash_[i] = token_hash(token.data(), token.size(), vocabulary.lookup.seed());

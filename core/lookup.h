@@ -109,6 +109,10 @@ private:
     std::vector<std::size_t> token_end_, from_;
 };
 
+// A table that names what does not exist; tables are checked where they are used, since they may be of any size.
+struct Damaged : std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
 [[noreturn]] void throw_damaged();
 
 template <class Find>

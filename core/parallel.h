@@ -1,4 +1,5 @@
-// Documents over threads: the caller's thread works too, and no thread outlives the call (so forking is safe).
+// Documents over threads: the caller's thread works too, and no thread outlives the call (so forking is safe), however it
+// ends.
 #pragma once
 
 #include <algorithm>
@@ -17,7 +18,7 @@ namespace sparsedistill {
 template <class Make>
 void parallel_for(std::size_t count, std::size_t grain, unsigned threads, Make make) {
     const std::size_t pieces = (count + grain - 1) / grain;
-    threads = static_cast<unsigned>(std::min<std::size_t>(std::max(threads, 1u), pieces));
+    threads = static_cast<unsigned>(std::clamp<std::size_t>(pieces, 1, std::max(threads, 1u)));
     std::atomic<std::size_t> next{0};
     std::exception_ptr error;
     std::mutex error_mutex;
@@ -34,9 +35,10 @@ void parallel_for(std::size_t count, std::size_t grain, unsigned threads, Make m
     };
     std::vector<std::thread> others;
     try {
+        others.reserve(threads - 1);
         for (unsigned i = 1; i < threads; ++i) others.emplace_back(run);
-    } catch (const std::system_error&) {
-        // No more threads to be had: those that started, and this one, do the work.
+    } catch (const std::exception&) {
+        // No more threads, or no memory for them: those that started, and this one, do the work.
     }
     run();
     for (auto& other : others) other.join();

@@ -60,7 +60,7 @@ public:
     // Keeps the pooled vectors from the `first` on; score_pairs() then scores each two of `count`.
     void keep(const Model& model, std::span<const std::string_view> texts, std::size_t first) {
         const std::size_t pooled = model.pooled();
-        if (kept_.size() < (first + texts.size()) * pooled) kept_.resize((first + texts.size()) * pooled);
+        grow((first + texts.size()) * pooled, kept_);
         pool_all(model, texts, [&](std::size_t t) { std::copy_n(x_.data(), pooled, kept_.data() + (first + t) * pooled); });
     }
 
@@ -133,7 +133,7 @@ private:
             }
         };
         reader_.walk(model.vocabulary, texts, [&](const BagReader::Candidates& all) {
-            if (next_.size() < all.count) next_.resize(2 * all.count);
+            grow(all.count, next_);
             const std::size_t hits = find(lines, all.hashes, all.count, next_.data(), all.where, model.rows, bytes);
             if (hits == Kernels::damaged) return hits;
             counts_[all.text] += hits;

@@ -6,6 +6,7 @@
 #include <span>
 #include <utility>
 
+#include "large.h"
 #include "unicode_table.h"
 
 namespace sparsedistill {
@@ -172,7 +173,7 @@ public:
         const std::size_t size = text.size(), blocks = (size + 63) / 64;
         copy_ = tokens.used_;
         make_room(64 * blocks);
-        if (tokens.masks_.size() < blocks) tokens.masks_.resize(2 * blocks);
+        grow(blocks, tokens.masks_);
         char* const copy = tokens.buffer_.data() + tokens.used_;
         const auto classify = kernels().classify;
         classify(text.data(), size / 64, lowercase, copy, tokens.masks_.data());
@@ -243,11 +244,10 @@ public:
 
 private:
     void make_room(std::size_t bytes) {
-        const std::size_t need = tokens_.used_ + bytes + Tokens::slack;
-        if (tokens_.buffer_.size() < need) tokens_.buffer_.resize(need + need / 2);
+        grow(tokens_.used_ + bytes + Tokens::slack, tokens_.buffer_);
     }
     void make_spans(std::size_t count) {
-        if (tokens_.spans_.size() < count) tokens_.spans_.resize(2 * count);
+        grow(count, tokens_.spans_);
     }
 
     Tokens& tokens_;

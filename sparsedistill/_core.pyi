@@ -7,6 +7,9 @@ import numpy
 from numpy.typing import NDArray
 
 
+class Damaged(IndexError):
+    pass
+
 unicode_version: str = '15.1.0'
 
 def tokenize(texts: object, tokenizer: str, lowercase: bool) -> list:

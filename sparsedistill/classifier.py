@@ -253,7 +253,7 @@ class Classifier:
     def _damage_named(self) -> Iterator[None]:
         try:
             yield
-        except IndexError as error:  # the core checks slots and rows where it uses them
+        except _core.Damaged as error:  # the core checks slots and rows where it uses them
             raise FormatError(f"{self.path or 'the classifier'} is damaged: {error}") from None
 
     def predict_proba(self, texts: Any, threads: int = 0, nulls: str = "error") -> np.ndarray:

@@ -476,3 +476,17 @@ def test_wrong_tensors_are_format_errors(row_type, parts):
                 Classifier(config, {**tensors, key: other})
         with pytest.raises(FormatError, match=f"tensor '{key}' is missing"):
             Classifier(config, {other: tensors[other] for other in tensors if other != key})
+
+
+@pytest.mark.parametrize(
+    "error", [IndexError("list index out of range"), KeyError("x"), ValueError("no"), OSError(5, "io")]
+)
+@pytest.mark.parametrize("method", ["predict", "predict_proba", "decision_function"])
+def test_an_error_of_the_callers_iterator_is_passed_on_as_it_is(classifier, method, error):
+    def texts():
+        yield "film"
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        getattr(classifier, method)(texts())
+    assert caught.value is error
