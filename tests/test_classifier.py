@@ -478,15 +478,12 @@ def test_wrong_tensors_are_format_errors(row_type, parts):
             Classifier(config, {other: tensors[other] for other in tensors if other != key})
 
 
-@pytest.mark.parametrize(
-    "error", [IndexError("list index out of range"), KeyError("x"), ValueError("no"), OSError(5, "io")]
-)
+@pytest.mark.parametrize("kind", [IndexError, KeyError, ValueError, OSError])
 @pytest.mark.parametrize("method", ["predict", "predict_proba", "decision_function"])
-def test_an_error_of_the_callers_iterator_is_passed_on_as_it_is(classifier, method, error):
+def test_an_error_of_the_callers_iterator_is_passed_on_as_it_is(classifier, method, kind):
     def texts():
         yield "film"
-        raise error
+        raise kind("of the caller")
 
-    with pytest.raises(type(error)) as caught:
+    with pytest.raises(kind, match="of the caller"):
         getattr(classifier, method)(texts())
-    assert caught.value is error
