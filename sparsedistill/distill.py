@@ -86,7 +86,8 @@ class Run:
                 self._follow()
                 return
             with self._alone():
-                self.check(wanted)
+                with Progress("read"):
+                    self.check(wanted)
                 write_json(self.directory / "settings.json", dataclasses.asdict(self.settings))
                 for stage in STAGES:
                     if stage in wanted:
@@ -245,7 +246,8 @@ class Run:
                 return found["result"]
         record.unlink(missing_ok=True)
         start = time.monotonic()
-        result = work()
+        with Progress(unit.replace(".", " ")):
+            result = work()
         seconds = round(time.monotonic() - start, 2)
         write_json(
             record,
