@@ -19,8 +19,7 @@ inline Vector<T, count> load(const void* from) {
     return *static_cast<const Vector<T, count>*>(from);
 }
 
-// Text
-
+// As much as a register holds. Wider vectors the compiler takes apart too, but it keeps their parts in memory.
 #if defined(__AVX512BW__)
 using Block = Vector<std::uint8_t, 64>;
 #elif defined(__AVX2__)
@@ -28,6 +27,8 @@ using Block = Vector<std::uint8_t, 32>;
 #else
 using Block = Vector<std::uint8_t, 16>;
 #endif
+
+// Text
 
 // One bit a byte, from bytes that are 0 or 255.
 inline std::uint64_t bits(Block bytes) {
@@ -73,39 +74,52 @@ void classify(const char* in, std::size_t blocks, bool lowercase, char* out, Mas
 // Rows up to this many bytes are fetched when they are found, wider ones when those before them are read.
 constexpr std::size_t narrow = 128;
 
-// Which of a line's sixteen numbers equal `value`.
+// Which of the last `count` numbers of a line, 16 or 8, equal `value`.
+template <std::size_t count>
 inline std::uint32_t equal(const std::uint32_t* line, std::uint32_t value) {
+    static_assert(count == Lines::lanes || count == Lines::lanes / 2);
+    const std::uint32_t* const from = line + Lines::lanes - count;
 #if defined(__AVX512F__)
-    return _mm512_cmpeq_epi32_mask(_mm512_loadu_si512(line), _mm512_set1_epi32(static_cast<int>(value)));
+    if constexpr (count == 16)
+        return _mm512_cmpeq_epi32_mask(_mm512_loadu_si512(from), _mm512_set1_epi32(static_cast<int>(value)));
+    else
+        return _mm256_cmpeq_epi32_mask(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)),
+                                       _mm256_set1_epi32(static_cast<int>(value)));
 #elif defined(__AVX2__)
     const __m256i wanted = _mm256_set1_epi32(static_cast<int>(value));
-    const auto half = [&](int i) {
-        const __m256i there = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(line + 8 * i));
-        return static_cast<std::uint32_t>(_mm256_movemask_ps(_mm256_castsi256_ps(_mm256_cmpeq_epi32(there, wanted))));
-    };
-    return half(0) | half(1) << 8;
+    std::uint32_t result = 0;
+    for (std::size_t i = 0; i < count; i += 8) {
+        const __m256i there = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from + i));
+        const __m256 same = _mm256_castsi256_ps(_mm256_cmpeq_epi32(there, wanted));
+        result |= static_cast<std::uint32_t>(_mm256_movemask_ps(same)) << i;
+    }
+    return result;
 #elif defined(__SSE2__)
     const __m128i wanted = _mm_set1_epi32(static_cast<int>(value));
-    const auto part = [&](int i) {
-        const __m128i there = _mm_loadu_si128(reinterpret_cast<const __m128i*>(line + 4 * i));
-        return static_cast<std::uint32_t>(_mm_movemask_ps(_mm_castsi128_ps(_mm_cmpeq_epi32(there, wanted))));
-    };
-    return part(0) | part(1) << 4 | part(2) << 8 | part(3) << 12;
+    std::uint32_t result = 0;
+    for (std::size_t i = 0; i < count; i += 4) {
+        const __m128i there = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from + i));
+        const __m128 same = _mm_castsi128_ps(_mm_cmpeq_epi32(there, wanted));
+        result |= static_cast<std::uint32_t>(_mm_movemask_ps(same)) << i;
+    }
+    return result;
 #else
     std::uint32_t result = 0;
-    for (unsigned i = 0; i < Lines::lanes; ++i) result |= std::uint32_t{line[i] == value} << i;
+    for (unsigned i = 0; i < count; ++i) result |= std::uint32_t{from[i] == value} << i;
     return result;
 #endif
 }
 
 // Calls hit(index, line, line number, slot, there) for each hash: `there` is 1 or 0, and for 0 the slot is one past the
 // last, whose place in the line may be read. Whether an n-gram is there is anyone's guess, so nothing may branch on it:
-// a wrong guess costs more than the whole lookup. False: a table without an empty slot.
-template <class Hit>
-inline __attribute__((always_inline)) bool look_up(const Lines& table, const std::uint64_t* hashes, std::size_t count,
+// a wrong guess costs more than the whole lookup. `compared`: the numbers at a line's end among which its tags stand.
+// False: a table without an empty slot.
+template <std::size_t compared, class Hit>
+inline __attribute__((always_inline)) bool look_up(const Lines& given, const std::uint64_t* hashes, std::size_t count,
                                                    Hit hit) {
-    const std::uint32_t first = Lines::lanes - table.slots;  // lane of the first tag
-    const std::uint32_t tags = 0xFFFFu << first & 0xFFFFu;
+    const Lines table = given;  // a copy stays in registers: what hit() writes could be the original
+    const auto first = static_cast<std::uint32_t>(compared) - table.slots;  // of those compared, the first tag
+    const std::uint32_t tags = (1u << compared) - (1u << first);
     for (std::size_t i = 0; i < count; ++i) {
         const std::uint64_t ahead = (hashes[i + Kernels::hashes_ahead] & 0xFFFFFFFF) * table.count >> 32;
         __builtin_prefetch(table.data + ahead * Lines::lanes);
@@ -114,17 +128,17 @@ inline __attribute__((always_inline)) bool look_up(const Lines& table, const std
         const std::uint32_t tag = high ? high : 1;  // 0 marks an empty slot
         std::uint64_t at = (hash & 0xFFFFFFFF) * table.count >> 32;
         const std::uint32_t* line = table.data + at * Lines::lanes;
-        std::uint32_t match = equal(line, tag) & tags, empty = equal(line, 0) & tags;
+        std::uint32_t match = equal<compared>(line, tag) & tags, empty = equal<compared>(line, 0) & tags;
         if (__builtin_expect(!(match | empty), 0)) {
             for (std::uint64_t more = 1; !(match | empty); ++more) {
                 if (more == table.count) return false;
                 if (++at == table.count) at = 0;
                 line = table.data + at * Lines::lanes;
-                match = equal(line, tag) & tags;
-                empty = equal(line, 0) & tags;
+                match = equal<compared>(line, tag) & tags;
+                empty = equal<compared>(line, 0) & tags;
             }
         }
-        hit(i, line, at, static_cast<std::uint32_t>(__builtin_ctz(match | 1u << Lines::lanes)) - first,
+        hit(i, line, at, static_cast<std::uint32_t>(__builtin_ctz(match | 1u << compared)) - first,
             std::uint32_t{match != 0});
     }
     return true;
@@ -132,36 +146,39 @@ inline __attribute__((always_inline)) bool look_up(const Lines& table, const std
 
 std::size_t find(const Lines& table, const std::uint64_t* hashes, std::size_t count, std::uint32_t* rows,
                  std::uint32_t* where, const void* base, std::size_t stride) {
-    const std::size_t fetched = stride <= narrow ? stride : 0;
+    const bool fetched = stride <= narrow, both = fetched && stride > 64;  // one line or two: a loop would cost more
+    const auto fetch = [&](std::uint32_t row) {
+        const char* const begin = static_cast<const char*>(base) + row * stride;
+        if (fetched) __builtin_prefetch(begin);
+        if (both) __builtin_prefetch(begin + 64);
+    };
     if (!table.count) {
         for (std::size_t i = 0; i < count; ++i) {
             rows[i] = static_cast<std::uint32_t>((hashes[i] >> 32) * table.rows >> 32);
             where[i] = static_cast<std::uint32_t>(i);
-            const char* const begin = static_cast<const char*>(base) + rows[i] * stride;
-            for (std::size_t b = 0; b < fetched; b += 64) __builtin_prefetch(begin + b);
+            fetch(rows[i]);
         }
         return count;
     }
     std::size_t hits = 0;
     std::uint32_t highest = 0;
-    const auto search = [&](auto row_of) {
-        return look_up(table, hashes, count, [&](std::size_t i, const std::uint32_t* line, std::uint64_t at,
-                                                 std::uint32_t slot, std::uint32_t there) {
-            const std::uint32_t row = row_of(line, at, slot);
-            rows[hits] = row;
-            where[hits] = static_cast<std::uint32_t>(i);
-            hits += there;
-            const std::uint32_t known = row & -there;  // the first row, which is always at hand, for one not there
-            highest = known > highest ? known : highest;
-            const char* const begin = static_cast<const char*>(base) + known * stride;
-            for (std::size_t b = 0; b < fetched; b += 64) __builtin_prefetch(begin + b);
-        });
+    const auto keep = [&](std::size_t i, std::uint32_t row, std::uint32_t there) {
+        rows[hits] = row;
+        where[hits] = static_cast<std::uint32_t>(i);
+        hits += there;
+        const std::uint32_t known = row & -there;  // the first row, which is always at hand, for one not there
+        highest = known > highest ? known : highest;
+        fetch(known);
     };
     if (table.columns)
-        return search([&](const std::uint32_t*, std::uint64_t at, std::uint32_t slot) {
-            return static_cast<std::uint32_t>(at * table.slots) + slot;
+        return look_up<16>(table, hashes, count, [&](std::size_t i, const std::uint32_t*, std::uint64_t at,
+                                                     std::uint32_t slot, std::uint32_t there) {
+            keep(i, static_cast<std::uint32_t>(at * table.slots) + slot, there);
         }) ? hits : Kernels::damaged;
-    const bool whole = search([](const std::uint32_t* line, std::uint64_t, std::uint32_t slot) { return line[slot]; });
+    const bool whole = look_up<8>(table, hashes, count, [&](std::size_t i, const std::uint32_t* line, std::uint64_t,
+                                                            std::uint32_t slot, std::uint32_t there) {
+        keep(i, line[slot], there);
+    });
     return whole && (hits == 0 || highest < table.rows) ? hits : Kernels::damaged;
 }
 
@@ -169,8 +186,8 @@ std::size_t find_values(const Lines& table, const std::uint64_t* hashes, std::si
                         std::int32_t* sums) {
     std::size_t hits = 0;
     Vector<std::int32_t, 4> total = load<std::int32_t, 4>(sums);
-    const bool whole = look_up(table, hashes, count, [&](std::size_t i, const std::uint32_t* line, std::uint64_t,
-                                                         std::uint32_t slot, std::uint32_t there) {
+    const bool whole = look_up<16>(table, hashes, count, [&](std::size_t i, const std::uint32_t* line, std::uint64_t,
+                                                             std::uint32_t slot, std::uint32_t there) {
         // Values stand before the tags, so that eight bytes from any of them are inside the line.
         const auto values = load<std::int16_t, 4>(reinterpret_cast<const char*>(line) + 2 * table.columns * slot);
         total += __builtin_convertvector(values, Vector<std::int32_t, 4>) & -static_cast<std::int32_t>(there);
@@ -183,15 +200,23 @@ std::size_t find_values(const Lines& table, const std::uint64_t* hashes, std::si
 
 // Gather
 
-#if defined(__AVX512F__)
-constexpr std::size_t block_bytes = 256;  // of a row at a time: eight sums of 64 bytes stay in registers
-#else
-constexpr std::size_t block_bytes = 128;
-#endif
+// Bytes of a row at a time, so that what is added up or compared, `Number` of a column, fills eight registers.
+template <class Row, class Number>
+constexpr std::size_t block_bytes = 8 * sizeof(Block) * sizeof(Row) / sizeof(Number);
+// Calls block<size>() for this size and every half of it down to what a row is a multiple of.
+template <std::size_t bytes, class Work>
+inline __attribute__((always_inline)) void each_size(const Work& block) {
+    block.template operator()<bytes>();
+    if constexpr (bytes > Kernels::row_bytes) each_size<bytes / 2>(block);
+}
+
+// Of a vector of widened numbers. SSE2 widens a whole register to two, and has no instruction for half of one.
+constexpr std::size_t widened_bytes = sizeof(Block) > 16 ? sizeof(Block) : 32;
 constexpr std::size_t rows_ahead = 16;
 
 struct Int8 {
     using Row = std::int8_t;
+    using Compared = std::int8_t;
     using Sum = std::int32_t;
     using Partial = std::int16_t;
     static constexpr std::size_t most = 128;  // rows whose partial sums cannot overflow
@@ -203,6 +228,7 @@ struct Int8 {
 
 struct Int16 {
     using Row = std::int16_t;
+    using Compared = std::int16_t;
     using Sum = std::int32_t;
     using Partial = std::int32_t;
     static constexpr std::size_t most = 1 << 16;
@@ -216,6 +242,7 @@ struct Int16 {
 struct Real {
     using Sum = float;
     using Partial = float;
+    using Compared = float;
     static constexpr std::size_t most = ~std::size_t{0};
 };
 
@@ -266,7 +293,8 @@ inline __attribute__((always_inline)) void gather_block(const typename Type::Row
     using Partial = typename Type::Partial;
     using Sum = typename Type::Sum;
     constexpr std::size_t columns = bytes / sizeof(Row);
-    constexpr std::size_t lanes = columns * sizeof(Partial) <= 64 ? columns : 64 / sizeof(Partial);
+    constexpr std::size_t most = (sizeof(Row) < sizeof(Partial) ? widened_bytes : sizeof(Block)) / sizeof(Partial);
+    constexpr std::size_t lanes = columns < most ? columns : most;
     constexpr bool same = sizeof(Partial) == sizeof(Sum);
     Vector<Partial, lanes> total[columns / lanes];
     for (std::size_t k = 0; k < columns / lanes; ++k)
@@ -308,29 +336,56 @@ void gather(const typename Type::Row* rows, std::size_t stride, const std::uint3
             for (; (stride - j) * size >= bytes; j += bytes / size)
                 gather_block<Type, bytes>(rows + j, stride, ids + begin, n, ahead, sums + j);
         };
-        block.template operator()<block_bytes>();
-        block.template operator()<64>();
-        block.template operator()<16>();
+        each_size<block_bytes<typename Type::Row, typename Type::Partial>>(block);
         if constexpr (sizeof(typename Type::Partial) == sizeof(typename Type::Sum)) block.template operator()<size>();
     }
+}
+
+// `bytes` of each row, from `row` on.
+template <class Type, std::size_t bytes>
+inline __attribute__((always_inline)) void maximum_block(const typename Type::Row* rows, std::size_t stride,
+                                                         const std::uint32_t* ids, std::size_t count,
+                                                         typename Type::Sum* best) {
+    using Number = typename Type::Compared;
+    constexpr std::size_t columns = bytes / sizeof(typename Type::Row), native = sizeof(Block) / sizeof(Number);
+    constexpr std::size_t lanes = columns < native ? columns : native;
+    const auto number = [&](std::size_t i, std::size_t k) {
+        const auto* const from = rows + ids[i] * stride + k * lanes;
+        if constexpr (sizeof(Number) == sizeof(*from)) return load<Number, lanes>(from);
+        else return Type::template widen<lanes>(from);
+    };
+    Vector<Number, lanes> most[columns / lanes];
+    // Real numbers begin with the best so far, which a NaN in the first row would hide.
+    constexpr bool real = __is_same(Number, float);
+    for (std::size_t k = 0; k < columns / lanes; ++k)
+        if constexpr (real) most[k] = load<Number, lanes>(best + k * lanes);
+        else most[k] = number(0, k);
+    for (std::size_t i = real ? 0 : 1; i < count; ++i) {
+        if (i + 2 < count) __builtin_prefetch(rows + ids[i + 2] * stride);
+        for (std::size_t k = 0; k < columns / lanes; ++k) {
+            const auto other = number(i, k);
+            most[k] = most[k] < other ? other : most[k];
+        }
+    }
+    for (std::size_t k = 0; k < columns / lanes; ++k)
+        for (std::size_t j = 0; j < lanes; ++j) {
+            auto& one = best[k * lanes + j];
+            one = one < most[k][j] ? most[k][j] : one;
+        }
 }
 
 // The largest of each column, in numbers that the column's scale still has to multiply.
 template <class Type>
 void maximum(const typename Type::Row* rows, std::size_t stride, const std::uint32_t* ids, std::size_t count,
-             typename Type::Sum* __restrict best) {
-    constexpr std::size_t lanes = 16 / sizeof(typename Type::Row);  // rows are a multiple of 16 bytes
-    for (std::size_t i = 0; i < count; ++i) {
-        const auto* const row = rows + ids[i] * stride;
-        if (i + 2 < count) __builtin_prefetch(rows + ids[i + 2] * stride);
-        for (std::size_t j = 0; j < stride; j += lanes) {
-            const auto values = Type::template widen<lanes>(row + j);
-            for (std::size_t k = 0; k < lanes; ++k) {
-                const auto value = static_cast<typename Type::Sum>(values[k]);
-                best[j + k] = best[j + k] < value ? value : best[j + k];
-            }
-        }
-    }
+             typename Type::Sum* best) {
+    using Row = typename Type::Row;
+    if (!count) return;
+    std::size_t j = 0;
+    const auto block = [&]<std::size_t bytes>() {
+        for (; (stride - j) * sizeof(Row) >= bytes; j += bytes / sizeof(Row))
+            maximum_block<Type, bytes>(rows + j, stride, ids, count, best + j);
+    };
+    each_size<block_bytes<Row, typename Type::Compared>>(block);
 }
 
 // Training
@@ -456,11 +511,14 @@ void weigh(const Row* rows, std::size_t width, const std::uint32_t* ids, std::si
 template <std::size_t outputs>
 inline __attribute__((always_inline)) void dot(const float* weight, const float* bias, std::size_t in, const float* x,
                                                float* y) {
-    constexpr std::size_t lanes = Kernels::dense_lanes;
-    Vector<float, lanes> total[outputs] = {};
+    constexpr std::size_t lanes = Kernels::dense_lanes, wide = sizeof(Block) / sizeof(float), parts = lanes / wide;
+    Vector<float, wide> total[outputs][parts] = {};
     for (std::size_t i = 0; i < in; i += lanes)
-        for (std::size_t o = 0; o < outputs; ++o)
-            total[o] += load<float, lanes>(weight + o * in + i) * load<float, lanes>(x + i);
+        for (std::size_t p = 0; p < parts; ++p) {
+            const auto some = load<float, wide>(x + i + p * wide);
+            for (std::size_t o = 0; o < outputs; ++o)
+                total[o][p] += load<float, wide>(weight + o * in + i + p * wide) * some;
+        }
     for (std::size_t o = 0; o < outputs; ++o) {
         float lane[lanes];
         __builtin_memcpy(lane, &total[o], sizeof lane);

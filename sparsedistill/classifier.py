@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -232,10 +231,12 @@ class Classifier:
 
         Errors: TypeError or ValueError naming the position of what is no text.
         """
-        with self._damage_named():
+        try:
             if self._is_one(texts):
                 return self._model.score(self._asked((texts,), 1, nulls)[0], 1)[0]
             return self._model.score(*self._asked(texts, threads, nulls))
+        except _core.Damaged as error:
+            raise self._damaged(error) from None
 
     def _is_one(self, texts: Any) -> bool:
         """Whether this is one text, or one pair."""
@@ -249,12 +250,9 @@ class Classifier:
             raise ValueError(f"nulls is {nulls!r}: give 'error' or 'empty'")
         return _halves(texts) if self.pairs else _as_texts(texts, nulls), asked_threads(threads), nulls == "empty"
 
-    @contextlib.contextmanager
-    def _damage_named(self) -> Iterator[None]:
-        try:
-            yield
-        except _core.Damaged as error:  # the core checks slots and rows where it uses them
-            raise FormatError(f"{self.path or 'the classifier'} is damaged: {error}") from None
+    # The core checks slots and rows where it uses them. (A context manager would cost as much as scoring a short text.)
+    def _damaged(self, error: Exception) -> FormatError:
+        return FormatError(f"{self.path or 'the classifier'} is damaged: {error}")
 
     def predict_proba(self, texts: Any, threads: int = 0, nulls: str = "error") -> np.ndarray:
         """Probabilities, float64 (n, C); for one str, (C,). Single-label rows sum to one.
@@ -271,12 +269,14 @@ class Classifier:
         For one str the one label, list or float. The arguments and errors are those of :meth:`decision_function`.
         """
         if self.task == "single":
-            with self._damage_named():
+            try:
                 if self._is_one(texts):
                     if not self.pairs:
                         return self._model.choose_one(texts, self.labels)
                     return self._model.choose(self.labels, *self._asked([texts], 1, nulls))[0]
                 return self._model.choose(self.labels, *self._asked(texts, threads, nulls))
+            except _core.Damaged as error:
+                raise self._damaged(error) from None
         logits = self.decision_function(texts, threads, nulls)
         decided = self.decide(np.atleast_2d(logits))
         return decided[0] if logits.ndim == 1 else decided
@@ -300,8 +300,10 @@ class Classifier:
 
     def _found(self, text: str) -> tuple[list[str], np.ndarray]:
         """The n-grams of a text that have a row, and what each adds to the pooled vector."""
-        with self._damage_named():
+        try:
             found = self._lookup.ngrams(text)
+        except _core.Damaged as error:
+            raise self._damaged(error) from None
         rows = self._values(np.array([row for _, row in found], np.int64)).astype(np.float64)
         return [ngram for ngram, _ in found], self._shares(rows if self._scale is None else rows * self._scale)
 

@@ -252,6 +252,12 @@ def test_the_longest_bags_of_values_do_not_overflow(k, columns):
 def test_every_instruction_set_gives_the_same_bits(name, batch):
     # The last is the one in use everywhere else; what the others say is held against the twins as well.
     nets = [Net(20, row_type, 60, width, 2, True) for row_type in ROW_TYPES for width in (1, 16, 67, 130, 300)]
+    pooled = [
+        *itertools.product(("sum", "max", "mean+max"), ROW_TYPES),
+        ("attentive", "float16"),
+        ("attentive", "float32"),
+    ]
+    nets += [Net(21, row_type, 60, width, 1, pooling=pooling) for pooling, row_type in pooled for width in (5, 40, 201)]
     rng = np.random.default_rng(21)
     bags = [*random_bags(rng, 6, 60, 30), rng.integers(0, 60, 700).tolist()]
     values = rng.integers(-32768, 32767, (60, 3), np.int16)
