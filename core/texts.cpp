@@ -82,6 +82,18 @@ private:
 
 constexpr const char* null_remedy = ": fill or drop the nulls first, or score them as empty texts with nulls=\"empty\"";
 
+// None, and what numpy and pandas have in its place: NaN and NaT, which differ from themselves, and NA.
+bool is_null(nb::handle item) {
+    if (item.is_none()) return true;
+    const std::string_view type = Py_TYPE(item.ptr())->tp_name;
+    if (type == "NAType" || type.ends_with(".NAType")) return true;
+    PyObject* const differs = PyObject_RichCompare(item.ptr(), item.ptr(), Py_NE);
+    const int answer = differs ? PyObject_IsTrue(differs) : -1;
+    Py_XDECREF(differs);
+    if (answer < 0) PyErr_Clear();  // an array, say, has no one answer
+    return answer == 1;
+}
+
 void add_null(bool nulls_are_empty, std::vector<std::string_view>& views) {
     if (!nulls_are_empty)
         throw nb::value_error(("text " + std::to_string(views.size()) + " is null" + null_remedy).c_str());
@@ -186,14 +198,15 @@ void Texts::add_python(nb::handle item, bool nulls_are_empty) {
         views_.emplace_back(PyBytes_AS_STRING(item.ptr()), static_cast<std::size_t>(PyBytes_GET_SIZE(item.ptr())));
         return;
     }
-    if (item.is_none() && nulls_are_empty) {
+    if (!PyUnicode_Check(item.ptr())) {
+        const bool null = is_null(item);
+        if (!null || !nulls_are_empty)
+            throw nb::type_error(("text " + std::to_string(views_.size()) + " is " + Py_TYPE(item.ptr())->tp_name +
+                                  ", not str" + (null ? null_remedy : ""))
+                                     .c_str());
         views_.emplace_back("", 0);
         return;
     }
-    if (!PyUnicode_Check(item.ptr()))
-        throw nb::type_error(("text " + std::to_string(views_.size()) + " is " + Py_TYPE(item.ptr())->tp_name +
-                              ", not str" + (item.is_none() ? null_remedy : ""))
-                                 .c_str());
     Py_ssize_t size = 0;
     if (const char* const data = PyUnicode_AsUTF8AndSize(item.ptr(), &size)) {
         views_.emplace_back(data, static_cast<std::size_t>(size));

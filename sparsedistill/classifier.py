@@ -224,10 +224,11 @@ class Classifier:
         """Logits (regression: the score), float32 (n, C); for one str, (C,).
 
         ``texts`` is a str, or n of them: a list, a tuple, any iterable, a numpy or pandas column, or anything with the
-        Arrow PyCapsule protocol. Where the classifier labels ``pairs`` it is a tuple of two str, or n of those. A text
+        Arrow PyCapsule protocol. Where the classifier labels ``pairs`` it is a tuple of two str, n of those,
+        or an array or frame (n, 2). A text
         without a known n-gram, the empty one among them, pools to zero and gets the score of the biases alone. The same
-        bits for any ``threads`` (0: all processors granted) and any batch. ``nulls`` says what a null of a column or a
-        None of a list is: an "error", or an "empty" text.
+        bits for any ``threads`` (0: all processors granted) and any batch. ``nulls`` says what a null of a column, or
+        None, NaN, NaT or pandas' NA in a list is: an "error", or an "empty" text.
 
         Errors: TypeError or ValueError naming the position of what is no text.
         """
@@ -248,7 +249,7 @@ class Classifier:
         """What the core takes of many texts: the texts, how many threads, whether nulls are empty texts."""
         if nulls not in ("error", "empty"):
             raise ValueError(f"nulls is {nulls!r}: give 'error' or 'empty'")
-        return _halves(texts) if self.pairs else _as_texts(texts, nulls), asked_threads(threads), nulls == "empty"
+        return _halves(texts) if self.pairs else _as_texts(texts), asked_threads(threads), nulls == "empty"
 
     # The core checks slots and rows where it uses them. (A context manager would cost as much as scoring a short text.)
     def _damaged(self, error: Exception) -> FormatError:
@@ -384,22 +385,24 @@ def _halves(pairs: Any) -> list[Any]:
         raise TypeError(
             f"this classifier labels pairs of texts: give (first, second), or many, not {type(pairs).__name__}"
         )
+    if getattr(pairs, "ndim", 1) == 2:  # of numpy, or a frame of pandas, which would give the names of its columns
+        pairs = np.asarray(pairs, object)
     found: list[Any] = []
     for i, pair in enumerate(pairs):
-        if not isinstance(pair, tuple | list) or len(pair) != 2:
+        if not isinstance(pair, tuple | list | np.ndarray) or len(pair) != 2:
             raise TypeError(f"pairs[{i}] is {pair!r:.60}, not two texts")
         found += pair
     return found
 
 
-def _as_texts(texts: Any, nulls: str) -> Any:
+def _as_texts(texts: Any) -> Any:
     dtype = getattr(texts, "dtype", None)
     if type(texts).__module__.split(".")[0] == "pandas" and (
-        str(dtype) == "object" or getattr(dtype, "storage", "") == "python"
+        str(dtype) == "object"
+        or getattr(dtype, "storage", "") == "python"
+        or getattr(dtype, "kind", "") in ("f", "M", "m")  # a column of nothing but nulls is one of NaN or NaT
     ):
         # Over the Arrow protocol pandas would have to convert, which needs pyarrow.
-        if nulls == "empty":  # pandas has several kinds: None, NaN, NA
-            return [text if there else None for text, there in zip(texts.tolist(), texts.notna(), strict=True)]
         return texts.tolist()
     if isinstance(texts, list | tuple) or hasattr(texts, "__arrow_c_stream__") or hasattr(texts, "__arrow_c_array__"):
         return texts

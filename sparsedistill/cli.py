@@ -13,10 +13,11 @@ from typing import Any
 
 from . import __version__
 from .classifier import Classifier
-from .errors import SettingsError, SparsedistillError, require
+from .corpus import encoding_of
+from .errors import SettingsError, SparsedistillError
 from .format import read_json
 from .predict import FILES, STREAMS, predict
-from .settings import SECTIONS, Settings, build, default_of, parse_value
+from .settings import INPUT_FORMATS, QUOTING, SECTIONS, Settings, build, default_of, parse_value, toml_module
 
 STAGES = {
     "teach": "fine-tune the teacher on the labelled texts",
@@ -126,6 +127,19 @@ def parser() -> argparse.ArgumentParser:
         "--nulls", choices=("error", "empty"), default="error", help="null texts: refused (default), or empty texts"
     )
     command.add_argument(
+        "--input-format", choices=INPUT_FORMATS, default="auto",
+        help="of all input; default: by the files' suffixes, and of stdin lines of text or JSON, told by the first",
+    )  # fmt: skip
+    command.add_argument("--delimiter", default="", help="of CSV and TSV input; default: comma in CSV, tab in TSV")
+    command.add_argument(
+        "--quoting", choices=QUOTING, default="auto",
+        help='fields of CSV and TSV in "...": default in CSV, not in TSV; double also writes TSV so',
+    )  # fmt: skip
+    command.add_argument(
+        "--no-header", dest="header", action="store_false",
+        help="CSV and TSV input has no names of columns: they are called 1, 2, 3 ...",
+    )  # fmt: skip
+    command.add_argument(
         "--encoding-errors", choices=("strict", "replace"), default="strict",
         help="invalid UTF-8: refused (default), or read as U+FFFD",
     )  # fmt: skip
@@ -149,7 +163,7 @@ _PREDICT_TEXT = (
     "One record a text, in order. On stdout a line: label, tab, probability (multi-label: labels joined by commas; "
     "regression: the score). Files and the other formats have the columns of the input, then `predicted` (label, "
     "labels or score), single-label also `probability`, and what --proba and --top-k add. stdin is read as lines of "
-    "text, or as JSON lines with the text column."
+    "text, or as JSON with the text column, told by its first line; --input-format says what it is."
 )
 
 
@@ -220,15 +234,17 @@ def _settings(arguments: argparse.Namespace) -> tuple[Settings, Path]:
 
 def read_toml(path: Path) -> dict[str, Any]:
     """Parse a TOML file. Errors: :class:`SettingsError` when it is absent or not TOML."""
-    try:
-        import tomllib
-    except ModuleNotFoundError:  # Python 3.10
-        tomllib = require("tomli", "train")
+    toml = toml_module()
     if not path.is_file():
         raise SettingsError(f"{path} is not there")
+    data = path.read_bytes()
+    try:  # editors on Windows save with a byte order mark, or in UTF-16
+        text = data.decode(encoding_of(data) or "utf-8-sig").removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path} is not TOML: {error}; save it as UTF-8") from None
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return toml.loads(text.replace("\r\n", "\n").replace("\r", "\n"))
+    except toml.TOMLDecodeError as error:
         raise SettingsError(f"{path} is not TOML: {error}") from None
 
 
@@ -249,7 +265,8 @@ def _stage(arguments: argparse.Namespace) -> None:
 def _predict(arguments: argparse.Namespace) -> None:
     if arguments.output and arguments.format:
         raise SettingsError("--format is of stdout; that of --output is told by its name: leave out one of them")
-    options = ("text", "pair", "keep", "proba", "top_k", "prefix", "nulls", "encoding_errors", "threads")
+    options = ("text", "pair", "keep", "proba", "top_k", "prefix", "nulls", "encoding_errors", "threads",
+               "input_format", "delimiter", "quoting", "header")  # fmt: skip
     predict(
         Classifier.load(arguments.classifier),
         arguments.input or ["-"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import csv
 import glob
 import gzip
@@ -13,28 +14,36 @@ import os
 import re
 import sys
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from .errors import DataError, SettingsError, require
-from .settings import TASKS, Data
+from .progress import say
+from .settings import INPUT_FORMATS, QUOTING, TASKS, Data
 
 _LINES = {
-    ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv", ".tsv": "tsv",
+    ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".csv": "csv", ".tsv": "tsv",
     ".txt": "plain", ".ft": "fasttext", ".fasttext": "fasttext",
 }  # fmt: skip
 _COLUMNAR = {".parquet": "parquet", ".arrow": "ipc", ".feather": "ipc"}
 _COMPRESSED = (".gz", ".zst")
-_KNOWN = f"{', '.join([*_COLUMNAR, *_LINES])}; the text formats also with .gz or .zst"
+_TABLES = ("hf", "parquet", "ipc")
+_KNOWN = f"{', '.join([*_COLUMNAR, *_LINES])}; the text formats also with .gz or .zst; --input-format reads any other"
 _STRINGS = {"string", "large_string", "string_view", "binary", "large_binary", "binary_view"}
 _STDIN = "stdin"
 _JSON_SPACE = " \t\r\n"
 _READ = 1 << 20  # bytes read at a time
 _PIECE_BYTES = 1 << 24  # that one Piece holds, about: long records must not fill the memory
+_MARK = "\ufeff"  # the byte order mark; files that were put together have some inside
+# What begins an object or a list of JSON (or Python, to be refused), and hardly a text in braces or brackets.
+_OBJECT, _LIST = re.compile(r"""\{\s*(["']|\}?\s*$)"""), re.compile(r"""\[\s*([{"']|\]?\s*$)""")
+_ABOUT = re.compile(r"(readme|licen[cs]e|notice|copying|changelog|citation)\b", re.IGNORECASE)
 _HALF_PAIR = re.compile(r"\\u[dD][89a-fA-F]")  # escapes of JSON, two of which make a character
 
 # fastText's own idea of a space; Python's is wider and would cut labels and texts at U+00A0
@@ -44,13 +53,69 @@ _FASTTEXT_LATER = re.compile(rf"{_SPACE}+__label__([^ \t\v\f\r\0]*)")
 
 
 @dataclass(frozen=True)
+class Form:
+    """How to read the files whose names do not tell.
+
+    ``format`` is one of ``INPUT_FORMATS``; "auto" goes by suffix, and takes stdin for lines of text or of JSON.
+    ``delimiter`` (none: a comma in CSV, a tab in TSV), ``quoting`` (one of ``QUOTING``) and ``header`` are those of CSV
+    and TSV files; without a header the columns are called 1, 2, 3 ...
+
+    Errors: :class:`SettingsError` for what cannot be.
+    """
+
+    format: str = "auto"
+    delimiter: str = ""
+    quoting: str = "auto"
+    header: bool = True
+
+    def __post_init__(self) -> None:
+        if self.format not in INPUT_FORMATS:
+            raise SettingsError(f"input format {self.format!r} is not known (known: {', '.join(INPUT_FORMATS)})")
+        if self.quoting not in QUOTING:
+            raise SettingsError(f"quoting {self.quoting!r} is not known (known: {', '.join(QUOTING)})")
+        if self.delimiter in ("\\t", "tab"):  # what a shell can say
+            object.__setattr__(self, "delimiter", "\t")
+        if len(self.delimiter) > 1 or self.delimiter in ('"', "\r", "\n", "\0", _MARK):
+            raise SettingsError(f"--delimiter {self.delimiter!r} is not one character (or 'tab') that can part fields")
+
+    @classmethod
+    def of(cls, data: Data) -> Form:
+        """That of the settings."""
+        return cls(data.input_format, data.delimiter, data.quoting, data.header)
+
+    def kind(self, source: str) -> str | None:
+        """The format of a source, None where its name tells none."""
+        if source.startswith("hf:"):
+            return "hf"
+        if self.format != "auto":
+            return "ipc" if self.format == "arrow" else self.format
+        if source == "-":
+            return _STDIN
+        stem, suffix = os.path.splitext(source.lower())
+        if suffix in _COMPRESSED:
+            return _LINES.get(os.path.splitext(stem)[1])
+        return _LINES.get(suffix) or _COLUMNAR.get(suffix)
+
+    def comma(self, kind: str) -> str:
+        """What parts the fields of a CSV or TSV file."""
+        return self.delimiter or ("," if kind == "csv" else "\t")
+
+    def quoted(self, kind: str) -> bool:
+        """Whether fields of a CSV or TSV file may stand in quotes."""
+        return self.quoting == "double" or (self.quoting == "auto" and kind == "csv")
+
+
+AUTO = Form()
+
+
+@dataclass(frozen=True)
 class Batch:
     """Up to ``batch_size`` consecutive records of one file.
 
     ``source`` is the file as the user knows it, ``hf:...`` or ``stdin``. ``rows`` holds the 1-based number of each
-    record as its format counts: the line (CSV: the one the record starts on), or the row of a columnar file.
-    ``columns`` holds the other columns asked for, Python values, as long as ``texts``; class indices of Hugging Face
-    datasets are already names there, and fastText's ``label`` is a list of names a text.
+    record as its format counts: the line (CSV: the one the record starts on), the row of a columnar file, or the
+    element of a list of JSON. ``columns`` holds the other columns asked for, Python values, as long as ``texts``; class
+    indices of Hugging Face datasets are already names there, and fastText's ``label`` is a list of names a text.
     """
 
     source: str
@@ -127,7 +192,8 @@ class Labelled:
 
     ``targets`` is int64 (n,) of class indices for single, float32 (n, C) of 0 and 1 for multi, float32 (n,) for
     regression; ``labels`` names the C classes in their order (``("score",)`` for regression); ``extra`` holds the
-    further columns asked for; ``places`` says where each text stands.
+    further columns asked for; ``places`` says where each text stands. ``multi_hot`` says whether lists of numbers were
+    read as a 0 or 1 for each class, or as indices and names; None where there was nothing to tell.
     """
 
     texts: list[str]
@@ -135,14 +201,17 @@ class Labelled:
     labels: tuple[str, ...]
     extra: dict[str, list]
     places: Places
+    multi_hot: bool | None = None
 
 
-def expand(sources: Sequence[str]) -> list[str]:
+def expand(sources: Sequence[str], form: Form = AUTO) -> list[str]:
     """Turn files, globs, folders, ``hf:...`` and ``-`` (stdin) into single sources, in order.
 
-    A folder stands for every file below it that has a known suffix and no dot before its name, sorted by path. An
-    ``hf:`` source, ``hf:owner/name[/config][:split]`` or ``hf:folder[:split]``, stays as it is; without a split it
-    is the one called train, or the only one.
+    A folder stands for every file below it that has a known suffix and no dot before its name, sorted by path; plain
+    text beside files of records, and what is called README or LICENSE, is left out, and that is said. With a format in
+    ``form`` a folder stands for every file that has no dot or underscore before its name. An ``hf:`` source,
+    ``hf:owner/name[/config][:split]`` or ``hf:folder[:split]``, stays as it is; without a split it is the one called
+    train, or the only one.
 
     Errors: :class:`DataError` for a source that matches nothing, or a file whose format is not known.
     """
@@ -161,10 +230,10 @@ def expand(sources: Sequence[str]) -> list[str]:
             raise DataError(f"{what} {source!r}; correct the path, or write hf:{source} for a dataset of the Hub")
         for match in matches:
             if not os.path.isdir(match):
-                if _kind(match) is None:
+                if form.kind(match) is None:
                     raise DataError(f"{match} has a suffix that is not known (known: {_KNOWN}); rename or convert it")
                 found.append(match)
-            elif inside := _files_below(match):
+            elif inside := _files_below(match, form):
                 found.extend(inside)
             elif len(matches) == 1:
                 raise DataError(f"folder {match} holds no file that can be read (known suffixes: {_KNOWN})")
@@ -179,18 +248,20 @@ def read(
     encoding_errors: str = "strict",
     batch_size: int = 8192,
     label: str = "label",
+    form: Form = AUTO,
 ) -> Iterator[Batch]:
     """Stream the records of ``sources`` in order; an empty text is a text.
 
     ``text`` names the column of the text and ``columns`` others to bring along; plain lines and fastText files have
     no named columns and ignore ``text``; fastText's labels answer to ``label``. Invalid UTF-8 is refused, or with
-    ``encoding_errors="replace"`` becomes U+FFFD. Memory is a batch, not a file. Blank lines of CSV, TSV and JSON
-    lines are no records.
+    ``encoding_errors="replace"`` becomes U+FFFD. Memory is a batch, not a file (but a list of JSON is read whole).
+    Blank lines of CSV, TSV, JSON lines and fastText are no records, nor are headers that stand once more inside a CSV
+    or TSV file: that is said.
 
     Errors: :class:`DataError`, with file and row, for what cannot be read, a column that is missing, or a text that
     is null or no string.
     """
-    return _read(expand(sources), text, columns, encoding_errors, batch_size, label)
+    return _read(expand(sources, form), text, columns, encoding_errors, batch_size, label, form)
 
 
 def whole(
@@ -200,17 +271,19 @@ def whole(
     *,
     encoding_errors: str = "strict",
     most: int = 1 << 14,
+    form: Form = AUTO,
 ) -> Iterator[Piece]:
     """Stream the records of one source with the columns ``keep`` (None: all), up to ``most`` in a piece.
 
     The first piece is empty: it tells the columns of a file that has no record, too. Plain lines have one column,
-    ``text``; fastText files have ``label``, names joined by commas, and ``text``. Invalid UTF-8 in an Arrow array of
-    texts is refused, or with ``encoding_errors="replace"`` stays as it is: the classifier reads it as U+FFFD.
+    ``text``; fastText files have ``label``, names joined by commas, and ``text``, and their blank lines are texts.
+    Invalid UTF-8 in an Arrow array of texts is refused, or with ``encoding_errors="replace"`` stays as it is: the
+    classifier reads it as U+FFFD.
 
     Errors: :class:`DataError` as of :func:`read`, except that a text may be null.
     """
-    kind = _kind(source)
-    if kind in ("hf", "parquet", "ipc"):
+    kind = form.kind(source)
+    if kind in _TABLES:
         yield from _whole_tables(source, kind, text, keep, encoding_errors, most)
         return
     name, size = _STDIN if source == "-" else source, 0
@@ -225,7 +298,7 @@ def whole(
 
     with _opened(source) as file:
         lines = measured(_decoded(file, name, encoding_errors))
-        columns, records = _whole_records(lines, name, kind, text, keep, encoding_errors)
+        columns, records = _whole_records(lines, name, kind, text, keep, encoding_errors, form)
         yield Piece(name, [], [], [], columns)
         part: list[tuple[int, str | None, dict]] = []
         for record in records:
@@ -244,6 +317,7 @@ def check(
     *,
     encoding_errors: str = "strict",
     label: str = "label",
+    form: Form = AUTO,
 ) -> None:
     """Look at the start of every source, so that hours of work do not end at a file that was never going to do.
 
@@ -252,49 +326,67 @@ def check(
     Errors: :class:`DataError` as of :func:`read`, or when there is no text in all of ``sources``.
     """
     empty = True
-    for source in (found := expand(sources)):
-        if source == "-" or next(_read([source], text, columns, encoding_errors, 1, label), None):
+    for source in (found := expand(sources, form)):
+        if source == "-" or next(_read([source], text, columns, encoding_errors, 1, label, form), None):
             empty = False
     if empty:
         raise _no_text(found)
 
 
-def count(sources: Sequence[str]) -> int | None:
+def count(sources: Sequence[str], form: Form = AUTO) -> int | None:
     """Number of records :func:`read` will give, or None where only reading everything would tell: not all is columnar.
 
     Errors: :class:`DataError` for a file that cannot be read.
     """
-    found = expand(sources)
-    return sum(map(_count, found)) if all(_kind(source) in ("hf", "parquet", "ipc") for source in found) else None
+    kinds = {source: form.kind(source) for source in expand(sources, form)}
+    if not all(kind in _TABLES and source != "-" for source, kind in kinds.items()):
+        return None
+    return sum(_count(source, form.kind(source) or "") for source in expand(sources, form))
 
 
 def labelled(
-    sources: Sequence[str], data: Data, labels: Sequence[str] | None = None, columns: Sequence[str] = ()
+    sources: Sequence[str],
+    data: Data,
+    labels: Sequence[str] | None = None,
+    columns: Sequence[str] = (),
+    multi_hot: bool | None = None,
 ) -> Labelled:
     """Read texts and gold labels into memory.
 
     The classes are ``labels`` (those of train, say), else ``data.labels``, else the distinct names found, sorted
-    (integers as numbers). A label that is no string stands for its ``str``. Where ``data.labels`` are given and none
-    of them is an integer, integers 0..C-1 in the data are class indices.
+    (integers as numbers). A label that is no string stands for its ``str``; spaces around a name are not part of it.
+    Where ``data.labels`` are given and none of them is an integer, integers 0..C-1 in the data are class indices.
 
-    Errors: :class:`DataError`, with file and row, for a missing label, one that is not among ``labels``, or a score
-    that is no finite number; :class:`SettingsError` for labels that cannot work.
+    For the task multi a label is a list of names or indices, a list of C numbers 0 or 1 (multi-hot), or a string: names
+    parted by ``data.label_separator``, or a list in brackets as Python, JSON or numpy writes it. The whole column says
+    whether lists of 0 and 1 are indices or multi-hot, and ``multi_hot`` what those of train were. Several columns in
+    ``data.label`` hold a 0 or 1 each; the classes are then called as ``data.labels``, else as the columns.
+
+    Errors: :class:`DataError`, with file and row, for a missing label, one that is not among ``labels``, a score that
+    is no finite number, or lists that can be read in two ways; :class:`SettingsError` for labels that cannot work.
     """
     if data.task not in TASKS:
         raise SettingsError(f"task {data.task!r} is not known (known: {', '.join(TASKS)})")
-    parse: Callable[[Any], Any] = {"single": _one_name, "multi": _names, "regression": _score}[data.task]
-    found = expand(sources)
+    named = label_columns(data)
+    parse: Callable[[Any], Any] = _one_name if data.task == "single" else _score
+    if data.task == "multi":
+        parse = _zero_or_one if len(named) > 1 else partial(_names, separator=data.label_separator)
+    form = Form.of(data)
+    found = expand(sources, form)
     texts: list[str] = []
     values: list = []
     extra: dict[str, list] = {name: [] for name in columns}
     places: list[tuple[str, Sequence[int]]] = []
-    wanted = [data.label, *columns]
-    for batch in _read(found, data.text, wanted, data.encoding_errors, label=data.label):
-        for row, value in zip(batch.rows, batch.columns[data.label], strict=True):
-            try:
-                values.append(parse(value))
-            except ValueError as error:
-                raise DataError(f"the label (column {data.label!r}) at {_at(batch.source, row)} {error}") from None
+    for batch in _read(found, data.text, [*named, *columns], data.encoding_errors, label=named[0], form=form):
+        parsed: list[list] = []
+        for name in named:
+            parsed.append([])
+            for row, value in zip(batch.rows, batch.columns[name], strict=True):
+                try:
+                    parsed[-1].append(parse(value))
+                except ValueError as error:
+                    raise DataError(f"the label (column {name!r}) at {_at(batch.source, row)} {error}") from None
+        values += parsed[0] if len(named) == 1 else zip(*parsed, strict=True)
         texts += batch.texts
         places.append((batch.source, batch.rows))
         for name, rest in extra.items():
@@ -302,20 +394,33 @@ def labelled(
     if not texts:
         raise _no_text(found)
 
+    where = Places(places)
     if data.task == "regression":
-        return Labelled(texts, np.array(values, np.float32), ("score",), extra, Places(places))
+        return Labelled(texts, np.array(values, np.float32), ("score",), extra, where)
+    if len(named) > 1:
+        order, classes = _order_of(named, data, labels), tuple(labels or data.labels or named)
+        return Labelled(texts, np.array(values, np.float32)[:, order], classes, extra, where)
 
+    column = repr(named[0])
     sets = values if data.task == "multi" else [(value,) for value in values]
-    given = tuple(data.labels if labels is None else labels) or None
+    given = tuple(name.strip() for name in (data.labels if labels is None else labels)) or None
+    if data.task == "multi":
+        classes_known = given if labels is None or data.labels or multi_hot is not None else None
+        multi_hot = _are_multi_hot(sets, where, classes_known, multi_hot, column)
     classes = given or _sorted_names({name for names in sets for name in names})
     if len(set(classes)) < len(classes):
         raise SettingsError(f"a label is named twice in {', '.join(classes)}; name each class once")
     if len(classes) < (2 if data.task == "single" else 1):
         what = f"only one label, {classes[0]!r}," if classes else "no label at all"
         raise DataError(
-            f"there is {what} in {_several(found)} (column {data.label!r}), and nothing to learn from it; "
+            f"there is {what} in {_several(found)} (column {column}), and nothing to learn from it; "
             "add texts of another class, or name the right column with --label"
         )
+    if given is None:
+        _doubt(sets, classes, _several(found), column, data)
+    if multi_hot:
+        hot = [[name in ("1", "True") for name in names] for names in sets]
+        return Labelled(texts, np.array(hot, np.float32), _as_given(classes, data, labels), extra, where, True)
     index = {name: i for i, name in enumerate(classes)}
     # Whether an integer is an index or a name must not depend on the rows at hand: train and dev have to agree.
     if data.labels and not any(_is_integer(name) for name in classes):
@@ -323,18 +428,41 @@ def labelled(
     try:
         ids = [[index[name] for name in names] for names in sets]
     except KeyError:
-        stranger, where = _first_stranger(sets, index, places)
+        stranger, at = next((name, where[i]) for i, names in enumerate(sets) for name in names if name not in index)
         known = f"those of train ({_several(classes)})" if labels is not None else f"--labels ({_several(classes)})"
         raise DataError(
-            f"label {stranger!r} at {where} is not among {known}; correct it, drop the row, or add it to "
+            f"label {stranger!r} at {at} is not among {known}; correct it, drop the row, or add it to "
             f"{'train or --labels' if labels is not None else '--labels'}"
         ) from None
+    classes = _as_given(classes, data, labels)
     if data.task == "single":
-        return Labelled(texts, np.array(ids, np.int64).reshape(len(ids)), tuple(classes), extra, Places(places))
+        return Labelled(texts, np.array(ids, np.int64).reshape(len(ids)), classes, extra, where)
     targets = np.zeros((len(ids), len(classes)), np.float32)
     for row, positives in enumerate(ids):
         targets[row, positives] = 1
-    return Labelled(texts, targets, tuple(classes), extra, Places(places))
+    return Labelled(texts, targets, classes, extra, where, multi_hot)
+
+
+def label_columns(data: Data) -> tuple[str, ...]:
+    """The columns of the labels: one, or for the task multi one a class.
+
+    Errors: :class:`SettingsError` for none, for one named twice, and for several where one label is all there is.
+    """
+    named = (data.label,) if isinstance(data.label, str) else tuple(data.label)
+    if not named:
+        raise SettingsError("no column of labels is named: give --label")
+    if len(set(named)) < len(named):
+        raise SettingsError(f"a column is named twice in --label {' '.join(named)}; name each once")
+    if len(named) > 1 and data.task != "multi":
+        raise SettingsError(f"--label names {len(named)} columns, one a class, which is for --task multi")
+    if len(named) > 1 and data.labels and len(data.labels) != len(named):
+        raise SettingsError(
+            f"--labels names {len(data.labels)} classes, but --label {len(named)} columns; name as many, or leave out "
+            "--labels: the classes are then called as the columns"
+        )
+    if not data.label_separator.strip(" "):
+        raise SettingsError("--label-separator is empty; give the character that parts labels, such as '|'")
+    return named
 
 
 def hold_out(n: int, fraction: float, seed: int, targets: np.ndarray | None = None) -> np.ndarray:
@@ -365,7 +493,13 @@ def hold_out(n: int, fraction: float, seed: int, targets: np.ndarray | None = No
 
 
 def _read(
-    found: Iterable[str], text: str, columns: Sequence[str], errors: str, batch_size: int = 8192, label: str = "label"
+    found: Iterable[str],
+    text: str,
+    columns: Sequence[str],
+    errors: str,
+    batch_size: int = 8192,
+    label: str = "label",
+    form: Form = AUTO,
 ) -> Iterator[Batch]:
     """:func:`read` of expanded sources; ``label`` is what the caller calls the labels of a fastText file."""
     if errors not in ("strict", "replace"):
@@ -374,38 +508,41 @@ def _read(
         raise SettingsError(f"a batch of {batch_size} texts is too small; 1 is the least")
     columns = list(dict.fromkeys(columns))
     for source in found:
-        kind = _kind(source)
-        if kind in ("hf", "parquet", "ipc"):
+        kind = form.kind(source)
+        if kind in _TABLES:
             yield from _columnar(source, kind, text, columns, errors, batch_size)
         else:
             name = _STDIN if source == "-" else source
             with _opened(source) as file:
-                records = _records(file, name, kind, text, columns, errors, label)
+                records = _records(file, name, kind, text, columns, errors, label, form)
                 yield from _batches(records, name, columns, batch_size)
 
 
-def _kind(source: str) -> str | None:
-    if source == "-":
-        return _STDIN
-    if source.startswith("hf:"):
-        return "hf"
-    stem, suffix = os.path.splitext(source.lower())
-    if suffix in _COMPRESSED:
-        return _LINES.get(os.path.splitext(stem)[1])
-    return _LINES.get(suffix) or _COLUMNAR.get(suffix)
-
-
-def _files_below(folder: str) -> list[str]:
+def _files_below(folder: str, form: Form) -> list[str]:
     files = []
     for parent, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        paths = [os.path.join(parent, name) for name in names if not name.startswith(".")]
-        files += [path for path in paths if _kind(path)]
-    return sorted(files)
+        if form.format == "auto" and not {"state.json", "dataset_dict.json"}.isdisjoint(names):
+            raise DataError(f"{parent} is a Hugging Face dataset saved to disk; write hf:{parent}")
+        hidden = "." if form.format == "auto" else (".", "_")
+        paths = [os.path.join(parent, name) for name in names if not name.startswith(hidden)]
+        files += [path for path in paths if form.kind(path)]
+    files.sort()
+    if form.format != "auto":
+        return files
+    # What lies about in folders of data would be learnt from, a line a text.
+    if any(form.kind(path) != "plain" for path in files):
+        kept = [path for path in files if form.kind(path) != "plain"]
+    else:
+        kept = [path for path in files if not _ABOUT.match(os.path.basename(path))] or files
+    if left := [path for path in files if path not in set(kept)]:
+        say_once(f"{folder}: {_several(left, 3)} left out, beside {_several(kept, 3)}; name the file itself to read it")
+    return kept
 
 
 def _at(source: str, row: int) -> str:
-    return f"{source} row {row}" if _kind(source) in ("hf", "parquet", "ipc") else f"{source}:{row}"
+    counts_rows = AUTO.kind(source) in (*_TABLES, "json")
+    return f"{source} row {row}" if counts_rows else f"{source}:{row}"
 
 
 def _several(names: Sequence[str], most: int = 12) -> str:
@@ -417,10 +554,20 @@ def _no_text(found: Sequence[str]) -> DataError:
     return DataError(f"there is no text in {_several(found)}" if found else "no file is named; name at least one")
 
 
-def _missing(name: str, source: str, there: Sequence[str]) -> DataError:
+_said: set[str] = set()
+
+
+def say_once(message: str) -> None:
+    """:func:`say`, but not again each time that a file is read."""
+    if message not in _said:
+        _said.add(message)
+        say(message)
+
+
+def _missing(name: str, source: str, there: Sequence[str], hint: str = "") -> DataError:
     return DataError(
-        f"{source} has no column {name!r}; it has {_several([repr(n) for n in there]) or 'none'}: "
-        "name the right one (--text, --label, --keep)"
+        f"{source} has no column {name!r}; it has {_several([repr(n)[:80] for n in there]) or 'none'}: "
+        f"name the right one (--text, --label, --keep){hint}"
     )
 
 
@@ -443,30 +590,32 @@ Record = tuple[int, str, Sequence]  # row, text, values of the columns asked for
 
 
 @contextmanager
-def _opened(source: str) -> Iterator[BinaryIO]:
+def _opened(source: str) -> Iterator[io.BufferedReader]:
     """The decompressed bytes of a file, or stdin; what goes wrong while reading them becomes a DataError."""
-    if source == "-":
-        yield sys.stdin.buffer
-        return
-    broken: tuple[type[Exception], ...] = (OSError, EOFError, zlib.error)
+    name = _STDIN if source == "-" else source
     with _open(source) as raw:
         try:
-            if source.lower().endswith(".gz"):
+            # Compressed files without the suffix are known by their first bytes.
+            if source.lower().endswith(".gz") or raw.peek(2).startswith(b"\x1f\x8b"):
                 # GzipFile finds lines in Python; a buffer over it finds them in C.
-                yield io.BufferedReader(gzip.GzipFile(fileobj=raw), _READ)  # type: ignore[arg-type]
-            elif source.lower().endswith(".zst"):
+                yield io.BufferedReader(gzip.GzipFile(fileobj=raw), _READ)  # type: ignore[type-var]
+            elif source.lower().endswith(".zst") or raw.peek(4).startswith(b"\x28\xb5\x2f\xfd"):
                 yield io.BufferedReader(_zstd(raw), _READ)
             else:
                 yield raw
-        except broken as error:
-            raise DataError(f"{source} cannot be read to its end, it is damaged or cut short: {error}") from None
+        except (OSError, EOFError, zlib.error) as error:
+            raise DataError(f"{name} cannot be read to its end, it is damaged or cut short: {error}") from None
 
 
-def _open(path: str) -> BinaryIO:
+def _open(source: str) -> Any:
+    """A context with the bytes of a file, or stdin, that can be looked at before they are read."""
+    if source == "-":
+        stdin: Any = sys.stdin.buffer
+        return nullcontext(stdin if hasattr(stdin, "peek") else io.BufferedReader(stdin))
     try:
-        return open(path, "rb", buffering=_READ)
+        return open(source, "rb", buffering=_READ)
     except OSError as error:
-        raise DataError(f"{path} cannot be opened: {error.strerror}") from None
+        raise DataError(f"{source} cannot be opened: {error.strerror}") from None
 
 
 def _zstd(raw: BinaryIO) -> Any:
@@ -510,19 +659,64 @@ class _Zstd(io.RawIOBase):
         return n
 
 
-def _without_mark(file: Iterable[bytes], name: str) -> Iterator[bytes]:
-    """The lines of ``file`` without a byte order mark before the first."""
-    lines = iter(file)
-    first = next(lines, b"")
-    if first[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise DataError(f"{name} is UTF-16; convert it: iconv -f utf-16 -t utf-8")
-    first = first.removeprefix(b"\xef\xbb\xbf")
-    return itertools.chain([first] if first else [], lines)
+def encoding_of(head: bytes) -> str:
+    """The encoding that a file's first bytes tell, as iconv calls it; "" for UTF-8, and where they tell none.
+
+    UTF-16 without a mark is known by the zero bytes beside its spaces and line ends.
+    """
+    for mark, encoding in ((b"\xff\xfe\0\0", "utf-32"), (b"\0\0\xfe\xff", "utf-32")):
+        if head.startswith(mark):
+            return encoding
+    if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return "utf-16"
+    units = head[: min(len(head), 4096) // 2 * 2]
+    for at, encoding in ((1, "utf-16le"), (0, "utf-16be")):
+        high, low = units[at::2], units[1 - at :: 2]
+        zeros, spaces = high.count(0), [h for h, unit in zip(high, low, strict=True) if unit in b" \t\r\n"]
+        if zeros > low.count(0) and (not any(spaces) if spaces else 2 * zeros >= len(high)):
+            return encoding
+    return ""
 
 
-def _decoded(file: Iterable[bytes], name: str, errors: str) -> Iterator[str]:
-    """Lines with their ends, cut at line feeds: no part of another character is that byte, so each decodes alone."""
-    for number, line in enumerate(_without_mark(file, name), 1):
+def _foreign(head: bytes) -> str:
+    """What a file is that begins so, and the way out; "" for what may be text."""
+    if head.startswith(b"PAR1\x15"):
+        return "is Parquet; rename it to .parquet, or give --input-format parquet"
+    if head.startswith((b"ARROW1", b"\xff\xff\xff\xff")):
+        return "is Arrow; rename it to .arrow, or give --input-format arrow"
+    if head.startswith(b"\x1f\x8b"):
+        return "is compressed by gzip; unpack it: gunzip"
+    if head.startswith(b"\x28\xb5\x2f\xfd"):
+        return "is compressed by zstd; unpack it: unzstd"
+    if head.startswith((b"PK\3\4", b"PK\5\6")):
+        return "is a ZIP archive or a spreadsheet; unpack it, or save it as CSV"
+    if head.startswith((b"BZh91AY&SY", b"\xfd7zXZ\0")):
+        return "is compressed by bzip2 or xz; unpack it, or compress it by gzip or zstd"
+    return ""
+
+
+def _checked_start(file: io.BufferedReader, name: str) -> None:
+    """Refuse what is no text in UTF-8 that has lines, by the first bytes."""
+    head = file.peek(1)
+    if foreign := _foreign(head):
+        raise DataError(f"{name} {foreign}")
+    if encoding := encoding_of(head):
+        raise DataError(f"{name} is {encoding.upper()}; convert it: iconv -f {encoding} -t utf-8")
+    if b"\r" in head[:-1] and b"\n" not in head:
+        raise DataError(
+            f"{name} ends lines with carriage returns alone, as old Macs did; convert it: tr '\\r' '\\n' < OLD > NEW"
+        )
+
+
+def _decoded(file: io.BufferedReader, name: str, errors: str) -> Iterator[str]:
+    """Lines with their ends, cut at line feeds: no part of another character is that byte, so each decodes alone.
+
+    The byte order mark before the first is taken away.
+    """
+    _checked_start(file, name)
+    for number, line in enumerate(file, 1):
+        if number == 1 and not (line := line.removeprefix(b"\xef\xbb\xbf")):
+            return  # a file of nothing but the mark has no line
         try:
             yield line.decode("utf-8", errors)
         except UnicodeDecodeError:
@@ -534,15 +728,20 @@ def _bare(line: str) -> str:
 
 
 def _records(
-    file: BinaryIO, name: str, kind: str | None, text: str, columns: list[str], errors: str, label: str
+    file: io.BufferedReader,
+    name: str,
+    kind: str | None,
+    text: str,
+    columns: list[str],
+    errors: str,
+    label: str,
+    form: Form,
 ) -> Iterator[Record]:
-    lines = _decoded(file, name, errors)
-    if kind in ("plain", _STDIN):
-        kind, lines = _sniffed(kind, lines)
-    if kind == "jsonl":
-        return _jsonl(lines, name, text, columns, errors)
+    kind, lines = _sniffed(kind, _decoded(file, name, errors), name, text)
+    if kind in ("jsonl", "list"):
+        return _jsonl(_objects(lines, name, kind), name, text, columns, errors)
     if kind in ("csv", "tsv"):
-        return _table(*_headed(lines, name, kind), name, kind, text, columns)
+        return _table(*_headed(lines, name, kind, form), name, kind, text, columns, form)
     if kind == "fasttext":
         return _fasttext(lines, name, columns, label)
     return _plain(lines, name, columns)
@@ -554,23 +753,22 @@ def _piece(name: str, part: list[tuple[int, str | None, dict]], columns: list[st
 
 
 def _whole_records(
-    lines: Iterator[str], name: str, kind: str | None, text: str, keep: Sequence[str] | None, errors: str
+    lines: Iterator[str], name: str, kind: str | None, text: str, keep: Sequence[str] | None, errors: str, form: Form
 ) -> tuple[list[str] | None, Iterator[tuple[int, str | None, dict]]]:
     """Names of the columns to keep (None: each record has its own), and row, text and those columns of each record."""
-    if kind in ("plain", _STDIN):
-        kind, lines = _sniffed(kind, lines)
-    if kind == "jsonl":
-        return None, _whole_jsonl(lines, name, text, keep, errors)
+    kind, lines = _sniffed(kind, lines, name, text)
+    if kind in ("jsonl", "list"):
+        return None, _whole_jsonl(_objects(lines, name, kind), name, text, keep, errors)
     records: Iterator[Record]
     if kind in ("csv", "tsv"):
-        header, rows = _headed(lines, name, kind)
+        header, spare, rows = _headed(lines, name, kind, form)
         kept = _kept(header, keep, name) if header else []
-        records = _table(header, rows, name, kind, text, kept)
+        records = _table(header, spare, rows, name, kind, text, kept, form)
     elif kind == "fasttext":
         kept = _kept(["label", text], keep, name)
         records = (
             (row, value, [",".join(names) if column == "label" else value for column in kept])
-            for row, value, (names,) in _fasttext(lines, name, ["label"], "label")
+            for row, value, (names,) in _fasttext(lines, name, ["label"], "label", blank=True)
         )
     else:
         kept = _kept([text], keep, name)
@@ -585,18 +783,61 @@ def _kept(there: list[str], keep: Sequence[str] | None, name: str) -> list[str]:
     return [column for column in there if keep is None or column in keep]
 
 
-def _sniffed(kind: str, lines: Iterator[str]) -> tuple[str, Iterator[str]]:
-    """What plain lines are at a second look, by the first that is not blank, and the same lines again."""
-    head = []
+def _sniffed(kind: str | None, lines: Iterator[str], name: str, text: str) -> tuple[str | None, Iterator[str]]:
+    """What files are whose suffix leaves it open, and stdin, by the first line that is not blank; and all lines again.
+
+    Only that line is looked at: who writes to a pipe may wait for the answer.
+    """
+    if kind not in ("plain", "json", _STDIN):
+        return kind, lines
+    head, start = [], ""
     for line in lines:
         head.append(line)
-        if start := line.lstrip():
-            if start.startswith("__label__"):
-                kind = "fasttext"
-            elif kind == _STDIN and start.startswith("{"):
-                kind = "jsonl"
+        if start := line.removeprefix(_MARK).lstrip():
             break
-    return kind, itertools.chain(head, lines)
+    lines = itertools.chain(head, lines)
+    if kind == "json":
+        return "list" if start.startswith("[") else "jsonl", lines
+    if start.startswith("__label__"):
+        return "fasttext", lines
+    if kind == _STDIN:
+        if _OBJECT.match(start):
+            return "jsonl", lines
+        if _LIST.match(start):
+            return "list", lines
+        if text != "text":
+            raise DataError(
+                f"stdin is lines of text, which have no column {text!r}: say what it is with --input-format csv, tsv "
+                "or jsonl, or leave out --text"
+            )
+    _refuse_table(_bare(start), kind, name, text)
+    return "plain", lines
+
+
+def _refuse_table(line: str, kind: str, name: str, text: str) -> None:
+    """Refuse lines that are a table: each would be a text with all its columns, and the header, too."""
+    rows = [(sign, [cell.strip('"') for cell in line.split(sign)]) for sign in "\t,;|"]
+    for sign, cells in rows:
+        if text.casefold() in map(str.casefold, cells) and (len(cells) > 1 or (kind == _STDIN and not _typed())):
+            how = "tsv" if sign == "\t" and len(cells) > 1 else "csv"
+            how += f" --delimiter '{sign}'" if sign in ";|" else ""
+            raise DataError(
+                f"the first line of {name} is {line!r:.60}, a table's header as it seems; give --input-format {how}, "
+                "or --input-format lines where each line is a text"
+            )
+    if kind == _STDIN and any(len(cells) > 1 and all(map(_COLUMN_NAME.fullmatch, cells)) for _, cells in rows):
+        say_once(
+            f"stdin is read as lines of text; where {line!r:.60} is a table's header, give --input-format csv "
+            "and --text"
+        )
+
+
+_COLUMN_NAME = re.compile(r"[\w.#-]+")
+
+
+def _typed() -> bool:
+    """Whether a person at a terminal writes what is read."""
+    return sys.stdin.isatty()
 
 
 def _plain(lines: Iterator[str], name: str, columns: list[str]) -> Iterator[Record]:
@@ -606,15 +847,18 @@ def _plain(lines: Iterator[str], name: str, columns: list[str]) -> Iterator[Reco
             "begin each line with __label__NAME, or use CSV, JSON lines or Parquet"
         )
     for row, line in enumerate(lines, 1):
-        yield row, _bare(line), ()
+        yield row, _bare(line).removeprefix(_MARK), ()
 
 
-def _fasttext(lines: Iterator[str], name: str, columns: list[str], label: str) -> Iterator[Record]:
+def _fasttext(lines: Iterator[str], name: str, columns: list[str], label: str, blank: bool = False) -> Iterator[Record]:
+    """``blank`` lines are texts, or as in fastText's own training no records."""
     for column in columns:
         if column not in ("label", "text", label):
             raise _missing(column, f"{name} (fastText)", ["label", "text"])
     for row, line in enumerate(lines, 1):
-        line, names, start = _bare(line), [], 0
+        line, names, start = _bare(line).removeprefix(_MARK), [], 0
+        if not blank and not line.strip(" \t\v\f\r\0"):
+            continue
         while head := _FASTTEXT_HEAD.match(line, start):
             names.append(head[1])
             start = head.end()
@@ -625,49 +869,72 @@ def _fasttext(lines: Iterator[str], name: str, columns: list[str], label: str) -
         yield row, text, [text if column == "text" else names for column in columns]
 
 
-def _jsonl(lines: Iterator[str], name: str, text: str, columns: list[str], errors: str) -> Iterator[Record]:
-    for row, line, record in _objects(lines, name):
+Object = tuple[int, bool, dict]  # row, whether there may be half a surrogate pair, the object
+
+
+def _jsonl(objects: Iterator[Object], name: str, text: str, columns: list[str], errors: str) -> Iterator[Record]:
+    for row, broken, record in objects:
         try:
             value = record[text]
             rest = [record[column] for column in columns]
         except KeyError as error:
-            raise _missing(error.args[0], f"{name}:{row}", list(record)) from None
+            raise _missing(error.args[0], _at(name, row), list(record)) from None
         if not isinstance(value, str):
-            raise _no_string(value, text, f"{name}:{row}")
-        if _HALF_PAIR.search(line):
-            value = _paired(value, f"{name}:{row}", errors)
+            raise _no_string(value, text, _at(name, row))
+        if broken:
+            value = _paired(value, _at(name, row), errors)
         yield row, value, rest
 
 
 def _whole_jsonl(
-    lines: Iterator[str], name: str, text: str, keep: Sequence[str] | None, errors: str
+    objects: Iterator[Object], name: str, text: str, keep: Sequence[str] | None, errors: str
 ) -> Iterator[tuple[int, str | None, dict]]:
-    for row, line, record in _objects(lines, name):
+    for row, broken, record in objects:
         if text not in record:
-            raise _missing(text, f"{name}:{row}", list(record))
+            raise _missing(text, _at(name, row), list(record))
+        if record[text] != record[text]:  # NaN: what pandas has for a null
+            record[text] = None
         if not isinstance(record[text], str | None):
-            raise _no_string(record[text], text, f"{name}:{row}")
+            raise _no_string(record[text], text, _at(name, row))
         if keep is not None:
             record = {column: value for column, value in record.items() if column in keep or column == text}
-        if _HALF_PAIR.search(line):
-            record = _paired(record, f"{name}:{row}", errors)
+        if broken:
+            record = _paired(record, _at(name, row), errors)
         value = record[text] if keep is None or text in keep else record.pop(text)
         yield row, value, record
 
 
-def _objects(lines: Iterator[str], name: str) -> Iterator[tuple[int, str, dict]]:
+def _objects(lines: Iterator[str], name: str, kind: str) -> Iterator[Object]:
+    """The objects of JSON lines, or of one list."""
+    rest = f", or --input-format lines where {name} is text" if name == _STDIN else ""
+    if kind == "list":
+        whole = "".join(lines)
+        try:
+            records = json.loads(whole)
+        except (ValueError, RecursionError) as error:
+            raise DataError(
+                f"{name} begins like a list of JSON, but is none ({error}); one list of objects is expected{rest}"
+            ) from None
+        broken = bool(_HALF_PAIR.search(whole))
+        del whole
+        for row, record in enumerate(records, 1):
+            if not isinstance(record, dict):
+                raise DataError(f"{_at(name, row)} is of type {type(record).__name__}, not an object of JSON{rest}")
+            yield row, broken, record
+        return
     for row, line in enumerate(lines, 1):
+        line = line.removeprefix(_MARK)
         if not line.strip(_JSON_SPACE):
             continue
         try:
             record = json.loads(line)
         except (ValueError, RecursionError) as error:
             why = getattr(error, "msg", error)
-            raise DataError(f"{name}:{row} is not valid JSON ({why}); one object a line is expected") from None
+            raise DataError(f"{name}:{row} is not valid JSON ({why}); one object a line is expected{rest}") from None
         if not isinstance(record, dict):
-            hint = "; jq -c '.[]' turns a list into lines" if isinstance(record, list) else ""
-            raise DataError(f"{name}:{row} is JSON, but of type {type(record).__name__}, not an object{hint}")
-        yield row, line, record
+            hint = "; name a file of one list .json, or give --input-format json" if isinstance(record, list) else ""
+            raise DataError(f"{name}:{row} is JSON, but of type {type(record).__name__}, not an object{hint}{rest}")
+        yield row, bool(_HALF_PAIR.search(line)), record
 
 
 def _paired(value: Any, where: str, errors: str) -> Any:
@@ -682,36 +949,65 @@ def _paired(value: Any, where: str, errors: str) -> Any:
     return value
 
 
-def _rows(lines: Iterator[str], name: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """The records of a CSV file with the line each starts on; blank lines are none."""
+def _rows(lines: Iterator[str], name: str, kind: str, form: Form) -> Iterator[tuple[int, list[str]]]:
+    """The records of a CSV or TSV file with the line each starts on; a blank line is none, or one empty field."""
+    delimiter = form.comma(kind)
+    if not form.quoted(kind):
+        for start, line in enumerate(lines, 1):
+            yield start, _bare(line).removeprefix(_MARK).split(delimiter)
+        return
     if csv.field_size_limit() < (1 << 31) - 1:
         csv.field_size_limit((1 << 31) - 1)  # the module refuses texts over 128 KiB otherwise
+    begins = True
+
+    def without_marks() -> Iterator[str]:
+        nonlocal begins
+        for line in lines:  # inside a field in quotes the mark is a character as any
+            first, begins = begins, False
+            yield line.removeprefix(_MARK) if first else line
+
     # strict: a quote left open would otherwise swallow the rest of the file into one text
-    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    reader = csv.reader(without_marks(), delimiter=delimiter, strict=True)
     while True:
-        start = reader.line_num + 1
+        start, begins = reader.line_num + 1, True
         try:
             row = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
             raise DataError(
-                f"{name}:{start} is not valid {'CSV' if delimiter == ',' else 'TSV'} ({error}); "
-                'put texts with quotes or line ends in "..." and double the quotes inside'
+                f"{name}:{start} is not valid {kind.upper()} ({error}); "
+                'put texts with quotes or line ends in "..." and double the quotes inside, or give --quoting none '
+                "where quotes are part of the texts"
             ) from None
         if row:
             yield start, row
 
 
-def _headed(lines: Iterator[str], name: str, kind: str) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
-    """The header of a CSV or TSV file, empty if the file is, and the rows below it."""
-    rows = _rows(lines, name, "," if kind == "csv" else "\t")
-    _, header = next(rows, (1, []))
-    return header, rows
+def _headed(
+    lines: Iterator[str], name: str, kind: str, form: Form
+) -> tuple[list[str], int, Iterator[tuple[int, list[str]]]]:
+    """The names of a CSV or TSV file's columns (none if it is empty), how many more have none, and the rows below."""
+    rows = _rows(lines, name, kind, form)
+    first, header = next(((start, row) for start, row in rows if row != [""]), (1, []))
+    if not form.header:
+        return [str(i + 1) for i in range(len(header))], 0, itertools.chain([(first, header)] if header else [], rows)
+    named = len(header)
+    if header.count("") > 1:  # spreadsheets leave such columns behind; a single one may be meant
+        while named > 1 and not header[named - 1]:
+            named -= 1
+    return header[:named], len(header) - named, rows
 
 
 def _table(
-    header: list[str], rows: Iterator[tuple[int, list[str]]], name: str, kind: str, text: str, columns: list[str]
+    header: list[str],
+    spare: int,
+    rows: Iterator[tuple[int, list[str]]],
+    name: str,
+    kind: str,
+    text: str,
+    columns: list[str],
+    form: Form,
 ) -> Iterator[Record]:
     if not header:
         return
@@ -719,15 +1015,63 @@ def _table(
         if header.count(column) != 1:
             if column in header:
                 raise DataError(f"{name} has {header.count(column)} columns {column!r}; rename all but one")
-            raise _missing(column, name, header)
+            raise _missing(column, name, header, _hint(header, column, kind, form))
     at, others, width = header.index(text), [header.index(column) for column in columns], len(header)
+    doubtful = form.quoting == "auto" and not form.quoted(kind)
+    again = first = 0
     for start, row in rows:
         if len(row) != width:
-            raise DataError(
-                f"{name}:{start} has {len(row)} field{'s' * (len(row) != 1)}, but the header has {width}; "
-                f'put texts that hold a {"comma" if kind == "csv" else "tab"} in "..."'
+            if row == [""]:
+                continue  # a blank line of a file without quotes
+            if not width < len(row) <= width + spare or any(row[width:]):
+                raise _uneven(row, width, spare, f"{name}:{start}", kind, form)
+            row = row[:width]
+        if row[at] == text and form.header:
+            if width == 1:
+                say_once(f"{name}:{start} is the header once more, or a text: it is taken for a text")
+            elif row == header:
+                again, first = again + 1, first or start
+                continue
+            elif sorted(row) == sorted(header):
+                raise DataError(f"{name}:{start} is a header with the columns in another order; split the file there")
+        if doubtful and len(row[at]) > 1 and row[at][0] == row[at][-1] == '"':
+            say_once(
+                f"{name}: texts stand in quotes (the first at line {start}), which are taken for part of them; give "
+                "--quoting double where they are not"
             )
+            doubtful = False
         yield start, row[at], [row[i] for i in others]
+    if again:
+        what = "1 repeated header was" if again == 1 else f"{again:,} repeated headers were"
+        say_once(f"{name}: {what} left out (the first at line {first})")
+
+
+def _hint(header: list[str], column: str, kind: str, form: Form) -> str:
+    """What else may be wrong where a CSV or TSV file lacks a column."""
+    if not form.header:
+        return "; without a header the columns are called by their numbers"
+    if f'"{column}"' in header:
+        return "; its names are in quotes: give --quoting double"
+    if len(header) == 1:
+        for sign in ";\t,|":
+            if column in [cell.strip().strip('"') for cell in header[0].split(sign)] and sign != form.comma(kind):
+                return f"; its fields are parted by {sign!r}: give --delimiter '{'tab' if sign == chr(9) else sign}'"
+    if column in map(str.strip, header):
+        return "; names with spaces around them count as they are"
+    return ", or give --no-header where its first line is a record"
+
+
+def _uneven(row: list[str], width: int, spare: int, where: str, kind: str, form: Form) -> DataError:
+    comma = {",": "comma", "\t": "tab"}.get(form.comma(kind), repr(form.comma(kind)))
+    if len(row) > width and not any(row[width:]):
+        hint = "take away the empty ones at its end, or give the header as many"
+    elif width < len(row) <= width + spare:
+        hint = "name the columns at its end that have no name"
+    elif form.quoted(kind):
+        hint = f'put texts that hold a {comma} in "..."'
+    else:
+        hint = f'a text may hold no {comma} and no line end, unless it is in "..." and --quoting double is given'
+    return DataError(f"{where} has {len(row)} field{'s' * (len(row) != 1)}, but the header has {width}; {hint}")
 
 
 def _batches(records: Iterator[Record], name: str, columns: list[str], size: int) -> Iterator[Batch]:
@@ -745,6 +1089,7 @@ def _columnar(source: str, kind: str, text: str, columns: list[str], errors: str
     wanted = list(dict.fromkeys([text, *columns]))
     row = 1
     with _tables(source, kind, wanted, size) as (schema, tables):
+        source = _STDIN if source == "-" else source
         _check_schema(schema, source, text, wanted)
         classes = _class_names(schema)
         for table in tables:
@@ -768,6 +1113,7 @@ def _whole_tables(
     wanted = None if keep is None else list(dict.fromkeys([text, *keep]))
     row = 1
     with _tables(source, kind, wanted, most) as (schema, tables):
+        source = _STDIN if source == "-" else source
         kept = _kept(schema.names, keep, source)
         _check_schema(schema, source, text, [text, *kept])
         columns = pa.schema([schema.field(name) for name in kept], schema.metadata)
@@ -824,8 +1170,15 @@ def _tables(source: str, kind: str, columns: list[str] | None, size: int) -> Ite
         yield schema, tables
         return
     pa = require("pyarrow", "arrow")
+    name, what = _STDIN if source == "-" else source, "Parquet" if kind == "parquet" else "Arrow"
     with _open(source) as file:
-        magic = file.read(8)
+        magic = file.peek(8)[:8]
+        own = b"PAR1" if kind == "parquet" else (b"ARROW1", b"\xff\xff\xff\xff")
+        if not magic.startswith(own) and (foreign := _foreign(magic)):
+            raise DataError(f"{name} is no {what}, but {foreign.removeprefix('is ')}")
+        # A file is looked into anywhere; stdin has to be in memory for that.
+        whole = source == "-" and (kind == "parquet" or magic.startswith(b"ARROW1"))
+        at: Any = pa.BufferReader(file.read()) if whole else source
         try:
             if not magic:
                 raise pa.ArrowInvalid("it is empty")
@@ -833,14 +1186,14 @@ def _tables(source: str, kind: str, columns: list[str] | None, size: int) -> Ite
                 parquet = require("pyarrow.parquet", "arrow")
                 # Buffered: pages of a row group as they are needed, not a whole column of it. pre_buffer would keep all
                 # that was read.
-                with parquet.ParquetFile(source, buffer_size=_READ, pre_buffer=False) as reader:
+                with parquet.ParquetFile(at, buffer_size=_READ, pre_buffer=False) as reader:
                     schema, size = reader.schema_arrow, min(size, _affordable(reader.metadata))
                     there = [name for name in schema.names if columns is None or name in columns]
                     yield schema, reader.iter_batches(size, columns=there) if there else iter(())
             elif magic.startswith(b"FEA1"):
                 raise pa.ArrowInvalid("feather version 1 is not supported, write it again as version 2")
             else:
-                with pa.memory_map(source) as mapped:
+                with nullcontext(at if whole else file) if source == "-" else pa.memory_map(source) as mapped:
                     if magic.startswith(b"ARROW1"):
                         reader = pa.ipc.open_file(mapped)
                         yield reader.schema, (reader.get_batch(i) for i in range(reader.num_record_batches))
@@ -849,8 +1202,7 @@ def _tables(source: str, kind: str, columns: list[str] | None, size: int) -> Ite
                         yield reader.schema, reader
         except (pa.ArrowException, OSError) as error:
             # ArrowInvalid is a ValueError and so is DataError, but no DataError is an ArrowException
-            what = "Parquet" if kind == "parquet" else "Arrow"
-            raise DataError(f"{source} cannot be read as {what}, it is damaged or cut short: {error}") from None
+            raise DataError(f"{name} cannot be read as {what}, it is damaged or cut short: {error}") from None
 
 
 def _affordable(metadata: Any) -> int:
@@ -960,8 +1312,7 @@ def _split_of(loaded: Any, split: str | None, source: str) -> Any:
     return loaded[split]
 
 
-def _count(source: str) -> int:
-    kind = _kind(source) or ""
+def _count(source: str, kind: str) -> int:
     if kind == "hf":
         return len(_hub(source))
     with _tables(source, kind, None, 1) as (_, tables):
@@ -975,6 +1326,7 @@ def _count(source: str) -> int:
 
 def _name(value: Any) -> str:
     """The name of one label; raises ValueError with the end of a sentence."""
+    value = value.strip() if isinstance(value, str) else value
     if isinstance(value, float) and value.is_integer():
         value = int(value)  # pandas turns integers into floats beside a missing value
     if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
@@ -985,6 +1337,8 @@ def _name(value: Any) -> str:
 
 
 def _one_name(value: Any) -> str:
+    if isinstance(value, str) and re.match(r"""\s*\[\s*["']""", value):
+        value = _bracketed(value)
     if isinstance(value, list):
         if len(value) > 1:
             raise ValueError(f"has {len(value)} names ({_several(value)}), not one; use --task multi")
@@ -992,10 +1346,211 @@ def _one_name(value: Any) -> str:
     return _name(value)
 
 
-def _names(value: Any) -> tuple[str, ...]:
+def _names(value: Any, separator: str) -> tuple[str, ...]:
+    """The names of a label of the task multi; raises ValueError."""
+    items = value if isinstance(value, list | tuple) else [value]
     if isinstance(value, str):
-        value = [name for part in value.split(",") if (name := part.strip())]
-    return tuple(_name(one) for one in (value if isinstance(value, list) else [value]))
+        listed = _bracketed(value)
+        items = [part for part in value.split(separator) if part.strip()] if listed is None else listed
+    for one in items:
+        if isinstance(one, float) and math.isfinite(one) and not one.is_integer():
+            raise ValueError(f"holds {one}, which is neither a name nor 0 or 1; write 1 where the label applies")
+    return tuple(map(_name, items))
+
+
+def _zero_or_one(value: Any) -> float:
+    """What one of several columns of labels holds; raises ValueError."""
+    if value is None or value == "" or value != value:
+        raise ValueError("is missing; give 0 or 1, or drop the row")
+    plain = {"true": 1, "false": 0}.get(value.strip().lower(), value) if isinstance(value, str) else value
+    try:
+        number = float(plain)
+    except (TypeError, ValueError):
+        number = math.nan
+    if number not in (0, 1):
+        raise ValueError(f"is {value!r:.60}, not 0 or 1: each of several columns says whether its label applies")
+    return number
+
+
+_ITEM = re.compile(r"""("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[^\s,'"\[\](){}:]+)(\s*,\s*|\s+|$)""", re.DOTALL)
+
+
+def _bracketed(text: str) -> list | None:
+    """The items of a list that was written into a cell: by Python, JSON or numpy; None where it is no such list.
+
+    Also a set and a tuple of Python, if its items are in quotes or numbers. Raises ValueError for brackets that hold no
+    such list.
+    """
+    text = text.strip()
+    if text in ("set()", "{}", "()"):
+        return []
+    ends = text[:1] + text[-1:]
+    if not text.startswith("[") and (ends not in ("()", "{}") or not re.match(r"""["'\d]""", text[1:].lstrip())):
+        return None
+    inside, items, marks, at = text[1:-1].strip(), [], set(), 0
+    while ends in ("[]", "()", "{}") and (item := _ITEM.match(inside, at)):
+        word, mark = item[1], item[2].strip()
+        at = item.end()
+        if at < len(inside):
+            marks.add(mark)
+        items.append(_literal(word))
+    if ends not in ("[]", "()", "{}") or at < len(inside) or len(marks) > 1 or "..." in items:
+        raise ValueError(
+            f"is {text!r:.60}, no list as Python, JSON or numpy writes it; write ['name', 'other'], or names parted by "
+            "--label-separator"
+        )
+    return items
+
+
+def _literal(word: str) -> Any:
+    """The value of an item of a list in a cell."""
+    if word[0] in "'\"":
+        for read in (json.loads, ast.literal_eval):  # JSON first: its \\u escapes come in pairs
+            try:
+                return read(word)
+            except (ValueError, SyntaxError):
+                pass
+        raise ValueError(f"holds {word!r:.60}, which no string of Python or JSON is; correct it")
+    if word.lower() in ("true", "false"):
+        return word.lower() == "true"
+    if word.lower() in ("none", "null", "nan"):
+        return None
+    for number in (int, float):
+        try:
+            return number(word)
+        except ValueError:
+            pass
+    return word
+
+
+def _are_multi_hot(
+    sets: list[tuple[str, ...]],
+    places: Places,
+    classes: tuple[str, ...] | None,
+    before: bool | None,
+    column: str,
+) -> bool | None:
+    """Whether all labels are a 0 or 1 for each of ``classes``; None where they hold no number.
+
+    ``before`` is what those of train are. Names and indices come without repetition and in lists of any length, so that
+    a 0 or 1 that stands twice in a list, or true and false, tell multi-hot.
+
+    Errors: :class:`DataError` where it cannot be told, and where the labels are not as those of train.
+    """
+    digits = {name for names in sets for name in names if _is_integer(name) or name in ("True", "False")}
+    if not digits:
+        return None
+
+    def where(fits: Callable[[tuple[str, ...]], bool]) -> str:
+        return places[next(i for i, names in enumerate(sets) if fits(names))]
+
+    def twice(names: tuple[str, ...]) -> bool:
+        return len(set(names)) < len(names)
+
+    remedy = "write names, or give a column to each label (--label NAME NAME ...)"
+    numbers = all(name in ("0", "1", "True", "False") for names in sets for name in names)
+    sure = numbers and any(twice(names) or "True" in names or "False" in names for names in sets)
+    lengths = {len(names) for names in sets}
+    if not numbers:
+        if before and classes and not digits <= set(classes):
+            place = where(lambda names: not digits.isdisjoint(names))
+            raise DataError(
+                f"the labels (column {column}) are a 0 or 1 for each label in train, but not at {place}; {remedy}"
+            )
+        return False
+    if classes is None:
+        if sure or (lengths == {2}):
+            place = where(lambda names: twice(names) or not sure)
+            raise DataError(
+                f"the lists of 0 and 1 at {place} (column {column}) seem to say of each label whether it applies: name "
+                "the labels in their order with --labels"
+            )
+        return False
+    if lengths != {len(classes)}:
+        if sure or before:
+            place = where(lambda names: len(names) != len(classes))
+            names = next(names for names in sets if len(names) != len(classes))
+            raise DataError(
+                f"the labels (column {column}) seem to be a 0 or 1 for each of {len(classes)} labels "
+                f"({_several(classes)}), but at {place} there are {len(names)}; correct it, or {remedy}"
+            )
+        return False
+    named_so = len(classes) < 3 and not digits.isdisjoint(classes)
+    if sure and not named_so:
+        told: bool | None = True
+    elif len(classes) == 1 and digits == {"0", "1"} and not named_so:
+        told = True  # there is no label 1 to be named
+    else:
+        told = before
+    if told is None:
+        raise DataError(
+            f"the lists of 0 and 1 at {where(bool)} (column {column}) may name labels, or say of each whether it "
+            f"applies (labels: {_several(classes)}); {remedy}"
+        )
+    if before is False and told:
+        place = where(lambda names: twice(names) or not names or names[0] in ("True", "False"))
+        raise DataError(
+            f"the lists at {place} (column {column}) are a 0 or 1 for each label, but those of train name labels; "
+            f"{remedy}"
+        )
+    return told
+
+
+def _order_of(named: tuple[str, ...], data: Data, labels: Sequence[str] | None) -> list[int]:
+    """The place of each class's column."""
+    own = list(data.labels or named)
+    if labels is None:
+        return list(range(len(own)))
+    if sorted(labels) != sorted(own):
+        raise SettingsError(
+            f"the columns of --label are {_several(own)}, but the labels {_several(labels)}; name the columns' classes "
+            "with --labels, in their order"
+        )
+    return [own.index(name) for name in labels]
+
+
+def _as_given(classes: tuple[str, ...], data: Data, labels: Sequence[str] | None) -> tuple[str, ...]:
+    """The classes as the caller has them, with the spaces that count for nothing."""
+    return tuple(data.labels if labels is None else labels) or classes
+
+
+def _doubt(sets: list, classes: tuple[str, ...], where: str, column: str, data: Data) -> None:
+    """Say what is odd about the labels that were found; refuse names that hold several."""
+    for sign in ";|":
+        parts = {name: [part.strip() for part in name.split(sign)] for name in classes if sign in name}
+        if data.task == "multi" and sign not in data.label_separator:
+            for name, inside in parts.items():
+                if not set(classes).isdisjoint(inside):
+                    raise DataError(
+                        f"label {name!r} in {where} (column {column}) seems to be several: give --label-separator "
+                        f"'{sign}', or name all labels with --labels"
+                    )
+    alike: dict[str, list[str]] = {}
+    for name in classes:
+        alike.setdefault(" ".join(name.casefold().split()), []).append(name)
+    for names in alike.values():
+        if len(names) > 1:
+            counts = Counter(name for found in sets for name in found)
+            shown = ", ".join(f"{name!r} ({counts[name]:,})" for name in names)
+            say_once(f"labels {shown} in {where} differ in case or spaces alone, and count as different")
+    fraction = next((name for name in classes if not _is_integer(name)), "")
+    if data.task == "single" and fraction and all(map(_is_number, classes)):
+        say_once(
+            f"the labels in {where} (column {column}) are numbers such as {fraction}: are they scores (--task "
+            "regression), or is it the wrong column (--label)?"
+        )
+    elif len(classes) >= max(3, len(sets)) or (len(sets) >= 100 and len(classes) > len(sets) / 2):
+        say_once(
+            f"there are {len(classes):,} labels for {len(sets):,} texts in {where} (column {column}): is it the wrong "
+            "column (--label), or are they scores (--task regression)?"
+        )
+
+
+def _is_number(name: str) -> bool:
+    try:
+        return math.isfinite(float(name))
+    except ValueError:
+        return False
 
 
 def _score(value: Any) -> np.float32:
@@ -1021,13 +1576,3 @@ def _sorted_names(names: set[str]) -> tuple[str, ...]:
     if all(_is_integer(name) for name in names):
         return tuple(sorted(names, key=lambda name: (int(name), name)))
     return tuple(sorted(names))
-
-
-def _first_stranger(sets: list, index: dict[str, int], places: list[tuple[str, Sequence[int]]]) -> tuple[str, str]:
-    """The first name that is not in ``index``, and where it stands."""
-    everywhere = ((source, row) for source, rows in places for row in rows)
-    for names, (source, row) in zip(sets, everywhere, strict=True):
-        for name in names:
-            if name not in index:
-                return name, _at(source, row)
-    raise AssertionError("every label is known")

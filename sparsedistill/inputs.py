@@ -92,17 +92,22 @@ class Inputs:
             if sources := getattr(data, name):
                 if "-" in sources:
                     raise DataError(f"{name} is stdin, which can be read only once: write it to a file")
-                columns = self._pair + ([] if name == "corpus" else [data.label])
-                corpus.check(sources, data.text, columns, encoding_errors=data.encoding_errors, label=data.label)
+                gold = corpus.label_columns(data)
+                columns = self._pair + ([] if name == "corpus" else list(gold))
+                corpus.check(
+                    sources, data.text, columns, encoding_errors=data.encoding_errors, label=gold[0], form=self._form
+                )
                 if self.column and (name == "corpus" or (name == "train" and self.uses_train_logits)):
                     self._check_column(name)
         if data.task == "single" and len(self.labels) < 2:
             raise DataError(f"only one label, {self.labels[0]!r}: a classifier needs two")
 
     def _check_column(self, name: str) -> None:
-        data = self.settings.data
+        data, column = self.settings.data, str(self.column)
         try:
-            corpus.check(getattr(data, name), data.text, [str(self.column)], encoding_errors=data.encoding_errors)
+            corpus.check(
+                getattr(data, name), data.text, [column], encoding_errors=data.encoding_errors, form=self._form
+            )
         except DataError as error:
             train = "; without scores for train, take --modes kd_private" if name == "train" else ""
             raise DataError(f"the teacher's column is needed in {name}: {error}{train}") from None
@@ -115,6 +120,8 @@ class Inputs:
             return ("score",)
         if data.labels:
             return data.labels
+        if len(gold := corpus.label_columns(data)) > 1:
+            return gold
         if data.train:
             return self._train_all.labels
         if self.teacher_is_model:
@@ -131,11 +138,17 @@ class Inputs:
 
     def _labelled(self, sources: tuple[str, ...], labels: tuple[str, ...] | None, columns: tuple = ()) -> Labelled:
         data = self.settings.data
-        found = corpus.labelled(sources, data, labels, columns=(*columns, *self._pair))
+        # Lists of 0 and 1 mean in dev and test what they mean in train.
+        multi_hot = self._train_all.multi_hot if labels is not None and data.train else None
+        found = corpus.labelled(sources, data, labels, columns=(*columns, *self._pair), multi_hot=multi_hot)
         if not self._pair:
             return found
         second = self._second(found.extra.pop(data.pair), found.places)
         return dataclasses.replace(found, texts=pairs.joined(found.texts, second))
+
+    @property
+    def _form(self) -> corpus.Form:
+        return corpus.Form.of(self.settings.data)
 
     @property
     def _pair(self) -> list[str]:
@@ -235,7 +248,9 @@ class Inputs:
         data = self.settings.data
         columns = [self.column] if self.column else []
         self.dropped = 0
-        for batch in corpus.read(data.corpus, data.text, columns + self._pair, encoding_errors=data.encoding_errors):
+        for batch in corpus.read(
+            data.corpus, data.text, columns + self._pair, encoding_errors=data.encoding_errors, form=self._form
+        ):
             texts, places = batch.texts, Places([(batch.source, batch.rows)])
             if self._pair:
                 texts = pairs.joined(texts, self._second(batch.columns[data.pair], places))
@@ -329,7 +344,7 @@ class Inputs:
     def files(self, known: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
         """Name, size, time and content hash of every input file, by part; ``known`` is an earlier answer."""
         before = {entry["source"]: entry for entries in known.values() for entry in entries}
-        return {name: _describe_files(getattr(self.settings.data, name), before) for name in PARTS}
+        return {name: _describe_files(getattr(self.settings.data, name), self._form, before) for name in PARTS}
 
 
 def _piece(text: str, random: np.random.Generator) -> str:
@@ -388,9 +403,9 @@ def _hash_file(path: str | os.PathLike) -> str:
     return state.hexdigest()
 
 
-def _describe_files(sources: tuple[str, ...], known: dict[str, Any]) -> list[dict[str, Any]]:
+def _describe_files(sources: tuple[str, ...], form: corpus.Form, known: dict[str, Any]) -> list[dict[str, Any]]:
     result: list[dict[str, Any]] = []
-    for source in corpus.expand(sources) if sources else []:
+    for source in corpus.expand(sources, form) if sources else []:
         entry: dict[str, Any] = {"source": source}
         if os.path.isfile(source):
             status = os.stat(source)

@@ -46,19 +46,25 @@ def predict(
     nulls: str = "error",
     encoding_errors: str = "strict",
     threads: int = 0,
+    input_format: str = "auto",
+    delimiter: str = "",
+    quoting: str = "auto",
+    header: bool = True,
 ) -> None:
     """Write a record for each text of ``sources`` (files, globs, folders, ``-`` for stdin), in order.
 
     ``output`` is a file that is there whole or not at all, its format told by its suffix (one of ``FILES``); None is
     stdout in ``format`` (one of ``STREAMS``). A record has the columns ``keep`` of the input (None: all) as they were,
     then those of :func:`results` with ``prefix`` before their names; "lines" are the results alone. ``pair`` is the
-    column of the second text for a classifier of pairs, and is among the columns kept. Memory is a few
-    pieces of the input, whatever its size.
+    column of the second text for a classifier of pairs, and is among the columns kept. ``input_format``, ``delimiter``,
+    ``quoting`` and ``header`` are those of :class:`corpus.Form`; with quoting "double" TSV is written in quotes, too.
+    Memory is a few pieces of the input, whatever its size.
 
     Errors: :class:`SettingsError` and :class:`DataError`, before the first text is scored wherever that is possible.
     """
     kind = FILES.get(Path(output).suffix, "") if output else format
-    found = corpus.expand(sources)
+    form = corpus.Form(input_format, delimiter, quoting, header)
+    found = corpus.expand(sources, form)
     _refuse_options(classifier, found, output, kind, keep, proba, top_k, threads)
     if classifier.pairs != bool(pair):
         raise SettingsError(
@@ -79,7 +85,7 @@ def predict(
     if found == ["-"] and sys.stdin.isatty():
         say("reading lines of text from the terminal: end with Ctrl-D")
     most = max(1, min(1 << 14, (1 << 22) // labels))  # texts in a piece: their probabilities are in memory, too
-    read = partial(corpus.whole, text=text, keep=keep, encoding_errors=encoding_errors, most=most)
+    read = partial(corpus.whole, text=text, keep=keep, encoding_errors=encoding_errors, most=most, form=form)
     columns, metadata, stdin = _agreed(found, read, keep, kind, names)
     with ExitStack() as stack:
         file = stack.enter_context(replacing(output)) if output else None
@@ -87,8 +93,8 @@ def predict(
             write = stack.enter_context(_arrow(file, kind, columns, names, prefix, classifier.task, metadata))
         else:
             sink = stack.enter_context(open(file, "wb")) if file else sys.stdout.buffer
-            write = _text(sink, kind, list(columns), names, encoding_errors)
-        bar = stack.enter_context(Progress("predict", corpus.count(found) if sys.stderr.isatty() else None))
+            write = _text(sink, kind, list(columns), names, encoding_errors, form.quoted(kind))
+        bar = stack.enter_context(Progress("predict", corpus.count(found, form) if sys.stderr.isatty() else None))
         for source in found:
             for piece in stdin if source == "-" else read(source):
                 if nulls == "error":
@@ -214,18 +220,45 @@ def _columns(pieces: Iterator[Piece], kind: str) -> dict[str, Any]:
 
 
 def _unified(one: Any, other: Any, first: str, piece: Piece) -> Any:
-    """The Arrow field for both: nulls fit any type and, in JSON, where 1 may stand for 1.0, integers fit floats."""
+    """The Arrow field for both: nulls fit any type, and what differs in width alone is of the wider.
+
+    In JSON, where 1 may stand for 1.0, integers fit floats.
+    """
     if one is None or one.equals(other):
         return one
     pa = require("pyarrow", "arrow")
-    promote = "permissive" if piece.columns is None else "default"
+    fields = [pa.schema([one]), pa.schema([other])]
+    widened = [field.with_type(_wide(field.type)) for field in (one, other)]
+    same_kind = _family(widened[0].type) == _family(widened[1].type) != ""
+    if same_kind and not one.type.equals(other.type):
+        fields = [pa.schema([field]) for field in widened]
+    promote = "permissive" if piece.columns is None or same_kind else "default"
     try:
-        return pa.unify_schemas([pa.schema([one]), pa.schema([other])], promote_options=promote).field(0)
+        return pa.unify_schemas(fields, promote_options=promote).field(0)
     except (pa.ArrowInvalid, pa.ArrowTypeError):
         raise DataError(
             f"column {one.name!r} is {other.type} in {piece.source}, but {one.type} in {first}: convert one of them, "
             "name other columns with --keep, or write .jsonl"
         ) from None
+
+
+def _wide(held: Any) -> Any:
+    """The type of a dictionary's values; and views, of which Parquet has none, are plain strings."""
+    pa = require("pyarrow", "arrow")
+    held = corpus.plain_type(held)
+    return {"string_view": pa.large_string(), "binary_view": pa.large_binary()}.get(str(held), held)
+
+
+def _family(held: Any) -> str:
+    """What types may differ in width alone; "" where that is not so."""
+    types = require("pyarrow", "arrow").types
+    if types.is_string(held) or types.is_large_string(held):
+        return "string"
+    if types.is_binary(held) or types.is_large_binary(held):
+        return "binary"
+    if types.is_integer(held):
+        return "signed" if types.is_signed_integer(held) else "unsigned"
+    return "float" if types.is_floating(held) else ""
 
 
 def _refuse_clash(names: Iterable[str], columns: Iterable[str], where: str) -> None:
@@ -275,9 +308,9 @@ def _refuse_new(piece: Piece, columns: Iterable[str]) -> None:
 # -- formats of text ----------------------------------------------------------------------------------------------
 
 
-def _text(sink: BinaryIO, kind: str, columns: list[str], names: list[str], errors: str) -> Write:
+def _text(sink: BinaryIO, kind: str, columns: list[str], names: list[str], errors: str, quoted: bool) -> Write:
     if kind in ("csv", "tsv"):
-        sink.write(_table([[*columns, *names]], kind).encode())
+        sink.write(_table([[*columns, *names]], kind, quoted, None, [*columns, *names]).encode())
 
     def write(piece: Piece, found: dict[str, Any]) -> None:
         if kind == "jsonl":
@@ -289,7 +322,7 @@ def _text(sink: BinaryIO, kind: str, columns: list[str], names: list[str], error
             else:
                 _refuse_new(piece, columns)
                 cells = [_cells(piece, name, kind, errors) for name in columns]
-                data = _table(zip(*cells, *shown, strict=True), kind)
+                data = _table(zip(*cells, *shown, strict=True), kind, quoted, piece, [*columns, *found])
         sink.write(data.encode())
         sink.flush()
 
@@ -314,8 +347,21 @@ def _rounded(value: Any) -> Any:
     return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
-def _table(rows: Iterable[Sequence[str]], kind: str) -> str:
+def _table(rows: Iterable[Sequence[str]], kind: str, quoted: bool, piece: Piece | None, names: list[str]) -> str:
+    """Lines of CSV or TSV; ``piece`` is where they come from (None: this is the header), ``names`` their columns."""
     lines: list[str] = []
+    if not quoted:
+        for i, row in enumerate(rows):
+            line = "\t".join(row)
+            if line.count("\t") >= len(row) or "\n" in line or "\r" in line:
+                name = next(name for name, cell in zip(names, row, strict=True) if set(cell) & set("\t\n\r"))
+                where = "the header" if piece is None else piece.place(i)
+                raise DataError(
+                    f"column {name!r} at {where} has a tab or a line end, which TSV cannot hold: write .csv or .jsonl, "
+                    "leave it out with --keep, or give --quoting double"
+                )
+            lines.append(line + "\n")
+        return "".join(lines)
     # The writer does not quote a lone \r unless its own lines end in one: so they do, until they are here.
     sink = SimpleNamespace(write=lambda line: lines.append(line[:-2] + "\n"))
     csv.writer(sink, delimiter="," if kind == "csv" else "\t").writerows(rows)

@@ -11,8 +11,10 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from .errors import SettingsError
+from .errors import SettingsError, require
 
+INPUT_FORMATS = ("auto", "lines", "csv", "tsv", "jsonl", "json", "fasttext", "parquet", "arrow")
+QUOTING = ("auto", "double", "none")
 TASKS = ("single", "multi", "regression")
 TOKENIZERS = ("sklearn", "words", "whitespace")
 MODES = ("scratch", "kd_private", "kd")
@@ -33,11 +35,22 @@ class Data:
     corpus: tuple[str, ...] = option((), "unlabelled texts for the teacher to label")
     text: str = option("text", "column of the text")
     pair: str = option("", "column of the second text, where pairs of texts are to be labelled")
-    label: str = option("label", "column of the gold label (a list of names, or names joined by commas, for multi)")
+    label: tuple[str, ...] = option(
+        ("label",),
+        "column of the gold label; for multi a list of names, names parted by --label-separator, or as many 0s and 1s "
+        "as there are --labels; or several columns, a 0 or 1 each",
+    )
+    label_separator: str = option(",", "what parts the labels of a text in a cell, for multi")
     labels: tuple[str, ...] = option(
         (), "label names in the order of the teacher's classes; default: those of train, sorted"
     )
     task: str = option("single", "single: one label a text; multi: any number; regression: a score", TASKS)
+    input_format: str = option("auto", "of all files and folders; auto goes by their suffixes", INPUT_FORMATS)
+    delimiter: str = option("", "what parts the fields of CSV and TSV files; default: a comma in CSV, a tab in TSV")
+    quoting: str = option(
+        "auto", 'fields of CSV and TSV files in "...", with quotes inside doubled; auto: in CSV, not in TSV', QUOTING
+    )
+    header: bool = option(True, "the first line of CSV and TSV files names the columns; off: they are called 1, 2 ...")
     encoding_errors: str = option(
         "strict", "invalid UTF-8: refuse the file, or replace the bytes by U+FFFD", ("strict", "replace")
     )
@@ -279,14 +292,61 @@ def parse_time(text: str) -> float:
 
 
 def parse_value(text: Any, default: Any) -> Any:
-    """A setting's value from the command line, of the type of its default; left as it is where it does not parse."""
+    """A setting's value from the command line, of the type of its default; left as it is where it does not parse.
+
+    A list of words, which a shell has parted, stays as it is. Text is a value of TOML, else a bare string; of a setting
+    that is a list, a bare string is its items, parted by commas (numbers also by spaces).
+
+    Errors: :class:`SettingsError` for quotes or brackets that are no TOML.
+    """
     if isinstance(default, tuple):
-        items = text.strip("[]").replace(",", " ").split() if isinstance(text, str) else text
         numbers = bool(default) and isinstance(default[0], int)
-        return [int(item) if numbers and item.isdecimal() else item for item in items]
+        items = text if not isinstance(text, str) else _items(text, numbers)
+        return [int(item) if numbers and str(item).isdecimal() else item for item in items]
     if isinstance(default, bool):
         return {"true": True, "on": True, "false": False, "off": False}.get(text.lower(), text)
+    if isinstance(default, str):
+        if text[:1] in ('"', "'") and text[-1:] == text[0]:
+            value = _toml_value(text)
+            return value if isinstance(value, str) else text
+        return text
     try:
         return type(default)(text)
     except ValueError:
         return text
+
+
+def _items(text: str, numbers: bool) -> list[Any]:
+    """The items of a list, written as TOML or without quotes."""
+    text = text.strip()
+    inside = text[1:-1] if text[:1] + text[-1:] == "[]" else text
+    value = _toml_value(text)
+    if not isinstance(value, list):
+        value = _toml_value(f"[{text}]") if text[:1] in ('"', "'") else value
+    if isinstance(value, list):  # an integer may be the name of a label
+        return [str(item) if type(item) is int and not numbers else item for item in value]
+    if isinstance(value, str):
+        return [value]
+    if text[:1] in ('"', "'") or (inside is not text and ('"' in text or "'" in text)):
+        raise SettingsError(f'{text} is no list of TOML: write it like ["a", "b"], in single quotes for the shell')
+    parts = inside.replace(",", " ").split() if numbers else map(str.strip, inside.split(","))
+    return [part for part in parts if part]
+
+
+def _toml_value(text: str) -> Any:
+    """The value that ``text`` is in TOML, None where it is none."""
+    toml = toml_module()
+    try:
+        found = toml.loads(f"value = {text}")
+    except toml.TOMLDecodeError:
+        return None
+    return found["value"] if len(found) == 1 else None
+
+
+def toml_module() -> Any:
+    """The parser of TOML."""
+    try:
+        import tomllib
+    except ModuleNotFoundError:  # Python 3.10
+        return require("tomli", "train")
+    return tomllib

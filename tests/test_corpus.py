@@ -113,6 +113,7 @@ def whole_texts(source, **options):
     ]
 
 
+QUOTED = corpus.Form(quoting="double")  # the fields of TSV stand in quotes only where that is asked for
 TABLES = [".parquet", ".feather", ".arrow", ".csv", ".tsv", ".jsonl", ".csv.gz", ".jsonl.zst", ".tsv.zst"]
 LINES = [".txt", ".txt.gz", ".txt.zst", ".ft", ".ft.gz"]
 
@@ -121,19 +122,19 @@ LINES = [".txt", ".txt.gz", ".txt.zst", ".ft", ".ft.gz"]
 @pytest.mark.parametrize("batch_size", [1, 3, 100])
 def test_tables_give_back_what_was_written(tmp_path, suffix, batch_size):
     path = write(tmp_path / f"a{suffix}")
-    batches = list(corpus.read([path], columns=["label", "id"], batch_size=batch_size))
+    batches = list(corpus.read([path], columns=["label", "id"], batch_size=batch_size, form=QUOTED))
     assert [t for b in batches for t in b.texts] == TEXTS
     assert [v for b in batches for v in b.columns["label"]] == NAMES
     assert [int(v) for b in batches for v in b.columns["id"]] == list(range(len(RECORDS)))
     assert all(len(b.texts) == len(b.rows) <= batch_size and b.first_row == b.rows[0] for b in batches)
     assert {b.source for b in batches} == {path}
-    pieces = list(corpus.whole(path, most=batch_size))
+    pieces = list(corpus.whole(path, most=batch_size, form=QUOTED))
     assert [row for piece in pieces for row in piece.rows] == [row for b in batches for row in b.rows]
     assert [str(i) for piece in pieces for i in piece.values("id")] == [str(i) for i in range(len(RECORDS))]
     assert all(len(piece.rows) <= batch_size for piece in pieces)
-    assert whole_texts(path, keep=["label"]) == TEXTS
+    assert whole_texts(path, keep=["label"], form=QUOTED) == TEXTS
     assert corpus.count([path]) == (len(RECORDS) if suffix in (".parquet", ".feather", ".arrow") else None)
-    corpus.check([path], columns=["label", "id"])
+    corpus.check([path], columns=["label", "id"], form=QUOTED)
 
 
 # The csv module took no zero bytes before Python 3.11.
@@ -148,9 +149,9 @@ quiet = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCh
 @given(st.lists(st.tuples(any_text, any_text), max_size=8))
 def test_any_text_survives_a_table(tmp_path, suffix, records):
     path = write(tmp_path / f"a{suffix}", records)
-    assert texts(path, batch_size=3) == [text for text, _ in records]
-    assert column("label", path) == [name for _, name in records]
-    assert whole_texts(path, most=3) == [text for text, _ in records]
+    assert texts(path, batch_size=3, form=QUOTED) == [text for text, _ in records]
+    assert column("label", path, form=QUOTED) == [name for _, name in records]
+    assert whole_texts(path, most=3, form=QUOTED) == [text for text, _ in records]
 
 
 @pytest.mark.parametrize("suffix", [".txt", ".txt.gz", ".ft"])
@@ -194,11 +195,11 @@ def test_plain_lines(tmp_path):
 def test_fasttext(tmp_path, name):
     path = put(tmp_path / name, "__label__a __label__b  two words\r\n__label__c\u00a0d x\nno label\n"
                "ends __label__e here\n__label__f\n\n")  # fmt: skip
-    assert texts(path) == [" two words", "x", "no label", "ends here", "", ""]
-    assert column("label", path) == [["a", "b"], ["c\u00a0d"], [], ["e"], ["f"], []]
+    assert texts(path) == [" two words", "x", "no label", "ends here", ""]
+    assert column("label", path) == [["a", "b"], ["c\u00a0d"], [], ["e"], ["f"]]
     assert column("kind", path, label="kind") == column("label", path)
     assert column("text", path) == texts(path)
-    assert whole_texts(path) == texts(path)
+    assert whole_texts(path) == [*texts(path), ""]  # who predicts a file gets an answer to each of its lines
     with pytest.raises(DataError, match="no column 'id'; it has 'label', 'text'"):
         texts(path, columns=["id"])
 
@@ -225,7 +226,7 @@ def test_csv_dialect(tmp_path):
         ("a.csv", "", r"there is no text in .*a\.csv"),
         ("a.csv", "text,label\n", r"there is no text in .*a\.csv"),
         ("a.jsonl", '{"text": "a", "label": 1}\n\nnope\n', r"a\.jsonl:3 is not valid JSON \(.*one object a line"),
-        ("a.jsonl", '[{"text": "a"}]\n', r"a\.jsonl:1 is JSON, but of type list, not an object; jq"),
+        ("a.jsonl", '[{"text": "a"}]\n', r"a\.jsonl:1 is JSON, but of type list, .*--input-format json"),
         ("a.jsonl", '{"text": "a", "label": 1}\n{"txt": "b"}\n', r"a\.jsonl:2 has no column 'text'; it has 'txt'"),
         ("a.jsonl", '{"text": null, "label": 1}\n', r"text \(column 'text'\) at .*a\.jsonl:1 is null"),
         ("a.jsonl", '{"text": 7, "label": 1}\n', r"\(column 'text'\) at .*a\.jsonl:1 is of type int, not a string"),
@@ -257,6 +258,7 @@ def test_refusals_name_place_and_way_out(tmp_path, name, content, message):
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".txt", ".ft", ".csv.gz"])
 def test_invalid_utf8(tmp_path, suffix):
     data = as_bytes(suffix.removesuffix(".gz"), [("first", "a"), ("caf?", "b"), ("last", "a")]).replace(b"?", b"\xe9")
+    data = data.replace(b'"', b"") if suffix == ".tsv" else data
     path = put(tmp_path / f"a{suffix}", gzip.compress(data) if suffix.endswith(".gz") else data)
     line = 3 if suffix[1] in "ct" and "txt" not in suffix else 2
     with pytest.raises(DataError, match=rf"a\{suffix}:{line} is not valid UTF-8; .*--encoding-errors replace"):
@@ -418,7 +420,7 @@ def test_long_records_come_in_small_pieces(tmp_path, suffix):
 
 def test_stdlib_formats_need_no_extra(tmp_path):
     """Text formats and a pipe, in an interpreter that has none of the extras."""
-    paths = [write(tmp_path / f"a{suffix}") for suffix in (".csv", ".tsv.gz", ".jsonl", ".txt", ".ft.gz")]
+    paths = [write(tmp_path / f"a{suffix}") for suffix in (".csv", ".csv.gz", ".jsonl", ".txt", ".ft.gz")]
     program = (
         "import sys\n"
         "for name in ('pyarrow', 'zstandard', 'torch', 'datasets', 'pandas'): sys.modules[name] = None\n"
@@ -434,7 +436,7 @@ def test_stdlib_formats_need_no_extra(tmp_path):
     )  # fmt: skip
     lines = done.stdout.decode().split("\n")
     assert done.returncode == 0, done.stderr.decode()
-    assert lines[:3] == ["a.csv 5", "a.tsv.gz 5", "a.jsonl 5"]
+    assert lines[:3] == ["a.csv 5", "a.csv.gz 5", "a.jsonl 5"]
     assert lines[5:7] == ["stdin 2", "pyarrow is not installed: pip install 'sparsedistill[arrow]'"]
 
 
@@ -514,7 +516,7 @@ def label_file(tmp_path, values, name="a.jsonl"):
 @pytest.mark.parametrize("suffix", [*TABLES, ".ft", ".ft.gz"])
 def test_labelled_single(tmp_path, suffix):
     records = [(text.replace("\r", "").replace("\n", ""), name) for text, name in RECORDS]
-    found = corpus.labelled([write(tmp_path / f"a{suffix}", records)], CLASSES)
+    found = corpus.labelled([write(tmp_path / f"a{suffix}", records)], Data(quoting="double"))
     assert found.texts == [text for text, _ in records] and found.labels == ("neg", "pos") and found.extra == {}
     assert found.targets.dtype == np.int64 and found.targets.tolist() == [1, 0, 1, 0, 1]
 

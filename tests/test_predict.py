@@ -84,8 +84,8 @@ def write(path: Path, records: list[dict] | None = None) -> str:
     return str(path)
 
 
-def read(path: Path) -> list[dict]:
-    """The records of a file that was written, by readers of others."""
+def read(path: Path, quoted: bool = False) -> list[dict]:
+    """The records of a file that was written, by readers of others; TSV may be ``quoted``."""
     if path.suffix == ".parquet":
         return parquet.read_table(path).to_pylist()
     if path.suffix == ".arrow":
@@ -93,7 +93,9 @@ def read(path: Path) -> list[dict]:
     if path.suffix == ".jsonl":
         return [json.loads(line) for line in path.read_bytes().decode().split("\n")[:-1]]
     with open(path, encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file, delimiter="," if path.suffix == ".csv" else "\t", strict=True))
+        if path.suffix == ".csv" or quoted:
+            return list(csv.DictReader(file, delimiter="," if path.suffix == ".csv" else "\t", strict=True))
+        return list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
 
 
 def run(*arguments, stdin: str | bytes = b"", code: str = "") -> subprocess.CompletedProcess:
@@ -114,8 +116,8 @@ def run(*arguments, stdin: str | bytes = b"", code: str = "") -> subprocess.Comp
 @pytest.mark.parametrize("out", FILES)
 def test_every_format_into_every_format(single, tmp_path, suffix, out):
     source, path = write(tmp_path / f"in{suffix}"), tmp_path / f"out{out}"
-    predict(single, [source], str(path), proba=True, top_k=2)
-    found, given, chances = read(path), rows(), single.predict_proba(TEXTS)
+    predict(single, [source], str(path), proba=True, top_k=2, quoting="double")
+    found, given, chances = read(path, quoted=True), rows(), single.predict_proba(TEXTS)
     names = ["id", "text", "label", "score", "predicted", "probability", *(f"p({label})" for label in LABELS)]
     assert [list(record) for record in found] == [[*names, "top_labels", "top_probabilities"]] * len(TEXTS)
     assert [record["text"] for record in found] == TEXTS
@@ -244,7 +246,7 @@ def test_csv_is_kept_verbatim(single, tmp_path, suffix, table):
     comma = "," if suffix == ".csv" else "\t"
     with open(tmp_path / f"in{suffix}", "w", encoding="utf-8", newline="") as file:
         csv.writer(file, delimiter=comma, quoting=csv.QUOTE_ALL).writerows([header, *body])
-    predict(single, [str(tmp_path / f"in{suffix}")], str(tmp_path / f"out{suffix}"))
+    predict(single, [str(tmp_path / f"in{suffix}")], str(tmp_path / f"out{suffix}"), quoting="double")
     with open(tmp_path / f"out{suffix}", encoding="utf-8", newline="") as file:
         found = list(csv.reader(file, delimiter=comma, strict=True))
     assert [row[:-2] for row in found] == [header, *body]
@@ -324,15 +326,15 @@ def test_other_tasks(classifiers, tmp_path, out):
 @pytest.mark.parametrize("suffix", INPUTS)
 def test_columns_to_keep(single, tmp_path, suffix):
     source = write(tmp_path / f"in{suffix}")
-    predict(single, [source], str(tmp_path / "out.csv"), keep=["label", "id"])
+    predict(single, [source], str(tmp_path / "out.csv"), keep=["label", "id"], quoting="double")
     assert list(read(tmp_path / "out.csv")[0]) == ["id", "label", "predicted", "probability"]  # in the file's order
-    predict(single, [source], str(tmp_path / "out.jsonl"), keep=[])
+    predict(single, [source], str(tmp_path / "out.jsonl"), keep=[], quoting="double")
     assert [list(record) for record in read(tmp_path / "out.jsonl")] == [["predicted", "probability"]] * len(TEXTS)
-    predict(single, [source], str(tmp_path / "out.parquet"), keep=[])
+    predict(single, [source], str(tmp_path / "out.parquet"), keep=[], quoting="double")
     assert parquet.read_table(tmp_path / "out.parquet").schema.names == ["predicted", "probability"]
     for out in FILES:
         with pytest.raises(DataError, match=r"in\S* has no column 'nope'.*--keep"):
-            predict(single, [source], str(tmp_path / f"new{out}"), keep=["id", "nope"])
+            predict(single, [source], str(tmp_path / f"new{out}"), keep=["id", "nope"], quoting="double")
 
 
 def test_files_follow_one_another(single, tmp_path):
@@ -489,11 +491,11 @@ def test_results_do_not_take_the_place_of_columns(single, tmp_path, suffix, out)
     records = [record | {"probability": 1.5} for record in rows()]
     source, path = write(tmp_path / f"in{suffix}", records), tmp_path / f"out{out}"
     with pytest.raises(DataError, match=r"in\S* has a column 'probability' already: .*--prefix.*--keep"):
-        predict(single, [source], str(path))
-    predict(single, [source], str(path), prefix="new ")
-    assert list(read(path)[0])[-3:] == ["probability", "new predicted", "new probability"]
-    predict(single, [source], str(path), keep=["id"])
-    assert list(read(path)[0]) == ["id", "predicted", "probability"]
+        predict(single, [source], str(path), quoting="double")
+    predict(single, [source], str(path), prefix="new ", quoting="double")
+    assert list(read(path, quoted=True)[0])[-3:] == ["probability", "new predicted", "new probability"]
+    predict(single, [source], str(path), keep=["id"], quoting="double")
+    assert list(read(path, quoted=True)[0]) == ["id", "predicted", "probability"]
 
 
 def test_a_late_clash_in_json(single, tmp_path):
@@ -577,9 +579,11 @@ def test_stdin_to_lines(classifiers, task):
 @pytest.mark.parametrize("kind", ["jsonl", "csv", "tsv", "arrow"])
 def test_stdout_has_what_a_file_would_have(classifiers, single, tmp_path, kind):
     source = write(tmp_path / "in.parquet")
-    done = run(classifiers["single"], "--format", kind, "--proba", source, "--keep", "id", "text")
+    done = run(
+        classifiers["single"], "--format", kind, "--proba", source, "--keep", "id", "text", "--quoting", "double"
+    )
     assert done.returncode == 0, done.stderr
-    predict(single, [source], str(tmp_path / f"out.{kind}"), keep=["id", "text"], proba=True)
+    predict(single, [source], str(tmp_path / f"out.{kind}"), keep=["id", "text"], proba=True, quoting="double")
     if kind == "arrow":
         assert pa.ipc.open_stream(done.stdout).read_all().equals(pa.ipc.open_file(tmp_path / "out.arrow").read_all())
     else:
@@ -589,9 +593,9 @@ def test_stdout_has_what_a_file_would_have(classifiers, single, tmp_path, kind):
 def test_stdin_of_json_into_tables(classifiers, tmp_path):
     lines = "".join(json.dumps(record) + "\n" for record in rows())
     for out in FILES:
-        done = run(classifiers["single"], "-o", tmp_path / f"out{out}", stdin=lines)
+        done = run(classifiers["single"], "-o", tmp_path / f"out{out}", "--quoting", "double", stdin=lines)
         assert done.returncode == 0, done.stderr
-        assert [record["text"] for record in read(tmp_path / f"out{out}")] == TEXTS
+        assert [record["text"] for record in read(tmp_path / f"out{out}", quoted=True)] == TEXTS
     # What the first records have not cannot be known before.
     many = '{"text": "film"}\n' * 20_000 + '{"text": "film", "late": 1}\n'
     for out in (".csv", ".parquet"):
@@ -612,9 +616,9 @@ def test_text_formats_need_numpy_alone(classifiers, tmp_path):
         source = write(tmp_path / f"in{suffix}")
         for out in (".csv", ".tsv", ".jsonl"):
             path = tmp_path / f"out{out}"
-            done = run(classifiers["single"], source, "-o", path, "--top-k", "2", code=code)
+            done = run(classifiers["single"], source, "-o", path, "--top-k", "2", "--quoting", "double", code=code)
             assert done.returncode == 0, done.stderr
-            assert [record["text"] for record in read(path)] == TEXTS
+            assert [record["text"] for record in read(path, quoted=True)] == TEXTS
     assert run(classifiers["single"], code=code, stdin="not bad\n").stdout.count(b"\n") == 1
     done = run(classifiers["single"], source, "-o", tmp_path / "out.parquet", code=code)
     assert done.returncode == 2 and b"pip install 'sparsedistill[arrow]'" in done.stderr

@@ -303,7 +303,9 @@ def test_what_else_is_no_text_stays_refused(classifier):
     with pytest.raises(TypeError, match=r"^text 1 is int, not str$"):
         classifier.predict([None, 3], nulls="empty")
     with pytest.raises(TypeError, match=r"^text 1 is float, not str$"):
-        classifier.predict([None, float("nan")], nulls="empty")
+        classifier.predict([None, 0.5], nulls="empty")
+    with pytest.raises(TypeError, match=r"^text 0 is numpy.ndarray, not str$"):
+        classifier.predict([np.array([np.nan, np.nan])], nulls="empty")
     with pytest.raises(TypeError, match="must be a str or many of them, not NoneType"):
         classifier.predict(None, nulls="empty")
     with pytest.raises(ValueError, match="nulls is 'skip': give 'error' or 'empty'"):
