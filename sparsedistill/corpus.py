@@ -177,7 +177,11 @@ class Places:
         return len(self._rows)
 
     def __getitem__(self, i: int) -> str:
-        return _at(self._sources[self._of[i]], int(self._rows[i]))
+        return _at(*self.where(i))
+
+    def where(self, i: int) -> tuple[str, int]:
+        """Source and row of text ``i``."""
+        return self._sources[self._of[i]], int(self._rows[i])
 
     def take(self, which: np.ndarray | slice) -> Places:
         """Those of the texts at ``which``."""
@@ -463,30 +467,6 @@ def label_columns(data: Data) -> tuple[str, ...]:
     if not data.label_separator.strip(" "):
         raise SettingsError("--label-separator is empty; give the character that parts labels, such as '|'")
     return named
-
-
-def hold_out(n: int, fraction: float, seed: int, targets: np.ndarray | None = None) -> np.ndarray:
-    """Choose the texts to hold out: sorted int64 indices, ``fraction`` of ``n``, at least 1 and at most ``n - 1``.
-
-    Integer ``targets`` (n,) are class indices: every class then gives its share, to rounding.
-
-    Errors: :class:`SettingsError` for a fraction outside (0, 1); :class:`DataError` for fewer than two texts.
-    """
-    if not 0 < fraction < 1:
-        raise SettingsError(f"the share to hold out is {fraction}, but must lie between 0 and 1")
-    if n < 2:
-        raise DataError(f"{n} labelled text{'' if n == 1 else 's'} cannot be split into train and dev; give more")
-    size = min(max(round(n * fraction), 1), n - 1)
-    order = np.random.default_rng(seed).permutation(n)
-    if targets is not None and np.asarray(targets).ndim == 1 and np.asarray(targets).dtype.kind in "iu":
-        # Spread each class's texts evenly over (0, 1); the lowest `size` of all are then each class's share, and a
-        # class of one text stays in train unless more than half is held out.
-        _, group, members = np.unique(np.asarray(targets)[order], return_inverse=True, return_counts=True)
-        by_class = np.argsort(group, kind="stable")
-        rank = np.empty(n)
-        rank[by_class] = np.arange(n) - np.repeat(np.cumsum(members) - members, members)
-        order = order[np.argsort((rank + 0.5) / members[group], kind="stable")]
-    return np.sort(order[:size]).astype(np.int64)
 
 
 # -- one source ---------------------------------------------------------------------------------------------------

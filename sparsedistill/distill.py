@@ -4,6 +4,7 @@ Every stage reads and writes files of the run directory, can be run alone, and k
 and settings whether what is there is still good::
 
     settings.json  data.json  stages/*.json     what was asked, read and done: a person can read them
+    held_out.json                               the part of the corpus to choose on, where no text is labelled
     teacher/                                    the fine-tuned teacher
     logits/{corpus,train,dev,test}/             what the teacher said
     vocabulary/{all,corpus,train}/              n-grams of corpus and train, of either alone
@@ -65,7 +66,7 @@ class Run:
 
     def __init__(self, directory: str | os.PathLike, settings: Settings):
         self.directory, self.settings = Path(directory), settings
-        self.inputs = Inputs(settings)
+        self.inputs = Inputs(settings, self.directory / "held_out.json")
         self.data: dict[str, Any] = {}
         self._teacher: Any = None
         self._group = ALONE
@@ -167,10 +168,13 @@ class Run:
         found = read_json(known) if known.is_file() else {}
         asked: dict[str, Any] = {"files": self.inputs.files(found.get("asked", {}).get("files", {}))}
         asked |= {"data": dataclasses.asdict(data), "column": self.inputs.column}
+        asked["fingerprints"] = _core.fingerprints(["Is A\u0301 B++, too?"], 1).tolist()  # of this version
         asked = json.loads(json.dumps(asked))  # as it will be read back
         if found.get("asked") == asked:
             self.data = found
         else:
+            for stale in (known, self.directory / "held_out.json"):  # of other texts, or another split
+                stale.unlink(missing_ok=True)
             self.data = {"asked": asked, **self.inputs.describe()}
             write_json(known, self.data)
 

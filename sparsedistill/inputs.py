@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from . import _core, corpus, pairs
+from . import _core, corpus, pairs, split
 from .corpus import Labelled, Places
 from .errors import DataError, SettingsError
+from .format import read_json, write_json
 from .logits import fingerprint
 from .machine import default_threads
 from .progress import Progress, say
@@ -22,19 +23,21 @@ from .settings import Settings
 
 PARTS = ("train", "dev", "test", "corpus")
 BATCH = 8192
-HELD_OUT_SHARE, HELD_OUT_MOST = 0.05, 2000  # of the corpus, where there is no labelled text to choose on
+MANY = 0.1  # of a part or the corpus: more than that is not left out without a warning
+ASIDE = "case and punctuation aside"  # what the fingerprints of texts leave out
 
 
 class Inputs:
     """The texts that the settings name, read when they are first asked for.
 
     Texts of dev and test are taken out of train and corpus by their letters and digits, so that neither case nor
-    punctuation hides one.
+    punctuation hides one. ``held_out_file`` keeps the part of the corpus that is held out where there is no labelled
+    text, so that the corpus need not be read once more to find it.
     """
 
-    def __init__(self, settings: Settings):
-        self.settings = settings
-        self.dropped = 0  # texts of the corpus left out by the last pass over it
+    def __init__(self, settings: Settings, held_out_file: Path | None = None):
+        self.settings, self.held_out_file = settings, held_out_file
+        self._dropped = np.zeros(0, np.int64)  # by fingerprint of `_blocked`: texts of the corpus that are left out
 
     @property
     def column(self) -> str | None:
@@ -155,23 +158,60 @@ class Inputs:
         return [self.settings.data.pair] if self.settings.data.pair else []
 
     @cached_property
-    def _split(self) -> tuple[Labelled | None, Labelled | None]:
-        """(train, dev), apart from each other and from test."""
+    def _split(self) -> tuple[Labelled | None, Labelled | None, np.ndarray]:
+        """(train, dev, fingerprints of texts that had to stay in both), apart from each other and from test."""
         data = self.settings.data
-        test = _fingerprints(self.test)
+        test, shared = self.test, np.zeros(0, np.uint64)
         train = _without(self._train_all, test, "train", "test") if data.train else None
         if data.dev:
             dev: Labelled | None = _without(self._labelled(data.dev, self.labels), test, "dev", "test")
+            if train is not None:
+                train = self._of_several_classes(_without(train, dev, "train", "dev"))
         elif train is not None:
-            held = np.zeros(len(train.texts), bool)
-            targets = train.targets if data.task == "single" else None
-            held[corpus.hold_out(len(train.texts), data.dev_fraction, data.seed, targets)] = True
-            train, dev = _select(train, ~held), _select(train, held)
+            train = self._of_several_classes(train)
+            found = _core.fingerprints(train.texts, default_threads())
+            held, both = split.hold_out(found, data.dev_fraction, data.seed, train.targets)
+            shared = np.unique(found[both])
+            copied = [train.texts[i] for i in np.flatnonzero(both)]
+            train, dev = _select(train, ~held), _select(train, held | both)
+            self._say_what_dev_lacks(train, dev, copied)
         else:
             dev = None
-        if train is not None:
-            train = _without(train, _fingerprints(dev), "train", "dev")
-        return train, dev
+        if dev is not None and data.task == "single" and np.count_nonzero(counts := _label_counts(dev)) == 1:
+            say(
+                f"warning: dev has texts of one class only, {dev.labels[counts.argmax()]!r} ({counts.max():,}): it "
+                "tells nothing of the others, give --dev texts of every class"
+            )
+        return train, dev, shared
+
+    def _of_several_classes(self, train: Labelled) -> Labelled:
+        """``train``. Errors: :class:`DataError` where all its texts are of one class."""
+        if self.settings.data.task == "single" and np.count_nonzero(counts := _label_counts(train)) < 2:
+            before = zip(train.labels, _label_counts(self._train_all), strict=True)
+            raise DataError(
+                f"train has texts of one class only, {train.labels[counts.argmax()]!r} ({counts.max():,}), and nothing "
+                "can be learnt from it: add texts of another class that are not in dev or test (with these: "
+                f"{', '.join(f'{label!r} {count:,}' for label, count in before):.300})"
+            )
+        return train
+
+    def _say_what_dev_lacks(self, train: Labelled, dev: Labelled, copied: list[str]) -> None:
+        """Warn of texts of dev that are in train, too, and of classes that an automatic dev set has no text of."""
+        if copied:
+            say(
+                f"warning: dev: {len(copied):,} of the {len(dev.texts):,} texts held out stay in train, too, for train "
+                f"has hardly any other ({_examples(copied)}): figures on them are those of texts that were "
+                "learnt, give --dev"
+            )
+        if self.settings.data.task != "regression":
+            counts, there = _label_counts(train), _label_counts(dev)
+            lacks = [f"{train.labels[i]!r} ({counts[i]:,})" for i in np.flatnonzero((counts > 0) & (there == 0))]
+            if lacks:
+                say(
+                    f"warning: dev: no text could be held out of {corpus._several(lacks)}, which "
+                    f"{'have' if len(lacks) > 1 else 'has'} too few different texts: figures on dev tell nothing of "
+                    f"{'them' if len(lacks) > 1 else 'it'}, give --dev or a larger --dev-fraction"
+                )
 
     @property
     def train(self) -> Labelled | None:
@@ -204,7 +244,38 @@ class Inputs:
     @cached_property
     def _blocked(self) -> np.ndarray:
         """Sorted fingerprints of all texts that nothing may be learnt from."""
-        return np.union1d(_fingerprints(self.dev), _fingerprints(self.test))
+        dev = np.setdiff1d(_fingerprints(self.dev), self._split[2])
+        return np.union1d(dev, _fingerprints(self.test))
+
+    @property
+    def dropped(self) -> int:
+        """Texts of the corpus that the last pass over it left out, for they are in dev or test."""
+        return int(self._dropped.sum())
+
+    @cached_property
+    def _held_out(self) -> split.HeldOut:
+        """What of the corpus is the dev part, where there is no labelled text to choose on."""
+        if self.held_out_file is not None and self.held_out_file.is_file():
+            return split.HeldOut.from_json(read_json(self.held_out_file))
+        sample = split.CorpusSample(self.settings.data.seed)
+        with Progress("hold out") as bar:
+            for texts, found, scores, places in self._corpus():
+                sample.add(texts, found, scores, places.where)
+                bar.add(len(texts))
+        if sample.lines < 2:
+            raise DataError(
+                f"the corpus has {sample.lines} text{'s' * (sample.lines != 1)}, too few to hold out a part to choose "
+                "on: give --dev"
+            )
+        held = sample.choose()
+        if held.shared:
+            say(
+                f"warning: dev: its {len(held.texts):,} texts stay in the corpus, too, which has hardly any other "
+                f"({_examples(held.texts)}): figures on them are those of texts that were learnt, give --dev"
+            )
+        if self.held_out_file is not None:
+            write_json(self.held_out_file, held.to_json())
+        return held
 
     def batches(self, part: str) -> Iterator[tuple[list[str], np.ndarray | None]]:
         """A part's texts and their scores, as of :meth:`placed`."""
@@ -214,21 +285,25 @@ class Inputs:
         """A part's texts, batch by batch, what the teacher's column says of them (n, C), where it is a column, and
         where they stand.
 
-        corpus: in the order of its files, without texts of dev and test. dev: where there is no labelled text at all, a
-        twentieth of the corpus, 2,000 texts at most, is held out and is the dev part. pieces: ``label.pieces`` runs of
+        corpus: in the order of its files, without texts of dev and test. dev: where there is no labelled text at all,
+        what is held out of the corpus (:class:`sparsedistill.split.CorpusSample`). pieces: ``label.pieces`` runs of
         words from each text of train (:func:`_piece`), all texts once, then all of them again.
 
         Errors: :class:`DataError` naming file and row of a score that is none.
         """
         if part == "corpus":
-            yield from self._corpus(held_out=False)
+            held = None if self.has_dev else self._held_out.keys
+            for texts, prints, scores, places in self._corpus():
+                if held is not None and len(held):
+                    keep = ~_among(split.mixed(prints, self.settings.data.seed), held)
+                    texts, places = [texts[i] for i in np.flatnonzero(keep)], places.take(keep)
+                    scores = scores if scores is None else scores[keep]
+                if texts:
+                    yield texts, scores, places
         elif part == "dev" and not self.has_dev:
-            left = HELD_OUT_MOST
-            for texts, scores, places in self._corpus(held_out=True):
-                yield texts[:left], scores if scores is None else scores[:left], places.take(slice(left))
-                left -= len(texts[:left])
-                if not left:
-                    return
+            one = self._held_out
+            places = Places([(source, [row]) for source, row in one.places])
+            yield one.texts, None if one.scores is None else np.array(one.scores, np.float64), places
         elif part == "pieces":
             texts, places = self.part("train").texts, self.part("train").places
             for turn in range(self.settings.label.pieces):
@@ -244,10 +319,11 @@ class Inputs:
                 some = slice(i, i + BATCH)
                 yield found.texts[some], scores if scores is None else scores[some], found.places.take(some)
 
-    def _corpus(self, held_out: bool) -> Iterator[tuple[list[str], np.ndarray | None, Places]]:
+    def _corpus(self) -> Iterator[tuple[list[str], np.ndarray, np.ndarray | None, Places]]:
+        """The corpus without texts of dev and test: texts, their fingerprints, the scores of the column, and places."""
         data = self.settings.data
         columns = [self.column] if self.column else []
-        self.dropped = 0
+        self._dropped = np.zeros(len(self._blocked), np.int64)
         for batch in corpus.read(
             data.corpus, data.text, columns + self._pair, encoding_errors=data.encoding_errors, form=self._form
         ):
@@ -256,16 +332,16 @@ class Inputs:
                 texts = pairs.joined(texts, self._second(batch.columns[data.pair], places))
             found = _core.fingerprints(texts, default_threads())
             blocked = _among(found, self._blocked)
-            self.dropped += int(blocked.sum())
+            if blocked.any():
+                self._dropped += np.bincount(
+                    np.searchsorted(self._blocked, found[blocked]), minlength=len(self._blocked)
+                )
             keep = ~blocked
-            if not self.has_dev:
-                # By fingerprint, so that equal texts fall on the same side wherever they stand.
-                keep &= (found % np.uint64(1000) < np.uint64(1000 * HELD_OUT_SHARE)) == held_out
             scores = None
             if columns:
                 scores = self._scores(batch.columns[columns[0]], places)[keep]
             if keep.any():
-                yield [texts[i] for i in np.flatnonzero(keep)], scores, places.take(keep)
+                yield [texts[i] for i in np.flatnonzero(keep)], found[keep], scores, places.take(keep)
 
     def _second(self, values: list[Any], places: Places) -> list[str]:
         """Second texts of pairs. Errors: :class:`DataError` for what is none."""
@@ -323,23 +399,34 @@ class Inputs:
                     bar.add(len(texts))
             if not count:
                 raise DataError(
-                    "the corpus is too small to hold out a part to choose on: give --dev"
-                    if name == "dev"
-                    else f"no text of {name} is left: all of them are texts of dev or test"
+                    f"no text of {name} is left: all of them ({self.dropped:,}) are texts of dev or test ({ASIDE}), "
+                    f"such as {self._frequent_dropped()}; give other texts, or take these out of dev and test"
                 )
             if gold is not None:
                 texts_state.update(gold.targets.tobytes())
             result[name] = {"texts": count, "fingerprint": texts_state.hexdigest()}
             if scores_state is not None:
                 result[name]["scores"] = scores_state.hexdigest()
-            if gold is not None and data.task == "single":
-                counts = np.bincount(gold.targets, minlength=len(self.labels)).tolist()
-                result[name]["labels"] = dict(zip(self.labels, counts, strict=True))
+            if gold is not None and data.task != "regression":
+                result[name]["labels"] = dict(zip(self.labels, _label_counts(gold).tolist(), strict=True))
         if data.corpus:
             result["corpus"]["dropped"] = self.dropped
             if self.dropped:
-                say(f"corpus: {self.dropped:,} texts are in dev or test (case and punctuation aside) and were left out")
+                total = self.dropped + result["corpus"]["texts"]
+                _say_dropped("corpus", self.dropped, total, "dev or test", self._frequent_dropped())
         return result
+
+    def _frequent_dropped(self) -> str:
+        """The texts of dev and test that come most often in the corpus."""
+        most = np.argsort(-self._dropped, kind="stable")[:3]
+        wanted = {int(self._blocked[i]): int(self._dropped[i]) for i in most if self._dropped[i]}
+        shown: dict[int, str] = {}
+        for part in (self.dev, self.test):
+            texts = [] if part is None else part.texts
+            for text, one in zip(texts, _core.fingerprints(texts, default_threads()).tolist(), strict=True):
+                if one in wanted:
+                    shown.setdefault(one, text)
+        return ", ".join(_example(shown[one], count) for one, count in wanted.items())
 
     def files(self, known: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
         """Name, size, time and content hash of every input file, by part; ``known`` is an earlier answer."""
@@ -374,14 +461,65 @@ def _among(found: np.ndarray, blocked: np.ndarray) -> np.ndarray:
     return blocked[np.minimum(np.searchsorted(blocked, found), len(blocked) - 1)] == found
 
 
-def _without(part: Labelled, blocked: np.ndarray, name: str, other: str) -> Labelled:
-    """``part`` without the texts of ``other``; says how many those are."""
-    out = _among(_core.fingerprints(part.texts, default_threads()), blocked)
+def _without(part: Labelled, other: Labelled | None, name: str, others: str) -> Labelled:
+    """``part`` without the texts of ``other``; says how many those are.
+
+    Errors: :class:`DataError` where no text is left, or none of a class that had some.
+    """
+    found = _core.fingerprints(part.texts, default_threads())
+    out = _among(found, _fingerprints(other))
+    if not out.any():
+        return part
+    keep = _select(part, ~out)
+    gone = [part.texts[i] for i in np.flatnonzero(out)]
+    remedy = f"take them out of {others}" + (f", or give {name} others of {{}}" if name == "train" else "")
     if out.all():
-        raise DataError(f"no text of {name} is left: all of them are texts of {other}")
-    if out.any():
-        say(f"{name}: {out.sum():,} texts are in {other} (case and punctuation aside) and were left out")
-    return _select(part, ~out)
+        raise DataError(
+            f"no text of {name} is left: all of them ({len(gone):,}) are texts of {others} ({ASIDE}), such as "
+            f"{_examples(gone, found[out])}; {remedy.format('its own')}"
+        )
+    if name == "train" and (part.targets.ndim == 2 or part.targets.dtype.kind == "i"):
+        before, after = _label_counts(part), _label_counts(keep)
+        if len(lost := np.flatnonzero((before > 0) & (after == 0))):
+            of = part.targets == lost[0] if part.targets.ndim == 1 else part.targets[:, lost[0]] > 0.5
+            names = [f"{part.labels[i]!r} ({before[i]:,})" for i in lost]
+            raise DataError(
+                f"no text of {corpus._several(names)} is left in {name}: all of them are texts of {others} ({ASIDE}), "
+                f"such as {_examples([part.texts[i] for i in np.flatnonzero(of)], found[of])}; "
+                f"{remedy.format('the class')}"
+            )
+    _say_dropped(name, len(gone), len(part.texts), others, _examples(gone, found[out]))
+    return keep
+
+
+def _say_dropped(name: str, dropped: int, total: int, others: str, examples: str) -> None:
+    message = f"{name}: {dropped:,} texts are in {others} ({ASIDE}) and were left out"
+    if dropped > MANY * total:
+        message = (
+            f"warning: {name}: {dropped:,} of {total:,} texts ({dropped / total:.1%}) are in {others} ({ASIDE}) and "
+            f"were left out, such as {examples}: nothing is learnt from them, take what is to be learnt out of {others}"
+        )
+    say(message)
+
+
+def _examples(texts: Sequence[str], found: np.ndarray | None = None) -> str:
+    """The three most frequent texts, cut short, with how often each is there (by fingerprint, where that is known)."""
+    found = _core.fingerprints(texts, default_threads()) if found is None else found
+    _, first, counts = np.unique(found, return_index=True, return_counts=True)
+    return ", ".join(_example(texts[first[i]], int(counts[i])) for i in np.argsort(-counts, kind="stable")[:3])
+
+
+def _example(text: str, count: int) -> str:
+    text = text.replace(pairs.SEPARATOR, " | ")
+    text = text if len(text) <= 40 else text[:39] + "\u2026"
+    return f"{text!r}" + (f" ({count:,} times)" if count > 1 else "")
+
+
+def _label_counts(part: Labelled) -> np.ndarray:
+    """Texts of each class, or that have each label."""
+    if part.targets.ndim == 2:
+        return (part.targets > 0.5).sum(axis=0)
+    return np.bincount(part.targets, minlength=len(part.labels))
 
 
 def _select(part: Labelled, keep: np.ndarray) -> Labelled:

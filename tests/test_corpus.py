@@ -9,7 +9,6 @@ import json
 import os
 import subprocess
 import sys
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -619,37 +618,6 @@ def test_regression_and_extra(tmp_path):
     found = corpus.labelled([path], Data(task="regression"), columns=["group"])
     assert found.labels == ("score",) and found.targets.dtype == np.float32 and found.targets.shape == (3,)
     assert found.targets.tolist() == [0.5, -2, 1000] and found.extra == {"group": ["x", "y", "x"]}
-
-
-# -- held out -----------------------------------------------------------------------------------------------------
-
-
-@given(st.integers(2, 300), st.floats(0.001, 0.999), st.integers(0, 5), st.integers(1, 9))
-@settings(deadline=None)
-def test_hold_out(n, fraction, seed, classes):
-    targets = np.random.default_rng(n).integers(0, classes, n)
-    for given_targets in (None, targets, np.eye(classes, dtype=np.float32)[targets], targets.astype(np.float32)):
-        held = corpus.hold_out(n, fraction, seed, given_targets)
-        assert 1 <= len(held) <= n - 1 and abs(len(held) - n * fraction) <= 1
-        assert held.dtype == np.int64 and (np.diff(held) > 0).all() and held[0] >= 0 and held[-1] < n
-        assert (held == corpus.hold_out(n, fraction, seed, given_targets)).all()
-    share = Counter(targets[corpus.hold_out(n, fraction, seed, targets)].tolist())
-    for name, members in Counter(targets.tolist()).items():
-        assert abs(share[name] - members * len(held) / n) <= 1.5
-
-
-def test_hold_out_depends_on_the_seed_and_keeps_rare_classes_in_train():
-    targets = np.array([0] * 95 + [1, 1, 1, 2, 3])
-    assert (corpus.hold_out(100, 0.1, 0) != corpus.hold_out(100, 0.1, 1)).any()
-    for seed in range(20):
-        held = corpus.hold_out(100, 0.1, seed, targets)
-        assert set(targets) == set(np.delete(targets, held)) and len(held) == 10
-    assert len(corpus.hold_out(50, 0.1, 0, np.arange(50))) == 5
-    for fraction in (0, 1, -0.5, float("nan")):
-        with pytest.raises(SettingsError, match="between 0 and 1"):
-            corpus.hold_out(10, fraction, 0)
-    with pytest.raises(DataError, match="1 labelled text cannot be split"):
-        corpus.hold_out(1, 0.1, 0)
 
 
 @pytest.mark.skipif(not (ROOT / "../shared/data").exists(), reason="needs the shared data")

@@ -513,7 +513,7 @@ def test_refusals_come_first(tmp_path, files, tweets):
     refused(DataError, r"meh.*strange\.jsonl", over={"dev": strange})
     refused(
         DataError,
-        "all of them are texts of dev or test",
+        r"all of them \(200\) are texts of dev or test",
         over={"corpus": files["test"]},
         teach={"teacher": ""},
         distill={"modes": ["scratch"]},
@@ -580,7 +580,7 @@ def test_figures_are_refused_where_test_texts_were_learnt(tmp_path, files):
     asked = settings(files, distill={"modes": ["kd"], "epochs": 1})
     Run(tmp_path / "run", asked).execute(["label", "count", "distill", "finetune", "compress"])
     later = settings({**files, "test": files["train"]}, distill={"modes": ["kd"], "epochs": 1})
-    with pytest.raises(DataError, match="all of them are texts of test"):
+    with pytest.raises(DataError, match=r"all of them \(300\) are texts of test"):
         Run(tmp_path / "run", later).execute(["evaluate"])
     with open(test, "a", encoding="utf-8") as file:
         row = json.loads(Path(files["corpus"]).read_text(encoding="utf-8").splitlines()[0])
