@@ -59,9 +59,9 @@ extern "C" {
 // `rows` may be null where the values stand in the table.
 Plan* limit_plan(const char* text, const std::uint64_t* offsets, std::size_t texts, const std::uint32_t* table,
                  std::uint64_t lines, std::uint32_t columns, std::uint32_t row_count, std::uint64_t seed, int tokenizer,
-                 int lowercase, unsigned max_n, const char* rows, std::size_t stride) {
+                 int lowercase, int normalize, unsigned max_n, const char* rows, std::size_t stride) {
     auto* const plan = new Plan{{}, reinterpret_cast<const char*>(table), rows, stride};
-    const Vocabulary vocabulary{{static_cast<Tokenizer>(tokenizer), lowercase != 0},
+    const Vocabulary vocabulary{{static_cast<Tokenizer>(tokenizer), lowercase != 0, normalize != 0},
                                 max_n,
                                 Lookup({table, lines * Lines::lanes}, row_count, columns, seed)};
     BagReader reader;

@@ -36,7 +36,8 @@ class Limit:
                 self._text, pointer(self._offsets.ctypes.data), ctypes.c_size_t(len(texts)), pointer(slots.ctypes.data),
                 ctypes.c_uint64(len(slots)), ctypes.c_uint32(0 if stride else config["rows"]["width"]),
                 ctypes.c_uint32(config["rows"]["count"]), ctypes.c_uint64(rule["seed"]),
-                TOKENIZERS.index(rule["tokenizer"]), int(rule["lowercase"]), ctypes.c_uint(rule["max_n"]),
+                TOKENIZERS.index(rule["tokenizer"]), int(rule["lowercase"]), int(rule["normalize"]),
+                ctypes.c_uint(rule["max_n"]),
                 pointer(self._rows.ctypes.data if self._rows is not None else None), ctypes.c_size_t(stride),
             )
         )  # fmt: skip

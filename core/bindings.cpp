@@ -62,10 +62,10 @@ std::span<const T> span(const Read1<T>& array) {
     return {array.data(), array.size()};
 }
 
-TextRules rules(const std::string& tokenizer, bool lowercase) {
-    if (tokenizer == "sklearn") return {Tokenizer::sklearn, lowercase};
-    if (tokenizer == "words") return {Tokenizer::words, lowercase};
-    if (tokenizer == "whitespace") return {Tokenizer::whitespace, lowercase};
+TextRules rules(const std::string& tokenizer, bool lowercase, bool normalize) {
+    if (tokenizer == "sklearn") return {Tokenizer::sklearn, lowercase, false};
+    if (tokenizer == "words") return {Tokenizer::words, lowercase, normalize};
+    if (tokenizer == "whitespace") return {Tokenizer::whitespace, lowercase, normalize};
     throw nb::value_error(("no tokenizer '" + tokenizer + "': sklearn, words or whitespace").c_str());
 }
 
@@ -89,9 +89,9 @@ nb::list python_tokens(const Tokens& tokens) {
     return list;
 }
 
-nb::list tokenize_all(nb::handle source, const std::string& tokenizer, bool lowercase) {
+nb::list tokenize_all(nb::handle source, const std::string& tokenizer, bool lowercase, bool normalize) {
     const Texts texts(source);
-    const TextRules how = rules(tokenizer, lowercase);
+    const TextRules how = rules(tokenizer, lowercase, normalize);
     nb::list result;
     Tokens tokens;
     for (const auto text : texts.views()) {
@@ -146,8 +146,8 @@ auto make_table(const Read1<std::uint8_t>& bytes, const Read1<std::uint64_t>& of
 class PyLookup {
 public:
     PyLookup(LookupArray table, std::uint32_t rows, std::uint32_t columns, std::uint64_t seed, const std::string& tokenizer,
-             bool lowercase, unsigned max_n)
-        : table_(std::move(table)), vocabulary{rules(tokenizer, lowercase), checked_n(max_n),
+             bool lowercase, unsigned max_n, bool normalize)
+        : table_(std::move(table)), vocabulary{rules(tokenizer, lowercase, normalize), checked_n(max_n),
                                                Lookup({table_.data(), table_.size()}, rows, columns, seed)} {}
 
     auto bags(nb::handle source, unsigned threads) const {
@@ -352,8 +352,9 @@ void choose_kernels(const std::string& name) {
 
 class PyCounter {
 public:
-    PyCounter(const std::string& tokenizer, bool lowercase, unsigned max_n, std::uint64_t memory, std::string directory)
-        : counter_(rules(tokenizer, lowercase), checked_n(max_n), memory, std::move(directory)) {}
+    PyCounter(const std::string& tokenizer, bool lowercase, unsigned max_n, std::uint64_t memory, std::string directory,
+              bool normalize)
+        : counter_(rules(tokenizer, lowercase, normalize), checked_n(max_n), memory, std::move(directory)) {}
 
     void add(nb::handle source, std::uint32_t weight, unsigned threads) {
         const Texts texts(source);
@@ -533,7 +534,8 @@ NB_MODULE(_core, m) {
     nb::exception<Damaged>(m, "Damaged", PyExc_IndexError);
     m.attr("unicode_version") = unicode::version;
 
-    m.def("tokenize", &tokenize_all, "texts"_a, "tokenizer"_a, "lowercase"_a, "Tokens of each text, as lists of str.");
+    m.def("tokenize", &tokenize_all, "texts"_a, "tokenizer"_a, "lowercase"_a, "normalize"_a = true,
+          "Tokens of each text, as lists of str.");
     m.def("fingerprints", &fingerprints, "texts"_a, "threads"_a,
           "uint64 (n,): hash of each text's lower-cased letters and digits, or of all of it where it has none.");
     m.def(
@@ -548,8 +550,8 @@ NB_MODULE(_core, m) {
     m.def("use_kernels", &choose_kernels, "name"_a, "Use the kernels of one instruction set, for tests.");
 
     nb::class_<PyCounter>(m, "Counter", "Counts n-grams exactly over two readings of the texts: add, choose, spell, top.")
-        .def(nb::init<const std::string&, bool, unsigned, std::uint64_t, std::string>(), "tokenizer"_a, "lowercase"_a,
-             "max_n"_a, "memory"_a, "directory"_a)
+        .def(nb::init<const std::string&, bool, unsigned, std::uint64_t, std::string, bool>(), "tokenizer"_a,
+             "lowercase"_a, "max_n"_a, "memory"_a, "directory"_a, "normalize"_a = true)
         .def("add", &PyCounter::add, "texts"_a, "weight"_a, "threads"_a,
              "First reading: count every n-gram of the texts, `weight` times.")
         .def("choose", &PyCounter::choose, "size"_a, "min_count"_a, "threads"_a,
@@ -561,8 +563,9 @@ NB_MODULE(_core, m) {
         .def_prop_ro("spilled", &PyCounter::spilled, "Bytes that went to disk.");
 
     nb::class_<PyLookup>(m, "Lookup", "n-grams of texts -> row ids.")
-        .def(nb::init<LookupArray, std::uint32_t, std::uint32_t, std::uint64_t, const std::string&, bool, unsigned>(),
-             "slots"_a, "rows"_a, "columns"_a, "seed"_a, "tokenizer"_a, "lowercase"_a, "max_n"_a)
+        .def(nb::init<LookupArray, std::uint32_t, std::uint32_t, std::uint64_t, const std::string&, bool, unsigned,
+                      bool>(),
+             "slots"_a, "rows"_a, "columns"_a, "seed"_a, "tokenizer"_a, "lowercase"_a, "max_n"_a, "normalize"_a = true)
         .def("bags", &PyLookup::bags, "texts"_a, "threads"_a,
              "(ids uint32, offsets uint64 (n + 1,)): the rows of each text's known n-grams.")
         .def("ngrams", &PyLookup::ngrams, "text"_a, "[(n-gram, row)] of one text.");

@@ -1,8 +1,10 @@
 #include "text.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstring>
+#include <iterator>
 #include <span>
 #include <utility>
 
@@ -18,26 +20,35 @@ constexpr std::uint32_t capital_sigma = 0x3A3, final_sigma = 0x3C2;
 constexpr std::uint32_t dotted_capital_i = 0x130, combining_dot = 0x307;
 constexpr std::uint32_t zero_width_joiner = 0x200D, right_quote = 0x2019;
 
-enum Kind : std::uint8_t { separator, cjk, emoji, word, punct };
+// What a code point is to `words`.
+enum Kind : std::uint8_t { separator, character, emoji, word, punct, mark, joiner, ignored };
 
-// One byte of properties a code point, as tools/make_unicode.py packs them.
-struct Properties {
-    std::uint8_t flags;
-    Kind kind() const { return static_cast<Kind>(flags & 7); }
-    bool in_word() const { return flags & 8; }  // \w
-    bool alnum() const { return flags & 16; }
-    bool space() const { return flags & 32; }
-    bool cased() const { return flags & 64; }
-    bool case_ignorable() const { return flags & 128; }
-};
-
-inline unsigned record(std::uint32_t code) {
+constexpr unsigned record_of(std::uint32_t code) {
     constexpr std::uint32_t mask = (1u << unicode::block_shift) - 1;
     return unicode::record_of[(std::size_t{unicode::block_of[code >> unicode::block_shift]} << unicode::block_shift) +
                               (code & mask)];
 }
 
-inline Properties properties(std::uint32_t code) { return {unicode::flags_of[record(code)]}; }
+// A code point and its properties, as tools/make_unicode.py packs them.
+struct Point {
+    std::uint32_t code;
+    std::uint16_t record, flags;
+
+    Point() = default;
+    constexpr explicit Point(std::uint32_t point)
+        : code(point), record(static_cast<std::uint16_t>(record_of(point))), flags(unicode::flags_of[record]) {}
+
+    static constexpr unsigned attention = 128;  // may be otherwise in NFC, or compose with what stands before it
+
+    constexpr Kind kind() const { return static_cast<Kind>(flags & 7); }
+    constexpr bool in_word() const { return flags & 8; }  // \w
+    constexpr bool space() const { return flags & 16; }
+    constexpr bool cased() const { return flags & 32; }
+    constexpr bool case_ignorable() const { return flags & 64; }
+    constexpr bool alnum() const { return flags & 256; }
+    constexpr std::uint32_t lower() const { return code + static_cast<std::uint32_t>(unicode::lower_delta_of[record]); }
+    constexpr std::uint32_t combining_class() const { return unicode::combining_class_of[record]; }
+};
 
 // Reads one code point at `p`, advances past it. Ill-formed input: U+FFFD for the longest piece that could have begun
 // a character, one byte at least (the Unicode Standard, 3.9, "substitution of maximal subparts").
@@ -93,14 +104,14 @@ bool ends_word(const unsigned char* begin, const unsigned char* at, const unsign
                const unsigned char* end) {
     bool cased = false;
     while (at > begin) {
-        const Properties before = properties(decode_back(at, begin));
+        const Point before = Point(decode_back(at, begin));
         if (before.case_ignorable()) continue;
         cased = before.cased();
         break;
     }
     if (!cased) return false;
     while (after < end) {
-        const Properties next = properties(decode(after, end));
+        const Point next(decode(after, end));
         if (!next.case_ignorable()) return !next.cased();
     }
     return true;
@@ -125,40 +136,201 @@ inline char* encode(std::uint32_t code, char* out) {
     return out;
 }
 
-// A text being read: code points with where they stand, and the lower-case form each is written in.
+// The word characters of one and two bytes as they are written, those that need no rule; size 0: the others.
+struct ShortWord {
+    char bytes[2];
+    std::uint8_t size;
+};
+constexpr std::uint32_t short_words_end = 0x800;
+template <bool lowercase>
+constexpr auto short_words = [] {
+    std::array<ShortWord, short_words_end> table{};
+    for (std::uint32_t code = 0; code < short_words_end; ++code) {
+        const Point point(code);
+        const std::uint32_t written = lowercase ? point.lower() : code;
+        if (point.kind() != word || point.flags & Point::attention || code == capital_sigma || code == dotted_capital_i ||
+            written >= short_words_end)
+            continue;
+        if (written < 0x80) table[code] = {{static_cast<char>(written), 0}, 1};
+        else table[code] = {{static_cast<char>(0xC0 | written >> 6), static_cast<char>(0x80 | (written & 0x3F))}, 2};
+    }
+    return table;
+}();
+
+// Canonical composition of `size` code points, each with its combining class above its 24 bits; returns how many are left.
+std::size_t compose(std::uint32_t* points, std::size_t size) {
+    constexpr std::uint32_t l0 = 0x1100, v0 = 0x1161, t0 = 0x11A7, s0 = 0xAC00, l_count = 19, v_count = 21, t_count = 28;
+    const auto pair = [&](std::uint32_t first, std::uint32_t second) -> std::uint32_t {
+        if (first - l0 < l_count && second - v0 < v_count) return s0 + ((first - l0) * v_count + second - v0) * t_count;
+        if (first - s0 < l_count * v_count * t_count && (first - s0) % t_count == 0 && second - t0 - 1 < t_count - 1)
+            return first + second - t0;
+        const std::uint64_t key = std::uint64_t{first} << 32 | second;
+        const auto* const found = std::lower_bound(std::begin(unicode::pairs), std::end(unicode::pairs), key);
+        return found != std::end(unicode::pairs) && *found == key ? unicode::composites[found - unicode::pairs] : 0;
+    };
+    std::size_t kept = 0;
+    std::uint32_t* starter = nullptr;
+    bool beside = false;     // nothing stands between the starter and what comes next
+    std::uint32_t last = 0;  // combining class of what does
+    for (std::size_t i = 0; i < size; ++i) {
+        const std::uint32_t combining = points[i] >> 24, code = points[i] & 0xFFFFFF;
+        if (starter && (beside || last < combining))
+            if (const std::uint32_t composite = pair(*starter, code)) {
+                *starter = composite;
+                continue;
+            }
+        points[kept] = code;
+        if (combining == 0) starter = points + kept;
+        beside = combining == 0;
+        last = combining;
+        ++kept;
+    }
+    return kept;
+}
+
+// A text being read: code points in NFC where that is asked for, and the lower-case form each is written in.
 class Reader {
 public:
     // Reads [first, last) of the text; what stands around it decides the form of a final sigma.
-    Reader(std::string_view text, std::size_t first, std::size_t last, bool lowercase)
+    Reader(std::string_view text, std::size_t first, std::size_t last, TextRules rules)
         : begin_(reinterpret_cast<const unsigned char*>(text.data())), p_(begin_ + first), last_(begin_ + last),
-          end_(begin_ + text.size()), lowercase_(lowercase) {}
+          end_(begin_ + text.size()), lowercase_(rules.lowercase), leaves_out_(rules.tokenizer == Tokenizer::words),
+          attention_(rules.normalize && rules.tokenizer != Tokenizer::sklearn ? Point::attention : 0) {
+        advance();
+    }
 
-    bool done() const { return p_ == last_; }
+    bool done() const { return at_ == filled_ && ahead_at_ == last_; }
     bool lowercase() const { return lowercase_; }
 
-    std::uint32_t next() {
-        start_ = p_;
-        return decode(p_, end_);
+    Point next() {
+        if (at_ != filled_) [[unlikely]] return Point(points_[at_++]);
+        const Point point = ahead_;
+        start_ = ahead_at_;
+        advance();
+        if ((point.flags | ahead_.flags) & attention_) [[unlikely]] return normalized(point);
+        return point;
     }
-    void back() { p_ = start_; }
-    // The code point after the last one read, without moving; a space at the end of the text.
-    std::uint32_t peek() const {
-        const unsigned char* q = p_;
-        return q == end_ ? ' ' : decode(q, end_);
+    // What next() will give, or what that is made from: of the same kind. A space at the end.
+    Point peek() const { return at_ != filled_ ? Point(points_[at_]) : ahead_; }
+    // The one after it, as it stands in the text, where peek() is not one that composes.
+    Point peek_behind() const {
+        const unsigned char* p = p_;
+        while (p != last_)
+            if (const Point point(decode(p, end_)); point.kind() != ignored) return point;
+        return Point(' ');
     }
 
     // Writes the last code point read, in lower case where asked.
-    char* write(std::uint32_t code, char* out) const {
-        if (!lowercase_) return encode(code, out);
-        if (code == capital_sigma) return encode(ends_word(begin_, start_, p_, end_) ? final_sigma : 0x3C3, out);
-        if (code == dotted_capital_i) return encode(combining_dot, encode('i', out));
-        return encode(code + static_cast<std::uint32_t>(unicode::lower_delta_of[record(code)]), out);
+    char* write(Point point, char* out) const {
+        if (!lowercase_) return encode(point.code, out);
+        if (point.code == capital_sigma) return encode(lower_sigma(), out);
+        if (point.code == dotted_capital_i) return encode(combining_dot, encode('i', out));
+        return encode(point.lower(), out);
+    }
+
+    // Writes the word characters that come next as far as they are short ones; the last of them is left to next() where it
+    // may compose with what follows.
+    char* write_short(char* out) {
+        if (at_ != filled_) return out;
+        const ShortWord* const table = lowercase_ ? short_words<true>.data() : short_words<false>.data();
+        const unsigned char *p = ahead_at_, *before = p;
+        char* out_before = out;
+        while (p != last_) {
+            std::uint32_t code = *p;
+            std::size_t size = 1;
+            if (code >= 0x80) {
+                if (code < 0xC2 || code > 0xDF || p + 1 == last_ || (p[1] & 0xC0) != 0x80) break;
+                code = (code & 0x1F) << 6 | (p[1] & 0x3F);
+                size = 2;
+            }
+            const ShortWord one = table[code];
+            if (!one.size) break;
+            before = p;
+            out_before = out;
+            std::memcpy(out, one.bytes, 2);
+            out += one.size;
+            p += size;
+        }
+        if (p == ahead_at_) return out;
+        if (p != last_ && *p >= 0x80 && attention_) {
+            p = before;
+            out = out_before;
+        }
+        p_ = p;
+        advance();
+        return out;
     }
 
 private:
+    // Of a segment, in the text: what bounds memory and time where marks have no end.
+    static constexpr std::size_t most = 256, longest_decomposition = 4;
+
+    void advance() {
+        do {
+            ahead_at_ = p_;
+            ahead_ = p_ == last_ ? Point(' ') : Point(decode(p_, end_));
+        } while (ahead_.kind() == ignored && leaves_out_);
+    }
+
+    std::uint32_t lower_sigma() const { return ends_word(begin_, start_, ahead_at_, end_) ? final_sigma : 0x3C3; }
+
+    // The first code point of a segment in lower case and NFC; the others wait in points_. A segment is a code point and all
+    // that follow and need attention: nothing composes across its ends.
+    [[gnu::noinline]] Point normalized(Point point) {
+        filled_ = at_ = 0;
+        const auto add = [&](std::uint32_t code, std::uint32_t combining) { points_[filled_++] = combining << 24 | code; };
+        const auto add_parts = [&](std::uint32_t code) {
+            constexpr std::uint32_t l0 = 0x1100, v0 = 0x1161, t0 = 0x11A7, s0 = 0xAC00, v_count = 21, t_count = 28;
+            if (code - s0 < 19 * v_count * t_count) {
+                const std::uint32_t syllable = code - s0, final = syllable % t_count;
+                add(l0 + syllable / (v_count * t_count), 0);
+                add(v0 + syllable / t_count % v_count, 0);
+                if (final) add(t0 + final, 0);
+                return;
+            }
+            const auto* const found = std::lower_bound(std::begin(unicode::whole), std::end(unicode::whole), code);
+            if (found == std::end(unicode::whole) || *found != code) return add(code, Point(code).combining_class());
+            const auto* const begins = unicode::parts_begin + (found - unicode::whole);
+            for (unsigned i = begins[0]; i < begins[1]; ++i) add(unicode::parts[i], Point(unicode::parts[i]).combining_class());
+        };
+        for (std::size_t size = 0;;) {
+            std::uint32_t code = point.code;
+            if (lowercase_) {
+                if (code == capital_sigma) {
+                    code = lower_sigma();
+                } else if (code == dotted_capital_i) {
+                    add_parts('i');
+                    code = combining_dot;
+                    ++size;
+                } else {
+                    code = point.lower();
+                }
+            }
+            add_parts(code);
+            if (++size >= most || !((lowercase_ ? Point(ahead_.lower()) : ahead_).flags & attention_)) break;
+            point = ahead_;
+            start_ = ahead_at_;
+            advance();
+        }
+        // Canonical order: by combining class, within each run of marks; equal ones stay in their order.
+        for (std::size_t i = 1; i < filled_; ++i) {
+            const std::uint32_t moved = points_[i];
+            std::size_t to = i;
+            if (moved >> 24)
+                for (; to && points_[to - 1] >> 24 > moved >> 24; --to) points_[to] = points_[to - 1];
+            points_[to] = moved;
+        }
+        filled_ = compose(points_, filled_);
+        return Point(points_[at_++]);
+    }
+
     const unsigned char *begin_, *p_, *last_, *end_;
-    const unsigned char* start_ = nullptr;
-    bool lowercase_;
+    const unsigned char *start_ = nullptr, *ahead_at_ = nullptr;  // of the last code point read, and of the next
+    Point ahead_;
+    bool lowercase_, leaves_out_;
+    unsigned attention_;
+    std::size_t at_ = 0, filled_ = 0;  // of points_, what is yet to be read
+    std::uint32_t points_[most * longest_decomposition + 4];
 };
 
 // Longest UTF-8 growth of a code point: U+FFFD for one invalid byte, or a lower case longer than the capital.
@@ -267,7 +439,7 @@ struct Sklearn {
             return std::pair{masks[block].word & valid, std::uint64_t{0}};
         });
     }
-    static void other(TokenWriter& writer, Reader reader) {
+    static void other(TokenWriter& writer, Reader& reader) {
         std::size_t length = 0;  // code points of the open run
         const auto finish = [&] {
             if (length >= 2) writer.push();
@@ -275,18 +447,18 @@ struct Sklearn {
             length = 0;
         };
         while (!reader.done()) {
-            const std::uint32_t code = reader.next();
-            if (!properties(code).in_word()) {
+            const Point point = reader.next();
+            if (!point.in_word()) {
                 if (length) finish();
                 continue;
             }
-            if (code == dotted_capital_i && reader.lowercase()) {  // its lower case is "i" and a mark, which ends the run
+            if (point.code == dotted_capital_i && reader.lowercase()) {  // its lower case is "i" and a mark, which ends the run
                 *writer.out++ = 'i';
                 ++length;
                 finish();
                 continue;
             }
-            writer.out = reader.write(code, writer.out);
+            writer.out = reader.write(point, writer.out);
             ++length;
         }
         if (length) finish();
@@ -300,21 +472,22 @@ struct Whitespace {
             return std::pair{~masks[block].space & valid, std::uint64_t{0}};
         });
     }
-    static void other(TokenWriter& writer, Reader reader) {
+    static void other(TokenWriter& writer, Reader& reader) {
         while (!reader.done()) {
-            const std::uint32_t code = reader.next();
-            if (properties(code).space()) writer.push_if_open();
-            else writer.out = reader.write(code, writer.out);
+            const Point point = reader.next();
+            if (point.space()) writer.push_if_open();
+            else writer.out = reader.write(point, writer.out);
         }
         writer.push_if_open();
     }
 };
 
 bool modifies_emoji(std::uint32_t code) {
-    return code == 0xFE0F || code == 0xFE0E || code == 0x20E3 || (code >= 0x1F3FB && code <= 0x1F3FF);
+    return code == 0xFE0F || code == 0xFE0E || code == 0x20E3 || (code >= 0x1F3FB && code <= 0x1F3FF) ||
+           (code >= 0xE0020 && code <= 0xE007F);
 }
 
-// Words, runs of punctuation, emoji with their modifiers, and CJK characters one by one.
+// Words, runs of punctuation, emoji with their modifiers, and characters of scripts without spaces one by one.
 struct Words {
     static void ascii(TokenWriter& writer, std::size_t first, std::size_t last) {
         const auto masks = writer.masks();
@@ -329,63 +502,89 @@ struct Words {
             return std::pair{word, ~(word | m.gap) & valid};
         });
     }
-    static void other(TokenWriter& writer, Reader reader) {
-        Kind open = separator;  // kind of the token being written
+    static void other(TokenWriter& writer, Reader& reader) {
+        Kind open = separator;               // kind of the token being written
+        char* joiners = nullptr;             // where those begin that it ends with
+        const auto begin = [&](Kind kind) {  // the next token
+            if (joiners) writer.out = joiners;
+            joiners = nullptr;
+            writer.push_if_open();
+            open = kind;
+        };
         while (!reader.done()) {
-            const std::uint32_t code = reader.next();
-            const Kind kind = properties(code).kind();
-            switch (kind) {
+            if (open == word || open == separator) {
+                char* const end = reader.write_short(writer.out);
+                if (end != writer.out) {
+                    writer.out = end;
+                    open = word;
+                    joiners = nullptr;
+                    if (reader.done()) break;
+                }
+            }
+            const Point point = reader.next();
+            switch (point.kind()) {
                 case separator:
-                    writer.push_if_open();
+                case ignored:
+                    begin(separator);
                     break;
-                case cjk:
-                    writer.push_if_open();
-                    writer.out = reader.write(code, writer.out);
-                    writer.push();
+                case character:
+                    begin(character);
+                    writer.out = reader.write(point, writer.out);
                     break;
-                case emoji: {
-                    writer.push_if_open();
-                    writer.out = reader.write(code, writer.out);
+                case mark:
+                    if (open != word && open != character) begin(word);
+                    joiners = nullptr;
+                    writer.out = reader.write(point, writer.out);
+                    break;
+                case joiner:
+                    if (open != word && open != character) {
+                        begin(separator);
+                        break;
+                    }
+                    if (!joiners) joiners = writer.out;
+                    writer.out = encode(point.code, writer.out);
+                    break;
+                case emoji:
+                    begin(emoji);
+                    writer.out = reader.write(point, writer.out);
                     while (!reader.done()) {
-                        const std::uint32_t next = reader.next();
-                        if (modifies_emoji(next)) {
-                            writer.out = encode(next, writer.out);
-                        } else if (next == zero_width_joiner && properties(reader.peek()).kind() == emoji) {
-                            writer.out = encode(next, writer.out);
-                            writer.out = encode(reader.next(), writer.out);
-                        } else {
-                            reader.back();
+                        const Point next = reader.peek();
+                        if (next.code == zero_width_joiner && reader.peek_behind().kind() == emoji) {
+                            writer.out = encode(reader.next().code, writer.out);
+                        } else if (!modifies_emoji(next.code)) {
+                            break;
+                        }
+                        writer.out = encode(reader.next().code, writer.out);
+                    }
+                    begin(separator);
+                    break;
+                case word:
+                    if (open != word) begin(word);
+                    joiners = nullptr;
+                    writer.out = reader.write(point, writer.out);
+                    break;
+                case punct:
+                    if (open == word && !joiners && (point.code == '\'' || point.code == right_quote)) {
+                        const Kind next = reader.peek().kind();
+                        if (next == word || next == mark) {
+                            *writer.out++ = '\'';  // an apostrophe inside a word belongs to it
                             break;
                         }
                     }
-                    writer.push();
-                    break;
-                }
-                case word:
-                    if (open != word) writer.push_if_open();
-                    writer.out = reader.write(code, writer.out);
-                    break;
-                case punct:
-                    if (open == word && (code == '\'' || code == right_quote) &&
-                        properties(reader.peek()).kind() == word) {
-                        *writer.out++ = '\'';  // an apostrophe inside a word belongs to it
-                        continue;
-                    }
-                    if (open != punct) writer.push_if_open();
-                    writer.out = reader.write(code, writer.out);
+                    if (open != punct) begin(punct);
+                    writer.out = reader.write(point, writer.out);
                     break;
             }
-            open = writer.open() ? kind : separator;
         }
-        writer.push_if_open();
+        begin(separator);
     }
 };
 
 // ASCII white space separates tokens in every way of cutting: what stands between two of it is read fast where it is
 // all ASCII.
 template <class Cut>
-void tokenize_by(std::string_view text, bool lowercase, Tokens& tokens) {
-    TokenWriter writer(tokens, text, lowercase);
+void tokenize_by(std::string_view text, TextRules rules, Tokens& tokens) {
+    TokenWriter writer(tokens, text, rules.lowercase);
     const auto masks = writer.masks();
     const std::size_t size = text.size();
     // The first byte at or after `at` with a bit in the mask, or `size`.
@@ -404,7 +603,8 @@ void tokenize_by(std::string_view text, bool lowercase, Tokens& tokens) {
         while (first > at && !(masks[(first - 1) / 64].space >> (first - 1) % 64 & 1)) --first;
         Cut::ascii(writer, at, first);
         writer.begin(last - first);
-        Cut::other(writer, Reader(text, first, last, lowercase));
+        Reader reader(text, first, last, rules);
+        Cut::other(writer, reader);
         writer.end();
         at = last;
     }
@@ -414,21 +614,21 @@ void tokenize_by(std::string_view text, bool lowercase, Tokens& tokens) {
 
 void tokenize(std::string_view text, TextRules rules, Tokens& tokens) {
     switch (rules.tokenizer) {
-        case Tokenizer::sklearn: return tokenize_by<Sklearn>(text, rules.lowercase, tokens);
-        case Tokenizer::words: return tokenize_by<Words>(text, rules.lowercase, tokens);
-        case Tokenizer::whitespace: return tokenize_by<Whitespace>(text, rules.lowercase, tokens);
+        case Tokenizer::sklearn: return tokenize_by<Sklearn>(text, rules, tokens);
+        case Tokenizer::words: return tokenize_by<Words>(text, rules, tokens);
+        case Tokenizer::whitespace: return tokenize_by<Whitespace>(text, rules, tokens);
     }
 }
 
 void letters_and_digits(std::string_view text, std::string& out) {
     out.resize(growth * text.size());
     char* end = out.data();
-    Reader reader(text, 0, text.size(), true);
+    Reader reader(text, 0, text.size(), {Tokenizer::sklearn, true, false});
     while (!reader.done()) {
-        const std::uint32_t code = reader.next();
-        if (!properties(code).alnum()) continue;
-        if (code == dotted_capital_i) *end++ = 'i';  // without its combining dot, which is no letter
-        else end = reader.write(code, end);
+        const Point point = reader.next();
+        if (!point.alnum()) continue;
+        if (point.code == dotted_capital_i) *end++ = 'i';  // without its combining dot, which is no letter
+        else end = reader.write(point, end);
     }
     out.resize(static_cast<std::size_t>(end - out.data()));
     if (out.empty()) out.assign(text);

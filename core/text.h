@@ -15,6 +15,7 @@ enum class Tokenizer { sklearn, words, whitespace };
 struct TextRules {
     Tokenizer tokenizer;
     bool lowercase;
+    bool normalize;  // to NFC; `sklearn` never does
 };
 
 // The tokens of one or more texts, in one buffer that is reused from text to text.

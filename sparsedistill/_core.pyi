@@ -12,7 +12,7 @@ class Damaged(IndexError):
 
 unicode_version: str = '15.1.0'
 
-def tokenize(texts: object, tokenizer: str, lowercase: bool) -> list:
+def tokenize(texts: object, tokenizer: str, lowercase: bool, normalize: bool = True) -> list:
     """Tokens of each text, as lists of str."""
 
 def fingerprints(texts: object, threads: int) -> Annotated[NDArray[numpy.uint64], dict(shape=(None,))]:
@@ -46,7 +46,7 @@ class Counter:
     Counts n-grams exactly over two readings of the texts: add, choose, spell, top.
     """
 
-    def __init__(self, tokenizer: str, lowercase: bool, max_n: int, memory: int, directory: str) -> None: ...
+    def __init__(self, tokenizer: str, lowercase: bool, max_n: int, memory: int, directory: str, normalize: bool = True) -> None: ...
 
     def add(self, texts: object, weight: int, threads: int) -> None:
         """First reading: count every n-gram of the texts, `weight` times."""
@@ -73,7 +73,7 @@ class Counter:
 class Lookup:
     """n-grams of texts -> row ids."""
 
-    def __init__(self, slots: Annotated[NDArray[numpy.uint32], dict(shape=(None, 16), order='C', device='cpu', writable=False)], rows: int, columns: int, seed: int, tokenizer: str, lowercase: bool, max_n: int) -> None: ...
+    def __init__(self, slots: Annotated[NDArray[numpy.uint32], dict(shape=(None, 16), order='C', device='cpu', writable=False)], rows: int, columns: int, seed: int, tokenizer: str, lowercase: bool, max_n: int, normalize: bool = True) -> None: ...
 
     def bags(self, texts: object, threads: int) -> tuple[Annotated[NDArray[numpy.uint32], dict(shape=(None,))], Annotated[NDArray[numpy.uint64], dict(shape=(None,))]]:
         """

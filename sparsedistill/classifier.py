@@ -16,7 +16,7 @@ from .errors import FormatError
 from .format import read_json, read_tensors, replacing_directory, tensor, write_json, write_tensors
 from .machine import asked_threads
 
-FORMAT_VERSIONS = (2, 3)  # 2: mean pooling alone
+FORMAT_VERSION = 4
 POOLINGS = ("mean", "sum", "max", "mean+max", "attentive")
 CONFIG, TENSORS, CARD = "config.json", "model.safetensors", "README.md"
 ROW_TYPES = {"int8": np.int8, "int16": np.int16, "float16": np.float16, "float32": np.float32}
@@ -61,11 +61,11 @@ class Classifier:
         self.path = Path(path).resolve() if path else None
         if config.get("format") != "sparsedistill":
             raise FormatError(f"{where}: config.json is not that of a sparsedistill classifier")
-        if config.get("format_version") not in FORMAT_VERSIONS:
-            raise FormatError(
-                f"{where} has format version {config.get('format_version')!r}, this program reads 2 and 3: "
-                "upgrade sparsedistill, or write the classifier anew"
-            )
+        version = config.get("format_version")
+        if version != FORMAT_VERSION or not isinstance(version, int):  # 4.0 is none
+            older = isinstance(version, int) and version < FORMAT_VERSION
+            remedy = "train the classifier again" if older else "take the version of sparsedistill that wrote it"
+            raise FormatError(f"{where} has format version {version!r}, this program reads {FORMAT_VERSION}: {remedy}")
         self.task: str = _field(config, "task", str, where)
         if self.task not in ("single", "multi", "regression"):
             raise FormatError(f"{where}: config.json: task is {self.task!r}, not single, multi or regression")
@@ -79,15 +79,17 @@ class Classifier:
                 f"{where} follows Unicode {text.get('unicode')!r}, this program {_core.unicode_version}: "
                 "take the version of sparsedistill that wrote it"
             )
-        max_n = _field(text, "max_n", int, where)
+        max_n, tokenizer = _field(text, "max_n", int, where), _field(text, "tokenizer", str, where)
+        normalize = _field(text, "normalize", bool, where)
+        if normalize and tokenizer == "sklearn":
+            raise FormatError(f"{where}: config.json: normalize is true, which the sklearn tokenizer never does")
         if not 1 <= max_n <= 8:
             raise FormatError(f"{where}: config.json: max_n is {max_n}, not 1 to 8")
-        known = POOLINGS if config["format_version"] > 2 else POOLINGS[:1]
         self._pooling: str = _field(config, "pooling", str, where)
-        if self._pooling not in known:
-            raise FormatError(f"{where}: config.json: pooling is {self._pooling!r}, not {' or '.join(known)}")
+        if self._pooling not in POOLINGS:
+            raise FormatError(f"{where}: config.json: pooling is {self._pooling!r}, not {' or '.join(POOLINGS)}")
         #: whether it labels pairs of texts
-        self.pairs: bool = config["format_version"] > 2 and _field({"pairs": False, **config}, "pairs", bool, where)
+        self.pairs: bool = _field({"pairs": False, **config}, "pairs", bool, where)
         rows = _field(config, "rows", dict, where)
         width, row_type = _field(rows, "width", int, where), _field(rows, "type", str, where)
         if row_type not in ROW_TYPES:
@@ -96,7 +98,7 @@ class Classifier:
         if not 0 <= depth <= MAX_LAYERS:
             raise FormatError(f"{where}: config.json: layers is {depth}, not 0 to {MAX_LAYERS}")
         name = Path(where) / TENSORS if path else where
-        self._hashed = config["format_version"] > 2 and _field({"hashed": False, **rows}, "hashed", bool, where)
+        self._hashed = _field({"hashed": False, **rows}, "hashed", bool, where)
         slots = np.zeros((0, 16), np.uint32)
         if not self._hashed:
             slots = tensor(tensors, "slots", (np.uint32,), (None, 16), name)
@@ -147,8 +149,7 @@ class Classifier:
         try:
             self._lookup = _core.Lookup(
                 slots, self._count if self._rows is not None else 0, width if in_slots else 0,
-                _field(text, "seed", int, where), _field(text, "tokenizer", str, where),
-                _field(text, "lowercase", bool, where), max_n,
+                _field(text, "seed", int, where), tokenizer, _field(text, "lowercase", bool, where), max_n, normalize,
             )  # fmt: skip
             self._model = _core.Model(
                 self._lookup,

@@ -8,7 +8,7 @@ import numpy as np
 from torch import nn
 
 from . import _core
-from .classifier import ROW_BYTES, ROW_TYPES, SLOT_COLUMNS, Classifier
+from .classifier import FORMAT_VERSION, ROW_BYTES, ROW_TYPES, SLOT_COLUMNS, Classifier
 from .errors import DataError, SettingsError
 from .student import Student
 from .table import widened
@@ -98,12 +98,13 @@ def compress(
         tensors[f"layers.{i}.bias"] = layer.bias.detach().numpy().copy()
     config = {
         "format": "sparsedistill",
-        "format_version": 2 if student.pooling == "mean" and not vocabulary.hashed and not student.pairs else 3,
+        "format_version": FORMAT_VERSION,
         "task": task,
         "labels": list(labels),
         "text": {
             "tokenizer": vocabulary.tokenizer,
             "lowercase": vocabulary.lowercase,
+            "normalize": vocabulary.normalize,
             "max_n": vocabulary.max_n,
             "seed": seed,
             "unicode": _core.unicode_version,

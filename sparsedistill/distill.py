@@ -449,8 +449,9 @@ class Run:
             settings = self.settings.count
             if settings.hashed:
                 Vocabulary.hash(
-                    settings.size, tokenizer=settings.tokenizer, lowercase=settings.lowercase, max_n=settings.max_n
-                ).save(directory)
+                    settings.size, tokenizer=settings.tokenizer, lowercase=settings.lowercase,
+                    normalize=settings.normalize, max_n=settings.max_n,
+                ).save(directory)  # fmt: skip
                 return {"rows": settings.size}
             # Each text is read twice: to count, and to spell what was chosen.
             with Progress(f"count {name}", 2 * sum(self.data[part]["texts"] for part in parts)) as bar:

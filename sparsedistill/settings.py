@@ -101,6 +101,7 @@ class Count:
 
     tokenizer: str = option("words", "how text becomes tokens", TOKENIZERS)
     lowercase: bool = option(True, "lower-case the text first")
+    normalize: bool = option(True, "compose the text to Unicode's NFC first; sklearn never does")
     max_n: int = option(4, "longest n-gram, in tokens (1 to 8)", least=1, most=8)
     size: int = option(1_000_000, "most n-grams kept (V)", least=1)
     min_count: int = option(1, "n-grams seen less often are dropped", least=1)

@@ -15,7 +15,7 @@ from .format import read_json, read_tensors, replacing_directory, tensor, write_
 from .machine import asked_threads
 from .settings import parse_bytes
 
-VERSION = 2
+VERSION = 3
 
 
 class Vocabulary:
@@ -23,9 +23,10 @@ class Vocabulary:
 
     In this order a prefix always precedes its extensions, so the list is prefix-closed wherever it is cut.
 
-    Attributes: ``tokenizer``, ``lowercase``, ``max_n``: how text becomes n-grams; ``counts``: uint64 (V,) occurrences
-    in corpus and train together; ``train_counts``: uint64 (V,) those in train; ``slots``: uint32 (L, 16) the lookup
-    table; ``seed``: of the hash; ``hashed``: whether it is one of :meth:`hash`, in which the arrays are empty.
+    Attributes: ``tokenizer``, ``lowercase``, ``normalize``, ``max_n``: how text becomes n-grams; ``counts``: uint64
+    (V,) occurrences in corpus and train together; ``train_counts``: uint64 (V,) those in train; ``slots``: uint32
+    (L, 16) the lookup table; ``seed``: of the hash; ``hashed``: whether it is one of :meth:`hash`, in which the arrays
+    are empty.
     """
 
     def __init__(
@@ -39,24 +40,29 @@ class Vocabulary:
         train_counts: np.ndarray,
         seed: int = 0,
         hashed: int = 0,
+        normalize: bool = True,
     ):
         self.hashed, self._size = hashed > 0, hashed or len(counts)
         self.tokenizer, self.lowercase, self.max_n = tokenizer, lowercase, max_n
+        self.normalize = normalize and tokenizer != "sklearn"  # whose tokens are CountVectorizer's
         self._bytes, self._offsets, self.counts, self.train_counts = ngram_bytes, offsets, counts, train_counts
         self.slots, self.seed = np.zeros((0, 16), np.uint32), seed
         if not hashed:
             self.slots, self.seed = _core.build_slots(ngram_bytes, offsets, seed)
         #: the core's view: n-gram hash to row
-        self.lookup = _core.Lookup(self.slots, len(self), 0, self.seed, tokenizer, lowercase, max_n)
+        self.lookup = _core.Lookup(self.slots, len(self), 0, self.seed, tokenizer, lowercase, max_n, self.normalize)
 
     @classmethod
-    def hash(cls, size: int, *, tokenizer: str = "words", lowercase: bool = True, max_n: int = 4) -> Vocabulary:
+    def hash(
+        cls, size: int, *, tokenizer: str = "words", lowercase: bool = True, max_n: int = 4, normalize: bool = True
+    ) -> Vocabulary:
         """Every n-gram there may be, each in the one of ``size`` rows that its hash names (Weinberger et al. 2009).
 
         Nothing has to be counted and no n-gram is unknown, but several share a row, which cannot say what they are.
         """
         none = np.zeros(0, np.uint64)
-        return cls(tokenizer, lowercase, max_n, np.zeros(0, np.uint8), np.zeros(1, np.uint64), none, none, 0, size)
+        ngrams = np.zeros(0, np.uint8), np.zeros(1, np.uint64)
+        return cls(tokenizer, lowercase, max_n, *ngrams, none, none, 0, size, normalize)
 
     def __len__(self) -> int:
         return self._size
@@ -92,6 +98,7 @@ class Vocabulary:
         *,
         tokenizer: str = "words",
         lowercase: bool = True,
+        normalize: bool = True,
         max_n: int = 4,
         size: int = 1_000_000,
         min_count: int = 1,
@@ -116,7 +123,7 @@ class Vocabulary:
                 )
         threads = asked_threads(threads)
         counter = _core.Counter(
-            tokenizer, lowercase, max_n, parse_bytes(memory), os.fspath(directory or tempfile.gettempdir())
+            tokenizer, lowercase, max_n, parse_bytes(memory), os.fspath(directory or tempfile.gettempdir()), normalize
         )
         for batches, weight in ((corpus, 1), (train, train_weight)):
             for texts in batches:
@@ -132,7 +139,7 @@ class Vocabulary:
                 "lower min_count, or take another tokenizer"
             )
         counts = weighted - np.uint64(train_weight - 1) * train_counts
-        return cls(tokenizer, lowercase, max_n, ngrams, offsets, counts, train_counts)
+        return cls(tokenizer, lowercase, max_n, ngrams, offsets, counts, train_counts, normalize=normalize)
 
     def save(self, directory: str | os.PathLike) -> None:
         """Write ``vocabulary.json`` and ``vocabulary.safetensors`` into a directory of its own."""
@@ -152,6 +159,7 @@ class Vocabulary:
                     "version": VERSION,
                     "tokenizer": self.tokenizer,
                     "lowercase": self.lowercase,
+                    "normalize": self.normalize,
                     "max_n": self.max_n,
                     "unicode": _core.unicode_version,
                     "seed": self.seed,
@@ -167,7 +175,8 @@ class Vocabulary:
         config = read_json(Path(directory) / "vocabulary.json")
         if config.get("version") != VERSION:
             raise FormatError(
-                f"{directory} has vocabulary version {config.get('version')!r}, this program reads {VERSION}"
+                f"{directory} has vocabulary version {config.get('version')!r}, this program reads {VERSION}: "
+                "count again"
             )
         if config.get("unicode") != _core.unicode_version:
             raise FormatError(
@@ -182,6 +191,6 @@ class Vocabulary:
         try:
             rules = config["tokenizer"], config["lowercase"], config["max_n"]
             hashed = config["size"] if config["hashed"] else 0
-            return cls(*rules, ngrams, offsets, counts, train_counts, config["seed"], hashed)
+            return cls(*rules, ngrams, offsets, counts, train_counts, config["seed"], hashed, config["normalize"])
         except (KeyError, TypeError, ValueError) as error:
             raise FormatError(f"{directory} is damaged: {error}") from None

@@ -95,12 +95,13 @@ def make_parts(
         tensors[f"layers.{i}.bias"] = rng.standard_normal(n_out).astype(np.float32)
     config = {
         "format": "sparsedistill",
-        "format_version": 2,
+        "format_version": 4,
         "task": task,
         "labels": [f"label {i}" for i in range(labels)],
         "text": {
             "tokenizer": vocabulary.tokenizer,
             "lowercase": vocabulary.lowercase,
+            "normalize": vocabulary.normalize,
             "max_n": vocabulary.max_n,
             "seed": vocabulary.seed,
             "unicode": _core.unicode_version,

@@ -64,7 +64,7 @@ class Arithmetic:
         self.slots = tensors["slots"]
 
     def bag(self, text: str) -> list[int]:
-        rules = {key: self.config["text"][key] for key in ("seed", "tokenizer", "lowercase", "max_n")}
+        rules = {key: self.config["text"][key] for key in ("seed", "tokenizer", "lowercase", "normalize", "max_n")}
         return twins.bag(text, self.slots, rules.pop("seed"), **rules, columns=self.columns)
 
     def pooled(self, text: str) -> np.ndarray:
@@ -423,12 +423,13 @@ def nested(config, path, value):
     ("path", "values"),
     [
         (("format",), [KeyError, None, "safetensors", 1]),
-        (("format_version",), [KeyError, 0, 1, 4, "2", None]),
+        (("format_version",), [KeyError, 0, 1, 2, 3, 5, 4.0, True, "4", None]),
         (("task",), [KeyError, "", "ranking", None, ["single"], "Single"]),
         (("labels",), [KeyError, [], ["a"], ["a", "b", 3], "abc", None, {"a": 1}, ["a", "b", "c", "d"]]),
         (("text",), [KeyError, None, [], "words"]),
         (("text", "tokenizer"), [KeyError, "nltk", "", None, 1]),
         (("text", "lowercase"), [KeyError, 1, "true", None]),
+        (("text", "normalize"), [KeyError, 1, "true", None]),
         (("text", "max_n"), [KeyError, 0, 9, -1, True, 1.0, "3", 1 << 32, 1 << 63, 1 << 64]),
         (("text", "seed"), [KeyError, -1, 1 << 64, 0.0, "0", None, True]),
         (("text", "unicode"), [KeyError, "3.2.0", 15.1, None]),

@@ -22,15 +22,15 @@ tokenizers = st.sampled_from(TOKENIZERS)
 # Around the hash's blocks of 8 and 16 bytes, in characters of 1 to 4 bytes, and once far past every buffer.
 long_tokens = st.builds(
     lambda c, n: c * n,
-    st.sampled_from(("a", "Z", "9", "é", "Σ", "İ", "क", "漢", "\U00010400", "😀", ".", "\u200d")),
-    st.sampled_from((1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 48, 49, 64, 65, 5000)),
+    st.sampled_from((*"aZ9éΣİक漢\U00010400😀.ก\u200d\u0301\u1161", "İ\u0323", "e\u0301", "Å\u0307")),
+    st.sampled_from((1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 48, 49, 64, 65, 255, 256, 257, 5000)),
 )
 mixed = st.lists(st.one_of(long_tokens, twins.texts().filter(lambda t: isinstance(t, str))), max_size=6).map(" ".join)
 texts = st.one_of(twins.texts(), mixed, st.binary(max_size=40).filter(twins.known))
 
 
-def core_tokens(text: str | bytes, tokenizer: str, lowercase: bool) -> list[str]:
-    (tokens,) = _core.tokenize([text], tokenizer, lowercase)
+def core_tokens(text: str | bytes, tokenizer: str, lowercase: bool, normalize: bool = True) -> list[str]:
+    (tokens,) = _core.tokenize([text], tokenizer, lowercase, normalize)
     return tokens
 
 
@@ -38,9 +38,10 @@ def core_tokens(text: str | bytes, tokenizer: str, lowercase: bool) -> list[str]
 
 
 @settings(max_examples=600)
-@given(texts, tokenizers, st.booleans())
-def test_tokens(text, tokenizer, lowercase):
-    assert core_tokens(text, tokenizer, lowercase) == twins.tokenize(text, tokenizer, lowercase)
+@given(texts, tokenizers, st.booleans(), st.booleans())
+def test_tokens(text, tokenizer, lowercase, normalize):
+    expected = twins.tokenize(text, tokenizer, lowercase, normalize)
+    assert core_tokens(text, tokenizer, lowercase, normalize) == expected
 
 
 @settings(max_examples=120)
@@ -64,7 +65,7 @@ def test_every_lead_byte_and_second_byte(lead):
     pieces = [bytes((lead, second)) + tail + b"z" for second in range(256) for tail in tails]
     pieces = [piece for piece in pieces if b" " not in piece]
     expected = [piece.decode("utf-8", "replace").split() for piece in pieces]
-    assert _core.tokenize(pieces, "whitespace", False) == expected
+    assert _core.tokenize(pieces, "whitespace", False, False) == expected
 
 
 def core_unicode_points() -> str:
@@ -90,9 +91,8 @@ def test_every_code_point_beside_a_sigma():
     # Whether a letter is cased, or looked past, shows in the sigma beside it only.
     batch = [f"{c}Σ AΣ{c} AΣ{c}A A{c}Σ" for c in POINTS]
     got = _core.tokenize(batch, "whitespace", True)
-    wrong = [
-        (hex(ord(c)), g) for c, t, g in zip(POINTS, batch, got, strict=True) if g != twins.decode(t).lower().split()
-    ]
+    expected = [unicodedata.normalize("NFC", twins.decode(text).lower()).split() for text in batch]
+    wrong = [(hex(ord(c)), g) for c, g, e in zip(POINTS, got, expected, strict=True) if g != e]
     assert wrong == []
 
 
@@ -103,6 +103,96 @@ def test_every_code_point_after_an_apostrophe_and_an_emoji():
         (hex(ord(c)), g) for c, t, g in zip(POINTS, batch, got, strict=True) if g != twins.tokenize(t, "words", False)
     ]
     assert wrong == []
+
+
+@pytest.mark.parametrize("lowercase", [False, True])
+def test_every_code_point_in_nfc(lowercase):
+    """Alone, decomposed, and with marks before and behind that compose with it or change places with it."""
+    decomposed = [unicodedata.normalize("NFD", twins.decode(c)) for c in POINTS]
+    for batch in (
+        list(POINTS), decomposed, [f"{c}\u0323\u0301x" for c in POINTS],
+        [f"a\u0323{c}\u0301\u0327" for c in decomposed], [f"ก{c}\u1161\u11a8" for c in POINTS],
+    ):  # fmt: skip
+        got = _core.tokenize(batch, "whitespace", lowercase)
+        lowered = (twins.decode(text).lower() if lowercase else twins.decode(text) for text in batch)
+        expected = [unicodedata.normalize("NFC", text).split() for text in lowered]
+        assert [(hex(ord(c)), g, e) for c, g, e in zip(POINTS, got, expected, strict=True) if g != e] == []
+
+
+@settings(max_examples=500)
+@given(st.text(st.sampled_from("".join(twins.SPICE) + "aAeEoOuU\u0301\u0323\u0307\u0302\u031b가각"), max_size=30))
+def test_canonically_equal_texts_have_equal_tokens(text):
+    text = twins.decode(text)
+    forms = [unicodedata.normalize(form, text) for form in ("NFC", "NFD")]
+    for tokenizer in ("words", "whitespace"):
+        for lowercase in (False, True):
+            first, second = _core.tokenize(forms, tokenizer, lowercase)
+            assert first == second
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        # a base and its marks: Thai (vowels before and behind are bases), Lao, Khmer, Burmese, Tai Tham, Javanese
+        ("น้ำดีมาก เก่ง ๑๒ ฿๕", "น้ ำ ดี ม า ก เ ก่ ง ๑๒ ฿ ๕"),
+        ("ພາສາລາວ ໑໒", "ພ າ ສ າ ລ າ ວ ໑໒"),
+        ("ភាសាខ្មែរ។", "ភា សា ខ្ មែ រ ។"),
+        ("မြန်မာစာ၊ ၁၂", "မြ န် မာ စာ ၊ ၁၂"),
+        ("ᨲᩫ᩠ᩅᨾᩮᩬᩥᨦ", "ᨲᩫ᩠ ᩅ ᨾᩮᩬᩥ ᨦ"),
+        ("ꦗꦮꦏꦿꦩ", "ꦗ ꦮ ꦏꦿ ꦩ"),
+        ("ดีok9", "ดี ok9"),
+        # Tibetan parts syllables itself, Hangul writes spaces; Yi does neither
+        ("བོད་ཡིག", "བོད ་ ཡིག"),
+        ("한국어 문장", "한국어 문장"),
+        ("ꆈꌠ", "ꆈ ꌠ"),
+        # joiners inside words, and at their edges
+        ("می\u200cخواهم خانه\u200c", "می\u200cخواهم خانه"),
+        ("क्\u200dष \u200dक", "क्\u200dष क"),
+        ("ശ്രീ\u200d ക്\u200cഷ", "ശ്രീ ക്\u200cഷ"),
+        ("ක්\u200dරිකට්", "ක්\u200dරිකට්"),
+        ("a\u200d\u200c\u200db a\u200d! a\u200d'b", "a\u200d\u200c\u200db a ! a ' b"),
+        ("ក\u200cិ\u200cក", "ក\u200cិ ក"),
+        # invisible characters that part nothing, and one that parts
+        ("co\u00adop\u2060er\ufeffate don\u00ad't", "cooperate don't"),
+        ("ab\u200bcd", "ab cd"),
+        ("\u200fשלום\u200f, \u202aabc\u202c", "שלום , abc"),
+        ("\U0001f468\u200d\U0001f469 \u200d \U0001f3f4\U000e0067\U000e0062\U000e007f!",
+         "\U0001f468\u200d\U0001f469 \U0001f3f4\U000e0067\U000e0062\U000e007f !"),
+        # composed: Vietnamese, Hangul in jamo, Cyrillic, Japanese, Devanagari (not into what is excluded), singletons
+        ("Tie\u0302\u0301ng Vie\u0323\u0302t", "tiếng việt"),
+        ("\u1112\u1161\u11ab", "한"),
+        ("Йод и\u0306од", "йод йод"),
+        ("か\u3099 か\u309a", "が か\u309a"),
+        ("葛\U000e0100城 切\ufe00", "葛 城 切"),
+        ("\u0958\u092e", "\u0915\u093c\u092e"),
+        ("\u212bngstrom \u2126", "ångstrom ω"),
+        # lower-cased, then composed
+        ("J\u030c İ I\u0307 I\u0323\u0307", "ǰ i\u0307 i\u0307 ị\u0307"),
+        ("ΟΔΟ\u0301Σ ΟΔΟΣ\u0301", "οδός οδος\u0301"),
+    ],
+)  # fmt: skip
+def test_words_of_many_scripts(text, tokens):
+    assert core_tokens(text, "words", True) == tokens.split(" ")
+    assert twins.tokenize(text) == tokens.split(" ")
+
+
+def test_normalization_is_a_choice_and_not_for_sklearn():
+    text = "cafe\u0301 e\u0301te\u0301"
+    assert core_tokens(text, "words", True) == core_tokens(text, "whitespace", True) == ["café", "été"]
+    assert core_tokens(text, "words", True, False) == text.split(" ")
+    assert core_tokens(text, "sklearn", True) == ["cafe", "te"]
+
+
+def test_marks_without_end():
+    """A segment has 256 code points at most: what a million marks take grows no faster than they do."""
+    text = "a" + "\u0301\u0323" * 300
+    (token,) = core_tokens(text, "words", True)
+    assert token == twins.nfc(text)
+    assert token != unicodedata.normalize("NFC", text)
+    short = "a" + "\u0301\u0323" * 127
+    assert core_tokens(short, "words", True) == [unicodedata.normalize("NFC", short)]
+    (token,) = core_tokens("a" + "\u0301\u0323" * 500_000, "words", True)
+    assert len(token) == 1_000_000  # the letter and one mark compose
 
 
 def test_tokenizer_is_checked():

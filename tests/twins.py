@@ -9,9 +9,11 @@ Python. They can only be compared on code points both know: see ``known`` and th
 from __future__ import annotations
 
 import math
+import sys
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import cache
 
 import numpy as np
 from hypothesis import strategies as st
@@ -22,20 +24,29 @@ K1 = 0xD1B54A32D192ED03
 K2 = 0x8CB92BA72F3D8DD7
 K3 = 0xABC98388FB8FAC03
 
-ZWJ = 0x200D
+ZWJ, ZWNJ = 0x200D, 0x200C
 APOSTROPHES = (0x0027, 0x2019)
 # fmt: off
 CJK = (
     (0x3005, 0x3007), (0x3021, 0x3029), (0x3031, 0x3035), (0x3038, 0x303C), (0x3040, 0x30FF), (0x3100, 0x312F),
     (0x31A0, 0x31BF), (0x31F0, 0x31FF), (0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0xFF66, 0xFF9F),
-    (0x1AFF0, 0x1B16F), (0x20000, 0x3FFFF),
+    (0xA000, 0xA48F), (0x17000, 0x18DFF), (0x1AFF0, 0x1B2FF), (0x20000, 0x3FFFF),
+)
+# Blocks of scripts without spaces between words, whose letters are tokens.
+UNSPACED = (
+    (0x0E00, 0x0EFF), (0x1000, 0x109F), (0x1780, 0x17FF), (0x1950, 0x19DF), (0x1A00, 0x1AAF), (0x1B00, 0x1B7F),
+    (0x1BC0, 0x1BFF), (0xA980, 0xAADF), (0x11700, 0x1174F),
+)
+IGNORED = (
+    (0x00AD, 0x00AD), (0x061C, 0x061C), (0x180E, 0x180E), (0x200E, 0x200F), (0x202A, 0x202E), (0x2060, 0x2064),
+    (0x2066, 0x206F), (0xFE00, 0xFE0D), (0xFEFF, 0xFEFF), (0xE0100, 0xE01EF),
 )
 EMOJI = (
     (0x231A, 0x231B), (0x23E9, 0x23FA), (0x25FD, 0x25FE), (0x2600, 0x27BF), (0x2B50, 0x2B50), (0x2B55, 0x2B55),
     (0x1F000, 0x1FAFF),
 )
 # fmt: on
-MODIFIERS = (0xFE0F, 0xFE0E, 0x20E3, 0x1F3FB, 0x1F3FC, 0x1F3FD, 0x1F3FE, 0x1F3FF)
+MODIFIERS = (0xFE0F, 0xFE0E, 0x20E3, 0x1F3FB, 0x1F3FC, 0x1F3FD, 0x1F3FE, 0x1F3FF, *range(0xE0020, 0xE0080))
 
 
 # Text
@@ -60,24 +71,62 @@ def within(c: str, ranges: Sequence[tuple[int, int]]) -> bool:
 
 
 def kind(c: str) -> str:
-    """What a code point is to the ``words`` tokeniser: space, cjk, emoji, word or punct; the first that fits."""
+    """What a code point is to the ``words`` tokeniser; the first that fits."""
     category = unicodedata.category(c)
-    if c.isspace() or (category in ("Cc", "Cf", "Cs", "Cn", "Co") and ord(c) != ZWJ):
+    if within(c, IGNORED):
+        return "ignored"
+    if ord(c) in (ZWJ, ZWNJ):
+        return "joiner"
+    if c.isspace() or category in ("Cc", "Cf", "Cs", "Cn", "Co"):
         return "space"
-    if within(c, CJK):
-        return "cjk"
+    if category in ("Mn", "Mc", "Me"):
+        return "mark"
+    if within(c, CJK) or (category.startswith("L") and within(c, UNSPACED)):
+        return "char"
     if within(c, EMOJI):
         return "emoji"
-    if is_word(c) or category in ("Mn", "Mc", "Me"):
+    if is_word(c):
         return "word"
     return "punct"
 
 
-def tokenize(text: str | bytes, tokenizer: str = "words", lowercase: bool = True) -> list[str]:
-    """Tokens of a text, in order."""
+@cache
+def composing() -> frozenset[str]:
+    """The code points that compose with one before them: the last of a decomposition that composes again."""
+    wholes = (c for c in map(chr, range(sys.maxunicode + 1)) if unicodedata.normalize("NFD", c) != c)
+    return frozenset(unicodedata.normalize("NFD", c)[-1] for c in wholes if unicodedata.normalize("NFC", c) == c)
+
+
+def needs_attention(c: str) -> bool:
+    """Whether the code point may not be in NFC, or may compose with one before it."""
+    return unicodedata.combining(c) != 0 or unicodedata.normalize("NFC", c) != c or c in composing()
+
+
+def nfc(s: str, most: int = 256) -> str:
+    """Canonical composition by segments: a code point (no ASCII white space) and what needs attention after it."""
+    segments: list[str] = []
+    for c in s:
+        space = bool(segments) and segments[-1].isascii() and segments[-1].isspace()
+        if segments and needs_attention(c) and len(segments[-1]) < most and not space:
+            segments[-1] += c
+        else:
+            segments.append(c)
+    return "".join(unicodedata.normalize("NFC", segment) for segment in segments)
+
+
+def prepared(text: str | bytes, tokenizer: str = "words", lowercase: bool = True, normalize: bool = True) -> str:
+    """The text that is cut into tokens."""
     s = decode(text)
+    if tokenizer == "words":
+        s = "".join(c for c in s if kind(c) != "ignored")
     if lowercase:
         s = s.lower()
+    return nfc(s) if normalize and tokenizer != "sklearn" else s
+
+
+def tokenize(text: str | bytes, tokenizer: str = "words", lowercase: bool = True, normalize: bool = True) -> list[str]:
+    """Tokens of a text, in order."""
+    s = prepared(text, tokenizer, lowercase, normalize)
     return {"sklearn": sklearn_tokens, "whitespace": str.split, "words": words_tokens}[tokenizer](s)
 
 
@@ -95,13 +144,16 @@ def words_tokens(s: str) -> list[str]:
         if k == "space":
             i += 1
             continue
-        if k == "cjk":
-            end = i + 1
-            token = s[i]
+        if k == "joiner":  # one inside a word never gets here: word_end has taken it
+            i += 1
+            continue
+        if k == "char":
+            end = marks_end(s, i + 1)
+            token = s[i:end]
         elif k == "emoji":
             end = emoji_end(s, i)
             token = s[i:end]
-        elif k == "word":
+        elif k in ("word", "mark"):
             end = word_end(s, i)
             # Marks and letters stay as they are: only a typographic apostrophe is rewritten inside a word.
             token = s[i:end].replace("\u2019", "'")
@@ -129,18 +181,27 @@ def emoji_end(s: str, start: int) -> int:
     return end
 
 
+def joined(s: str, at: int, kinds: Sequence[str]) -> int:
+    """Where the code point of one of ``kinds`` stands that is next at ``at``, past any joiners; -1: another is."""
+    while at < len(s) and kind(s[at]) == "joiner":
+        at += 1
+    return at if at < len(s) and kind(s[at]) in kinds else -1
+
+
+def marks_end(s: str, end: int) -> int:
+    """End of the marks at ``end``."""
+    while (at := joined(s, end, ("mark",))) >= 0:
+        end = at + 1
+    return end
+
+
 def word_end(s: str, start: int) -> int:
-    """End of the word at ``start``; an apostrophe between two of its characters is part of it."""
+    """End of the word at ``start``; an apostrophe between two of its characters is part of it, and so are joiners."""
     end = start + 1
     while end < len(s):
-        if kind(s[end]) == "word":
-            end += 1
-        elif (
-            ord(s[end]) in APOSTROPHES
-            and kind(s[end - 1]) == "word"
-            and end + 1 < len(s)
-            and kind(s[end + 1]) == "word"
-        ):
+        if (at := joined(s, end, ("word", "mark"))) >= 0:
+            end = at + 1
+        elif ord(s[end]) in APOSTROPHES and end + 1 < len(s) and kind(s[end + 1]) in ("word", "mark"):
             end += 2
         else:
             break
@@ -299,11 +360,12 @@ def bag(
     *,
     tokenizer: str = "words",
     lowercase: bool = True,
+    normalize: bool = True,
     max_n: int = 4,
     columns: int = 0,
 ) -> list[int]:
     """Rows of a text in bag order, found through the slots; at each token a miss ends the chain."""
-    hashes = [token_hash(token.encode("utf-8"), seed) for token in tokenize(text, tokenizer, lowercase)]
+    hashes = [token_hash(token.encode("utf-8"), seed) for token in tokenize(text, tokenizer, lowercase, normalize)]
     levels: list[list[int]] = [[] for _ in range(max_n)]
     for i in range(len(hashes)):
         h = hashes[i]
@@ -323,12 +385,13 @@ def bag_of_strings(
     *,
     tokenizer: str = "words",
     lowercase: bool = True,
+    normalize: bool = True,
     max_n: int = 4,
 ) -> list[int]:
     """The same without any hash: an n-gram is found if it and all its prefixes are in the vocabulary."""
     row = {ngram: r for r, ngram in enumerate(vocabulary)}
     found = []
-    for ngram in ngrams(tokenize(text, tokenizer, lowercase), max_n):
+    for ngram in ngrams(tokenize(text, tokenizer, lowercase, normalize), max_n):
         tokens = ngram.split(" ")
         if all(" ".join(tokens[:n]) in row for n in range(1, len(tokens) + 1)):
             found.append(row[ngram])
@@ -343,6 +406,7 @@ def count(
     *,
     tokenizer: str = "words",
     lowercase: bool = True,
+    normalize: bool = True,
     max_n: int = 4,
     size: int | None = None,
     min_count: int = 1,
@@ -350,7 +414,7 @@ def count(
     """The vocabulary: n-grams and their counts, by count descending, then UTF-8 bytes ascending."""
     counts: Counter[str] = Counter()
     for text in texts:
-        counts.update(ngrams(tokenize(text, tokenizer, lowercase), max_n))
+        counts.update(ngrams(tokenize(text, tokenizer, lowercase, normalize), max_n))
     kept = [(ngram, n) for ngram, n in counts.items() if n >= min_count]
     return sorted(kept, key=lambda item: (-item[1], item[0].encode("utf-8")))[:size]
 
@@ -488,7 +552,12 @@ SPICE = (
     "\u2122", "\U0001f100", "\U0001f1e9", "\U0001f1ea", "\U0001f3fb", "\U0001f3ff", "\U0001f44d", "\U0001f468",
     "\U0001f469", "\U0001f600", "\U0001f680", "\U0001fa70", "\u2764\ufe0f\u200d\U0001f525", "1\ufe0f\u20e3",
     "\U0001f469\U0001f3fd\u200d\U0001f680",
-    "\ud83d", "\ude00", "\udc80",
+    "e\u0301", "\u0301", "\u0323", "\u0327", "\u0307", "\u030c", "J", "\u00e2", "\u1ea5", "\u1e9b", "\u212b", "\u0344",
+    "\u0958", "\u0928\u093c", "\u0cc6\u0cc2", "\u0cd5", "\u0dd9", "\u0dcf", "\u0dca", "\u1161", "\u11a8", "\uac01",
+    "\u0f71\u0f72", "\u2adc", "\u2000", "\u037e", "\u1fef", "\u0374", "\u0387", "\u304b\u3099", "\U0001d15e",
+    "\U0002f800", "\u0e40", "\u0e33", "\u0e48", "\u0e51", "\u0e3f", "\u0e81", "\u0ec8", "\u1000", "\u1039", "\u103a",
+    "\u1041", "\u1780", "\u17d2", "\u1b05", "\u1b35", "\ua984", "\ua9c0", "\u0f40", "\u0f0b", "\ua000", "\U00017000",
+    "\u06cc", "\u0631", "\U000e007f", "\U0001f3f4", "\ud83d", "\ude00", "\udc80",
 )
 # fmt: on
 

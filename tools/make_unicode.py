@@ -18,11 +18,21 @@ SHIFT = 7  # code points a block: 128
 
 CJK = [(0x3005, 0x3007), (0x3021, 0x3029), (0x3031, 0x3035), (0x3038, 0x303C), (0x3040, 0x30FF), (0x3100, 0x312F),
        (0x31A0, 0x31BF), (0x31F0, 0x31FF), (0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0xFF66, 0xFF9F),
-       (0x1AFF0, 0x1B16F), (0x20000, 0x3FFFF)]  # fmt: skip
+       (0xA000, 0xA48F), (0x17000, 0x18DFF), (0x1AFF0, 0x1B2FF), (0x20000, 0x3FFFF)]  # fmt: skip
+# Blocks of scripts that put no space between words: Thai, Lao, Myanmar, Khmer, Tai Le and New Tai Lue, Buginese and Tai
+# Tham, Balinese, Batak, Javanese and Myanmar Extended-B, Cham to Tai Viet, Ahom.
+UNSPACED = [(0x0E00, 0x0EFF), (0x1000, 0x109F), (0x1780, 0x17FF), (0x1950, 0x19DF), (0x1A00, 0x1AAF), (0x1B00, 0x1B7F),
+            (0x1BC0, 0x1BFF), (0xA980, 0xAADF), (0x11700, 0x1174F)]  # fmt: skip
 EMOJI = [(0x231A, 0x231B), (0x23E9, 0x23FA), (0x25FD, 0x25FE), (0x2600, 0x27BF), (0x2B50, 0x2B50), (0x2B55, 0x2B55),
          (0x1F000, 0x1FAFF)]  # fmt: skip
-SEPARATOR, CJK_CLASS, EMOJI_CLASS, WORD_CLASS, PUNCT_CLASS = range(5)
-ZWJ = 0x200D
+# Invisible, no border of a word: soft hyphen, word joiner, byte order mark, marks of direction, selectors of a glyph.
+IGNORED = [(0x00AD, 0x00AD), (0x061C, 0x061C), (0x180E, 0x180E), (0x200E, 0x200F), (0x202A, 0x202E), (0x2060, 0x2064),
+           (0x2066, 0x206F), (0xFE00, 0xFE0D), (0xFEFF, 0xFEFF), (0xE0100, 0xE01EF)]  # fmt: skip
+JOINERS = [(0x200C, 0x200D)]
+SEPARATOR, CHARACTER, EMOJI_CLASS, WORD, PUNCT, MARK, JOINER, IGNORED_CLASS = range(8)
+# Hangul is composed by arithmetic: its vowels and final consonants, which follow what they compose with.
+HANGUL_LATER = [(0x1161, 0x1175), (0x11A8, 0x11C2)]
+HANGUL_SYLLABLES = [(0xAC00, 0xD7A3)]
 
 
 def within(code: int, ranges: list[tuple[int, int]]) -> bool:
@@ -32,15 +42,45 @@ def within(code: int, ranges: list[tuple[int, int]]) -> bool:
 def words_class(code: int) -> int:
     char = chr(code)
     category = unicodedata.category(char)
-    if char.isspace() or category in ("Cc", "Cs", "Cn", "Co") or (category == "Cf" and code != ZWJ):
+    if within(code, JOINERS):
+        return JOINER
+    if within(code, IGNORED):
+        return IGNORED_CLASS
+    if char.isspace() or category in ("Cc", "Cf", "Cs", "Cn", "Co"):
         return SEPARATOR
-    if within(code, CJK):
-        return CJK_CLASS
+    if category in ("Mn", "Mc", "Me"):
+        return MARK
+    if within(code, CJK) or (category[0] == "L" and within(code, UNSPACED)):
+        return CHARACTER
     if within(code, EMOJI):
         return EMOJI_CLASS
-    if char.isalnum() or char == "_" or category in ("Mn", "Mc", "Me"):
-        return WORD_CLASS
-    return PUNCT_CLASS
+    if char.isalnum() or char == "_":
+        return WORD
+    return PUNCT
+
+
+def canonical(code: int) -> list[int]:
+    """The canonical decomposition, one step of it; none: []."""
+    parts = unicodedata.decomposition(chr(code))
+    return [] if not parts or parts[0] == "<" else [int(part, 16) for part in parts.split()]
+
+
+def nfc(char: str) -> str:
+    return unicodedata.normalize("NFC", char)
+
+
+POINTS = [code for code in range(0x110000) if not 0xD800 <= code < 0xE000]
+# Pairs that compose: those of the composites that composition does not exclude.
+PAIRS = {tuple(canonical(c)): c for c in POINTS if len(canonical(c)) == 2 and nfc(chr(c)) == chr(c)}
+LATER = {second for _, second in PAIRS}
+
+
+def needs_attention(code: int) -> bool:
+    """Whether a text with it may not be in NFC: its combining class is not 0, or NFC_Quick_Check is not Yes."""
+    if 0xD800 <= code < 0xE000:
+        return False
+    char = chr(code)
+    return unicodedata.combining(char) > 0 or nfc(char) != char or code in LATER or within(code, HANGUL_LATER)
 
 
 def case_context(char: str) -> tuple[bool, bool]:
@@ -50,8 +90,8 @@ def case_context(char: str) -> tuple[bool, bool]:
     return not followed, skipped
 
 
-def record(code: int) -> tuple[int, int]:
-    """(flags, distance to the lower-case code point)."""
+def record(code: int) -> tuple[int, int, int]:
+    """(flags, distance to the lower-case code point, canonical combining class)."""
     char = chr(code)
     lower = char.lower()
     # U+0130 is the one code point whose lower case is two; the tokeniser handles it by name.
@@ -60,13 +100,21 @@ def record(code: int) -> tuple[int, int]:
     cased, ignorable = case_context(char)
     kind = words_class(code)
     assert words_class(ord(lower[0])) == kind, hex(code)  # the tokeniser classifies before lower-casing
+    attention = needs_attention(code)
+    if 0xD800 <= code < 0xE000:
+        assert kind == SEPARATOR
+    else:
+        assert words_class(ord(nfc(char)[0])) == kind, hex(code)  # and looks ahead before composing
+        # What is lower-cased as it is written needs no other attention than before.
+        assert needs_attention(ord(lower[0])) == attention or attention, hex(code)
     flags = kind
     flags |= 8 * (char.isalnum() or char == "_")
-    flags |= 16 * char.isalnum()
-    flags |= 32 * char.isspace()
-    flags |= 64 * cased
-    flags |= 128 * ignorable
-    return flags, delta
+    flags |= 16 * char.isspace()
+    flags |= 32 * cased
+    flags |= 64 * ignorable
+    flags |= 128 * attention
+    flags |= 256 * char.isalnum()
+    return flags, delta, unicodedata.combining(char)
 
 
 def array(name: str, ctype: str, values: list[int]) -> str:
@@ -83,7 +131,7 @@ def array(name: str, ctype: str, values: list[int]) -> str:
 def main() -> None:
     if unicodedata.unidata_version != VERSION:
         sys.exit(f"this Python has Unicode {unicodedata.unidata_version}; the table is of {VERSION}")
-    records: dict[tuple[int, int], int] = {}
+    records: dict[tuple[int, int, int], int] = {}
     blocks: dict[tuple[int, ...], int] = {}
     stage1 = []
     for start in range(0, 0x110000, 1 << SHIFT):
@@ -91,6 +139,11 @@ def main() -> None:
         stage1.append(blocks.setdefault(block, len(blocks)))
     assert len(records) < 256
     assert len(blocks) < 65536
+    whole = [c for c in POINTS if canonical(c) and not within(c, HANGUL_SYLLABLES)]
+    parts = [[ord(p) for p in unicodedata.normalize("NFD", chr(c))] for c in whole]
+    assert max(map(len, parts)) == 4
+    begins = [sum(map(len, parts[:i])) for i in range(len(parts) + 1)]
+    pairs = sorted((pair, c) for pair, c in PAIRS.items())
     text = f"""// Written by tools/make_unicode.py from Unicode {VERSION}. Do not edit.
 #pragma once
 #include <cstdint>
@@ -102,8 +155,16 @@ inline constexpr unsigned block_shift = {SHIFT};
 
 {array("block_of", "std::uint16_t", stage1)}
 {array("record_of", "std::uint8_t", [r for block in blocks for r in block])}
-{array("flags_of", "std::uint8_t", [flags for flags, _ in records])}
-{array("lower_delta_of", "std::int32_t", [delta for _, delta in records])}
+{array("flags_of", "std::uint16_t", [flags for flags, _, _ in records])}
+{array("lower_delta_of", "std::int32_t", [delta for _, delta, _ in records])}
+{array("combining_class_of", "std::uint8_t", [combining for _, _, combining in records])}
+// Code points with a canonical decomposition, ascending; where the whole of it begins in `parts`. Without Hangul.
+{array("whole", "std::uint32_t", whole)}
+{array("parts_begin", "std::uint16_t", begins)}
+{array("parts", "std::uint32_t", [p for each in parts for p in each])}
+// Pairs that compose, first << 32 | second, ascending; and to what.
+{array("pairs", "std::uint64_t", [first << 32 | second for (first, second), _ in pairs])}
+{array("composites", "std::uint32_t", [c for _, c in pairs])}
 }}  // namespace sparsedistill::unicode
 """
     Path(__file__).parent.parent.joinpath("core", "unicode_table.h").write_text(text, encoding="ascii")

@@ -24,7 +24,7 @@ def measure(task: Task) -> dict[str, Any]:
     texts, targets, says = test.texts[first_test], test.targets[first_test], task.run.teacher_says("test")[first_test]
     ids, offsets = run.bags(vocabulary, texts, 0)
     # A hashed vocabulary knows every n-gram there is: its bags say how many a text has.
-    rules = {"tokenizer": vocabulary.tokenizer, "lowercase": vocabulary.lowercase, "max_n": vocabulary.max_n}
+    rules = {name: getattr(vocabulary, name) for name in ("tokenizer", "lowercase", "normalize", "max_n")}
     _, all_offsets = run.bags(Vocabulary.hash(1, **rules), texts, 0)
     covered = np.diff(offsets).astype(float) / np.maximum(np.diff(all_offsets).astype(float), 1)
     logits = student.logits(ids, offsets, 2)
