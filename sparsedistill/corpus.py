@@ -129,6 +129,40 @@ class Batch:
         return self.rows[0]
 
 
+class Skipped:
+    """Leaves out records without a text (null or blank), or with nothing in a column that is ``needed``; counts them.
+
+    ``blank``: whether a blank string or an empty list there is nothing, too; else it is a label of no names.
+    Attributes: ``count``, and ``first``: where the first stands.
+    """
+
+    def __init__(self, needed: Sequence[str], blank: bool):
+        self.count, self.first = 0, ""
+        self._needed, self._blank = needed, blank
+
+    def out_of(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """The batches without those records; none is empty."""
+        for batch in batches:
+            out = [text is None or not text.strip() for text in batch.texts]
+            for name in self._needed:
+                out = [gone or self._nothing(value) for gone, value in zip(out, batch.columns[name], strict=True)]
+            keep = [i for i, gone in enumerate(out) if not gone]
+            if len(keep) < len(out):
+                self.first = self.first or _at(batch.source, batch.rows[out.index(True)])
+                self.count += len(out) - len(keep)
+                columns = {name: [values[i] for i in keep] for name, values in batch.columns.items()}
+                batch = Batch(batch.source, [batch.rows[i] for i in keep], [batch.texts[i] for i in keep], columns)
+            if batch.texts:
+                yield batch
+
+    def _nothing(self, value: Any) -> bool:
+        if value is None or value != value:
+            return True
+        if isinstance(value, list) and len(value) == 1:
+            return self._nothing(value[0])
+        return self._blank and (not value.strip() if isinstance(value, str) else value == [])
+
+
 @dataclass(frozen=True)
 class Piece:
     """Consecutive records of one file with all columns asked for, as they came: for those who hand them on.
@@ -253,8 +287,9 @@ def read(
     batch_size: int = 8192,
     label: str = "label",
     form: Form = AUTO,
+    skipped: Skipped | None = None,
 ) -> Iterator[Batch]:
-    """Stream the records of ``sources`` in order; an empty text is a text.
+    """Stream the records of ``sources`` in order; an empty text is a text, unless ``skipped`` leaves such records out.
 
     ``text`` names the column of the text and ``columns`` others to bring along; plain lines and fastText files have
     no named columns and ignore ``text``; fastText's labels answer to ``label``. Invalid UTF-8 is refused, or with
@@ -265,7 +300,7 @@ def read(
     Errors: :class:`DataError`, with file and row, for what cannot be read, a column that is missing, or a text that
     is null or no string.
     """
-    return _read(expand(sources, form), text, columns, encoding_errors, batch_size, label, form)
+    return _read(expand(sources, form), text, columns, encoding_errors, batch_size, label, form, skipped)
 
 
 def whole(
@@ -322,6 +357,7 @@ def check(
     encoding_errors: str = "strict",
     label: str = "label",
     form: Form = AUTO,
+    skipped: Skipped | None = None,
 ) -> None:
     """Look at the start of every source, so that hours of work do not end at a file that was never going to do.
 
@@ -331,7 +367,7 @@ def check(
     """
     empty = True
     for source in (found := expand(sources, form)):
-        if source == "-" or next(_read([source], text, columns, encoding_errors, 1, label, form), None):
+        if source == "-" or next(_read([source], text, columns, encoding_errors, 1, label, form, skipped), None):
             empty = False
     if empty:
         raise _no_text(found)
@@ -381,7 +417,10 @@ def labelled(
     values: list = []
     extra: dict[str, list] = {name: [] for name in columns}
     places: list[tuple[str, Sequence[int]]] = []
-    for batch in _read(found, data.text, [*named, *columns], data.encoding_errors, label=named[0], form=form):
+    skipped = skipping(data, named)
+    for batch in _read(
+        found, data.text, [*named, *columns], data.encoding_errors, label=named[0], form=form, skipped=skipped
+    ):
         parsed: list[list] = []
         for name in named:
             parsed.append([])
@@ -394,7 +433,13 @@ def labelled(
         texts += batch.texts
         places.append((batch.source, batch.rows))
         for name, rest in extra.items():
-            rest += batch.columns[name]
+            theirs = batch.columns[name]
+            rest += _weights(theirs, name, Places(places[-1:])) if name == data.weight else theirs
+    if skipped and skipped.count:
+        what = f"{skipped.count:,} rows of {_several(found)} have no text or no label (the first: {skipped.first})"
+        if not texts:
+            raise DataError(f"all {what}: name the right columns with --text and --label")
+        say_once(f"{what} and were left out")
     if not texts:
         raise _no_text(found)
 
@@ -447,6 +492,29 @@ def labelled(
     return Labelled(texts, targets, classes, extra, where, multi_hot)
 
 
+def skipping(data: Data, labels: Sequence[str] = ()) -> Skipped | None:
+    """What leaves out records without a text or one of the ``labels``, where the settings ask for it."""
+    pair = [data.pair] if data.pair else []
+    return Skipped([*labels, *pair], data.task != "multi" or len(labels) > 1) if data.skip_missing else None
+
+
+def _weights(values: list, column: str, places: Places) -> list[float]:
+    """A column of weights as numbers, each checked."""
+    numbers = []
+    for i, value in enumerate(values):
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = math.nan
+        if isinstance(value, bool) or not 0 <= number < math.inf:
+            raise DataError(
+                f"the weight (column {column!r}) at {places[i]} is {value!r:.60}, not a number of at least 0: correct "
+                "it, or drop the row"
+            )
+        numbers.append(number)
+    return numbers
+
+
 def label_columns(data: Data) -> tuple[str, ...]:
     """The columns of the labels: one, or for the task multi one a class.
 
@@ -480,6 +548,7 @@ def _read(
     batch_size: int = 8192,
     label: str = "label",
     form: Form = AUTO,
+    skipped: Skipped | None = None,
 ) -> Iterator[Batch]:
     """:func:`read` of expanded sources; ``label`` is what the caller calls the labels of a fastText file."""
     if errors not in ("strict", "replace"):
@@ -490,12 +559,14 @@ def _read(
     for source in found:
         kind = form.kind(source)
         if kind in _TABLES:
-            yield from _columnar(source, kind, text, columns, errors, batch_size)
+            batches = _columnar(source, kind, text, columns, errors, batch_size, skipped is not None)
+            yield from batches if skipped is None else skipped.out_of(batches)
         else:
             name = _STDIN if source == "-" else source
             with _opened(source) as file:
-                records = _records(file, name, kind, text, columns, errors, label, form)
-                yield from _batches(records, name, columns, batch_size)
+                records = _records(file, name, kind, text, columns, errors, label, form, skipped is not None)
+                batches = _batches(records, name, columns, batch_size)
+                yield from batches if skipped is None else skipped.out_of(batches)
 
 
 def _files_below(folder: str, form: Form) -> list[str]:
@@ -553,7 +624,10 @@ def _missing(name: str, source: str, there: Sequence[str], hint: str = "") -> Da
 
 def _no_string(value: Any, name: str, where: str) -> DataError:
     if value is None:
-        return DataError(f"the text (column {name!r}) at {where} is null; drop the row, or make it an empty string")
+        return DataError(
+            f"the text (column {name!r}) at {where} is null; drop the row, make it an empty string, "
+            "or leave such rows out with --skip-missing"
+        )
     kind = type(value).__name__
     return DataError(f"the text (column {name!r}) at {where} is of type {kind}, not a string; correct it, or name "
                      "another column with --text")  # fmt: skip
@@ -716,10 +790,11 @@ def _records(
     errors: str,
     label: str,
     form: Form,
+    nulls: bool,
 ) -> Iterator[Record]:
     kind, lines = _sniffed(kind, _decoded(file, name, errors), name, text)
     if kind in ("jsonl", "list"):
-        return _jsonl(_objects(lines, name, kind), name, text, columns, errors)
+        return _jsonl(_objects(lines, name, kind), name, text, columns, errors, nulls)
     if kind in ("csv", "tsv"):
         return _table(*_headed(lines, name, kind, form), name, kind, text, columns, form)
     if kind == "fasttext":
@@ -852,14 +927,18 @@ def _fasttext(lines: Iterator[str], name: str, columns: list[str], label: str, b
 Object = tuple[int, bool, dict]  # row, whether there may be half a surrogate pair, the object
 
 
-def _jsonl(objects: Iterator[Object], name: str, text: str, columns: list[str], errors: str) -> Iterator[Record]:
+def _jsonl(
+    objects: Iterator[Object], name: str, text: str, columns: list[str], errors: str, nulls: bool
+) -> Iterator[Record]:
     for row, broken, record in objects:
+        if nulls:
+            record = dict.fromkeys((text, *columns)) | record
         try:
             value = record[text]
             rest = [record[column] for column in columns]
         except KeyError as error:
             raise _missing(error.args[0], _at(name, row), list(record)) from None
-        if not isinstance(value, str):
+        if not isinstance(value, str) and not (nulls and value is None):
             raise _no_string(value, text, _at(name, row))
         if broken:
             value = _paired(value, _at(name, row), errors)
@@ -1064,7 +1143,9 @@ def _batches(records: Iterator[Record], name: str, columns: list[str], size: int
 # -- formats of columns -------------------------------------------------------------------------------------------
 
 
-def _columnar(source: str, kind: str, text: str, columns: list[str], errors: str, size: int) -> Iterator[Batch]:
+def _columnar(
+    source: str, kind: str, text: str, columns: list[str], errors: str, size: int, nulls: bool
+) -> Iterator[Batch]:
     """Parquet, Arrow files and streams, and Hugging Face datasets: all are tables of Arrow arrays."""
     wanted = list(dict.fromkeys([text, *columns]))
     row = 1
@@ -1075,7 +1156,7 @@ def _columnar(source: str, kind: str, text: str, columns: list[str], errors: str
         for table in tables:
             for start in range(0, table.num_rows, size):
                 part = table.slice(start, size)
-                texts = _strings(part.column(part.schema.names.index(text)), source, row, text, errors)
+                texts = _strings(part.column(part.schema.names.index(text)), source, row, text, errors, nulls)
                 rest = {}
                 for column in columns:
                     values = part.column(part.schema.names.index(column))
@@ -1310,7 +1391,7 @@ def _name(value: Any) -> str:
     if isinstance(value, float) and value.is_integer():
         value = int(value)  # pandas turns integers into floats beside a missing value
     if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
-        raise ValueError("is missing; add it, or drop the row")
+        raise ValueError("is missing; add it, drop the row, or leave such rows out with --skip-missing")
     if not isinstance(value, (str, int, float)):
         raise ValueError(f"is of type {type(value).__name__}, not a name or a number; convert it")
     return str(value)
@@ -1341,7 +1422,7 @@ def _names(value: Any, separator: str) -> tuple[str, ...]:
 def _zero_or_one(value: Any) -> float:
     """What one of several columns of labels holds; raises ValueError."""
     if value is None or value == "" or value != value:
-        raise ValueError("is missing; give 0 or 1, or drop the row")
+        raise ValueError("is missing; give 0 or 1, drop the row, or leave such rows out with --skip-missing")
     plain = {"true": 1, "false": 0}.get(value.strip().lower(), value) if isinstance(value, str) else value
     try:
         number = float(plain)
@@ -1537,7 +1618,7 @@ def _score(value: Any) -> np.float32:
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
     if value is None or value == "":
-        raise ValueError("is missing; add it, or drop the row")
+        raise ValueError("is missing; add it, drop the row, or leave such rows out with --skip-missing")
     try:
         with np.errstate(over="ignore"):
             score = np.float32(float(value))

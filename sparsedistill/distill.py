@@ -32,7 +32,7 @@ from typing import Any
 
 import numpy as np
 
-from . import __version__, _core, evaluate, examples, pairs, report
+from . import __version__, _core, evaluate, examples, pairs, report, weights
 from .classifier import Classifier, probabilities
 from .corpus import Places
 from .errors import FormatError, SettingsError, require
@@ -162,7 +162,15 @@ class Run:
                 require("tensorboard", "tensorboard")
             if self.inputs.needs_teacher and self.inputs.teacher_is_model:
                 require("transformers", "teacher")
+        _ = self.primary  # a figure of the task, or refused now
         self.inputs.check()
+        if weights.class_weights(data.class_weights, self.inputs.labels, data.task) and not self._gold_is_learnt:
+            raise SettingsError(
+                "--class-weights weigh gold labels, and none are learnt here: students learn the teacher's "
+                "distribution; fine-tune the teacher, or a student, or leave them out"
+            )
+        if data.weight and not data.train:
+            raise SettingsError("--weight is a column of train: give --train, or leave it out")
         _ = self.inputs.labels, self.inputs.needs_teacher and self.inputs.teacher_identity  # found, or refused, now
         known = self.directory / "data.json"
         found = read_json(known) if known.is_file() else {}
@@ -180,6 +188,29 @@ class Run:
 
     # ---- units: what they depend on, and whether they are done -------------------------------------------------------
 
+    @property
+    def primary(self) -> str:
+        """The figure that choices on dev are made by."""
+        data = self.settings.data
+        return evaluate.chosen_by(data.metric, data.task, bool(data.class_weights))
+
+    @property
+    def _gold_is_learnt(self) -> bool:
+        """Whether anything learns the gold labels of train."""
+        return "kd_ft" in self.students or "scratch" in self.students or self.inputs.fine_tunes_teacher
+
+    def _weighed(self, gold: bool) -> dict[str, Any]:
+        """What the weights of train hang on, where there are any: of ``gold`` labels, or of the texts alone."""
+        found: dict[str, Any] = {"weights": self._facts("train").get("weights")} if self.settings.data.weight else {}
+        if gold and self.settings.data.class_weights:
+            found["class_weights"] = self.settings.data.class_weights
+        return found
+
+    @property
+    def _measured(self) -> dict[str, Any]:
+        """The figure that choices are made by, where it is another than is usual."""
+        return {} if self.primary == evaluate.PRIMARY[self.settings.data.task] else {"metric": self.primary}
+
     def inputs_of(self, unit: str) -> dict[str, Any]:
         """All that the result of a unit depends on, as values that JSON can hold."""
         stage, _, name = unit.partition(".")
@@ -191,6 +222,8 @@ class Run:
                 "model": self.inputs.teacher_identity,
                 "train": self._texts("train"),
                 "dev": self._texts("dev"),
+                **self._weighed(gold=True),
+                **self._measured,
                 **common,
             }
         if stage == "label":
@@ -206,7 +239,8 @@ class Run:
         if stage == "represent":
             return {"teacher": self._teacher_inputs(), "vocabulary": self.key(f"count.{name}")}
         if stage == "examples":
-            return {"logits": self.key(f"label.{name}"), "task": settings.data.task}
+            weighed = self._weighed(gold=False) if name != "corpus" else {}
+            return {"logits": self.key(f"label.{name}"), "task": settings.data.task, **weighed}
         if stage == "distill":
             spoken = {part: self.key(f"label.{part}") for part in self._spoken_of(name)}
             return {
@@ -216,15 +250,21 @@ class Run:
                 "represented": self.key(f"represent.{self._vocabulary_of(name)}") if self._represented(name) else None,
                 "train": self._texts("train") if name == "scratch" else None,
                 "dev": self._texts("dev"),
+                **(self._weighed(gold=name == "scratch") if name != "kd_private" else {}),
+                **self._measured,
                 **common,
             }
         if stage == "finetune":
             finetune = dataclasses.asdict(settings.finetune)
-            return {"finetune": finetune, "student": self.key("distill.kd"), "train": self._texts("train")}
+            weighed = self._weighed(gold=True)
+            return {
+                "finetune": finetune, "student": self.key("distill.kd"), "train": self._texts("train"), **weighed,
+            }  # fmt: skip
         if stage == "compress":
             return {
                 "compress": dataclasses.asdict(settings.compress),
                 "student": self.key(_training_of(name)),
+                **self._measured,
                 **common,
             }
         part = self._reported
@@ -334,7 +374,7 @@ class Run:
             lambda: teacher.finetune(
                 settings, directory, train.texts, train.targets, dev.texts, dev.targets,
                 labels=self.inputs.labels, task=self.settings.data.task, seed=self.settings.data.seed,
-                are_pairs=self.are_pairs,
+                are_pairs=self.are_pairs, weights=self.inputs.gold_weights, metric=self._measured.get("metric", "auto"),
             ),
         )  # fmt: skip
 
@@ -663,7 +703,7 @@ class Run:
         ids, offsets = self.bags(vocabulary, dev_texts, threads)
 
         def score(student: Any) -> float:
-            return evaluate.metrics(student.logits(ids, offsets, threads), truth, task)[evaluate.PRIMARY[task]]
+            return evaluate.metrics(student.logits(ids, offsets, threads), truth, task)[self.primary]
 
         result = train.train(
             student, blocks, schedule, task, self._student_of(unit), score, unit.replace(".", " "), self.key(unit),
@@ -695,15 +735,24 @@ class Run:
                         yield texts, _soft(said, task)
                         bar.add(len(texts))
 
-                return {"texts": examples.write(path, batches(), len(self.inputs.labels))}
+                return {"texts": examples.write(path, batches(), len(self.inputs.labels), self._weights_of(part))}
 
         self.once(f"examples.{part}", [path], work)
         return path
 
+    def _weights_of(self, part: str) -> np.ndarray | None:
+        """Weights of the texts of a part in distillation, float32 (n, 1): those of train's, and of its pieces.
+
+        Class weights are not among them: what is learnt there is the teacher's distribution, on which they have had
+        their effect where it was fine-tuned.
+        """
+        found = self.inputs.sample_weights if part != "corpus" else None
+        return np.tile(found, (self.settings.label.pieces, 1)) if found is not None and part == "pieces" else found
+
     def _gold_examples(self, vocabulary: Vocabulary, threads: int) -> Blocks:
         train = self.inputs.part("train")
         targets = _gold(train.targets, len(self.inputs.labels), self.settings.data.task)
-        return InMemory(Examples(*self.bags(vocabulary, train.texts, threads), targets))
+        return InMemory(Examples(*self.bags(vocabulary, train.texts, threads), targets, self.inputs.gold_weights))
 
     @property
     def are_pairs(self) -> bool:
@@ -738,7 +787,7 @@ class Run:
         from .compress import compress
 
         settings, task = self.settings.compress, self.settings.data.task
-        directory, primary = self.directory / "classifiers" / name, evaluate.PRIMARY[self.settings.data.task]
+        directory, primary = self.directory / "classifiers" / name, self.primary
 
         def work() -> dict[str, Any]:
             vocabulary, student = self.trained(name)
@@ -758,15 +807,31 @@ class Run:
                 f"{same:.2%} of the decisions kept"
             )
             # On few texts a single flipped decision is more than the bound.
-            if before - after > max(settings.max_loss, 1.5 / len(texts)):
+            if before - after > max(settings.max_loss, 1.5 * evaluate.one_decision(truth, task, primary)):
                 raise SettingsError(
                     f"{name}: {classifier.config['rows']['type']} rows cost {before - after:.4f} {primary} on dev, "
                     f"more than {settings.max_loss}: take --rows float32, or allow it with --max-loss"
                 )
+            self._say_never_predicted(name, evaluate.never_predicted(compressed, truth, task, cut))
             classifier.save(directory)
             return {"before": before, "after": after, "agreement": same, "bytes": classifier.nbytes}
 
         self.once(f"compress.{name}", [directory / "config.json"], work)
+
+    def _say_never_predicted(self, name: str, missed: list[tuple[int, int]]) -> None:
+        """Warn of classes of dev that a classifier never predicts there: (class, texts of dev)."""
+        if not missed:
+            return
+        train = self._facts("train").get("labels", {})
+        shown = [
+            f"{label!r} ({f'{train[label]:,} texts of train, ' if label in train else ''}{count:,} of dev)"
+            for label, count in ((self.inputs.labels[i], count) for i, count in missed)
+        ]
+        more = f" and {len(shown) - 8} more" if len(shown) > 8 else ""
+        say(
+            f"warning: {report.NAMES[name]} never predicts {', '.join(shown[:8])}{more} on dev: more texts of them, or "
+            "--class-weights balanced, may help"
+        )
 
     def evaluate(self) -> None:
         """Measure every classifier as loaded from disk, choose one on dev, and write the report."""
@@ -806,7 +871,7 @@ class Run:
             figures: dict[str, Any] = evaluate.metrics(logits, truth, task, cut)
             vocabulary, student = self.trained(name)
             exact = student.logits(*self.bags(vocabulary, texts, threads), threads)
-            figures["uncompressed"] = evaluate.metrics(exact, truth, task, cut)[evaluate.PRIMARY[task]]
+            figures["uncompressed"] = evaluate.metrics(exact, truth, task, cut)[self.primary]
             if teacher is not None:
                 figures["agreement"] = evaluate.agreement(logits, spoken, task, cut)
             figures["dev"] = shrunk["after"]
@@ -825,7 +890,7 @@ class Run:
             "labels": list(self.inputs.labels),
             "threads": threads,
             "selected": chosen,
-            "primary": evaluate.PRIMARY[task],
+            "primary": self.primary,
             "systems": systems,
         }
         if teacher is not None:

@@ -9,9 +9,22 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from .classifier import probabilities
+from .errors import SettingsError
 
 # The figure that choices on dev are made by, per task; higher is better.
 PRIMARY = {"single": "accuracy", "multi": "micro_f1", "regression": "pearson"}
+
+
+def chosen_by(metric: str, task: str, balanced: bool = False) -> str:
+    """The figure that choices on dev are made by; ``balanced``: there are class weights, against which "auto" must not
+    choose. Errors: :class:`SettingsError` for a figure that the task has not.
+    """
+    if metric == "auto":
+        return "macro_f1" if balanced and task != "regression" else PRIMARY[task]
+    known = {"single": ("accuracy", "macro_f1"), "multi": ("micro_f1", "macro_f1")}.get(task, ())
+    if metric not in known:
+        raise SettingsError(f"metric {metric} is none of task {task}: --metric {' or '.join(('auto', *known))}")
+    return metric
 
 
 def decisions(logits: np.ndarray, task: str, thresholds: np.ndarray | None = None) -> np.ndarray:
@@ -53,6 +66,26 @@ def metrics(
     total = int((said + real).sum())
     micro = float(2 * true.sum() / total) if total else 0.0
     return {"micro_f1": micro, "macro_f1": macro, "exact": float((yes == gold).all(axis=1).mean())}
+
+
+def one_decision(targets: np.ndarray, task: str, metric: str) -> float:
+    """How much of the figure one text's decision can be, about: of macro-F1 what it is of its class's share."""
+    if metric != "macro_f1":
+        return 1 / len(targets)
+    counts = targets.sum(axis=0) if task == "multi" else np.bincount(targets)
+    occurs = counts[counts > 0]
+    return 1 / float(len(occurs) * occurs.min()) if len(occurs) else 1.0
+
+
+def never_predicted(
+    logits: np.ndarray, targets: np.ndarray, task: str, thresholds: np.ndarray | None = None
+) -> list[tuple[int, int]]:
+    """(class, its texts among the targets) of the classes that occur there and are never predicted."""
+    if task == "regression":
+        return []
+    guess, classes = decisions(logits, task, thresholds), np.arange(logits.shape[1])
+    yes, gold = (guess, targets > 0.5) if task == "multi" else (guess[:, None] == classes, targets[:, None] == classes)
+    return [(int(i), int(gold[:, i].sum())) for i in np.flatnonzero(gold.any(axis=0) & ~yes.any(axis=0))]
 
 
 def agreement(logits: np.ndarray, teacher: np.ndarray, task: str, thresholds: np.ndarray | None = None) -> float:

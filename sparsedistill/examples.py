@@ -32,11 +32,13 @@ class Examples:
 
     A pair of texts is two bags, one after the other, with one target.
     ``targets`` float32 (n, C): probabilities (single: rows sum to one; multi: each its own) or scores (regression).
+    ``weights`` float32 (n, 1), or (n, C) for multi: of the losses; None: all are 1.
     """
 
     ids: np.ndarray
     offsets: np.ndarray
     targets: np.ndarray
+    weights: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -53,7 +55,7 @@ class Examples:
         """
         bags = self.bags_at(np.asarray(which, np.int64))
         taken = _core.take_bags(self.ids, self.offsets, bags, drop, seed, step, place)
-        return Examples(*taken, self.targets[which])
+        return Examples(*taken, self.targets[which], None if self.weights is None else self.weights[which])
 
     @staticmethod
     def joined(parts: Sequence[Examples]) -> Examples:
@@ -65,7 +67,16 @@ class Examples:
             np.concatenate([part.ids for part in parts]),
             np.cumsum(lengths, dtype=np.uint64),
             np.concatenate([part.targets for part in parts]),
+            _joined_weights(parts),
         )
+
+
+def _joined_weights(parts: Sequence[Examples]) -> np.ndarray | None:
+    if all(part.weights is None for part in parts):
+        return None
+    return np.concatenate(
+        [np.ones((len(part), 1), np.float32) if part.weights is None else part.weights for part in parts]
+    )
 
 
 class Blocks(Protocol):
@@ -111,25 +122,38 @@ class OnDisk:
         targets = table["targets"].combine_chunks()
         flat = targets.flatten().to_numpy(zero_copy_only=False)
         texts = pairs.halves(table["text"].to_pylist()) if self._are_pairs else table["text"]
-        return Examples(*self._vocabulary.bags(texts, self._threads), flat.reshape(len(table), -1))
+        weights = table["weight"].to_numpy()[:, None] if "weight" in table.column_names else None
+        return Examples(*self._vocabulary.bags(texts, self._threads), flat.reshape(len(table), -1), weights)
 
 
-def write(path: str | os.PathLike, batches: Iterable[tuple[Sequence[str], np.ndarray]], classes: int) -> int:
-    """Write texts and their targets, float32 (n, classes), to a Parquet file; how many they are.
+def write(
+    path: str | os.PathLike,
+    batches: Iterable[tuple[Sequence[str], np.ndarray]],
+    classes: int,
+    weights: np.ndarray | None = None,
+) -> int:
+    """Write texts, their targets, float32 (n, classes), and ``weights`` float32 (n, 1), if any, to a Parquet file; how
+    many they are.
 
     Errors: OSError for a full disk. A file under this name is always whole.
     """
     pa, parquet = require("pyarrow", "train"), require("pyarrow.parquet", "train")
-    schema = pa.schema([("text", pa.large_string()), ("targets", pa.list_(pa.float32(), classes))])
+    fields = [("text", pa.large_string()), ("targets", pa.list_(pa.float32(), classes))]
+    schema = pa.schema(fields if weights is None else [*fields, ("weight", pa.float32())])
     texts: list[str] = []
     targets: list[np.ndarray] = []
-    total = 0
+    total = written = 0
 
     def flush(writer, count: int) -> None:
+        nonlocal written
         values = np.concatenate(targets)
         flat = pa.array(np.ascontiguousarray(values[:count], np.float32).reshape(-1))
         rows = pa.FixedSizeListArray.from_arrays(flat, classes)
-        writer.write_table(pa.table([pa.array(texts[:count], pa.large_string()), rows], schema), row_group_size=count)
+        columns = [pa.array(texts[:count], pa.large_string()), rows]
+        if weights is not None:
+            columns.append(pa.array(weights[written : written + count, 0]))
+        writer.write_table(pa.table(columns, schema), row_group_size=count)
+        written += count
         del texts[:count]
         targets[:] = [values[count:]]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _core, corpus, pairs, split
+from . import _core, corpus, pairs, split, weights
 from .corpus import Labelled, Places
 from .errors import DataError, SettingsError
 from .format import read_json, write_json
@@ -37,7 +37,9 @@ class Inputs:
 
     def __init__(self, settings: Settings, held_out_file: Path | None = None):
         self.settings, self.held_out_file = settings, held_out_file
-        self._dropped = np.zeros(0, np.int64)  # by fingerprint of `_blocked`: texts of the corpus that are left out
+        # By fingerprint of `_blocked`: texts of the corpus left out by the last pass over it; and rows without a text.
+        self._dropped = np.zeros(0, np.int64)
+        self._skipped: corpus.Skipped | None = None
 
     @property
     def column(self) -> str | None:
@@ -96,10 +98,12 @@ class Inputs:
                 if "-" in sources:
                     raise DataError(f"{name} is stdin, which can be read only once: write it to a file")
                 gold = corpus.label_columns(data)
-                columns = self._pair + ([] if name == "corpus" else list(gold))
+                labels = () if name == "corpus" else gold
+                columns = [*self._pair, *labels, *(self._weight if name == "train" else [])]
                 corpus.check(
-                    sources, data.text, columns, encoding_errors=data.encoding_errors, label=gold[0], form=self._form
-                )
+                    sources, data.text, columns, encoding_errors=data.encoding_errors, label=gold[0], form=self._form,
+                    skipped=corpus.skipping(data, labels),
+                )  # fmt: skip
                 if self.column and (name == "corpus" or (name == "train" and self.uses_train_logits)):
                     self._check_column(name)
         if data.task == "single" and len(self.labels) < 2:
@@ -109,8 +113,9 @@ class Inputs:
         data, column = self.settings.data, str(self.column)
         try:
             corpus.check(
-                getattr(data, name), data.text, [column], encoding_errors=data.encoding_errors, form=self._form
-            )
+                getattr(data, name), data.text, [column], encoding_errors=data.encoding_errors, form=self._form,
+                skipped=corpus.skipping(dataclasses.replace(data, pair="")),
+            )  # fmt: skip
         except DataError as error:
             train = "; without scores for train, take --modes kd_private" if name == "train" else ""
             raise DataError(f"the teacher's column is needed in {name}: {error}{train}") from None
@@ -137,7 +142,7 @@ class Inputs:
     def _train_all(self) -> Labelled:
         data = self.settings.data
         extra = (self.column,) if self.column and self.uses_train_logits else ()
-        return self._labelled(data.train, None, extra)
+        return self._labelled(data.train, None, (*extra, *self._weight))
 
     def _labelled(self, sources: tuple[str, ...], labels: tuple[str, ...] | None, columns: tuple = ()) -> Labelled:
         data = self.settings.data
@@ -152,6 +157,23 @@ class Inputs:
     @property
     def _form(self) -> corpus.Form:
         return corpus.Form.of(self.settings.data)
+
+    @property
+    def _weight(self) -> list[str]:
+        return [self.settings.data.weight] if self.settings.data.weight else []
+
+    @cached_property
+    def sample_weights(self) -> np.ndarray | None:
+        """Weights of the texts of train, float32 (n, 1), averaging to 1, where a column has them."""
+        column = self.settings.data.weight
+        return weights.sample_weights(self.part("train").extra[column], column) if column else None
+
+    @cached_property
+    def gold_weights(self) -> np.ndarray | None:
+        """Weights of what the gold labels of train teach, float32 (n, 1) or (n, C), where there are any."""
+        data, train = self.settings.data, self.part("train")
+        classes = weights.class_weights(data.class_weights, train.labels, data.task)
+        return weights.gold_weights(train.targets, train.labels, classes, self.sample_weights)
 
     @property
     def _pair(self) -> list[str]:
@@ -323,10 +345,11 @@ class Inputs:
         """The corpus without texts of dev and test: texts, their fingerprints, the scores of the column, and places."""
         data = self.settings.data
         columns = [self.column] if self.column else []
-        self._dropped = np.zeros(len(self._blocked), np.int64)
+        self._dropped, self._skipped = np.zeros(len(self._blocked), np.int64), corpus.skipping(data)
         for batch in corpus.read(
-            data.corpus, data.text, columns + self._pair, encoding_errors=data.encoding_errors, form=self._form
-        ):
+            data.corpus, data.text, columns + self._pair, encoding_errors=data.encoding_errors, form=self._form,
+            skipped=self._skipped,
+        ):  # fmt: skip
             texts, places = batch.texts, Places([(batch.source, batch.rows)])
             if self._pair:
                 texts = pairs.joined(texts, self._second(batch.columns[data.pair], places))
@@ -407,9 +430,17 @@ class Inputs:
             result[name] = {"texts": count, "fingerprint": texts_state.hexdigest()}
             if scores_state is not None:
                 result[name]["scores"] = scores_state.hexdigest()
+            if name == "train" and data.weight:
+                found = np.array(self.part("train").extra[data.weight], np.float64)
+                result[name]["weights"] = hashlib.blake2b(found.tobytes(), digest_size=16).hexdigest()
             if gold is not None and data.task != "regression":
                 result[name]["labels"] = dict(zip(self.labels, _label_counts(gold).tolist(), strict=True))
         if data.corpus:
+            if self._skipped and self._skipped.count:
+                say(
+                    f"{self._skipped.count:,} rows of the corpus have no text (the first: {self._skipped.first}) and "
+                    "were left out"
+                )
             result["corpus"]["dropped"] = self.dropped
             if self.dropped:
                 total = self.dropped + result["corpus"]["texts"]

@@ -54,7 +54,19 @@ class Data:
     encoding_errors: str = option(
         "strict", "invalid UTF-8: refuse the file, or replace the bytes by U+FFFD", ("strict", "replace")
     )
+    skip_missing: bool = option(
+        False, "leave out rows without a text or a label (null or blank; for multi a blank label is none at all)"
+    )
     dev_fraction: float = option(0.1, "share of train held out when no dev set is given", most=0.9)
+    class_weights: tuple[str, ...] = option(
+        (), "weights of the classes in learning from gold labels: balanced, or NAME=NUMBER for some"
+    )
+    weight: str = option("", "column of train with the weight of each text in learning from it")
+    metric: str = option(
+        "auto",
+        "figure that choices on dev are made by; auto: accuracy, for multi micro_f1, with class weights macro_f1",
+        ("auto", "accuracy", "micro_f1", "macro_f1"),
+    )
     seed: int = option(0, "seed of everything random in the run")
 
 

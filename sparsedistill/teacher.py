@@ -25,6 +25,7 @@ import numpy as np
 
 from . import pairs
 from .errors import DataError, RowError, SettingsError, require
+from .evaluate import chosen_by, metrics
 from .format import replacing, write_json
 from .logits import fingerprint
 from .machine import device_named, multiplies_bf16
@@ -330,14 +331,18 @@ def finetune(
     task: str,
     seed: int,
     are_pairs: bool = False,
+    weights: np.ndarray | None = None,
+    metric: str = "auto",
 ) -> dict[str, Any]:
     """Fine-tune ``settings.teacher`` on gold labels and keep its best epoch in ``directory``.
 
     ``targets``: class indices ``(n,)`` for "single", 0/1 ``(n, C)`` for "multi", numbers ``(n,)`` for "regression".
     For "single" another teacher's probabilities ``(n, C)`` will do too: a smaller model is then distilled from it.
+    ``weights`` float32 ``(n, 1)``, or ``(n, C)`` for "multi": of the texts' losses, averaging to 1
+    (:func:`sparsedistill.weights.gold_weights`).
     The best epoch is that of the highest accuracy, the highest micro-F1 or the lowest mean squared error on the dev
-    texts; without any it is the last. Interrupted, it goes on from its last checkpoint, exactly, when called again
-    with the same arguments.
+    texts, or of the highest ``metric`` where that is not "auto"; without any it is the last. Interrupted, it goes on
+    from its last checkpoint, exactly, when called again with the same arguments.
 
     Returns what ``training.json`` holds: epochs, metric, dev (the metric of each epoch), best_epoch, precision,
     steps, seconds, texts_per_second. That file is written last: a directory that has it is whole.
@@ -347,6 +352,7 @@ def finetune(
     torch = _torch(settings)
     directory = Path(directory)
     classes = 1 if task == "regression" else len(labels)
+    chosen_by(metric, task)
     gold = _targets(targets, texts, classes, task, "train")
     dev_gold = _targets(dev_targets, dev_texts, classes, task, "dev")
     if not len(texts):
@@ -389,11 +395,14 @@ def finetune(
                 settings.weight_decay,
                 settings.dropout,
                 settings.precision,
+                *([] if weights is None else [_bytes(weights)]),
+                *([] if metric == "auto" else [metric]),
             ]
         )
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "training.json").unlink(missing_ok=True)
         run = _Run(torch, settings, model.to(device), device, padding, task, seed, directory / "checkpoint.pt", key)
+        run.weights, run.metric = weights, metric
         ids, dev_ids = (_tokenise(tokenizer, some, limit, are_pairs) for some in (texts, dev_texts))
         result = run.train(ids, gold, dev_ids, dev_gold)
     _save(tokenizer, model, directory)
@@ -480,6 +489,8 @@ class _Run:
         self.dev: list[float] = []
         self.best: dict[str, Any] | None = None
         self.best_epoch = 0
+        self.weights: np.ndarray | None = None
+        self.metric = "auto"
 
     def train(
         self, ids: list[list[int]], gold: np.ndarray, dev_ids: list[list[int]], dev_gold: np.ndarray
@@ -508,7 +519,8 @@ class _Run:
                     batch = batches[place]
                     # Dropout's randomness is a function of the step, so that a resumed run draws the same.
                     torch.manual_seed(_mix(self.seed, self.step + 1))
-                    loss = self.loss([ids[i] for i in batch], gold[batch])
+                    weights = None if self.weights is None else self.weights[batch]
+                    loss = self.loss([ids[i] for i in batch], gold[batch], weights=weights)
                     loss.backward()
                     value = loss.item()
                     if not math.isfinite(value):
@@ -547,7 +559,9 @@ class _Run:
         _give_memory_back()
         return {
             "epochs": settings.epochs,
-            "metric": {"single": "accuracy", "multi": "micro_f1", "regression": "mse"}[self.task],
+            "metric": {"single": "accuracy", "multi": "micro_f1", "regression": "mse"}[self.task]
+            if self.metric == "auto"
+            else self.metric,
             "dev": self.dev,
             "best_epoch": self.best_epoch + 1,
             "precision": self.precision,
@@ -556,7 +570,13 @@ class _Run:
             "texts_per_second": round(len(ids) * settings.epochs / max(self.seconds, 1e-9), 3),
         }
 
-    def loss(self, ids: list[list[int]], gold: np.ndarray, precision: str | None = None) -> Any:
+    def loss(
+        self,
+        ids: list[list[int]],
+        gold: np.ndarray,
+        precision: str | None = None,
+        weights: np.ndarray | None = None,
+    ) -> Any:
         functional = self.torch.nn.functional
         inputs = self.padding(self.torch, ids, self.device)
         precision = precision or self.precision
@@ -564,6 +584,10 @@ class _Run:
             out = self.model(**inputs).logits
         out = out.float()  # the loss in full precision, whatever the model runs in
         gold = self.torch.from_numpy(gold).to(self.device)
+        if weights is not None:
+            from .train import loss_of
+
+            return loss_of(out, gold, self.task, self.torch.from_numpy(weights).to(self.device))  # type: ignore[arg-type]
         if self.task == "single":
             return functional.cross_entropy(out, gold)
         if self.task == "multi":
@@ -593,6 +617,8 @@ class _Run:
                 inputs = self.padding(torch, [ids[i] for i in batch], self.device)
                 out[batch] = self.model(**inputs).logits.float().cpu().numpy()
         self.model.train()
+        if self.metric != "auto":
+            return metrics(out, gold, self.task)[self.metric]
         if self.task == "single":
             return float((out.argmax(1) == gold).mean())
         if self.task == "regression":

@@ -24,11 +24,20 @@ from .student import Student
 from .table import BETAS, EPSILON, OPTIMIZERS
 
 
-def loss_of(logits: torch.Tensor, targets: torch.Tensor, task: str) -> torch.Tensor:
+def loss_of(
+    logits: torch.Tensor, targets: torch.Tensor, task: str, weights: torch.Tensor | None = None
+) -> torch.Tensor:
     """Mean over the batch of KL(target || student) (single), of the labels' binary KL (multi), or squared error.
 
-    KL is given up to the target's own entropy, which has no gradient.
+    KL is given up to the target's own entropy, which has no gradient. ``weights`` (n, 1), or (n, C) for multi, multiply
+    the losses before the mean is taken: they average to 1 over all texts, not over the batch.
     """
+    if weights is not None:
+        if task == "single":
+            return (functional.cross_entropy(logits, targets, reduction="none") * weights[:, 0]).mean()
+        if task == "multi":
+            return (functional.binary_cross_entropy_with_logits(logits, targets, reduction="none") * weights).mean()
+        return (functional.mse_loss(logits, targets, reduction="none") * weights).mean()
     if task == "single":
         return functional.cross_entropy(logits, targets)
     if task == "multi":
@@ -88,7 +97,8 @@ def learn(
 
     anchor = torch.zeros((), requires_grad=True) if student.query is None else student.query
     pooled = _Pooled.apply(anchor, found, update)
-    loss = loss_of(student(pooled), torch.from_numpy(batch.targets).to(found.device), task)
+    weights = None if batch.weights is None else torch.from_numpy(batch.weights).to(found.device)
+    loss = loss_of(student(pooled), torch.from_numpy(batch.targets).to(found.device), task, weights)
     optimizer.zero_grad()
     loss.backward()
     # The same everywhere, but for the last bits of other processors: these must not add up.

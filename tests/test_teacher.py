@@ -297,6 +297,18 @@ def test_the_best_epoch_is_kept(tmp_path, monkeypatch):
     assert not np.array_equal(kept[name], seen[2][name].numpy())
 
 
+def test_weights_of_texts_and_the_metric(tmp_path):
+    """Texts whose label is wrong weigh nothing: what is learnt is the other half."""
+    texts, targets = TEXTS + [text + "!" for text in TEXTS], TARGETS + [1 - target for target in TARGETS]
+    given_weights = np.float32([[2.0]] * len(TEXTS) + [[0.0]] * len(TEXTS))
+    result = tune(tmp_path / "t", texts=texts, targets=targets, weights=given_weights, metric="macro_f1")
+    assert (opened(tmp_path / "t").logits(DEV).argmax(1) == DEV_TARGETS).all()
+    assert result["metric"] == "macro_f1"
+    assert result["dev"] == [1.0]
+    with pytest.raises(SettingsError, match="metric micro_f1 is none of task single"):
+        tune(tmp_path / "u", metric="micro_f1")
+
+
 def test_dropout_can_be_set(tmp_path, monkeypatch):
     seen = []
 
