@@ -392,7 +392,7 @@ def _halves(pairs: Any) -> list[Any]:
     for i, pair in enumerate(pairs):
         if not isinstance(pair, tuple | list | np.ndarray) or len(pair) != 2:
             raise TypeError(f"pairs[{i}] is {pair!r:.60}, not two texts")
-        found += pair
+        found.extend(pair)
     return found
 
 

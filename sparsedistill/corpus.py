@@ -43,6 +43,7 @@ _PIECE_BYTES = 1 << 24  # that one Piece holds, about: long records must not fil
 _MARK = "\ufeff"  # the byte order mark; files that were put together have some inside
 # What begins an object or a list of JSON (or Python, to be refused), and hardly a text in braces or brackets.
 _OBJECT, _LIST = re.compile(r"""\{\s*(["']|\}?\s*$)"""), re.compile(r"""\[\s*([{"']|\]?\s*$)""")
+_COLUMN_NAME = re.compile(r"\w[\w .#-]*")
 _ABOUT = re.compile(r"(readme|licen[cs]e|notice|copying|changelog|citation)\b", re.IGNORECASE)
 _HALF_PAIR = re.compile(r"\\u[dD][89a-fA-F]")  # escapes of JSON, two of which make a character
 
@@ -826,15 +827,15 @@ def _whole_records(
             for row, value, (names,) in _fasttext(lines, name, ["label"], "label", blank=True)
         )
     else:
-        kept = _kept([text], keep, name)
+        kept = _kept([text], keep, name, "; say what stdin is with --input-format" if name == _STDIN else "")
         records = ((row, value, [value] * len(kept)) for row, value, _ in _plain(lines, name, []))
     return kept, ((row, value, dict(zip(kept, values, strict=True))) for row, value, values in records)
 
 
-def _kept(there: list[str], keep: Sequence[str] | None, name: str) -> list[str]:
+def _kept(there: list[str], keep: Sequence[str] | None, name: str, hint: str = "") -> list[str]:
     for column in keep or ():
         if column not in there:
-            raise _missing(column, name, there)
+            raise _missing(column, name, there, hint)
     return [column for column in there if keep is None or column in keep]
 
 
@@ -873,26 +874,21 @@ def _refuse_table(line: str, kind: str, name: str, text: str) -> None:
     """Refuse lines that are a table: each would be a text with all its columns, and the header, too."""
     rows = [(sign, [cell.strip('"') for cell in line.split(sign)]) for sign in "\t,;|"]
     for sign, cells in rows:
-        if text.casefold() in map(str.casefold, cells) and (len(cells) > 1 or (kind == _STDIN and not _typed())):
+        like = all(map(_COLUMN_NAME.fullmatch, cells)) if len(cells) > 1 else kind == _STDIN and not sys.stdin.isatty()
+        if like and text.casefold() in map(str.casefold, cells):
             how = "tsv" if sign == "\t" and len(cells) > 1 else "csv"
             how += f" --delimiter '{sign}'" if sign in ";|" else ""
             raise DataError(
                 f"the first line of {name} is {line!r:.60}, a table's header as it seems; give --input-format {how}, "
                 "or --input-format lines where each line is a text"
             )
-    if kind == _STDIN and any(len(cells) > 1 and all(map(_COLUMN_NAME.fullmatch, cells)) for _, cells in rows):
+    if kind == _STDIN and any(
+        len(cells) > 1 and " " not in line and all(map(_COLUMN_NAME.fullmatch, cells)) for _, cells in rows
+    ):
         say_once(
             f"stdin is read as lines of text; where {line!r:.60} is a table's header, give --input-format csv "
             "and --text"
         )
-
-
-_COLUMN_NAME = re.compile(r"[\w.#-]+")
-
-
-def _typed() -> bool:
-    """Whether a person at a terminal writes what is read."""
-    return sys.stdin.isatty()
 
 
 def _plain(lines: Iterator[str], name: str, columns: list[str]) -> Iterator[Record]:
@@ -1077,6 +1073,7 @@ def _table(
             raise _missing(column, name, header, _hint(header, column, kind, form))
     at, others, width = header.index(text), [header.index(column) for column in columns], len(header)
     doubtful = form.quoting == "auto" and not form.quoted(kind)
+    names = set(header) if form.header else set()
     again = first = 0
     for start, row in rows:
         if len(row) != width:
@@ -1085,7 +1082,7 @@ def _table(
             if not width < len(row) <= width + spare or any(row[width:]):
                 raise _uneven(row, width, spare, f"{name}:{start}", kind, form)
             row = row[:width]
-        if row[at] == text and form.header:
+        if row[0] in names:
             if width == 1:
                 say_once(f"{name}:{start} is the header once more, or a text: it is taken for a text")
             elif row == header:
@@ -1111,6 +1108,8 @@ def _hint(header: list[str], column: str, kind: str, form: Form) -> str:
         return "; without a header the columns are called by their numbers"
     if f'"{column}"' in header:
         return "; its names are in quotes: give --quoting double"
+    if header[0].lower().startswith("sep="):
+        return f"; take its first line away, and give --delimiter '{header[0][4:]}'"
     if len(header) == 1:
         for sign in ";\t,|":
             if column in [cell.strip().strip('"') for cell in header[0].split(sign)] and sign != form.comma(kind):
@@ -1503,14 +1502,14 @@ def _are_multi_hot(
         return None
 
     def where(fits: Callable[[tuple[str, ...]], bool]) -> str:
-        return places[next(i for i, names in enumerate(sets) if fits(names))]
+        return places[next((i for i, names in enumerate(sets) if fits(names)), 0)]
 
-    def twice(names: tuple[str, ...]) -> bool:
-        return len(set(names)) < len(names)
+    def tells(names: tuple[str, ...]) -> bool:
+        return len(set(names)) < len(names) or "True" in names or "False" in names
 
     remedy = "write names, or give a column to each label (--label NAME NAME ...)"
     numbers = all(name in ("0", "1", "True", "False") for names in sets for name in names)
-    sure = numbers and any(twice(names) or "True" in names or "False" in names for names in sets)
+    sure = numbers and any(map(tells, sets))
     lengths = {len(names) for names in sets}
     if not numbers:
         if before and classes and not digits <= set(classes):
@@ -1521,10 +1520,9 @@ def _are_multi_hot(
         return False
     if classes is None:
         if sure or (lengths == {2}):
-            place = where(lambda names: twice(names) or not sure)
             raise DataError(
-                f"the lists of 0 and 1 at {place} (column {column}) seem to say of each label whether it applies: name "
-                "the labels in their order with --labels"
+                f"the lists of 0 and 1 at {where(tells)} (column {column}) seem to say of each label whether it "
+                "applies: name the labels in their order with --labels"
             )
         return False
     if lengths != {len(classes)}:
@@ -1549,10 +1547,9 @@ def _are_multi_hot(
             f"applies (labels: {_several(classes)}); {remedy}"
         )
     if before is False and told:
-        place = where(lambda names: twice(names) or not names or names[0] in ("True", "False"))
         raise DataError(
-            f"the lists at {place} (column {column}) are a 0 or 1 for each label, but those of train name labels; "
-            f"{remedy}"
+            f"the lists at {where(tells)} (column {column}) are a 0 or 1 for each label, but those of train name "
+            f"labels; {remedy}"
         )
     return told
 

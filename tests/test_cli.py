@@ -214,6 +214,66 @@ def test_settings_survive_json_and_the_command_line():
     assert parse_value(["a,b.csv", "c"], ()) == ["a,b.csv", "c"]
 
 
+@pytest.mark.parametrize(
+    ("text", "default", "value"),
+    [
+        ('["neg","pos"]', (), ["neg", "pos"]),
+        ("['very good', 'a, b']", (), ["very good", "a, b"]),
+        ('"neg","pos"', (), ["neg", "pos"]),
+        ("neg,pos", (), ["neg", "pos"]),
+        ("[neg, pos]", (), ["neg", "pos"]),
+        ("my file.csv", (), ["my file.csv"]),
+        ('"a,b.csv"', (), ["a,b.csv"]),
+        ("[1].csv", (), ["[1].csv"]),
+        ("0,1", (), ["0", "1"]),
+        ("[0, 1]", (), ["0", "1"]),
+        ("2024-01-01", (), ["2024-01-01"]),
+        ("a = 1\nb = 2", (), ["a = 1\nb = 2"]),
+        ("", (), []),
+        ("256", (64,), [256]),
+        ("256 64", (64,), [256, 64]),
+        ("", (64,), []),
+        ('"judge:good"', "", "judge:good"),
+        ("2", "text", "2"),
+        ("true", "text", "true"),
+        ("it's", "", "it's"),
+        ("off", True, False),
+        ("0.5", 1.0, 0.5),
+        ("1_000", 1, 1000),
+    ],
+)
+def test_values_of_set(text, default, value):
+    assert parse_value(text, default) == value
+
+
+@pytest.mark.parametrize("text", ['["neg","pos"', "['a' 'b']", '"neg,pos'])
+def test_values_of_set_that_are_no_toml(text):
+    with pytest.raises(SettingsError, match="is no list of TOML: write it like"):
+        parse_value(text, ())
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_toml_as_editors_save_it(tmp_path, encoding, end):
+    text = '[data]\ntrain = "größe 日本.csv"\n\n[count]\nmax_n = 2\n'
+    (tmp_path / "a.toml").write_bytes(text.replace("\n", end).encode(encoding))
+    assert cli.read_toml(tmp_path / "a.toml") == {"data": {"train": "größe 日本.csv"}, "count": {"max_n": 2}}
+    (tmp_path / "b.toml").write_bytes(text.encode("latin-1", "replace"))
+    with pytest.raises(SettingsError, match=r"b\.toml is not TOML: .*save it as UTF-8"):
+        cli.read_toml(tmp_path / "b.toml")
+
+
+def test_how_texts_are_read_is_a_setting(tmp_path):
+    (tmp_path / "my file.dat").write_text("".join(f"{i % 2};1;good, fine {i}\n" for i in range(20)))
+    options = ("--input-format", "csv", "--delimiter", ";", "--no-header", "--text", "3", "--task", "multi")
+    names = ("--label", "1", "2", "--labels", "very good", "a, b")
+    done = run("count", "--run", "run", "--train", "my file.dat", "--modes", "scratch", *options, *names, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr.decode()
+    data = json.loads((tmp_path / "run" / "settings.json").read_text())["data"]
+    assert data["labels"] == ["very good", "a, b"] and data["label"] == ["1", "2"] and data["train"] == ["my file.dat"]
+    assert json.loads((tmp_path / "run" / "data.json").read_text())["labels"] == ["very good", "a, b"]
+
+
 def test_sizes_of_memory():
     for text, size in (("0", 0), ("12", 12), ("500MB", 500_000_000), (" 1.5 gb", 1_500_000_000), ("2T", 2 * 10**12)):
         assert parse_bytes(text) == size

@@ -628,3 +628,495 @@ def test_sst2():
     assert found.labels == ("negative", "positive") and found.targets.sum() == 444
     by_index = corpus.labelled([path], Data(labels=("negative", "positive")))
     assert (by_index.targets == found.targets).all()
+
+
+# -- how a file is written, where its name does not tell ----------------------------------------------------------
+
+
+def both(source, **form):
+    """The texts of a source, which both ways of reading give alike."""
+    form = corpus.Form(**form)
+    found = texts(source, form=form)
+    assert whole_texts(source, form=form) == found
+    return found
+
+
+def twin_of_tsv(data: str) -> list[list[str]]:
+    """The records of TSV without quotes below its header, by hand: a line each, and a tab between fields."""
+    lines = data.split("\n")
+    width = lines[0].count("\t") + 1
+    return [line.split("\t") for line in lines[1:-1] if line or width == 1]
+
+
+field = st.text(
+    st.characters(exclude_categories=["Cs"], exclude_characters="\t\n\r\ufeff"), max_size=12
+) | st.sampled_from(['"', '"good', 'bad"', '""', '"a""b"', "'", " ", "a,b"])
+
+
+@quiet
+@given(st.lists(st.lists(field, min_size=2, max_size=2), max_size=8), st.booleans())
+def test_tsv_has_a_record_a_line_whatever_quotes_it_holds(tmp_path, records, crlf):
+    end = "\r\n" if crlf else "\n"
+    path = put(tmp_path / "a.tsv", "".join("\t".join(row) + end for row in [["text", "n"], *records]))
+    expected = twin_of_tsv("".join("\t".join(row) + "\n" for row in [["text", "n"], *records]))
+    expected = [row for row in expected if row != ["text", "n"]]
+    assert both(path) == [row[0] for row in expected]
+    assert column("n", path) == [row[1] for row in expected]
+
+
+def test_quotes_in_tsv_and_csv_are_what_is_said(tmp_path, capsys):
+    path = put(tmp_path / "a.tsv", 'text\tlabel\n"Good value\tpos\nawful service"\tneg\nlovely\tpos\n')
+    assert both(path) == ['"Good value', 'awful service"', "lovely"] and column("label", path) == ["pos", "neg", "pos"]
+    assert capsys.readouterr().err == ""
+    path = put(tmp_path / "b.tsv", 'text\tlabel\n"say ""no"""\tpos\n')
+    assert both(path) == ['"say ""no"""'] and "--quoting double where they are not" in capsys.readouterr().err
+    assert both(path, quoting="double") == ['say "no"']
+    assert both(put(tmp_path / "c.csv", 'text,label\n"a,b"\n'), quoting="none") == ['"a']
+    assert both(put(tmp_path / "one.tsv", "text\na\n\nb\n")) == ["a", "", "b"]  # with one column a blank line is a text
+    assert both(put(tmp_path / "two.tsv", "text\tl\na\tx\n\nb\tx\n")) == ["a", "b"]
+
+
+def test_delimiters(tmp_path):
+    for comma in (";", "|", "\t", ",", "~"):
+        path = put(tmp_path / "a.csv", f'text{comma}label\n"a{comma}b"{comma}x\n')
+        assert both(path, delimiter=comma) == [f"a{comma}b"]
+    for tab in ("\\t", "tab"):
+        assert both(put(tmp_path / "t.csv", "text\tlabel\na,b\tx\n"), delimiter=tab) == ["a,b"]
+    for wrong in (";;", '"', "\n", "\r"):
+        with pytest.raises(SettingsError, match=r"--delimiter .* is not one character"):
+            corpus.Form(delimiter=wrong)
+    with pytest.raises(SettingsError, match="input format 'xml' is not known"):
+        corpus.Form("xml")
+    with pytest.raises(SettingsError, match="quoting 'all' is not known"):
+        corpus.Form(quoting="all")
+
+
+def test_no_header(tmp_path):
+    path = put(tmp_path / "a.csv", '3,"Wall St. Bears","again"\n1,b,c\n')
+    read = {"text": "2", "form": corpus.Form(header=False)}
+    assert texts(path, **read) == whole_texts(path, **read) == ["Wall St. Bears", "b"]
+    assert rows(path, **read) == [1, 2]
+    found = corpus.labelled([path], Data(text="2", label="1", header=False))
+    assert found.labels == ("1", "3") and found.targets.tolist() == [1, 0]
+    assert texts(put(tmp_path / "b.tsv", "text\nx\ntext\n"), text="1", form=corpus.Form(header=False)) == [
+        "text",
+        "x",
+        "text",
+    ]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv"])
+def test_a_header_once_more_is_no_record_and_is_said(tmp_path, capsys, suffix):
+    comma = "," if suffix == ".csv" else "\t"
+    header = f"text{comma}label\n"
+    path = put(
+        tmp_path / f"a{suffix}", f"\ufeff{header}good{comma}pos\n{header}bad{comma}neg\n\ufeff{header}so{comma}neg\n"
+    )
+    assert both(path) == ["good", "bad", "so"] and rows(path) == [2, 4, 6]
+    assert capsys.readouterr().err == f"{path}: 2 repeated headers were left out (the first at line 3)\n"  # once
+    assert corpus.labelled([path], CLASSES).labels == ("neg", "pos")
+    path = put(tmp_path / f"b{suffix}", f"{header}good{comma}pos\nlabel{comma}text\nneg{comma}bad\n")
+    with pytest.raises(DataError, match=rf"b\{suffix}:3 is a header with the columns in another order; split the file"):
+        both(path)
+    path = put(tmp_path / f"c{suffix}", "text\ngood\ntext\n")
+    assert (
+        both(path) == ["good", "text"] and f"c{suffix}:3 is the header once more, or a text" in capsys.readouterr().err
+    )
+
+
+def test_columns_that_a_spreadsheet_left_behind(tmp_path):
+    assert both(put(tmp_path / "a.csv", "text,label,,\ngood,pos,,\nbad,neg\nso,neg,\n")) == ["good", "bad", "so"]
+    with pytest.raises(DataError, match=r"b\.csv:3 has 4 fields, but the header has 2; name the columns at its end"):
+        both(put(tmp_path / "b.csv", "text,label,,\ngood,pos,,\nbad,neg,,7\n"))
+    with pytest.raises(DataError, match=r"c\.csv:2 has 3 fields, but the header has 2; take away the empty ones"):
+        both(put(tmp_path / "c.csv", "text,label\ngood,pos,\n"))
+    assert both(put(tmp_path / "d.csv", "text,\ngood,7\n")) == ["good"] and column("", str(tmp_path / "d.csv")) == ["7"]
+
+
+def test_marks_inside_files_that_were_put_together(tmp_path):
+    mark = "\ufeff"
+    assert both(put(tmp_path / "a.txt", f"{mark}one\n{mark}two\n")) == ["one", "two"]
+    assert both(put(tmp_path / "a.jsonl", f'{mark}{{"text": "one"}}\n{mark}{{"text": "two"}}\n')) == ["one", "two"]
+    fast = put(tmp_path / "a.ft", f"{mark}__label__a one\n{mark}__label__b two\n")
+    assert both(fast) == ["one", "two"] and column("label", fast) == [["a"], ["b"]]
+    assert both(put(tmp_path / "a.csv", f'text,n\none,1\n{mark}"two, 2",2\n"x\n{mark}y",3\n')) == [
+        "one",
+        "two, 2",
+        f"x\n{mark}y",
+    ]
+
+
+@pytest.mark.parametrize(
+    "name, content, message",
+    [
+        ("a.csv", "text;label\na;b\n", r"parted by ';': give --delimiter ';'"),
+        ("a.csv", "text\tlabel\na\tb\n", r"give --delimiter 'tab'"),
+        ("a.tsv", "text,label\na,b\n", r"parted by ',': give --delimiter ','"),
+        ("a.csv", "sep=;\ntext;label\n", r"take its first line away, and give --delimiter ';'"),
+        ("a.csv", "3,Wall St.,again\n", r"no column 'text'; it has '3', .*give --no-header where its first line"),
+        ("a.tsv", '"text"\t"label"\n"a"\t"b"\n', r"its names are in quotes: give --quoting double"),
+        ("a.csv", "text,label\rgood,pos\r", r"a\.csv ends lines with carriage returns alone.*tr '\\r' '\\n'"),
+        ("a.txt", "one\rtwo\r", r"carriage returns alone"),
+        ("a.txt", "text\tlabel\na\tb\n", r"first line of .*a\.txt is 'text\\tlabel'.*--input-format tsv, or"),
+        ("a.csv", "text,l\ngood,приве́т\n".encode("utf-16-le"), r"is UTF-16LE; convert it: iconv -f utf-16le -t utf-8"),
+        ("a.txt", "приве́т мир\n".encode("utf-16-be"), r"is UTF-16BE; convert it: iconv -f utf-16be"),
+        ("a.txt", "日本　語 です\n".encode("utf-16-le"), r"is UTF-16LE"),
+        ("a.txt", "one\n".encode("utf-32"), r"is UTF-32; convert it: iconv -f utf-32"),
+        ("a.csv", b"PAR1\x15\4", r"a\.csv is Parquet; rename it to \.parquet, or give --input-format parquet"),
+        ("a.csv", gzip.compress(b"PAR1\x15\4"), r"a\.csv is Parquet"),
+        ("a.jsonl", b"ARROW1\0\0", r"a\.jsonl is Arrow; rename"),
+        ("a.csv", b"PK\3\4junk", r"a\.csv is a ZIP archive or a spreadsheet; .*save it as CSV"),
+        ("a.txt", b"BZh91AY&SYjunk", r"compressed by bzip2 or xz; unpack it"),
+        ("a.parquet", gzip.compress(b"x"), r"a\.parquet is no Parquet, but compressed by gzip; unpack it"),
+        ("a.parquet", b"ARROW1\0\0", r"a\.parquet is no Parquet, but Arrow"),
+        ("a.json", '["one"]', r"a\.json row 1 is of type str, not an object"),
+        ("a.json", '[{"text": "a"},', r"a\.json begins like a list of JSON, but is none"),
+        ("a.json", '[{"text": "a"}, {"txt": "b"}]', r"a\.json row 2 has no column 'text'"),
+        ("a.json", '{\n"text": "a"}\n', r"a\.json:1 is not valid JSON"),
+        ("a.dat", "one\n", r"a\.dat has a suffix that is not known .*--input-format reads any other"),
+    ],
+)  # fmt: skip
+def test_what_a_file_is_instead_is_said(tmp_path, name, content, message):
+    path = put(tmp_path / name, content)
+    for read in (texts, whole_texts):
+        with pytest.raises(DataError, match=message):
+            corpus.expand([path])
+            read(path)
+
+
+def test_zero_bytes_are_characters(tmp_path):
+    assert both(put(tmp_path / "a.txt", "a\0b\nc\n")) == ["a\0b", "c"]
+    assert both(put(tmp_path / "a.tsv", "text\tn\na\0\t1\n")) == ["a\0"]
+    assert both(put(tmp_path / "PAR1.txt", "PAR1 is a text\n")) == ["PAR1 is a text"]
+
+
+@quiet
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40))
+def test_no_text_in_utf8_is_taken_for_another_encoding(text):
+    assert corpus.encoding_of(text.encode()) == ""
+
+
+@quiet
+@given(st.lists(st.text(st.characters(min_codepoint=32, max_codepoint=0xD7FF), min_size=1), min_size=1, max_size=9))
+def test_lines_in_utf16_are_known_without_a_mark(lines):
+    text = "text\n" + "".join(line + "\n" for line in lines)
+    for encoding in ("utf-16-le", "utf-16-be"):
+        found = corpus.encoding_of(text.encode(encoding))
+        assert found in ("", encoding.replace("-16-", "-16"))  # never the other one
+        if text.isascii():
+            assert found
+
+
+def test_compressed_files_without_the_suffix(tmp_path):
+    assert both(put(tmp_path / "a.csv", gzip.compress(b"text\ngood\n"))) == ["good"]
+    zstandard = pytest.importorskip("zstandard")
+    assert both(put(tmp_path / "a.txt", zstandard.compress(b"one\ntwo\n"))) == ["one", "two"]
+
+
+def test_input_format_goes_over_the_suffix(tmp_path):
+    for kind, suffix in (
+        ("csv", ".csv"),
+        ("jsonl", ".jsonl"),
+        ("parquet", ".parquet"),
+        ("arrow", ".arrow"),
+        ("arrow", ".feather"),
+    ):
+        (tmp_path / f"a{suffix}").unlink(missing_ok=True)
+        path = tmp_path / f"{kind}.dat"
+        path.write_bytes(Path(write(tmp_path / f"a{suffix}")).read_bytes())
+        assert both(str(path), format=kind) == TEXTS
+        columnar = kind in ("parquet", "arrow")
+        assert corpus.count([str(path)], corpus.Form(kind)) == (len(TEXTS) if columnar else None)
+        corpus.check([str(path)], columns=["label"], form=corpus.Form(kind))
+    path = put(tmp_path / "b.csv", "__label__a one\n\n")
+    assert both(path, format="lines") == ["__label__a one", ""]
+    assert texts(path, form=corpus.Form("fasttext")) == ["one"]
+    assert corpus.labelled([str(tmp_path / "csv.dat")], Data(input_format="csv")).labels == ("neg", "pos")
+    folder = tmp_path / "shards"
+    folder.mkdir()
+    for name in ("part-1", "part-0", "_SUCCESS", ".part-0.crc"):
+        put(folder / name, "" if name[0] in "_." else f"{name}\n")
+    assert texts(str(folder), form=corpus.Form("lines")) == ["part-0", "part-1"]
+
+
+def test_one_list_of_json(tmp_path):
+    records = [{"text": text, "label": name} for text, name in RECORDS]
+    for indent in (None, 2):
+        path = put(tmp_path / "a.json", "\ufeff" * bool(indent) + json.dumps(records, indent=indent))
+        assert both(path) == TEXTS and rows(path) == [1, 2, 3, 4, 5]
+        assert corpus.labelled([path], CLASSES).targets.tolist() == [1, 0, 1, 0, 1]
+    assert both(put(tmp_path / "b.json", '{"text": "one"}\n{"text": "two"}\n')) == ["one", "two"]
+    assert both(put(tmp_path / "c.json", "[]")) == []
+    with pytest.raises(DataError, match=r"d\.json row 2 has half a surrogate pair"):
+        both(put(tmp_path / "d.json", '[{"text": "a"}, {"text": "\\ud800"}]'))
+    with pytest.raises(DataError, match=r"label \(column 'label'\) at .*e\.json row 2 is missing"):
+        corpus.labelled([put(tmp_path / "e.json", '[{"text":"a","label":"x"},{"text":"b","label":null}]')], CLASSES)
+
+
+@pytest.mark.parametrize(
+    "data, expected",
+    [
+        (b"{name}, thanks\ngood\n", ["{name}, thanks", "good"]),
+        (b"{{x}}\n", ["{{x}}"]),
+        (b"[deleted]\n[1] x\n", ["[deleted]", "[1] x"]),
+        (b'[{"text": "a"}, {"text": "b"}]', ["a", "b"]),
+        (b'[\n {"text": "a"},\n {"text": "b"}\n]\n', ["a", "b"]),
+        (gzip.compress(b"a\nb\n"), ["a", "b"]),
+    ],
+)
+def test_what_stdin_is(monkeypatch, data, expected):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+    assert texts("-") == expected
+
+
+@pytest.mark.parametrize(
+    "data, options, message",
+    [
+        (b"id,body\n1,a\n", {"text": "body"}, r"stdin is lines of text, .*no column 'body'.*--input-format csv"),
+        (b"text,label\na,x\n", {}, r"first line of stdin is 'text,label'.*give --input-format csv, or"),
+        (b"label;text\n", {}, r"--input-format csv --delimiter ';'"),
+        (b"Text\tlabel\n", {}, r"--input-format tsv"),
+        (b"text\ngood\n", {}, r"a table's header as it seems"),
+        (b'{"text": "a"\n', {}, r"stdin:1 is not valid JSON .*--input-format lines where stdin is text"),
+        (b"{'text': 'a'}\n", {}, r"stdin:1 is not valid JSON"),
+        (b"{\n", {}, r"stdin:1 is not valid JSON"),
+        (b'["a", "b"]\n', {}, r"stdin:1 is of type str, not an object"),
+        (b"[\n1\n]", {}, r"stdin:1 is of type int"),
+        (b"PAR1\x15\4", {}, r"stdin is Parquet; .*--input-format parquet"),
+        (b"\xff\xff\xff\xff0000", {}, r"stdin is Arrow; .*--input-format arrow"),
+    ],
+)
+def test_what_stdin_cannot_be(monkeypatch, data, options, message):
+    for read in (texts, whole_texts):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+        with pytest.raises(DataError, match=message):
+            read("-", **options)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet", ".arrow", ".feather", ".txt"])
+def test_input_format_of_stdin(tmp_path, monkeypatch, suffix):
+    data = Path(write(tmp_path / f"a{suffix}", [(text.replace("\n", ""), name) for text, name in RECORDS])).read_bytes()
+    kind = {".feather": "arrow", ".txt": "lines"}.get(suffix, suffix[1:])
+    expected = both(str(tmp_path / f"a{suffix}"))
+    for read in (texts, whole_texts):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+        assert read("-", form=corpus.Form(kind)) == expected
+    assert corpus.count(["-"], corpus.Form(kind)) is None
+
+
+def test_a_table_on_stdin_that_does_not_say_so_is_asked_about(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"id;body\n1;a\n")))
+    assert texts("-") == ["id;body", "1;a"]
+    assert "where 'id;body' is a table's header, give --input-format csv and --text" in capsys.readouterr().err
+
+
+def test_what_lies_about_in_a_folder_of_data(tmp_path, capsys):
+    for name in ("LICENSE.txt", "README.txt", "notes.txt"):
+        put(tmp_path / name, "no warranty\n")
+    assert corpus.expand([str(tmp_path)]) == [str(tmp_path / "notes.txt")]  # a folder of texts
+    write(tmp_path / "a.parquet")
+    assert texts(str(tmp_path)) == TEXTS
+    said = capsys.readouterr().err
+    assert all(name in said for name in ("LICENSE.txt", "README.txt", "notes.txt", "a.parquet", "left out"))
+    assert texts(str(tmp_path / "LICENSE.txt")) == ["no warranty"]
+    put(tmp_path / "state.json", "{}")
+    with pytest.raises(DataError, match=rf"{tmp_path} is a Hugging Face dataset saved to disk; write hf:{tmp_path}"):
+        corpus.expand([str(tmp_path)])
+
+
+# -- several labels a text ----------------------------------------------------------------------------------------
+
+XYZ = ("x", "y", "z")
+
+
+def multi(tmp_path, values, kind="jsonl", names=(), **options):
+    data = Data(task="multi", labels=names, **options)
+    if kind == "csv":
+        out = io.StringIO(newline="")
+        csv.writer(out).writerows([("text", "label"), *((f"t{i}", value) for i, value in enumerate(values))])
+        path = put(tmp_path / "a.csv", out.getvalue())
+    elif isinstance(kind, pa.DataType):
+        path = str(tmp_path / "a.parquet")
+        made = {"text": [f"t{i}" for i in range(len(values))], "label": pa.array(values, kind)}
+        parquet.write_table(pa.table(made), path)
+    else:
+        path = label_file(tmp_path, values)
+    return corpus.labelled([path], data)
+
+
+HOT = [[0, 0, 1], [1, 0, 1], [0, 0, 0], [1, 1, 1]]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["jsonl", pa.list_(pa.int8()), pa.list_(pa.int64(), 3), pa.large_list(pa.float32()), pa.list_(pa.bool_()),
+     pa.list_(pa.bool_(), 3), pa.list_(pa.uint8())],
+    ids=str,
+)  # fmt: skip
+def test_multi_hot_lists(tmp_path, kind):
+    values = [[bool(v) for v in row] for row in HOT] if "bool" in str(kind) else HOT
+    found = multi(tmp_path, values, kind, names=XYZ)
+    assert found.labels == XYZ and found.targets.tolist() == HOT and found.multi_hot
+
+
+@pytest.mark.parametrize("write_cell", [
+    str, json.dumps, lambda row: str(np.array(row)), lambda row: str(np.array(row, float)), lambda row: str(tuple(row)),
+    lambda row: str([bool(v) for v in row]), lambda row: json.dumps([bool(v) for v in row]),
+    lambda row: ",".join(map(str, row)),
+])  # fmt: skip
+def test_multi_hot_cells(tmp_path, write_cell):
+    assert multi(tmp_path, list(map(write_cell, HOT)), "csv", names=XYZ).targets.tolist() == HOT
+
+
+label_name = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=6).map(str.strip).filter(bool)
+
+
+@quiet
+@given(st.lists(st.lists(label_name, max_size=4, unique=True), min_size=1, max_size=6).filter(any))
+def test_lists_in_cells_are_what_was_written(tmp_path, sets):
+    for how in (str, json.dumps, lambda names: json.dumps(names, ensure_ascii=False), lambda names: str(tuple(names)),
+                lambda names: str(np.array(names, object)) if names else "[]"):  # fmt: skip
+        assert [corpus._names(how(names), ",") for names in sets] == [tuple(names) for names in sets]
+
+
+@pytest.mark.parametrize(
+    "cell",
+    ["['a', 'b'", "[a', 'b']", "['a', ['b']]", "[0 0 ... 1]", "[np.str_('a')]", "['a' 'b', 'c']", "[very good, bad]",
+     "{'a': 1}", "['a'] ['b']", "['a'; 'b']"],
+)  # fmt: skip
+def test_cells_in_brackets_that_are_no_list(tmp_path, cell):
+    with pytest.raises(
+        DataError, match=r"label \(column 'label'\) at .*a\.csv:3 is .*no list as Python, JSON or numpy"
+    ):
+        multi(tmp_path, ["['a']", cell], "csv")
+
+
+def test_brackets_that_are_a_name(tmp_path):
+    assert multi(tmp_path, ["(other)", "{x}"], "csv").labels == ("(other)", "{x}")
+    assert multi(tmp_path, ["[]", "set()", "['a']"], "csv").targets.tolist() == [[0], [0], [1]]
+    path = put(tmp_path / "a.csv", "text,label\na,[PAD]\nb,['x']\n")
+    assert corpus.labelled([path], CLASSES).labels == ("[PAD]", "x")
+    with pytest.raises(DataError, match=r"a\.csv:2 has 2 names \(x, y\), not one; use --task multi"):
+        corpus.labelled([put(tmp_path / "a.csv", "text,label\na,\"['x', 'y']\"\n")], CLASSES)
+
+
+@pytest.mark.parametrize(
+    "values, labels, message",
+    [
+        ([[0, 1], [1, 0]], ("x", "y"), r"at .*:1 \(column 'label'\) may name labels, or say of each whether"),
+        ([[0, 0], [1, 0]], ("0", "1"), r"may name labels, .*\(labels: 0, 1\); write names, or give a column to"),
+        ([[0], [0]], ("x",), r"may name labels"),
+        ([[0, 0, 1], [1, 0]], XYZ, r"0 or 1 for each of 3 labels \(x, y, z\), but at .*:2 there are 2"),
+        ([[0, 0, 1], []], XYZ, r"at .*:2 there are 0"),
+        ([[0, 0, 1]], (), r"lists of 0 and 1 at .*:1 .* name the labels in their order with --labels"),
+        ([[True, False]], (), r"name the labels in their order"),
+        ([[0, 1], [1, 0]], (), r"name the labels in their order"),
+        ([[0.5, 0.5, 0]], XYZ, r":1 holds 0\.5, which is neither a name nor 0 or 1"),
+        ([[0, None, 1]], XYZ, r":1 is missing"),
+    ],
+)  # fmt: skip
+def test_lists_of_numbers_that_can_be_read_in_two_ways(tmp_path, values, labels, message):
+    with pytest.raises(DataError, match=message):
+        multi(tmp_path, values, names=labels)
+
+
+def test_indices_stay_indices(tmp_path):
+    assert multi(tmp_path, [[0, 1], [1], []], names=XYZ).targets.tolist() == [[1, 1, 0], [0, 1, 0], [0, 0, 0]]
+    assert multi(tmp_path, [[0, 1], [1], []]).labels == ("0", "1")
+    assert multi(tmp_path, [[0, 1, 2], [1, 2, 0]], names=XYZ).targets.tolist() == [[1, 1, 1]] * 2
+    assert multi(tmp_path, [0, 1, 1], names=("x",)).targets.tolist() == [[0], [1], [1]]
+
+
+def test_dev_means_what_train_means(tmp_path):
+    two = Data(task="multi", labels=("x", "y"))
+    unclear = label_file(tmp_path, [[0, 1], [1, 0]])
+    for hot, expected in ((True, [[0, 1], [1, 0]]), (False, [[1, 1], [1, 1]])):
+        found = corpus.labelled([unclear], two, ("x", "y"), multi_hot=hot)
+        assert found.targets.tolist() == expected and found.multi_hot is hot
+    with pytest.raises(DataError, match=r"at .*:1 .* are a 0 or 1 for each label, but those of train name labels"):
+        corpus.labelled([label_file(tmp_path, [[0, 0], [1, 0]])], two, ("x", "y"), multi_hot=False)
+    with pytest.raises(DataError, match=r"a 0 or 1 for each label in train, but not at .*:1;"):
+        corpus.labelled([label_file(tmp_path, [[2], [0]])], Data(task="multi", labels=XYZ), XYZ, multi_hot=True)
+    with pytest.raises(DataError, match=r"but at .*:1 there are 1"):
+        corpus.labelled([label_file(tmp_path, [[1], [0]])], Data(task="multi", labels=XYZ), XYZ, multi_hot=True)
+
+
+def test_label_separator(tmp_path):
+    for sign in ";|/":
+        found = multi(tmp_path, [f"a{sign}b, c", f" b, c {sign} d", ""], "csv", label_separator=sign)
+        assert found.labels == ("a", "b, c", "d") and found.targets.tolist() == [[1, 1, 0], [0, 1, 1], [0, 0, 0]]
+    with pytest.raises(DataError, match=r"label 'a;b' in .*a\.csv .* seems to be several: give --label-separator ';'"):
+        multi(tmp_path, ["a;b", "a", "b"], "csv")
+    assert multi(tmp_path, ["a;b", "a", "b"], "csv", names=("a", "b", "a;b")).targets.sum() == 3
+    with pytest.raises(SettingsError, match="--label-separator is empty"):
+        multi(tmp_path, ["a"], "csv", label_separator="")
+
+
+def test_a_column_for_each_label(tmp_path):
+    columns = ("toxic", "spam", "sport")
+    path = put(tmp_path / "a.csv", "text,toxic,spam,sport\na,0,1,0\nb,1.0,False,TRUE\n")
+    found = corpus.labelled([path], Data(task="multi", label=columns))
+    assert (
+        found.labels == columns
+        and found.targets.tolist() == [[0, 1, 0], [1, 0, 1]]
+        and found.targets.dtype == np.float32
+    )
+    found = corpus.labelled([path], Data(task="multi", label=columns[:2], labels=("T", "S")), ("S", "T"))
+    assert found.labels == ("S", "T") and found.targets.tolist() == [[1, 0], [0, 1]]
+    made = {"text": ["a", "b"], "toxic": [True, False], "spam": pa.array([1, 0], pa.int8()), "sport": [0.0, 1.0]}
+    parquet.write_table(pa.table(made), tmp_path / "a.parquet")
+    found = corpus.labelled([str(tmp_path / "a.parquet")], Data(task="multi", label=columns))
+    assert found.targets.tolist() == [[1, 1, 0], [0, 0, 1]]
+    for value, why in (
+        ("", "is missing"),
+        ("2", r"is '2', not 0 or 1"),
+        ("yes", r"is 'yes', not 0 or 1"),
+        ("-1", "is '-1', not 0 or 1"),
+    ):
+        path = put(tmp_path / "b.csv", f"text,toxic,spam\na,0,1\nb,1,{value}\n")
+        with pytest.raises(DataError, match=rf"label \(column 'spam'\) at .*b\.csv:3 {why}"):
+            corpus.labelled([path], Data(task="multi", label=("toxic", "spam")))
+    for options, message in (
+        ({"label": ("toxic", "spam")}, "names 2 columns, one a class, which is for --task multi"),
+        ({"label": ("toxic", "toxic"), "task": "multi"}, "named twice"),
+        ({"label": (), "task": "multi"}, "no column of labels is named"),
+        ({"label": ("toxic", "spam"), "task": "multi", "labels": ("T",)}, "names 1 classes, but --label 2 columns"),
+    ):
+        with pytest.raises(SettingsError, match=message):
+            corpus.labelled([path], Data(**options))
+    with pytest.raises(SettingsError, match="columns of --label are toxic, spam, but the labels a, b"):
+        corpus.labelled(
+            [put(tmp_path / "c.csv", "text,toxic,spam\na,0,1\n")],
+            Data(task="multi", label=("toxic", "spam")),
+            ("a", "b"),
+        )
+
+
+def test_spaces_and_case_of_labels(tmp_path, capsys):
+    path = put(tmp_path / "a.csv", "text,label\ngood film,Spam\nbad film,spam\nok film,SPAM \nfine,ham\n")
+    assert corpus.labelled([path], CLASSES).labels == ("SPAM", "Spam", "ham", "spam")
+    assert "labels 'SPAM' (1), 'Spam' (1), 'spam' (1) in" in capsys.readouterr().err
+    path = put(tmp_path / "b.csv", "text,label\na, pos\nb,pos \nc,neg\n")
+    found = corpus.labelled([path], CLASSES)
+    assert found.labels == ("neg", "pos") and found.targets.tolist() == [1, 1, 0] and capsys.readouterr().err == ""
+    assert corpus.labelled([path], Data(labels=("neg ", "pos"))).labels == ("neg ", "pos")
+    with pytest.raises(DataError, match=r"c\.csv:2 is missing"):
+        corpus.labelled([put(tmp_path / "c.csv", "text,label\na, \nb,x\n")], CLASSES)
+
+
+@pytest.mark.parametrize(
+    "values, message",
+    [
+        ([0.37, 4.5, 0.37, 1], "are numbers such as 0.37: are they scores (--task regression)"),
+        (["4.5", "3", "3"], "are numbers such as 4.5"),
+        (["a", "b", "c", "d"], "there are 4 labels for 4 texts"),
+        ([f"l{i % 80}" for i in range(100)], "there are 80 labels for 100 texts"),
+        (["a", "b", "a"], ""),
+        ([3, 4, 3], ""),
+        (["a", "b"], ""),
+    ],
+)
+def test_labels_that_look_like_something_else_are_asked_about(tmp_path, capsys, values, message):
+    corpus.labelled([label_file(tmp_path, values)], CLASSES)
+    said = capsys.readouterr().err
+    assert message in said and bool(said) == bool(message)

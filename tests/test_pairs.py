@@ -104,6 +104,20 @@ def test_classifiers_of_pairs(tmp_path, pooling, rows, hidden):
         assert all(ngram.startswith(("first: ", "second: ")) for ngram, _ in why.contributions)
 
 
+def test_pairs_in_arrays_and_frames():
+    classifier, found = compress(random_student(), VOCABULARY, ("a", "b", "c"), "single"), some_pairs(9)
+    expected = classifier.predict(found)
+    pandas = pytest.importorskip("pandas")
+    array = np.array(found)
+    for many in (array, array.astype(object), list(array), pandas.DataFrame(found, columns=["q", "a"])):
+        assert classifier.predict(many) == expected
+    array = np.array([*found, (found[0][0], None)], object)
+    assert classifier.predict(array, nulls="empty") == [*expected, classifier.predict((found[0][0], ""))]
+    for wrong in (array[:, :1], array[:, 0], np.array(["a", "b"])):
+        with pytest.raises(TypeError, match=r"pairs\[0\] is .*, not two texts"):
+            classifier.predict(wrong)
+
+
 def test_what_is_no_pair_is_refused():
     classifier = compress(random_student(), VOCABULARY, ("a", "b", "c"), "single")
     assert classifier.predict([]) == []

@@ -443,6 +443,115 @@ def test_half_surrogate_pairs(single, tmp_path):
         assert [record["a"] for record in read(tmp_path / f"out{out}")] == ["🙂", "x\ufffd"]
 
 
+# -- N in, N out, whatever the file holds -------------------------------------------------------------------------
+
+
+plain_text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\ufeff"), max_size=10)
+plain_cells = plain_text | st.sampled_from(['"', '"a', 'a"', '""', '"a""b"', "a\tb", "a\nb", "a\r", "\r\n", "'", ""])
+
+
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(plain_cells, plain_cells), max_size=6))
+def test_what_tsv_holds_reads_back_and_the_rest_is_refused(single, tmp_path, records):
+    source = write(
+        tmp_path / "in.jsonl", [{"text": text, "id": name} for text, name in records] or [{"text": "", "id": ""}]
+    )
+    records = records or [("", "")]
+    out = tmp_path / "out.tsv"
+    out.unlink(missing_ok=True)
+    if any(sign in cell for record in records for cell in record for sign in "\t\r\n"):
+        with pytest.raises(
+            DataError, match=r"column '(text|id)' at .*in\.jsonl:\d+ has a tab or a line end.*--quoting double"
+        ):
+            predict(single, [source], str(out))
+        assert not out.exists()
+        predict(single, [source], str(out), quoting="double")
+        form = corpus.Form(quoting="double")
+    else:
+        predict(single, [source], str(out))
+        form = corpus.AUTO
+    records = [record for record in records if record != ("text", "id")]  # the header once more
+    found = list(corpus.read([str(out)], columns=["id"], form=form))
+    assert [text for batch in found for text in batch.texts] == [text for text, _ in records]
+    assert [name for batch in found for name in batch.columns["id"]] == [name for _, name in records]
+    assert out.read_bytes().count(b"\n") >= len(records) + 1
+
+
+def test_tsv_keeps_its_quotes_and_its_records(single, tmp_path):
+    source = tmp_path / "in.tsv"
+    source.write_text('text\tlabel\n"Good value\tpos\nawful service"\tneg\nlovely\tpos\n')
+    predict(single, [str(source)], str(tmp_path / "out.tsv"))
+    lines = (tmp_path / "out.tsv").read_text().split("\n")
+    assert [line.rsplit("\t", 2)[0] for line in lines[:-1]] == source.read_text().split("\n")[:-1]
+    predict(single, [str(source)], str(tmp_path / "out.csv"))
+    assert [record["text"] for record in read(tmp_path / "out.csv")] == ['"Good value', 'awful service"', "lovely"]
+
+
+def test_a_header_that_tsv_cannot_hold(single, tmp_path):
+    source = write(tmp_path / "in.jsonl", [{"text": "film", "a\tb": 1}])
+    with pytest.raises(DataError, match=r"column 'a\\tb' at the header has a tab"):
+        predict(single, [source], str(tmp_path / "out.tsv"))
+
+
+def test_options_of_reading(single, tmp_path):
+    (tmp_path / "a.dat").write_text("1;'film'\n2;not bad\n")
+    options = {"input_format": "csv", "delimiter": ";", "header": False, "text": "2"}
+    predict(single, [str(tmp_path / "a.dat")], str(tmp_path / "out.csv"), **options)
+    found = read(tmp_path / "out.csv")
+    assert [list(record.values())[:2] for record in found] == [["1", "'film'"], ["2", "not bad"]]
+    assert [record["predicted"] for record in found] == single.predict(["'film'", "not bad"])
+    (tmp_path / "b.csv").write_text('text\n"film\n')
+    predict(single, [str(tmp_path / "b.csv")], str(tmp_path / "out.jsonl"), quoting="none")
+    assert [record["text"] for record in read(tmp_path / "out.jsonl")] == ['"film']
+
+
+def test_what_is_no_record_gives_no_result(single, tmp_path, capsys):
+    (tmp_path / "a.csv").write_text("text,label\ngood,pos\ntext,label\nbad,neg\n")
+    predict(single, [str(tmp_path / "a.csv")], str(tmp_path / "out.jsonl"))
+    assert [record["text"] for record in read(tmp_path / "out.jsonl")] == ["good", "bad"]
+    assert "1 repeated header was left out (the first at line 3)" in capsys.readouterr().err
+    (tmp_path / "b.txt").write_text("__label__a good\n\n__label__b bad\n")
+    predict(single, [str(tmp_path / "b.txt")], str(tmp_path / "out.jsonl"))
+    assert [record["text"] for record in read(tmp_path / "out.jsonl")] == ["good", "", "bad"]
+    (tmp_path / "c.json").write_text('[{"text": "good", "id": 1},\n {"text": "bad", "id": 2}]')
+    for out in FILES:
+        predict(single, [str(tmp_path / "c.json")], str(tmp_path / f"out{out}"))
+        assert [(record["text"], int(record["id"])) for record in read(tmp_path / f"out{out}")] == [
+            ("good", 1),
+            ("bad", 2),
+        ]
+    (tmp_path / "d.jsonl").write_text('{"text": NaN}\n{"text": "bad"}\n')
+    with pytest.raises(DataError, match=r"d\.jsonl:1 is null; .*--nulls empty"):
+        predict(single, [str(tmp_path / "d.jsonl")], str(tmp_path / "out.jsonl"))
+    predict(single, [str(tmp_path / "d.jsonl")], str(tmp_path / "out.jsonl"), nulls="empty")
+    assert [record["predicted"] for record in read(tmp_path / "out.jsonl")] == single.predict(["", "bad"])
+
+
+@pytest.mark.parametrize(
+    ("stdin", "options", "texts"),
+    [
+        ('id,body\n1,"good film\nreally"\n2,bad film\n', ("--text", "body"), "--input-format csv"),
+        ("text,id\ngood,1\n", (), "--input-format csv"),
+        ("good\nbad\n", ("--keep", "id", "--format", "jsonl"), "--input-format"),
+        ('id,body\n1,"good\nfilm"\n2,bad\n', ("--text", "body", "--input-format", "csv"), ["good\nfilm", "bad"]),
+        ("1;good\n", ("--input-format", "csv", "--delimiter", ";", "--no-header", "--text", "2"), ["good"]),
+        ("text,id\ngood,1\n", ("--input-format", "lines"), ["text,id", "good,1"]),
+        ('"good\tpos\nbad"\tneg\n', ("--input-format", "tsv", "--no-header", "--text", "1"), ['"good', 'bad"']),
+        ("{name}, thanks\ngood\n", (), ["{name}, thanks", "good"]),
+        ('[{"text": "good"}, {"text": "bad"}]', (), ["good", "bad"]),
+        ("__label__a b\n\n", ("--input-format", "fasttext"), ["b", ""]),
+        ("__label__a b\n\n", ("--input-format", "lines"), ["__label__a b", ""]),
+    ],
+)  # fmt: skip
+def test_n_texts_on_stdin_are_n_results_or_a_refusal(classifiers, single, stdin, options, texts):
+    done = run(classifiers["single"], *options, stdin=stdin)
+    if isinstance(texts, str):
+        assert done.returncode == 2 and done.stdout == b"" and texts in done.stderr.decode()
+    else:
+        assert done.returncode == 0, done.stderr
+        assert [line.split("\t")[0] for line in done.stdout.decode().splitlines()] == single.predict(texts)
+
+
 # -- what is refused before the work ------------------------------------------------------------------------------
 
 
@@ -538,6 +647,33 @@ def test_files_that_go_together(single, tmp_path):
     parquet.write_table(pa.table({"text": ["bad"], "other": [3]}), tmp_path / "b.parquet")
     predict(single, [str(tmp_path / "?.parquet")], str(tmp_path / "out.jsonl"))  # lines of JSON need not agree
     assert [list(record)[1] for record in read(tmp_path / "out.jsonl")] == ["n", "other"]
+
+
+NARROW, WIDE = pa.dictionary(pa.int8(), pa.string()), pa.dictionary(pa.int32(), pa.string())
+LARGE = pa.dictionary(pa.int16(), pa.large_string())
+KINDS = {
+    "string": (["x", None], [pa.string(), pa.large_string(), NARROW, WIDE, LARGE]),
+    "binary": ([b"x", None], [pa.binary(), pa.large_binary(), pa.dictionary(pa.int8(), pa.binary())]),
+    "int": ([7, None], [pa.int8(), pa.int32(), pa.int64(), pa.dictionary(pa.int8(), pa.int64())]),
+    "uint": ([7, None], [pa.uint8(), pa.uint64()]),
+    "float": ([0.5, None], [pa.float32(), pa.float64()]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("out", [".parquet", ".arrow"])
+def test_shards_whose_types_differ_in_width(single, tmp_path, name, out):
+    values, kinds = KINDS[name]
+    for one, other in itertools.product(kinds, kinds):
+        for file, kind in (("a", one), ("b", other)):
+            table = pa.table({"text": ["film", "bad"], "k": pa.array(values, kind)})
+            parquet.write_table(table, tmp_path / f"{file}.parquet")
+        predict(single, [str(tmp_path / "?.parquet")], str(tmp_path / f"out{out}"))
+        assert [record["k"] for record in read(tmp_path / f"out{out}")] == values * 2
+        if out == ".parquet" and one == other:  # as it was
+            before, after = (parquet.read_schema(tmp_path / f"{file}.parquet") for file in ("a", "out"))
+            assert after.field("k").type == before.field("k").type
+        (tmp_path / "out.parquet").unlink(missing_ok=True)
 
 
 def test_damage_is_named(single, tmp_path):

@@ -314,6 +314,33 @@ def test_what_else_is_no_text_stays_refused(classifier):
         classifier.predict(["a", None])
 
 
+NOTHING = [None, float("nan"), np.float32("nan"), pd.NA, pd.NaT, np.datetime64("NaT")]
+
+
+@pytest.mark.parametrize("nothing", NOTHING, ids=repr)
+def test_what_stands_for_nothing_is_a_null(nothing, classifier):
+    texts = ["a", nothing, "not bad"]
+    array = np.empty(3, object)
+    array[:] = texts
+    for container in (texts, tuple(texts), iter(texts), array, pd.Series(texts, dtype=object)):
+        assert classifier.predict(container, nulls="empty") == classifier.predict(["a", "", "not bad"])
+    for container in (texts, tuple(texts), array, pd.Series(texts, dtype=object)):
+        with pytest.raises(TypeError, match=r"^text 1 is .*, not str: fill or drop the nulls .*nulls=.empty"):
+            classifier.predict(container)
+
+
+@pytest.mark.parametrize(
+    "column",
+    [pd.Series([np.nan, np.nan]), pd.Series([pd.NaT, pd.NaT]), pd.Series([None, None], dtype="string"), pa.nulls(2),
+     np.array([np.nan, np.nan]), pd.Series([None, None], dtype=object)],
+    ids=lambda column: f"{type(column).__name__} {getattr(column, 'dtype', '')}",
+)  # fmt: skip
+def test_a_column_of_nothing(column, classifier):
+    assert classifier.predict(column, nulls="empty") == classifier.predict(["", ""])
+    with pytest.raises((TypeError, ValueError), match=r"^text 0 is .*nulls=.empty"):
+        classifier.predict(column)
+
+
 # What is refused
 
 BAD = [None, 3, 2.5, float("nan"), ["a"], ("a",), bytearray(b"a"), object(), np.int64(1), {"text": "a"}, pd.NA]
