@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "floats.h"
 #include "hash.h"
 #include "kernels.h"
 #include "parallel.h"
@@ -109,7 +110,7 @@ void for_rows(const Bags& bags, const float* grad, const Pool& pool, std::size_t
 
     // What a bag's gradient is to each of its rows, where it is the same to all of them.
     std::vector<float> shares(pool.how == Pooling::mean || both ? bags.size() * width : 0);
-    parallel_for(shares.empty() ? 0 : bags.size(), 64, threads, [&] {
+    parallel_for(shares.empty() ? 0 : bags.size(), 64, threads, Stop(), [&] {
         return [&](std::size_t begin, std::size_t end) {
             for (std::size_t b = begin; b < end; ++b) {
                 if (bags[b].empty()) continue;
@@ -124,7 +125,7 @@ void for_rows(const Bags& bags, const float* grad, const Pool& pool, std::size_t
     threads = std::max(threads, 1u);
     std::vector<float> gradients(threads * width);
     std::atomic<std::size_t> thread{0};
-    parallel_for(rows, 64, threads, [&] {
+    parallel_for(rows, 64, threads, Stop(), [&] {
         return [&, gradient = std::span(gradients).subspan(thread++ * width, width)](std::size_t begin, std::size_t end) {
             for (std::size_t r = begin; r < end; ++r) {
                 if (r + 2 < end) fetch(occurrences[starts[r + 2]].id);
@@ -191,7 +192,7 @@ void bag_pool(const Table& table, const Bags& bags, Pool& pool, float* out, unsi
     pool.slopes.clear();
     std::vector<std::uint32_t> all_winners(maximum ? bags.size() * width : 0);
     std::vector<float> all_weights(attentive ? bags.ids.size() : 0);
-    parallel_for(bags.size(), 16, threads, [&] {
+    parallel_for(bags.size(), 16, threads, Stop(), [&] {
         return [&](std::size_t begin, std::size_t end) {
             for (std::size_t b = begin; b < end; ++b) {
                 float* const sums = out + b * columns;
@@ -203,7 +204,7 @@ void bag_pool(const Table& table, const Bags& bags, Pool& pool, float* out, unsi
                     products(table, ids, pool.query.data(), weights);
                     const float most = *std::max_element(weights, weights + ids.size());
                     float total = 0.0f;
-                    for (std::size_t i = 0; i < ids.size(); ++i) total += weights[i] = std::exp(weights[i] - most);
+                    for (std::size_t i = 0; i < ids.size(); ++i) total += weights[i] = exponential(weights[i] - most);
                     for (std::size_t i = 0; i < ids.size(); ++i) weights[i] /= total;
                     weigh(table, ids, weights, sums);
                     continue;
@@ -235,7 +236,7 @@ void bag_attend(const Table& table, const Bags& bags, Pool& pool, const float* o
     pool.slopes.clear();
     // A sum for each piece, added up in their order: the same for any number of threads.
     std::vector<float> pieces((bags.size() + grain - 1) / grain * width, 0.0f);
-    parallel_for(bags.size(), grain, threads, [&] {
+    parallel_for(bags.size(), grain, threads, Stop(), [&] {
         return [&](std::size_t begin, std::size_t end) {
             float* const piece = pieces.data() + begin / grain * width;
             for (std::size_t b = begin; b < end; ++b) {
@@ -252,6 +253,7 @@ void bag_attend(const Table& table, const Bags& bags, Pool& pool, const float* o
             }
         };
     });
+    const FloatRules rules;
     std::fill_n(query_gradient, width, 0.0f);
     for (std::size_t at = 0; at < pieces.size(); at += width)
         for (std::size_t j = 0; j < width; ++j) query_gradient[j] += pieces[at + j];
@@ -262,8 +264,9 @@ void bag_step(const Table& table, const Bags& bags, const float* grad, const Poo
               std::uint64_t seed, unsigned threads) {
     const Kernels& with = kernels();
     const std::size_t width = table.width;
-    const double correction1 = 1 - std::pow(double{adam.beta1}, static_cast<double>(adam.step));
-    const double correction2 = 1 - std::pow(double{adam.beta2}, static_cast<double>(adam.step));
+    const FloatRules rules;
+    const double correction1 = 1 - power(adam.beta1, adam.step);
+    const double correction2 = 1 - power(adam.beta2, adam.step);
     const AdamStep step{static_cast<float>(adam.learning_rate * std::sqrt(correction2) / correction1), adam.beta1,
                         adam.beta2, adam.epsilon};
     auto* const half = static_cast<std::uint16_t*>(table.rows);

@@ -1,4 +1,6 @@
 // Python's view of the core. Every function over texts takes what Texts takes and releases the GIL while it works.
+#include <pthread.h>
+
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
@@ -9,7 +11,6 @@
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
-#include <deque>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -62,6 +63,32 @@ std::span<const T> span(const Read1<T>& array) {
     return {array.data(), array.size()};
 }
 
+// Raises what a signal's handler raises: Ctrl-C, as Python's own code does.
+void check_signals() {
+    if (PyErr_CheckSignals()) throw nb::python_error();
+}
+
+// Python's main thread, the only one that signals are seen to in. No other needs the GIL in the midst of its work, which it
+// may never get once the program ends.
+unsigned long main_thread;
+
+void know_main_thread() {
+    main_thread = nb::cast<unsigned long>(nb::module_::import_("threading").attr("main_thread")().attr("ident"));
+    ::pthread_atfork(nullptr, nullptr, [] { main_thread = PyThread_get_thread_ident(); });
+}
+
+// For the time of work that may be long: others run Python meanwhile, and signals are seen to.
+struct Long {
+    nb::gil_scoped_release release;
+    Stop stop{PyThread_get_thread_ident() == main_thread ? check : nullptr};
+
+private:
+    static void check() {
+        const nb::gil_scoped_acquire acquire;
+        check_signals();
+    }
+};
+
 TextRules rules(const std::string& tokenizer, bool lowercase, bool normalize) {
     if (tokenizer == "sklearn") return {Tokenizer::sklearn, lowercase, false};
     if (tokenizer == "words") return {Tokenizer::words, lowercase, normalize};
@@ -95,6 +122,7 @@ nb::list tokenize_all(nb::handle source, const std::string& tokenizer, bool lowe
     nb::list result;
     Tokens tokens;
     for (const auto text : texts.views()) {
+        check_signals();
         tokens.clear();
         tokenize(text, how, tokens);
         result.append(python_tokens(tokens));
@@ -106,10 +134,10 @@ Made1<std::uint64_t> fingerprints(nb::handle source, unsigned threads) {
     const Texts texts(source);
     std::vector<std::uint64_t> result(texts.size());
     {
-        const nb::gil_scoped_release release;
-        parallel_for(texts.size(), 1024, threads, [&] {
+        const Long work;
+        parallel_texts(texts.views(), 1, threads, work.stop, [&] {
             return [&, kept = std::string()](std::size_t begin, std::size_t end) mutable {
-                for (std::size_t i = begin; i < end; ++i) {
+                for (std::size_t i = begin; i < end; ++i, work.stop.poll()) {
                     letters_and_digits(texts.views()[i], kept);
                     const std::size_t size = kept.size();
                     kept.append(Tokens::slack, '\0');
@@ -132,9 +160,9 @@ auto make_table(const Read1<std::uint8_t>& bytes, const Read1<std::uint64_t>& of
         throw nb::value_error("the values in the slots must be one to four for each n-gram");
     std::optional<Large<std::uint32_t>> table;
     {
-        const nb::gil_scoped_release release;
+        const Long work;
         for (unsigned tries = 0;; ++seed) {
-            table = build_table(ngrams, values ? values->data() : nullptr, static_cast<std::uint32_t>(columns), seed);
+            table = build_table(ngrams, values ? values->data() : nullptr, static_cast<std::uint32_t>(columns), seed, work.stop);
             if (table) break;
             if (++tries == 64) throw std::invalid_argument("the n-grams cannot be told apart: is one there twice?");
         }
@@ -152,46 +180,12 @@ public:
 
     auto bags(nb::handle source, unsigned threads) const {
         const Texts texts(source);
-        Large<std::uint32_t> ids;
-        Large<std::uint64_t> offsets(texts.size() + 1, 0);
+        FoundBags found;
         {
-            const nb::gil_scoped_release release;
-            constexpr std::size_t grain = 256;
-            // What a thread finds, piece after piece; it is put in order when there is no more to come.
-            std::deque<Large<std::uint32_t>> found;
-            std::mutex mutex;
-            struct Piece {
-                const Large<std::uint32_t>* whose = nullptr;
-                std::size_t begin = 0;
-            };
-            std::vector<Piece> pieces((texts.size() + grain - 1) / grain);
-            parallel_for(texts.size(), grain, threads, [&] {
-                const std::lock_guard lock(mutex);
-                return [&, &mine = found.emplace_back(), reader = BagReader()](std::size_t begin, std::size_t end) mutable {
-                    pieces[begin / grain] = {&mine, mine.size()};
-                    for (std::size_t i = begin; i < end; ++i) {
-                        const std::size_t before = mine.size();
-                        reader.walk(vocabulary, texts.views().subspan(i, 1), [&](const BagReader::Candidates& all) {
-                            return find(all, mine);
-                        });
-                        offsets[i + 1] = mine.size() - before;
-                    }
-                };
-            });
-            for (std::size_t i = 0; i < texts.size(); ++i) offsets[i + 1] += offsets[i];
-            if (found.size() == 1) {
-                ids = std::move(found.front());
-            } else {
-                ids.resize(offsets.back());
-                parallel_for(texts.size(), grain, threads, [&] {
-                    return [&](std::size_t begin, std::size_t end) {
-                        const Piece& piece = pieces[begin / grain];
-                        std::copy_n(piece.whose->data() + piece.begin, offsets[end] - offsets[begin], ids.data() + offsets[begin]);
-                    };
-                });
-            }
+            const Long work;
+            found = find_bags(vocabulary, texts.views(), threads, work.stop);
         }
-        return std::make_pair(to_numpy(std::move(ids)), to_numpy(std::move(offsets)));
+        return std::make_pair(to_numpy(std::move(found.ids)), to_numpy(std::move(found.offsets)));
     }
 
     // [(n-gram, row)] of one text, in the order of its bag.
@@ -317,8 +311,8 @@ private:
         const std::size_t each = model_.pairs ? 2 : 1;
         if (texts.size() % each) throw nb::value_error("pairs are of two texts");
         std::vector<float> result(texts.size() / each * model_.outputs());
-        const nb::gil_scoped_release release;
-        sparsedistill::score(model_, texts.views(), result.data(), threads);
+        const Long work;
+        sparsedistill::score(model_, texts.views(), result.data(), threads, work.stop);
         return result;
     }
     std::size_t highest(const float* scores) const {
@@ -333,8 +327,11 @@ private:
 };
 
 Made2<double> py_probabilities(const Read2<float>& logits, bool independent) {
-    std::vector<double> result(logits.size());
-    if (!result.empty()) probabilities({logits.data(), logits.size()}, logits.shape(1), independent, result.data());
+    Large<double> result(logits.size());
+    if (!result.empty()) {
+        const Long work;
+        probabilities({logits.data(), logits.size()}, logits.shape(1), independent, result.data(), work.stop);
+    }
     return to_numpy(std::move(result), logits.shape(1));
 }
 
@@ -358,40 +355,47 @@ public:
 
     void add(nb::handle source, std::uint32_t weight, unsigned threads) {
         const Texts texts(source);
-        const nb::gil_scoped_release release;
-        const std::lock_guard lock(mutex_);
-        counter_.add(texts.views(), weight, threads);
+        const Long work;
+        const auto lock = locked(work.stop);
+        counter_.add(texts.views(), weight, threads, work.stop);
     }
     std::uint64_t choose(std::uint64_t size, std::uint64_t min_count, unsigned threads) {
-        const nb::gil_scoped_release release;
-        const std::lock_guard lock(mutex_);
-        return counter_.choose(size, min_count, threads);
+        const Long work;
+        const auto lock = locked(work.stop);
+        return counter_.choose(size, min_count, threads, work.stop);
     }
     void spell(nb::handle source, bool tally, unsigned threads) {
         const Texts texts(source);
-        const nb::gil_scoped_release release;
-        const std::lock_guard lock(mutex_);
-        counter_.spell(texts.views(), tally, threads);
+        const Long work;
+        const auto lock = locked(work.stop);
+        counter_.spell(texts.views(), tally, threads, work.stop);
     }
     auto top(unsigned threads) const {
         Counter::Ngrams ngrams;
         {
-            const nb::gil_scoped_release release;
-            const std::lock_guard lock(mutex_);
-            ngrams = counter_.top(threads);
+            const Long work;
+            const auto lock = locked(work.stop);
+            ngrams = counter_.top(threads, work.stop);
         }
         return std::make_tuple(to_numpy(std::move(ngrams.bytes)), to_numpy(std::move(ngrams.offsets)),
                                to_numpy(std::move(ngrams.counts)), to_numpy(std::move(ngrams.tallies)));
     }
     std::uint64_t spilled() const {
-        const nb::gil_scoped_release release;
-        const std::lock_guard lock(mutex_);
+        const Long work;
+        const auto lock = locked(work.stop);
         return counter_.spilled();
     }
 
 private:
+    // Waits for its turn; the GIL protects nothing.
+    std::unique_lock<std::timed_mutex> locked(const Stop& stop) const {
+        std::unique_lock lock(mutex_, std::defer_lock);
+        while (!lock.try_lock_for(Stop::every)) stop.poll();
+        return lock;
+    }
+
     Counter counter_;
-    mutable std::mutex mutex_;  // the GIL does not protect it
+    mutable std::timed_mutex mutex_;
 };
 
 Bags checked_bags(const Read1<std::uint32_t>& ids, const Read1<std::uint64_t>& offsets, std::size_t rows) {
@@ -531,6 +535,7 @@ NB_MODULE(_core, m) {
             PyErr_SetString(PyExc_OSError, error.what());
         }
     });
+    know_main_thread();
     nb::exception<Damaged>(m, "Damaged", PyExc_IndexError);
     m.attr("unicode_version") = unicode::version;
 

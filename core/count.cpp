@@ -86,7 +86,7 @@ private:
     std::vector<Key> token_, hash_;
 };
 
-constexpr std::size_t texts_at_once = 32, ahead = Kernels::hashes_ahead;
+constexpr std::size_t ahead = Kernels::hashes_ahead, at_once = 1 << 13;  // numbers worked on between two polls
 
 }  // namespace
 
@@ -233,7 +233,7 @@ void Counter::free_chunks(Partition& partition) {
     partition.used = 0;
 }
 
-void Counter::add(std::span<const std::string_view> texts, std::uint32_t weight, unsigned threads) {
+void Counter::add(std::span<const std::string_view> texts, std::uint32_t weight, unsigned threads, const Stop& stop) {
     if (!slots_.empty()) throw std::logic_error("counting has ended: n-grams were chosen");
     begin_change();
     const std::uint64_t most = memory_ / 2 / (chunk * sizeof(Record));  // chunks
@@ -244,22 +244,22 @@ void Counter::add(std::span<const std::string_view> texts, std::uint32_t weight,
             bytes += texts[end].size();
         while (writers_.size() < threads) writers_.push_back(std::make_unique<Writer>(*this));
         std::atomic<std::size_t> next{0};
-        parallel_for(end - begin, texts_at_once, threads, [&] {
+        parallel_texts(texts.subspan(begin, end - begin), 1, threads, stop, [&] {
             Writer& writer = *writers_[next++];
             return [&, begin](std::size_t first, std::size_t last) {
-                for (std::size_t i = first; i < last; ++i) writer.add(texts[begin + i], weight);
+                for (std::size_t i = first; i < last; ++i, stop.poll()) writer.add(texts[begin + i], weight);
             };
         });
         if (held_ > most) {
-            compact(threads);
-            if (held_ > most / 2) spill();
+            compact(threads, stop);
+            if (held_ > most / 2) spill(stop);
         }
     }
     whole_ = true;
 }
 
-void Counter::compact(unsigned threads) {
-    parallel_for(partitions, 1, threads, [&] {
+void Counter::compact(unsigned threads, const Stop& stop) {
+    parallel_for(partitions, 1, threads, stop, [&] {
         return [&, sum = Sum()](std::size_t p, std::size_t) mutable {
             Partition& partition = partitions_[p];
             sum.begin(partition.used);
@@ -271,11 +271,12 @@ void Counter::compact(unsigned threads) {
     });
 }
 
-void Counter::spill() {
+void Counter::spill(const Stop& stop) {
     std::vector<Record> records;
     for (std::size_t p = 0; p < partitions; ++p) {
         Partition& partition = partitions_[p];
         if (!partition.used) continue;
+        stop.poll();
         records.resize(partition.used);
         for (std::size_t i = 0; i < partition.used; i += chunk)
             std::memcpy(records.data() + i, partition.chunks[i / chunk],
@@ -287,7 +288,7 @@ void Counter::spill() {
 
 // Between the readings
 
-std::uint64_t Counter::choose(std::uint64_t size, std::uint64_t min_count, unsigned threads) {
+std::uint64_t Counter::choose(std::uint64_t size, std::uint64_t min_count, unsigned threads, const Stop& stop) {
     if (!slots_.empty()) throw std::logic_error("counting has ended: n-grams were chosen");
     begin_change();
     for (const auto& writer : writers_) writer->flush();
@@ -317,7 +318,7 @@ std::uint64_t Counter::choose(std::uint64_t size, std::uint64_t min_count, unsig
 
     std::deque<Large<Record>> parts;
     const std::uint64_t room = std::max<std::uint64_t>(memory_ / 8 / threads, 1 << 16);  // bytes of one sum
-    parallel_for(partitions, 1, threads, [&] {
+    parallel_for(partitions, 1, threads, stop, [&] {
         const std::lock_guard lock(mutex);
         return [&, &found = parts.emplace_back(), most = std::size_t{1} << 16, sum = Sum(),
                 read = std::vector<Record>(1 << 14)](std::size_t p, std::size_t) mutable {
@@ -326,6 +327,7 @@ std::uint64_t Counter::choose(std::uint64_t size, std::uint64_t min_count, unsig
             for (const auto& extent : partition.extents) records += extent.records;
             const std::uint64_t slices = 1 + records * 2 * sizeof(Record) / room;
             for (std::uint64_t slice = 0; slice < slices; ++slice) {
+                stop.poll();
                 sum.begin(records / slices);
                 const auto add = [&](const Record& record) {
                     if (slices == 1 || (record.key >> 32) % slices == slice) sum.add(record);
@@ -337,6 +339,7 @@ std::uint64_t Counter::choose(std::uint64_t size, std::uint64_t min_count, unsig
                         file_.read(extent.at + done * sizeof(Record), read.data(), n * sizeof(Record));
                         for (std::size_t i = 0; i < n; ++i) add(read[i]);
                         done += n;
+                        stop.poll();
                     }
                 distinct += sum.size();
                 const std::uint64_t floor = least;
@@ -364,13 +367,16 @@ std::uint64_t Counter::choose(std::uint64_t size, std::uint64_t min_count, unsig
     if (chosen_.size() >= none) throw std::length_error("more than 2^32 - 2 n-grams are as frequent as asked: raise min_count");
 
     const std::size_t count = chosen_.size();
-    slots_.assign(std::bit_ceil(2 * count + 1), Slot{0, 0, none});
+    slots_.resize(std::bit_ceil(2 * count + 1));
+    for (std::size_t i = 0; i < slots_.size(); i += std::min(at_once, slots_.size() - i), stop.poll())
+        std::fill_n(slots_.begin() + static_cast<std::ptrdiff_t>(i), std::min(at_once, slots_.size() - i), Slot{0, 0, none});
     const std::size_t mask = slots_.size() - 1;
     for (std::size_t i = 0; i < count; ++i) {
         __builtin_prefetch(&slots_[chosen_[std::min(i + ahead, count - 1)].key & mask], 1);
         std::size_t at = chosen_[i].key & mask;
         while (slots_[at].index != none) at = (at + 1) & mask;
         slots_[at] = {chosen_[i].key, static_cast<std::uint32_t>(chosen_[i].more), static_cast<std::uint32_t>(i)};
+        if (i % at_once == 0) stop.poll();
     }
     tallies_ = std::make_unique<std::atomic<std::uint64_t>[]>(count);
     is_spelled_ = std::make_unique<std::atomic<bool>[]>(count);
@@ -442,20 +448,20 @@ private:
     Large<char> bytes_;
 };
 
-void Counter::spell(std::span<const std::string_view> texts, bool tally, unsigned threads) {
+void Counter::spell(std::span<const std::string_view> texts, bool tally, unsigned threads, const Stop& stop) {
     if (slots_.empty()) throw std::logic_error("n-grams can be spelled once they are chosen");
     begin_change();
     while (spellers_.size() < threads) spellers_.push_back(std::make_unique<Speller>(*this, spellers_.size()));
     std::atomic<std::size_t> next{0};
-    parallel_for(texts.size(), texts_at_once, threads, [&] {
+    parallel_texts(texts, 1, threads, stop, [&] {
         return [&, speller = spellers_[next++].get()](std::size_t begin, std::size_t end) {
-            for (std::size_t t = begin; t < end; ++t) speller->spell(texts[t], tally);
+            for (std::size_t t = begin; t < end; ++t, stop.poll()) speller->spell(texts[t], tally);
         };
     });
     whole_ = true;
 }
 
-Counter::Ngrams Counter::top(unsigned threads) const {
+Counter::Ngrams Counter::top(unsigned threads, const Stop& stop) const {
     struct Entry {
         std::uint64_t count, first, second;  // and the first sixteen bytes, in the order of strings
         std::uint32_t index;
@@ -464,7 +470,7 @@ Counter::Ngrams Counter::top(unsigned threads) const {
     check_whole();
     const auto text = [&](std::uint32_t i) { return (*spellers_[spelled_[i].speller])[spelled_[i]]; };
     Large<Entry> entries(chosen_.size());
-    parallel_for(entries.size(), 1 << 14, threads, [&] {
+    parallel_for(entries.size(), 1 << 14, threads, stop, [&] {
         return [&](std::size_t begin, std::size_t end) {
             for (std::size_t i = begin; i < end; ++i) {
                 if (!is_spelled_[i]) throw std::logic_error("the second reading lacks n-grams of the first: did the texts change?");
@@ -478,12 +484,21 @@ Counter::Ngrams Counter::top(unsigned threads) const {
             }
         };
     });
-    const auto before = [&](const Entry& a, const Entry& b) {
+    const auto order = [&](const Entry& a, const Entry& b) {
         if (a.count != b.count) return a.count > b.count;
         if (a.first != b.first) return a.first < b.first;
         if (a.second != b.second) return a.second < b.second;
         return text(a.index) < text(b.index);
     };
+    // The same, now and then asking whether to go on.
+    const auto polled = [&](unsigned& compared) {
+        return [&](const Entry& a, const Entry& b) {
+            if (++compared % at_once == 0) stop.poll();
+            return order(a, b);
+        };
+    };
+    unsigned compared = 0;
+    const auto before = polled(compared);
     if (entries.size() > size_) {
         std::nth_element(entries.begin(), entries.begin() + static_cast<std::ptrdiff_t>(size_), entries.end(), before);
         entries.resize(size_);
@@ -494,13 +509,14 @@ Counter::Ngrams Counter::top(unsigned threads) const {
     for (std::size_t step = parts; step > 1; step /= 2)
         for (std::size_t part = 0; part < parts; part += step)
             if (at(part + step / 2) != at(part + step)) std::nth_element(at(part), at(part + step / 2), at(part + step), before);
-    parallel_for(parts, 1, threads, [&] {
-        return [&](std::size_t part, std::size_t) { std::sort(at(part), at(part + 1), before); };
+    parallel_for(parts, 1, threads, stop, [&] {
+        return [&, compared = 0u](std::size_t part, std::size_t) mutable { std::sort(at(part), at(part + 1), polled(compared)); };
     });
 
     Ngrams result;
     result.offsets.push_back(0);
     for (std::size_t i = 0; i < size; ++i) {
+        if (i % at_once == at_once - 1) stop.poll();
         const auto index = entries[i].index;
         __builtin_prefetch(&spelled_[entries[std::min(i + 2 * ahead, size - 1)].index]);
         __builtin_prefetch(&tallies_[entries[std::min(i + 2 * ahead, size - 1)].index]);

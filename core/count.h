@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "large.h"
+#include "parallel.h"
 #include "text.h"
 
 namespace sparsedistill {
@@ -54,15 +55,15 @@ public:
 
     // First reading: each occurrence of an n-gram (n = 1..max_n) counts `weight` times. All members but this one and
     // `spell` are for one thread at a time.
-    void add(std::span<const std::string_view> texts, std::uint32_t weight, unsigned threads);
+    void add(std::span<const std::string_view> texts, std::uint32_t weight, unsigned threads, const Stop& stop = Stop());
 
     // Ends the first reading and chooses the `size` most frequent n-grams seen at least `min_count` times, and with them
     // all that are as frequent as the last of them or, past 65,535 occurrences, nearly. Returns how many different
     // n-grams there were.
-    std::uint64_t choose(std::uint64_t size, std::uint64_t min_count, unsigned threads);
+    std::uint64_t choose(std::uint64_t size, std::uint64_t min_count, unsigned threads, const Stop& stop = Stop());
 
     // Second reading, of the same texts. `tally`: count the chosen n-grams in these texts.
-    void spell(std::span<const std::string_view> texts, bool tally, unsigned threads);
+    void spell(std::span<const std::string_view> texts, bool tally, unsigned threads, const Stop& stop = Stop());
 
     struct Ngrams {
         Large<std::uint8_t> bytes;           // the n-grams' strings, tokens joined by one space, end to end
@@ -73,7 +74,7 @@ public:
     // The `size` most frequent: count descending, then bytes ascending. In this order a prefix precedes its extensions,
     // so the list is prefix-closed wherever it is cut. Errors: std::logic_error when the second reading lacked a chosen
     // n-gram.
-    Ngrams top(unsigned threads) const;
+    Ngrams top(unsigned threads, const Stop& stop = Stop()) const;
 
     std::uint64_t spilled() const { return file_.size(); }  // bytes
 
@@ -110,8 +111,8 @@ private:
     Record* new_chunk();
     void append(Partition& partition, const Record* records, std::size_t count);
     void free_chunks(Partition& partition);
-    void compact(unsigned threads);
-    void spill();
+    void compact(unsigned threads, const Stop& stop);
+    void spill(const Stop& stop);
 
     // An n-gram that was chosen.
     struct Slot {
@@ -143,7 +144,7 @@ private:
         std::uint64_t begin;  // in the strings of that speller
         std::uint32_t speller, size;
     };
-    std::vector<Spelled> spelled_;
+    Large<Spelled> spelled_;
     class Speller;
     std::vector<std::unique_ptr<Speller>> spellers_;  // one a thread
 };

@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <cstring>
+#include <deque>
+#include <mutex>
 #include <string>
+#include <utility>
 
 namespace sparsedistill {
 
@@ -25,13 +28,17 @@ std::uint64_t ngram_hash(std::string_view ngram, std::uint64_t seed) {
 }
 
 std::optional<Large<std::uint32_t>> build_table(NgramStrings ngrams, const std::int16_t* values,
-                                                      std::uint32_t columns, std::uint64_t seed) {
+                                                std::uint32_t columns, std::uint64_t seed, const Stop& stop) {
+    constexpr std::size_t zeros = 1 << 18;
     const std::uint32_t slots = Lookup::slots_of(columns), first = Lines::lanes - slots;
     const std::uint64_t count = std::max<std::uint64_t>(2, (2 * ngrams.size() + slots - 1) / slots);
-    Large<std::uint32_t> table(count * Lines::lanes, 0);
+    Large<std::uint32_t> table(count * Lines::lanes);
+    for (std::size_t i = 0; i < table.size(); i += std::min(zeros, table.size() - i), stop.poll())
+        std::memset(table.data() + i, 0, std::min(zeros, table.size() - i) * sizeof(std::uint32_t));
     constexpr std::size_t at_once = 64;  // lines are fetched for
     std::uint64_t hashes[at_once];
     for (std::size_t row = 0; row < ngrams.size(); ++row) {
+        if (row % 8192 == 8191) stop.poll();
         if (row % at_once == 0)
             for (std::size_t i = 0; i < at_once && row + i < ngrams.size(); ++i) {
                 hashes[i] = ngram_hash(ngrams[row + i], seed);
@@ -74,6 +81,94 @@ void BagReader::hash_tokens(const Vocabulary& vocabulary, std::span<const std::s
         place_[i] = static_cast<std::uint32_t>(i);
         if (count <= at_once) vocabulary.lookup.prefetch(hash_[i]);
     }
+}
+
+// Finding the bags of many texts
+
+namespace {
+
+// Row ids one after the other, in parts: nothing is copied when more are found, and each part's memory goes when it was read.
+class Ids {
+public:
+    // Room for `count` more, of which keep() then keeps the first ones.
+    std::uint32_t* room(std::size_t count) {
+        if (parts_.empty() || parts_.back().capacity() - parts_.back().size() < count) {
+            Large<std::uint32_t> part;
+            part.reserve(std::max(count, parts_.empty() ? least : std::min(2 * parts_.back().capacity(), most)));
+            parts_.push_back(std::move(part));
+        }
+        auto& part = parts_.back();
+        part.resize(part.size() + count);
+        return part.data() + part.size() - count;
+    }
+    void keep(std::size_t kept, std::size_t count) { parts_.back().resize(parts_.back().size() - count + kept); }
+
+    bool one_part() const { return parts_.size() == 1; }
+    Large<std::uint32_t>& front() { return parts_.front(); }
+    // Moves the next `count` to `to`.
+    void read(std::size_t count, std::uint32_t* to) {
+        while (count) {
+            const auto& part = parts_.front();
+            const std::size_t n = std::min(count, part.size() - read_);
+            std::copy_n(part.data() + read_, n, to);
+            to += n;
+            count -= n;
+            read_ += n;
+            if (read_ == part.size()) {
+                parts_.pop_front();
+                read_ = 0;
+            }
+        }
+    }
+
+private:
+    static constexpr std::size_t least = 1 << 12, most = 1 << 19;
+    std::deque<Large<std::uint32_t>> parts_;
+    std::size_t read_ = 0;
+};
+
+}  // namespace
+
+FoundBags find_bags(const Vocabulary& vocabulary, std::span<const std::string_view> texts, unsigned threads, const Stop& stop) {
+    FoundBags result;
+    result.offsets.assign(texts.size() + 1, 0);
+    struct Piece {
+        std::size_t begin, end;
+        Ids* whose;
+    };
+    std::vector<Piece> pieces;
+    std::deque<Ids> found;  // of each thread
+    std::mutex mutex;
+    parallel_texts(texts, 1, threads, stop, [&] {
+        const std::lock_guard lock(mutex);
+        return [&, &mine = found.emplace_back(), reader = BagReader()](std::size_t begin, std::size_t end) mutable {
+            for (std::size_t i = begin; i < end; ++i, stop.poll())
+                reader.walk(vocabulary, texts.subspan(i, 1), [&](const BagReader::Candidates& all) {
+                    // The kernel writes a place for each hash, hit or not.
+                    const std::size_t hits = kernels().find(vocabulary.lookup.lines(), all.hashes, all.count,
+                                                            mine.room(all.count), all.where, nullptr, 0);
+                    if (hits == Kernels::damaged) return hits;
+                    mine.keep(hits, all.count);
+                    result.offsets[i + 1] += hits;
+                    return hits;
+                });
+            const std::lock_guard lock(mutex);
+            pieces.push_back({begin, end, &mine});
+        };
+    });
+    for (std::size_t i = 0; i < texts.size(); ++i) result.offsets[i + 1] += result.offsets[i];
+    if (found.size() == 1 && found.front().one_part()) {
+        result.ids = std::move(found.front().front());
+        return result;
+    }
+    std::sort(pieces.begin(), pieces.end(), [](const Piece& a, const Piece& b) { return a.begin < b.begin; });
+    result.ids.resize(result.offsets.back());
+    for (const Piece& piece : pieces) {
+        stop.poll();
+        const std::uint64_t at = result.offsets[piece.begin];
+        piece.whose->read(result.offsets[piece.end] - at, result.ids.data() + at);
+    }
+    return result;
 }
 
 }  // namespace sparsedistill

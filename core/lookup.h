@@ -12,6 +12,7 @@
 #include "hash.h"
 #include "kernels.h"
 #include "large.h"
+#include "parallel.h"
 #include "text.h"
 
 namespace sparsedistill {
@@ -66,7 +67,8 @@ std::uint64_t ngram_hash(std::string_view ngram, std::uint64_t seed);
 // `values`: (V, columns) to stand in the slots, or nothing where columns is 0. Nothing is returned where two n-grams
 // cannot be told apart under this seed: take the next.
 std::optional<Large<std::uint32_t>> build_table(NgramStrings ngrams, const std::int16_t* values,
-                                                      std::uint32_t columns, std::uint64_t seed);
+                                                      std::uint32_t columns, std::uint64_t seed,
+                                                const Stop& stop = Stop());
 
 // How text becomes rows.
 struct Vocabulary {
@@ -114,6 +116,14 @@ struct Damaged : std::runtime_error {
     using std::runtime_error::runtime_error;
 };
 [[noreturn]] void throw_damaged();
+
+// The rows of each text's known n-grams, end to end, and where each text's begin (texts + 1).
+struct FoundBags {
+    Large<std::uint32_t> ids;
+    Large<std::uint64_t> offsets;
+};
+FoundBags find_bags(const Vocabulary& vocabulary, std::span<const std::string_view> texts, unsigned threads,
+                    const Stop& stop = Stop());
 
 template <class Find>
 void BagReader::walk(const Vocabulary& vocabulary, std::span<const std::string_view> texts, Find find) {

@@ -1,11 +1,11 @@
 #include "score.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <limits>
 #include <type_traits>
 
+#include "floats.h"
 #include "kernels.h"
 #include "parallel.h"
 
@@ -199,17 +199,6 @@ private:
     std::vector<float> floats_, tops_real_, x_, y_, kept_;
 };
 
-// e^x for x <= 0: the Taylor series around the nearest multiple of ln 2, to one unit in the last place.
-double exponential(double x) {
-    if (x < -700.0) return 0.0;
-    constexpr double per_ln2 = 0x1.71547652b82fep0, ln2_high = 0x1.62e42fefa3800p-1, ln2_low = 0x1.ef35793c76730p-45;
-    const double k = std::floor(x * per_ln2 + 0.5);
-    const double r = (x - k * ln2_high) - k * ln2_low;
-    double sum = 1.0;
-    for (int i = 13; i > 0; --i) sum = 1.0 + r * sum / i;
-    return sum * std::bit_cast<double>(static_cast<std::uint64_t>(static_cast<std::int64_t>(k) + 1023) << 52);
-}
-
 }  // namespace
 
 Dense::Dense(const float* weight, const float* bias, std::size_t in, std::size_t out)
@@ -222,9 +211,8 @@ void Dense::operator()(const float* x, float* y) const {
     kernels().dense(weight_.data(), bias_.data(), padded_, bias_.size(), x, y);
 }
 
-void score(const Model& model, std::span<const std::string_view> texts, float* logits, unsigned threads) {
-    constexpr std::size_t grain = 256;  // even, so that no pair is cut
-    parallel_for(texts.size(), grain, threads, [&] {
+void score(const Model& model, std::span<const std::string_view> texts, float* logits, unsigned threads, const Stop& stop) {
+    parallel_texts(texts, model.pairs ? 2 : 1, threads, stop, [&] {
         return [&](std::size_t begin, std::size_t end) {
             thread_local Scorer scorer;  // kept for the next call: scoring a short text costs less than its memory
             bool vast = false;
@@ -240,6 +228,7 @@ void score(const Model& model, std::span<const std::string_view> texts, float* l
                 else scorer.score(model, some, logits + begin * model.outputs());
                 vast |= bytes > most_kept;
                 begin += count;
+                if (begin < end) stop.poll();
             }
             if (model.pairs) scorer.score_pairs(model, end - first, logits + first / 2 * model.outputs());
             if (vast) scorer = Scorer();
@@ -247,9 +236,12 @@ void score(const Model& model, std::span<const std::string_view> texts, float* l
     });
 }
 
-void probabilities(std::span<const float> logits, std::size_t classes, bool independent, double* out) {
+void probabilities(std::span<const float> logits, std::size_t classes, bool independent, double* out,
+                   const Stop& stop) {
+    const FloatRules rules;
     for (std::size_t begin = 0; begin < logits.size(); begin += classes) {
         const auto row = logits.subspan(begin, classes);
+        if (begin / classes % 64 == 63) stop.poll();
         if (independent) {
             for (std::size_t j = 0; j < classes; ++j) {
                 const double power = exponential(-std::fabs(static_cast<double>(row[j])));

@@ -8,6 +8,7 @@
 
 #include "bag.h"
 #include "lookup.h"
+#include "parallel.h"
 #include "text.h"
 
 namespace sparsedistill {
@@ -51,10 +52,10 @@ struct Model {
 
 // logits[t * outputs()] ...: one row a text, or one for each two of them. The same bits for any number of threads, any batch and any processor:
 // integer rows are summed exactly, float rows in bag order, dense layers in a fixed order.
-void score(const Model& model, std::span<const std::string_view> texts, float* logits, unsigned threads);
+void score(const Model& model, std::span<const std::string_view> texts, float* logits, unsigned threads, const Stop& stop = Stop());
 
 // Softmax of each row of `classes` logits, or with `independent` the sigmoid of each logit, with an exponential of our own:
 // those of C libraries differ in their last bits.
-void probabilities(std::span<const float> logits, std::size_t classes, bool independent, double* out);
+void probabilities(std::span<const float> logits, std::size_t classes, bool independent, double* out, const Stop& stop = Stop());
 
 }  // namespace sparsedistill

@@ -170,6 +170,7 @@ Texts::Texts(nb::handle source, bool nulls_are_empty) {
         for (;;) {
             Owned<ArrowArray> array;
             check(stream.get_next(&stream, &array));
+            if (PyErr_CheckSignals()) throw nb::python_error();
             if (!array.release) return;
             arrow_->add(std::move(array), layout, nulls_are_empty, views_);
         }
@@ -189,8 +190,11 @@ Texts::Texts(nb::handle source, bool nulls_are_empty) {
     if (!items_.is_valid()) throw nb::python_error();
     const auto count = static_cast<std::size_t>(PyTuple_GET_SIZE(items_.ptr()));
     views_.reserve(count);
-    for (std::size_t i = 0; i < count; ++i)
+    for (std::size_t i = 0; i < count; ++i) {
+        // Strings are encoded here, which may take long.
+        if (i % 1024 == 1023 && PyErr_CheckSignals()) throw nb::python_error();
         add_python(PyTuple_GET_ITEM(items_.ptr(), static_cast<Py_ssize_t>(i)), nulls_are_empty);
+    }
 }
 
 void Texts::add_python(nb::handle item, bool nulls_are_empty) {

@@ -174,14 +174,14 @@ struct Toy {
     Model model(RowType type, Pooling pooling, bool pairs, bool hashed) const {
         const void* const rows[] = {rows8.data(), rows16.data(), half.data(), full.data()};
         const Lookup lookup = hashed ? Lookup({}, v, 0, 7) : Lookup({table.data(), table.size()}, v, 0, 0);
-        Model made{Vocabulary{{Tokenizer::words, true}, 3, lookup}, type, rows[static_cast<int>(type)], width, width,
+        Model made{Vocabulary{{Tokenizer::words, true, true}, 3, lookup}, type, rows[static_cast<int>(type)], width, width,
                    scale.data(), pooling, bias.data(), pairs, true, {}};
         made.layers.emplace_back(weight.data(), weight_bias.data(), made.combined(), 20);
         made.layers.emplace_back(weight.data(), weight_bias.data(), 20, 3);
         return made;
     }
     Model in_slots(const Large<std::uint32_t>& with_values) const {
-        return Model{Vocabulary{{Tokenizer::sklearn, true}, 2, Lookup({with_values.data(), with_values.size()}, 0, 3, 0)},
+        return Model{Vocabulary{{Tokenizer::sklearn, true, false}, 2, Lookup({with_values.data(), with_values.size()}, 0, 3, 0)},
                      RowType::int16, nullptr, 3, 3, scale.data(), Pooling::mean, bias.data(), false, false, {}};
     }
 };
@@ -234,7 +234,7 @@ void lookups(const Data& data, const Toy& toy) {
                  append(result, table.data(), table.size());
                  return result;
              });
-    const Vocabulary vocabulary{{Tokenizer::words, true}, 3, Lookup({toy.table.data(), toy.table.size()}, Toy::v, 0, 0)};
+    const Vocabulary vocabulary{{Tokenizer::words, true, true}, 3, Lookup({toy.table.data(), toy.table.size()}, Toy::v, 0, 0)};
     std::optional<BagReader> reader;
     std::vector<std::uint32_t> rows;
     const auto bag = [&](std::string_view text) {
@@ -247,6 +247,15 @@ void lookups(const Data& data, const Toy& toy) {
             return hits;
         });
     };
+    for (const unsigned threads : {1u, 3u})
+        scenario("bags of many, threads " + std::to_string(threads), [] {}, [&] { (void)find_bags(vocabulary, data.several(), threads); },
+                 [&] {
+                     const auto found = find_bags(vocabulary, data.several(), threads);
+                     Bytes result;
+                     append(result, found.ids.data(), found.ids.size());
+                     append(result, found.offsets.data(), found.offsets.size());
+                     return result;
+                 });
     scenario("bags", [&] { reader.emplace(), bag(data.small); }, [&] { for (const auto text : data.large()) bag(text); },
              [&] {
                  Bytes result;
@@ -264,17 +273,17 @@ void texts(const Data& data) {
         scenario("tokenize " + std::to_string(static_cast<int>(tokenizer)),
                  [&] {
                      tokens = Tokens();
-                     tokenize(data.small, {tokenizer, true}, tokens);
+                     tokenize(data.small, {tokenizer, true, true}, tokens);
                  },
                  [&] {
                      tokens.clear();
-                     for (const auto text : data.large()) tokenize(text, {tokenizer, true}, tokens);
+                     for (const auto text : data.large()) tokenize(text, {tokenizer, true, true}, tokens);
                  },
                  [&] {
                      Bytes result;
                      for (const auto text : data.ordinary()) {
                          tokens.clear();
-                         tokenize(text, {tokenizer, true}, tokens);
+                         tokenize(text, {tokenizer, true, true}, tokens);
                          for (std::size_t i = 0; i < tokens.size(); ++i) result.append(tokens[i]) += '\n';
                      }
                      return result;
@@ -296,7 +305,7 @@ void texts(const Data& data) {
 void counting(const Data& data) {
     const auto large = data.large(), several = data.several();
     const auto whole = [&](std::uint64_t memory, unsigned threads) {
-        Counter counter({Tokenizer::words, true}, 3, memory, "/tmp");
+        Counter counter({Tokenizer::words, true, true}, 3, memory, "/tmp");
         counter.add(several, 1, threads);
         counter.add(data.ordinary(), 2, threads);
         counter.choose(2000, 1, threads);
@@ -318,7 +327,7 @@ void counting(const Data& data) {
             for (int step = 0; step < 3; ++step) {
                 std::unique_ptr<Counter> counter;
                 const auto make = [&] {
-                    counter = std::make_unique<Counter>(TextRules{Tokenizer::words, true}, 2, memory, "/tmp");
+                    counter = std::make_unique<Counter>(TextRules{Tokenizer::words, true, true}, 2, memory, "/tmp");
                     if (step > 0) counter->add(several, 1, threads);
                     if (step > 1) counter->choose(500, 1, threads);
                 };
@@ -351,7 +360,7 @@ void counting(const Data& data) {
             }
         }
     // What top() gives is made from what is whole: it may fail and be asked again.
-    Counter counter({Tokenizer::words, true}, 2, 1 << 24, "/tmp");
+    Counter counter({Tokenizer::words, true, true}, 2, 1 << 24, "/tmp");
     counter.add(several, 1, 1);
     counter.choose(500, 1, 1);
     counter.spell(several, true, 1);
@@ -440,7 +449,7 @@ void training(const Toy& toy) {
 void threads() {
     const auto sum = [] {
         std::atomic<std::size_t> total{0};
-        parallel_for(1000, 1, 8, [&] { return [&](std::size_t begin, std::size_t) { total += begin; }; });
+        parallel_for(1000, 1, 8, Stop(), [&] { return [&](std::size_t begin, std::size_t) { total += begin; }; });
         return std::to_string(total);
     };
     scenario("threads", [] {}, [&] { (void)sum(); }, sum);
