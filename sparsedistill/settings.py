@@ -338,8 +338,6 @@ def _items(text: str, numbers: bool) -> list[Any]:
         value = _toml_value(f"[{text}]") if text[:1] in ('"', "'") else value
     if isinstance(value, list):  # an integer may be the name of a label
         return [str(item) if type(item) is int and not numbers else item for item in value]
-    if isinstance(value, str):
-        return [value]
     if text[:1] in ('"', "'") or (text[:1] == "[" and ('"' in text or "'" in text)):
         raise SettingsError(f'{text} is no list of TOML: write it like ["a", "b"], in single quotes for the shell')
     parts = inside.replace(",", " ").split() if numbers else map(str.strip, inside.split(","))
