@@ -1517,6 +1517,12 @@ def _are_multi_hot(
             raise DataError(
                 f"the labels (column {column}) are a 0 or 1 for each label in train, but not at {place}; {remedy}"
             )
+        for i, names in enumerate(sets):
+            if len(given := [name for name in names if name in digits]) > len(set(given)):
+                raise DataError(
+                    f"the label (column {column}) at {places[i]} has a number twice, as lists of 0 and 1 do, but "
+                    f"others are no 0 and 1; {remedy}"
+                )
         return False
     if classes is None:
         if sure or (lengths == {2}):
@@ -1539,6 +1545,8 @@ def _are_multi_hot(
         told: bool | None = True
     elif len(classes) == 1 and digits == {"0", "1"} and not named_so:
         told = True  # there is no label 1 to be named
+    elif len(classes) == 2 and before is None and not named_so:
+        told = True  # as indices, they would give every text both labels
     else:
         told = before
     if told is None:

@@ -1003,7 +1003,9 @@ def test_brackets_that_are_a_name(tmp_path):
 @pytest.mark.parametrize(
     "values, labels, message",
     [
-        ([[0, 1], [1, 0]], ("x", "y"), r"at .*:1 \(column 'label'\) may name labels, or say of each whether"),
+        ([[0, 1, 0], ["x"]], XYZ, r"at .*:1 has a number twice, as lists of 0 and 1 do, but others are no 0 and 1"),
+        ([[0, 0, 1], [0, 2, 0]], XYZ, r"at .*:1 has a number twice"),
+        ([[0, 1], [1, 0]], ("0", "1"), r"at .*:1 \(column 'label'\) may name labels, or say of each whether"),
         ([[0, 0], [1, 0]], ("0", "1"), r"may name labels, .*\(labels: 0, 1\); write names, or give a column to"),
         ([[0], [0]], ("x",), r"may name labels"),
         ([[0, 0, 1], [1, 0]], XYZ, r"0 or 1 for each of 3 labels \(x, y, z\), but at .*:2 there are 2"),
@@ -1018,6 +1020,13 @@ def test_brackets_that_are_a_name(tmp_path):
 def test_lists_of_numbers_that_can_be_read_in_two_ways(tmp_path, values, labels, message):
     with pytest.raises(DataError, match=message):
         multi(tmp_path, values, names=labels)
+
+
+def test_two_labels_of_which_a_list_has_as_many_are_multi_hot(tmp_path):
+    # As indices they would say that every text has both.
+    assert multi(tmp_path, [[0, 1], [1, 0]], names=("x", "y")).targets.tolist() == [[0, 1], [1, 0]]
+    assert multi(tmp_path, [[0.0, 1.0], [1.0, 0.0]], names=("x", "y")).targets.tolist() == [[0, 1], [1, 0]]
+    assert multi(tmp_path, [[0, 1], [1]], names=("x", "y")).targets.tolist() == [[1, 1], [0, 1]]
 
 
 def test_indices_stay_indices(tmp_path):
