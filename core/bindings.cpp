@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <memory>
 #include <mutex>
+#include <random>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -139,9 +140,7 @@ Made1<std::uint64_t> fingerprints(nb::handle source, unsigned threads) {
             return [&, kept = std::string()](std::size_t begin, std::size_t end) mutable {
                 for (std::size_t i = begin; i < end; ++i, work.stop.poll()) {
                     letters_and_digits(texts.views()[i], kept);
-                    const std::size_t size = kept.size();
-                    kept.append(Tokens::slack, '\0');
-                    result[i] = token_hash(kept.data(), size, 0);
+                    result[i] = fingerprint_hash(kept);
                 }
             };
         });
@@ -347,11 +346,19 @@ void choose_kernels(const std::string& name) {
     throw nb::value_error(("this processor has no kernels '" + name + "'").c_str());
 }
 
+std::uint64_t random_seed() {
+    std::random_device device;
+    return std::uint64_t{device()} << 32 | device();
+}
+
 class PyCounter {
 public:
     PyCounter(const std::string& tokenizer, bool lowercase, unsigned max_n, std::uint64_t memory, std::string directory,
-              bool normalize)
-        : counter_(rules(tokenizer, lowercase, normalize), checked_n(max_n), memory, std::move(directory)) {}
+              bool normalize, std::optional<std::uint64_t> given_seed)
+        : seed(given_seed ? *given_seed : random_seed()),
+          counter_(rules(tokenizer, lowercase, normalize), checked_n(max_n), memory, std::move(directory), seed) {}
+
+    const std::uint64_t seed;
 
     void add(nb::handle source, std::uint32_t weight, unsigned threads) {
         const Texts texts(source);
@@ -544,7 +551,7 @@ NB_MODULE(_core, m) {
     m.def("fingerprints", &fingerprints, "texts"_a, "threads"_a,
           "uint64 (n,): hash of each text's lower-cased letters and digits, or of all of it where it has none.");
     m.def(
-        "ngram_hash", [](const nb::bytes& ngram, std::uint64_t seed) { return ngram_hash({ngram.c_str(), ngram.size()}, seed); },
+        "ngram_hash", [](const nb::bytes& ngram, std::uint64_t seed) { return ngram_hash({ngram.c_str(), ngram.size()}, HashKey(seed)); },
         "ngram"_a, "seed"_a, "The frozen hash of an n-gram, tokens joined by one space.");
     m.def("build_slots", &make_table, "ngrams"_a, "offsets"_a, "seed"_a, "values"_a = nb::none(),
           "(slots uint32 (L, 16), the seed that worked): the lookup table of n-grams given as bytes and offsets. Values "
@@ -555,8 +562,10 @@ NB_MODULE(_core, m) {
     m.def("use_kernels", &choose_kernels, "name"_a, "Use the kernels of one instruction set, for tests.");
 
     nb::class_<PyCounter>(m, "Counter", "Counts n-grams exactly over two readings of the texts: add, choose, spell, top.")
-        .def(nb::init<const std::string&, bool, unsigned, std::uint64_t, std::string, bool>(), "tokenizer"_a,
-             "lowercase"_a, "max_n"_a, "memory"_a, "directory"_a, "normalize"_a = true)
+        .def(nb::init<const std::string&, bool, unsigned, std::uint64_t, std::string, bool, std::optional<std::uint64_t>>(),
+             "tokenizer"_a, "lowercase"_a, "max_n"_a, "memory"_a, "directory"_a, "normalize"_a = true, "seed"_a = nb::none(),
+             "seed: of the hashes, on which no result depends; drawn at random unless given, for tests.")
+        .def_ro("seed", &PyCounter::seed, "The seed of the hashes.")
         .def("add", &PyCounter::add, "texts"_a, "weight"_a, "threads"_a,
              "First reading: count every n-gram of the texts, `weight` times.")
         .def("choose", &PyCounter::choose, "size"_a, "min_count"_a, "threads"_a,

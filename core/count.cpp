@@ -60,14 +60,15 @@ namespace {
 // Hashes of the n-grams of a text, n = 1, 2, ...: two families, so that together they can stand for the n-gram.
 class Chain {
 public:
-    void read(std::string_view text, TextRules rules) {
+    void read(std::string_view text, TextRules rules, const HashKey (&keys)[2]) {
         tokens_.clear();
         tokenize(text, rules, tokens_);
         const std::size_t count = tokens_.size();
         grow(count, token_, hash_);
         for (std::size_t i = 0; i < count; ++i) {
             const auto token = tokens_[i];
-            token_[i] = hash_[i] = {token_hash(token.data(), token.size(), 0), token_hash(token.data(), token.size(), 1)};
+            token_[i] = hash_[i] = {token_hash(token.data(), token.size(), keys[0]),
+                                    token_hash(token.data(), token.size(), keys[1])};
         }
     }
 
@@ -99,7 +100,7 @@ public:
     explicit Writer(Counter& counter) : counter_(counter), cache_(cache_size), buffers_(partitions * room), fill_(partitions, 0) {}
 
     void add(std::string_view text, std::uint32_t weight) {
-        chain_.read(text, counter_.rules_);
+        chain_.read(text, counter_.rules_, counter_.keys_);
         const std::size_t count = chain_.tokens().size();
         for (unsigned n = 1; n <= counter_.max_n_ && n <= count; ++n)
             for (std::size_t i = 0; i + n <= count; ++i) {
@@ -183,8 +184,8 @@ private:
     std::size_t used_ = 0;
 };
 
-Counter::Counter(TextRules rules, unsigned max_n, std::uint64_t memory, std::string directory)
-    : rules_(rules), max_n_(max_n), memory_(memory), file_(std::move(directory)),
+Counter::Counter(TextRules rules, unsigned max_n, std::uint64_t memory, std::string directory, std::uint64_t seed)
+    : rules_(rules), max_n_(max_n), memory_(memory), keys_{HashKey(seed), HashKey(~seed)}, file_(std::move(directory)),
       partitions_(std::make_unique<Partition[]>(partitions)) {}
 
 Counter::~Counter() = default;
@@ -403,7 +404,7 @@ public:
     std::string_view operator[](const Spelled& one) const { return {bytes_.data() + one.begin, one.size}; }
 
     void spell(std::string_view text, bool tally) {
-        chain_.read(text, counter_.rules_);
+        chain_.read(text, counter_.rules_, counter_.keys_);
         const Tokens& tokens = chain_.tokens();
         const std::size_t count = tokens.size(), mask = counter_.slots_.size() - 1;
         places_.resize(count);

@@ -16,6 +16,7 @@
 #include <string_view>
 #include <vector>
 
+#include "hash.h"
 #include "large.h"
 #include "parallel.h"
 #include "text.h"
@@ -46,8 +47,9 @@ private:
 class Counter {
 public:
     // `memory`: bytes to be used at most, but for some MB a thread and for the result; what goes to disk goes to
-    // `directory`.
-    Counter(TextRules rules, unsigned max_n, std::uint64_t memory, std::string directory);
+    // `directory`. Nothing that is counted depends on `seed`, which should be known to nobody who writes the texts: they
+    // could make n-grams that take all the time there is.
+    Counter(TextRules rules, unsigned max_n, std::uint64_t memory, std::string directory, std::uint64_t seed);
     ~Counter();
 
     // A call of add(), choose() or spell() that throws leaves half of its work done: all later calls but that of spilled()
@@ -125,6 +127,7 @@ private:
     TextRules rules_;
     unsigned max_n_;
     std::uint64_t memory_;
+    HashKey keys_[2];  // of the two families of hashes
     SpillFile file_;
     bool whole_ = true;
 

@@ -113,13 +113,14 @@ inline std::uint32_t equal(const std::uint32_t* line, std::uint32_t value) {
 // Calls hit(index, line, line number, slot, there) for each hash: `there` is 1 or 0, and for 0 the slot is one past the
 // last, whose place in the line may be read. Whether an n-gram is there is anyone's guess, so nothing may branch on it:
 // a wrong guess costs more than the whole lookup. `compared`: the numbers at a line's end among which its tags stand.
-// False: a table without an empty slot.
+// False: a table in which an n-gram is too far from its home.
 template <std::size_t compared, class Hit>
 inline __attribute__((always_inline)) bool look_up(const Lines& given, const std::uint64_t* hashes, std::size_t count,
                                                    Hit hit) {
     const Lines table = given;  // a copy stays in registers: what hit() writes could be the original
     const auto first = static_cast<std::uint32_t>(compared) - table.slots;  // of those compared, the first tag
     const std::uint32_t tags = (1u << compared) - (1u << first);
+    const std::uint64_t most = table.count < Lines::visited ? table.count : Lines::visited;
     for (std::size_t i = 0; i < count; ++i) {
         const std::uint64_t ahead = (hashes[i + Kernels::hashes_ahead] & 0xFFFFFFFF) * table.count >> 32;
         __builtin_prefetch(table.data + ahead * Lines::lanes);
@@ -131,7 +132,7 @@ inline __attribute__((always_inline)) bool look_up(const Lines& given, const std
         std::uint32_t match = equal<compared>(line, tag) & tags, empty = equal<compared>(line, 0) & tags;
         if (__builtin_expect(!(match | empty), 0)) {
             for (std::uint64_t more = 1; !(match | empty); ++more) {
-                if (more == table.count) return false;
+                if (more == most) return false;
                 if (++at == table.count) at = 0;
                 line = table.data + at * Lines::lanes;
                 match = equal<compared>(line, tag) & tags;

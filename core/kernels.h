@@ -18,7 +18,8 @@ struct Masks {
 
 // The lookup table (lookup.h says what is in it), a cache line at a time.
 struct Lines {
-    static constexpr std::size_t lanes = 16;  // 32-bit numbers a line
+    static constexpr std::size_t lanes = 16;     // 32-bit numbers a line
+    static constexpr std::uint64_t visited = 64;  // by one lookup at most: a table that makes it longer is damaged
     const std::uint32_t* data;
     std::uint64_t count;    // of lines; none: every n-gram has a row, which its hash names
     std::uint32_t slots;    // a line

@@ -10,17 +10,17 @@
 namespace sparsedistill {
 
 void throw_damaged() {
-    throw Damaged("the lookup table has no empty slot, or names a row that does not exist");
+    throw Damaged("the lookup table has no empty slot within 64 lines, or names a row that does not exist");
 }
 
-std::uint64_t ngram_hash(std::string_view ngram, std::uint64_t seed) {
+std::uint64_t ngram_hash(std::string_view ngram, const HashKey& key) {
     std::uint64_t hash = 0;
     std::string token;  // a copy, because the hash reads past the token's end
     for (std::size_t begin = 0;;) {
         const std::size_t end = std::min(ngram.find(' ', begin), ngram.size());
         token.assign(ngram.substr(begin, end - begin));
         token.append(Tokens::slack, '\0');
-        const std::uint64_t last = token_hash(token.data(), end - begin, seed);
+        const std::uint64_t last = token_hash(token.data(), end - begin, key);
         hash = begin == 0 ? last : extend_hash(hash, last);
         if (end == ngram.size()) return hash;
         begin = end + 1;
@@ -35,19 +35,22 @@ std::optional<Large<std::uint32_t>> build_table(NgramStrings ngrams, const std::
     Large<std::uint32_t> table(count * Lines::lanes);
     for (std::size_t i = 0; i < table.size(); i += std::min(zeros, table.size() - i), stop.poll())
         std::memset(table.data() + i, 0, std::min(zeros, table.size() - i) * sizeof(std::uint32_t));
+    const HashKey key(seed);
     constexpr std::size_t at_once = 64;  // lines are fetched for
     std::uint64_t hashes[at_once];
     for (std::size_t row = 0; row < ngrams.size(); ++row) {
         if (row % 8192 == 8191) stop.poll();
         if (row % at_once == 0)
             for (std::size_t i = 0; i < at_once && row + i < ngrams.size(); ++i) {
-                hashes[i] = ngram_hash(ngrams[row + i], seed);
+                hashes[i] = ngram_hash(ngrams[row + i], key);
                 __builtin_prefetch(table.data() + ((hashes[i] & 0xFFFFFFFF) * count >> 32) * Lines::lanes, 1);
             }
         const std::uint64_t hash = hashes[row % at_once];
         const auto high = static_cast<std::uint32_t>(hash >> 32);
         const std::uint32_t tag = high ? high : 1;
-        for (std::uint64_t at = (hash & 0xFFFFFFFF) * count >> 32;; at = at + 1 == count ? 0 : at + 1) {
+        std::uint64_t at = (hash & 0xFFFFFFFF) * count >> 32;
+        for (std::uint64_t visited = 1;; ++visited, at = at + 1 == count ? 0 : at + 1) {
+            if (visited > Lines::visited) return std::nullopt;
             std::uint32_t* const line = table.data() + at * Lines::lanes;
             std::uint32_t* const tags = line + first;
             std::uint32_t slot = 0;
@@ -77,7 +80,7 @@ void BagReader::hash_tokens(const Vocabulary& vocabulary, std::span<const std::s
     grow(count + Kernels::hashes_ahead, token_hash_, hash_, place_, where_);
     for (std::size_t i = 0; i < count; ++i) {
         const auto token = tokens_[i];
-        token_hash_[i] = hash_[i] = token_hash(token.data(), token.size(), vocabulary.lookup.seed());
+        token_hash_[i] = hash_[i] = token_hash(token.data(), token.size(), vocabulary.lookup.key());
         place_[i] = static_cast<std::uint32_t>(i);
         if (count <= at_once) vocabulary.lookup.prefetch(hash_[i]);
     }

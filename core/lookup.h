@@ -31,14 +31,14 @@ public:
     // `columns`: of the values in the slots; 0 where they hold ids of `rows` rows. Without a table each n-gram has one of
     // `rows` rows, which its hash names (Weinberger et al. 2009).
     Lookup(std::span<const std::uint32_t> table, std::uint32_t rows, std::uint32_t columns, std::uint64_t seed)
-        : lines_{table.data(), table.size() / Lines::lanes, slots_of(columns), columns, rows}, seed_(seed) {
+        : lines_{table.data(), table.size() / Lines::lanes, slots_of(columns), columns, rows}, key_(seed) {
         if (table.empty() ? !rows : table.size() % Lines::lanes || lines_.count > std::uint64_t{1} << 28)
             throw std::invalid_argument("the lookup table is not 1 to 2^28 lines of sixteen numbers");
         if (columns > (table.empty() ? 0 : most_columns)) throw std::invalid_argument("a slot has no room for more than four values");
     }
 
     const Lines& lines() const { return lines_; }
-    std::uint64_t seed() const { return seed_; }
+    const HashKey& key() const { return key_; }
 
     void prefetch(std::uint64_t hash) const {
         __builtin_prefetch(lines_.data + ((hash & 0xFFFFFFFF) * lines_.count >> 32) * Lines::lanes);
@@ -46,7 +46,7 @@ public:
 
 private:
     Lines lines_;
-    std::uint64_t seed_;
+    HashKey key_;
 };
 
 // n-grams as strings, tokens joined by one space: n-gram i is bytes[offsets[i], offsets[i + 1]).
@@ -61,11 +61,11 @@ struct NgramStrings {
 };
 
 // Hash of an n-gram given as a string.
-std::uint64_t ngram_hash(std::string_view ngram, std::uint64_t seed);
+std::uint64_t ngram_hash(std::string_view ngram, const HashKey& key);
 
 // The table of n-grams 0..V-1, inserted in this order (frequent ones nearest their home); half of its slots are used.
 // `values`: (V, columns) to stand in the slots, or nothing where columns is 0. Nothing is returned where two n-grams
-// cannot be told apart under this seed: take the next.
+// cannot be told apart under this seed, or one would stand further than Lines::visited from its home: take the next.
 std::optional<Large<std::uint32_t>> build_table(NgramStrings ngrams, const std::int16_t* values,
                                                       std::uint32_t columns, std::uint64_t seed,
                                                 const Stop& stop = Stop());

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import operator
 import os
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -38,7 +40,7 @@ class Vocabulary:
         offsets: np.ndarray,
         counts: np.ndarray,
         train_counts: np.ndarray,
-        seed: int = 0,
+        seed: int | None = None,
         hashed: int = 0,
         normalize: bool = True,
     ):
@@ -46,6 +48,9 @@ class Vocabulary:
         self.tokenizer, self.lowercase, self.max_n = tokenizer, lowercase, max_n
         self.normalize = normalize and tokenizer != "sklearn"  # whose tokens are CountVectorizer's
         self._bytes, self._offsets, self.counts, self.train_counts = ngram_bytes, offsets, counts, train_counts
+        # Equal vocabularies give equal tables, and nobody who wrote a part of the texts can know the seed beforehand: under
+        # a known one it would be easy to make n-grams that no table tells apart.
+        seed = _digest(ngram_bytes, offsets) if seed is None else seed
         self.slots, self.seed = np.zeros((0, 16), np.uint32), seed
         if not hashed:
             self.slots, self.seed = _core.build_slots(ngram_bytes, offsets, seed)
@@ -191,6 +196,15 @@ class Vocabulary:
         try:
             rules = config["tokenizer"], config["lowercase"], config["max_n"]
             hashed = config["size"] if config["hashed"] else 0
-            return cls(*rules, ngrams, offsets, counts, train_counts, config["seed"], hashed, config["normalize"])
+            seed = operator.index(config["seed"])
+            return cls(*rules, ngrams, offsets, counts, train_counts, seed, hashed, config["normalize"])
         except (KeyError, TypeError, ValueError) as error:
             raise FormatError(f"{directory} is damaged: {error}") from None
+
+
+def _digest(*arrays: np.ndarray) -> int:
+    """A number below 2^64 of the arrays' contents."""
+    state = hashlib.blake2b(digest_size=8)
+    for array in arrays:
+        state.update(np.ascontiguousarray(array).data)
+    return int.from_bytes(state.digest(), "little")

@@ -211,7 +211,7 @@ def test_slots_of_many():
 
 
 # Found by search: these have the same tag and the same home of two lines under seed 0.
-COLLIDING = (("t132032", "t181954"), ("t44190", "t183720"), ("t133369", "t211929"))
+COLLIDING = (("t22451", "t39994"), ("t52088", "t149332"), ("t136401", "t170821"))
 
 
 @pytest.mark.parametrize("pair", COLLIDING)
@@ -225,7 +225,7 @@ def test_a_collision_takes_the_next_seed(pair):
 
 
 def test_the_seed_wraps():
-    pair = ("t1458", "t71895")  # these collide under the largest seed
+    pair = ("t45987", "t131587")  # these collide under the largest seed
     slots, used = _core.build_slots(*twins.packed(pair), twins.MASK)
     assert used == 0
     assert slots.tolist() == twins.build_slots(pair, twins.MASK)[0].tolist()
