@@ -41,7 +41,7 @@ KINDS = [
 def models(vocabulary: Vocabulary) -> Iterator[tuple[str, _core.Model]]:
     """(name, model) of each kind, with random numbers and one dense layer, made when it is asked for."""
     random = np.random.default_rng(0)
-    rules = vocabulary.tokenizer, vocabulary.lowercase, vocabulary.max_n
+    rules = vocabulary.tokenizer, vocabulary.lowercase, vocabulary.max_n, vocabulary.normalize
     for rows, width, pooling in KINDS:
         kind = "int16" if rows == "slots" else rows
         if kind.startswith("int"):

@@ -91,9 +91,11 @@ private:
         };
         if (model.pooling != Pooling::max) {
             float divisor = 1.0f;
-            if (model.pooling == Pooling::attentive) divisor = sums[pooled] != 0 ? static_cast<float>(sums[pooled]) : 1.0f;
+            if (model.pooling == Pooling::attentive) divisor = static_cast<float>(sums[pooled]);
             else if (model.pooling != Pooling::sum) divisor = static_cast<float>(std::max<std::size_t>(count, 1));
-            for (std::size_t j = 0; j < std::min(width, pooled); ++j) x_[j] = times(sums[j], j, divisor) + bias(j);
+            const bool weightless = divisor == 0.0f;  // attentive, and whatever the rows hold
+            for (std::size_t j = 0; j < std::min(width, pooled); ++j)
+                x_[j] = (weightless ? 0.0f : times(sums[j], j, divisor)) + bias(j);
         }
         if (maximum_)
             for (std::size_t j = 0, at = pooled - width; j < width; ++j, ++at)
@@ -177,6 +179,10 @@ private:
     void forward(const Model& model, float* logits) {
         bool relu = model.relu_first;
         std::size_t size = model.combined();
+        const auto make_finite = [&] {
+            for (std::size_t j = 0; j < size; ++j) x_[j] = finite(x_[j]);
+        };
+        make_finite();
         for (const auto& layer : model.layers) {
             if (relu)
                 for (std::size_t j = 0; j < size; ++j) x_[j] = x_[j] > 0.0f ? x_[j] : 0.0f;
@@ -184,6 +190,7 @@ private:
             layer(x_.data(), y_.data());
             x_.swap(y_);
             size = layer.out();
+            make_finite();
             relu = true;
         }
         std::copy_n(x_.data(), size, logits);
@@ -239,8 +246,9 @@ void score(const Model& model, std::span<const std::string_view> texts, float* l
 void probabilities(std::span<const float> logits, std::size_t classes, bool independent, double* out,
                    const Stop& stop) {
     const FloatRules rules;
+    std::vector<float> row(classes);
     for (std::size_t begin = 0; begin < logits.size(); begin += classes) {
-        const auto row = logits.subspan(begin, classes);
+        for (std::size_t j = 0; j < classes; ++j) row[j] = finite(logits[begin + j]);
         if (begin / classes % 64 == 63) stop.poll();
         if (independent) {
             for (std::size_t j = 0; j < classes; ++j) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -54,8 +55,15 @@ struct Model {
 // integer rows are summed exactly, float rows in bag order, dense layers in a fixed order.
 void score(const Model& model, std::span<const std::string_view> texts, float* logits, unsigned threads, const Stop& stop = Stop());
 
+// What a number beyond binary32 counts as, in every pooled vector and after every layer (docs/FORMAT.md): what is not a number
+// as 0, an infinite one as the largest of its sign. So whatever a model holds, its logits are finite and can be compared.
+inline float finite(float x) {
+    constexpr float most = std::numeric_limits<float>::max();
+    return x != x ? 0.0f : x > most ? most : x < -most ? -most : x;
+}
+
 // Softmax of each row of `classes` logits, or with `independent` the sigmoid of each logit, with an exponential of our own:
-// those of C libraries differ in their last bits.
+// those of C libraries differ in their last bits. Logits count as finite() says.
 void probabilities(std::span<const float> logits, std::size_t classes, bool independent, double* out, const Stop& stop = Stop());
 
 }  // namespace sparsedistill

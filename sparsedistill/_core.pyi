@@ -46,7 +46,14 @@ class Counter:
     Counts n-grams exactly over two readings of the texts: add, choose, spell, top.
     """
 
-    def __init__(self, tokenizer: str, lowercase: bool, max_n: int, memory: int, directory: str, normalize: bool = True) -> None: ...
+    def __init__(self, tokenizer: str, lowercase: bool, max_n: int, memory: int, directory: str, normalize: bool = True, seed: int | None = None) -> None:
+        """
+        seed: of the hashes, on which no result depends; drawn at random unless given, for tests.
+        """
+
+    @property
+    def seed(self) -> int:
+        """The seed of the hashes."""
 
     def add(self, texts: object, weight: int, threads: int) -> None:
         """First reading: count every n-gram of the texts, `weight` times."""

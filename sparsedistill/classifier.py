@@ -13,7 +13,7 @@ import numpy as np
 
 from . import _core
 from .errors import FormatError
-from .format import read_json, read_tensors, replacing_directory, tensor, write_json, write_tensors
+from .format import read_json, read_start, read_tensors, replacing_directory, tensor, write_json, write_tensors
 from .machine import asked_threads
 
 FORMAT_VERSION = 4
@@ -23,6 +23,7 @@ ROW_TYPES = {"int8": np.int8, "int16": np.int16, "float16": np.float16, "float32
 ROW_BYTES = 16  # a row takes a multiple of this
 SLOT_COLUMNS = 4  # most values that stand in a slot
 MAX_LAYERS = 16
+MAX_CARD = 1 << 20  # bytes
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,13 @@ class Classifier:
         if not labels or not all(isinstance(label, str) for label in labels):
             raise FormatError(f"{where}: config.json: labels is not a list of names")
         self.labels: tuple[str, ...] = tuple(labels)
+        if len(set(labels)) < len(labels):
+            twice = next(label for i, label in enumerate(labels) if label in labels[:i])
+            raise FormatError(f"{where}: config.json: labels has {twice!r} twice")
+        if "".join(labels) != "".join(labels).encode("utf-8", "replace").decode():
+            raise FormatError(f"{where}: config.json: labels has a name that is no valid Unicode")
+        if self.task == "regression" and len(labels) > 1:
+            raise FormatError(f"{where}: config.json: labels has {len(labels)} names, a regression has one output")
         text = _field(config, "text", dict, where)
         if text.get("unicode") != _core.unicode_version:
             raise FormatError(
@@ -114,6 +122,8 @@ class Classifier:
                 raise FormatError(f"{where}: config.json: rows are in slots and hashed, which have none")
             if self.pairs or self._pooling not in ("mean", "sum"):
                 raise FormatError(f"{where}: config.json: rows.in_slots is for mean and sum of single texts")
+            if self._count > len(slots) * (64 // (4 + 2 * width)):
+                raise FormatError(f"{where}: config.json: rows.count is {self._count}, more than 'slots' can hold")
         else:
             self._rows = tensor(tensors, "rows", (ROW_TYPES[row_type],), (None, None), name)
             count, stride = self._rows.shape
@@ -137,6 +147,11 @@ class Classifier:
             self._layers.append((weight, tensor(tensors, f"layers.{i}.bias", f32, (outputs,), name)))
         if outputs != len(self.labels):
             raise FormatError(f"{where}: {outputs} outputs for {len(self.labels)} labels")
+        belong = {"bias", *(f"layers.{i}.{what}" for i in range(depth) for what in ("weight", "bias"))}
+        belong |= {name for name, there in (("slots", not self._hashed), ("rows", not in_slots)) if there}
+        belong |= {"scale"} if self._scale is not None else set()
+        if strange := sorted(set(tensors) - belong):
+            raise FormatError(f"{name}: tensor {strange[0]!r} does not belong to what config.json describes")
         self._width = width
         small = [self._bias, *(a for layer in self._layers for a in layer)] + (
             [] if self._scale is None else [self._scale]
@@ -168,7 +183,7 @@ class Classifier:
         if self.task != "multi":
             return None
         thresholds = self._config.get("thresholds")
-        numbers = isinstance(thresholds, list) and all(isinstance(t, int | float) and 0 <= t <= 1 for t in thresholds)
+        numbers = isinstance(thresholds, list) and all(type(t) in (int, float) and 0 <= t <= 1 for t in thresholds)
         if not isinstance(thresholds, list) or not numbers or len(thresholds) != len(self.labels):
             raise FormatError(f"{where}: config.json: thresholds is not a list of one number between 0 and 1 a label")
         return np.array(thresholds)
@@ -183,13 +198,8 @@ class Classifier:
         for name in (CONFIG, TENSORS):
             if not (path / name).is_file():
                 raise FileNotFoundError(f"{path} is not a classifier: it has no {name}")
-        card = path / CARD
-        return cls(
-            read_json(path / CONFIG),
-            read_tensors(path / TENSORS),
-            path,
-            card.read_text(encoding="utf-8", errors="replace") if card.is_file() else "",
-        )
+        card = read_start(path / CARD, MAX_CARD).decode("utf-8", "replace") if (path / CARD).is_file() else ""
+        return cls(read_json(path / CONFIG), read_tensors(path / TENSORS), path, card)
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the classifier as a directory, whole or not at all; a directory already there is replaced."""
@@ -286,7 +296,7 @@ class Classifier:
     def decide(self, logits: np.ndarray) -> list[Any]:
         """What :meth:`predict` says for logits (n, C) that :meth:`decision_function` gave."""
         if self.task == "single":
-            return [self.labels[i] for i in logits.argmax(axis=1).tolist()]
+            return [self.labels[i] for i in _finite(logits).argmax(axis=1).tolist()]
         if self.task == "multi":
             chosen = probabilities(logits, "multi") >= self._thresholds
             return [[label for label, yes in zip(self.labels, row, strict=True) if yes] for row in chosen.tolist()]
@@ -295,7 +305,12 @@ class Classifier:
     def _values(self, ids: np.ndarray) -> np.ndarray:
         """The numbers (n, width) of rows, as they are stored. With values in the slots an id counts slots."""
         if self._rows is not None:
-            return self._rows[ids, : self._width]
+            rows = self._rows[ids, : self._width]
+            if rows.dtype != np.float16:
+                return rows
+            # float16's largest exponent is one like the others here, not infinity and NaN.
+            bits = rows.view(np.uint16).astype(np.uint32)
+            return ((bits & 0x8000) << 16 | (bits & 0x7FFF) << 13).view(np.float32).astype(np.float64) * 2.0**112
         slots = 64 // (4 + 2 * self._width)  # a line
         columns = ids[:, None] % slots * self._width + np.arange(self._width)
         return self._tensors["slots"].view(np.int16)[ids[:, None] // slots, columns]
@@ -311,10 +326,13 @@ class Classifier:
 
     def _shares(self, rows: np.ndarray) -> np.ndarray:
         """What each of a text's rows (n, W) adds to the pooled vector."""
+        with np.errstate(invalid="ignore", over="ignore"):
+            rows = np.where(np.isfinite(rows.sum(axis=0)), rows, 0.0)  # a column without a finite sum explains nothing
         if self._pooling == "sum":
             return rows
         if self._pooling == "attentive":
-            return rows[:, :-1] / (rows[:, -1].sum() or 1.0)
+            weights = rows[:, -1].sum()
+            return rows[:, :-1] / weights if weights else np.zeros_like(rows[:, :-1])
         mean = rows / max(len(rows), 1)
         if self._pooling == "mean":
             return mean
@@ -351,7 +369,7 @@ class Classifier:
                 x, through, constant = x * active, through * active, constant * active
             x, through, constant = x @ weight + bias, through @ weight, constant @ weight + bias
             relu = True
-        which = int(x.argmax()) if label is None else self.labels.index(label)
+        which = int(self.decision_function(text).argmax()) if label is None else self.labels.index(label)
         column, shift, offset = through[:, which], x[which], constant[which]
         if self.task == "single":
             column, shift, offset = column - through.mean(axis=1), shift - x.mean(), offset - constant.mean()
@@ -366,6 +384,12 @@ def probabilities(logits: np.ndarray, task: str) -> np.ndarray:
     """Softmax (single) or sigmoid (multi) over the last axis, float64; the same bits on any machine."""
     rows = np.ascontiguousarray(np.atleast_2d(logits), np.float32)
     return _core.probabilities(rows, task == "multi").reshape(logits.shape)
+
+
+def _finite(logits: np.ndarray) -> np.ndarray:
+    """The core's rule for numbers beyond float32: NaN counts as 0, an infinite one as the largest of its sign."""
+    most = np.finfo(np.float32).max
+    return np.nan_to_num(logits, nan=0.0, posinf=most, neginf=-most)
 
 
 def _compared(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ import numpy as np
 from .errors import FormatError
 
 ALIGNMENT = 64  # bytes: a cache line
-_MAX_HEADER = 16 << 20
+_MAX_HEADER, _MAX_JSON = 16 << 20, 64 << 20  # bytes
 _DTYPES = {
     "U8": np.uint8,
     "I8": np.int8,
@@ -85,13 +85,41 @@ def write_json(path: str | os.PathLike, value: Any) -> None:
 
 
 def read_json(path: str | os.PathLike) -> dict[str, Any]:
-    """Read a JSON object. Errors: :class:`FormatError` when it is none; OSError when there is no file."""
+    """Read a JSON object of 64 MiB at most.
+
+    Errors: :class:`FormatError` when it is none; OSError when there is no file.
+    """
+    content = read_start(path, _MAX_JSON + 1)
+    if len(content) > _MAX_JSON:
+        raise FormatError(f"{path} is longer than {_MAX_JSON >> 20} MiB: it is not one of ours")
+    return _json_object(content, str(path))
+
+
+def read_start(path: str | os.PathLike, size: int) -> bytes:
+    """The first ``size`` bytes of a file, however long it is. Errors: OSError when there is none."""
+    with open(path, "rb") as file:
+        return file.read(size)
+
+
+def _json_object(content: bytes, what: str) -> dict[str, Any]:
+    """A JSON object: UTF-8, each name once, no NaN (RFC 8259). Errors: :class:`FormatError` beginning with ``what``."""
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            names = [name for name, _ in pairs]
+            raise ValueError(f"{next(n for n in names if names.count(n) > 1)!r} is there twice")
+        return found
+
+    def refuse(name: str) -> None:
+        raise ValueError(f"{name} is no number")
+
     try:
-        value = json.loads(Path(path).read_text(encoding="utf-8"))
+        value = json.loads(content.decode("utf-8"), object_pairs_hook=once, parse_constant=refuse)
     except (ValueError, RecursionError) as error:
-        raise FormatError(f"{path} is not JSON: {error}") from None
+        raise FormatError(f"{what} is not JSON: {error}") from None
     if not isinstance(value, dict):
-        raise FormatError(f"{path} does not hold a JSON object")
+        raise FormatError(f"{what} does not hold a JSON object")
     return value
 
 
@@ -300,13 +328,7 @@ def _read_header(path: Path, size: int) -> tuple[dict[str, Any], int]:
         header_size = int.from_bytes(file.read(8), "little")
         if not 2 <= header_size <= min(_MAX_HEADER, size - 8):
             raise FormatError(f"{path} is not a safetensors file: its header would be {header_size} bytes long")
-        try:
-            header = json.loads(file.read(header_size))
-        except (ValueError, RecursionError) as error:
-            raise FormatError(f"{path}: the header is not JSON: {error}") from None
-    if not isinstance(header, dict):
-        raise FormatError(f"{path}: the header is not a JSON object")
-    return header, 8 + header_size
+        return _json_object(file.read(header_size), f"{path}: the header"), 8 + header_size
 
 
 def _entry(path: Path, name: str, entry: Any) -> tuple[str, int, int, np.dtype, tuple[int, ...]]:

@@ -48,8 +48,8 @@ class Vocabulary:
         self.tokenizer, self.lowercase, self.max_n = tokenizer, lowercase, max_n
         self.normalize = normalize and tokenizer != "sklearn"  # whose tokens are CountVectorizer's
         self._bytes, self._offsets, self.counts, self.train_counts = ngram_bytes, offsets, counts, train_counts
-        # Equal vocabularies give equal tables, and nobody who wrote a part of the texts can know the seed beforehand: under
-        # a known one it would be easy to make n-grams that no table tells apart.
+        # Equal vocabularies give equal tables, and nobody who wrote a part of the texts can know the seed beforehand:
+        # under a known one it would be easy to make n-grams that no table tells apart.
         seed = _digest(ngram_bytes, offsets) if seed is None else seed
         self.slots, self.seed = np.zeros((0, 16), np.uint32), seed
         if not hashed:

@@ -52,7 +52,8 @@ def count(texts, seed=None, **changed):
     counter.spell(texts, False, 2)
     ngrams, offsets, counts, _ = counter.top(1)
     return [
-        (bytes(ngrams[a:b]).decode(), int(n)) for a, b, n in zip(offsets[:-1], offsets[1:], counts.tolist(), strict=True)
+        (bytes(ngrams[a:b]).decode(), int(n))
+        for a, b, n in zip(offsets[:-1], offsets[1:], counts.tolist(), strict=True)
     ]
 
 
@@ -146,7 +147,7 @@ def test_the_seed_of_a_table_follows_from_its_vocabulary():
 
 
 def undoing_the_length(n: int) -> tuple[bytes, bytes]:
-    """Tokens of n (9 to 15) and 16 bytes that collide under every seed of a hash that adds length * K3 to the last word."""
+    """Tokens of n (9 to 15) and 16 bytes that collide under every seed if length * K3 goes into the last word."""
     last = bytes(range(1, n - 7))
     undone = (n * twins.K3 ^ 16 * twins.K3) & twins.MASK
     return b"12345678" + last, b"12345678" + (twins.little(last) ^ undone).to_bytes(8, "little")

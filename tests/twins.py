@@ -464,23 +464,41 @@ def pool(rows: Sequence[int], table: np.ndarray, scale: np.ndarray | None = None
     if pooling == "max":
         if not rows:
             return np.zeros(width, np.float32)
-        best = [table[rows[0], j] for j in range(width)]
-        for row in rows[1:]:
-            best = [top if top >= table[row, j] else table[row, j] for j, top in enumerate(best)]
+        best = [-math.inf] * width
+        for row in rows:
+            best = [value if top < value else top for top, value in zip(best, widened(table[row]), strict=True)]
         numbers = [np.float32(top) for top in best]
         return np.array(numbers if scale is None else [n * (s / one) for n, s in zip(numbers, scale, strict=True)])
     k = np.float32(max(len(rows), 1)) if pooling == "mean" else one
     pooled = np.zeros(width, np.float32)
     if scale is None:
         for row in rows:
-            pooled = pooled + table[row].astype(np.float32)
+            pooled = pooled + widened(table[row])
         if pooling == "attentive":
-            return pooled[:-1] / (pooled[-1] or one)
+            return pooled[:-1] / pooled[-1] if pooled[-1] else np.zeros(width - 1, np.float32)
         return pooled / k
     for j in range(width):
         total = sum(int(table[row, j]) for row in rows)
         pooled[j] = np.float32(total) * (scale[j] / k)
     return pooled
+
+
+def widened(row: np.ndarray) -> np.ndarray:
+    """A row as float32. The largest exponent of float16 is one like the others here, not infinity and NaN."""
+    if row.dtype != np.float16:
+        return row
+    values = [int(bits) for bits in row.view(np.uint16)]
+    exact = [
+        (1 + (v & 1023) / 1024) * 2.0 ** ((v >> 10 & 31) - 15) if v >> 10 & 31 else (v & 1023) * 2.0**-24
+        for v in values
+    ]
+    return np.array([-x if v >> 15 else x for v, x in zip(values, exact, strict=True)], np.float32)
+
+
+def finite(x: np.ndarray) -> np.ndarray:
+    """What a pooled vector or a layer gives: NaN counts as 0, an infinite number as the largest of its sign."""
+    largest = np.finfo(np.float32).max
+    return np.where(np.isnan(x), np.float32(0), np.clip(x, -largest, largest))
 
 
 def torch_pool(pooling: str, rows, query=None):
@@ -509,7 +527,7 @@ def score(
     Every product and every sum is rounded to float32: sixteen partial sums over the inputs modulo 16, then the second
     half of them added to the first until one is left, which is added to the bias.
     """
-    x = pooled + bias
+    x = finite(pooled + bias)
     for i, (weight, layer_bias) in enumerate(layers):
         if i or relu_first:
             x = np.where(x > 0, x, np.float32(0))
@@ -522,7 +540,7 @@ def score(
         while partial.shape[1] > 1:
             half = partial.shape[1] // 2
             partial = partial[:, :half] + partial[:, half:]
-        x = layer_bias + partial[:, 0]
+        x = finite(layer_bias + partial[:, 0])
     return x
 
 

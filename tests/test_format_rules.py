@@ -1,0 +1,387 @@
+"""Each rule of docs/FORMAT.md is broken once and named by an error; numbers that are none have a meaning."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import twins
+from conftest import padded
+
+from sparsedistill import Classifier, FormatError, _core
+from sparsedistill.classifier import MAX_CARD, probabilities
+
+TEXTS = ["film", "not bad at all", "", "the film was good good good"]
+kernels = pytest.mark.parametrize("kernels", _core.kernels())
+
+
+def put(*path_and_value):
+    """A change of config.json: the value at a path."""
+    *path, last, value = path_and_value
+
+    def change(config, tensors):
+        inner = config
+        for key in path:
+            inner = inner[key]
+        inner[last] = value
+
+    return change
+
+
+def array(name, value):
+    """A change of the arrays: one put in, or made of the one there."""
+
+    def change(config, tensors):
+        tensors[name] = value(tensors[name]) if callable(value) else value
+
+    return change
+
+
+def without(name):
+    return lambda config, tensors: tensors.pop(name)
+
+
+def both(*changes):
+    return lambda config, tensors: [change(config, tensors) for change in changes]
+
+
+def filled(number):
+    return lambda a: np.full_like(a, number)
+
+
+hashed = both(put("rows", "hashed", True), without("slots"))
+max_pooling = put("pooling", "max")
+attentive = put("pooling", "attentive")
+FLOATS, SLOTS, MULTI = {"row_type": "float32", "depth": 2}, {"row_type": "slots", "depth": 0}, {"task": "multi"}
+REGRESSION, NARROW = {"task": "regression", "labels": 1}, {"row_type": "float32", "depth": 0, "labels": 1}
+ONE = np.ones(1, np.float32)
+
+BROKEN = [
+    # config.json
+    ("format", {}, put("format", "safetensors"), "not that of a sparsedistill classifier"),
+    ("version", {}, put("format_version", 2), "format version 2"),
+    ("version 3", {}, put("format_version", 3), "format version 3"),
+    ("version after this", {}, put("format_version", 5), "format version 5"),
+    ("version 4.0", {}, put("format_version", 4.0), r"format version 4\.0"),
+    ("version true", {}, put("format_version", True), "format version True"),
+    ("task", {}, put("task", "ranking"), "task is 'ranking'"),
+    ("labels none", {}, put("labels", []), "labels is not a list of names"),
+    ("labels numbers", {}, put("labels", [0, 1, 2]), "labels is not a list of names"),
+    ("labels more", {}, put("labels", ["a", "b", "c", "d"]), "3 outputs for 4 labels"),
+    ("labels twice", {}, put("labels", ["a", "b", "a"]), "labels has 'a' twice"),
+    ("labels surrogate", {}, put("labels", ["a", "b\ud800", "c"]), "no valid Unicode"),
+    ("labels surrogates", {}, put("labels", ["a\ud83d", "\ude00b", "c"]), "no valid Unicode"),
+    ("labels of regression", {}, put("task", "regression"), "labels has 3 names, a regression has one output"),
+    ("tokenizer", {}, put("text", "tokenizer", "nltk"), "tokenizer"),
+    ("lowercase", {}, put("text", "lowercase", 1), "lowercase is 1, not bool"),
+    ("max_n", {}, put("text", "max_n", 9), "max_n is 9, not 1 to 8"),
+    ("max_n zero", {}, put("text", "max_n", 0), "max_n is 0, not 1 to 8"),
+    ("max_n float", {}, put("text", "max_n", 3.0), r"max_n is 3\.0, not int"),
+    ("seed", {}, put("text", "seed", 1 << 64), "seed is"),
+    ("seed float", {}, put("text", "seed", 0.0), "seed is"),
+    ("seed true", {}, put("text", "seed", True), "seed is True"),
+    ("unicode", {}, put("text", "unicode", "3.2.0"), r"follows Unicode '3\.2\.0'"),
+    ("pooling", {}, put("pooling", "median"), "pooling is 'median'"),
+    ("pairs", {}, put("pairs", 1), "pairs is 1, not bool"),
+    ("pairs in slots", SLOTS, put("pairs", True), "in_slots is for mean and sum of single texts"),
+    ("max in slots", SLOTS, max_pooling, "in_slots is for mean and sum"),
+    ("slots wide", SLOTS, put("rows", "width", 5), "in_slots is for 1 to 4 int16"),
+    ("slots int8", SLOTS, put("rows", "type", "int8"), "in_slots is for 1 to 4 int16"),
+    ("slots hashed", SLOTS, hashed, "in slots and hashed"),
+    ("count in slots", SLOTS, put("rows", "count", 1 << 20), "rows.count is 1048576, more than 'slots' can hold"),
+    ("width", {}, put("rows", "width", 0), "not .* rows of 0 numbers"),
+    ("width past the stride", {}, put("rows", "width", 99), "not .* rows of 99 numbers"),
+    ("row type", {}, put("rows", "type", "int4"), "rows.type is 'int4'"),
+    ("row type of others", {}, put("rows", "type", "int16"), "tensor 'rows' is int8, not int16"),
+    ("count", {}, put("rows", "count", 3), "not 3 rows"),
+    ("in_slots", {}, put("rows", "in_slots", 0), "in_slots is 0, not bool"),
+    ("hashed", {}, put("rows", "hashed", "yes"), "hashed is 'yes', not bool"),
+    ("layers", {}, put("layers", 17), "layers is 17, not 0 to 16"),
+    ("layers true", {}, put("layers", True), "layers is True, not int"),
+    ("layers more", {}, put("layers", 2), "tensor 'layers.1.weight' is missing"),
+    ("relu_first", {}, put("relu_first", 1), "relu_first is 1, not bool"),
+    ("thresholds missing", {}, put("task", "multi"), "thresholds is not a list"),
+    ("thresholds fewer", MULTI, put("thresholds", [0.5, 0.5]), "thresholds is not a list"),
+    ("thresholds true", MULTI, put("thresholds", [0.5, True, 0.5]), "thresholds is not a list"),
+    ("thresholds text", MULTI, put("thresholds", [0.5, "0.5", 0.5]), "thresholds is not a list"),
+    ("thresholds outside", MULTI, put("thresholds", [0.5, 1.5, 0.5]), "thresholds is not a list"),
+    ("attentive integers", {}, attentive, "attentive pooling is of float rows"),
+    ("attentive narrow", NARROW, attentive, "attentive pooling is of float rows"),
+    # model.safetensors
+    ("slots missing", {}, without("slots"), "tensor 'slots' is missing"),
+    ("slots empty", {}, array("slots", lambda a: a[:0]), "tensor 'slots' is empty"),
+    ("slots narrow", {}, array("slots", lambda a: a[:, :15]), "tensor 'slots' has the shape"),
+    ("slots of hashed rows", {}, put("rows", "hashed", True), "tensor 'slots' does not belong"),
+    ("rows missing", {}, without("rows"), "tensor 'rows' is missing"),
+    ("rows beside slots", SLOTS, array("rows", np.zeros((4, 16), np.int16)), "tensor 'rows' does not belong"),
+    ("rows not of sixteen bytes", {}, array("rows", lambda a: a[:, :9]), "multiple of 16 bytes"),
+    ("scale missing", {}, without("scale"), "tensor 'scale' is missing"),
+    ("scale of floats", FLOATS, array("scale", np.ones(8, np.float32)), "tensor 'scale' does not belong"),
+    ("scale of another width", {}, array("scale", ONE), "tensor 'scale' has the shape"),
+    ("scale infinite", {}, array("scale", filled(np.inf)), "a scale, bias or dense weight is not finite"),
+    ("scale negative under max", {}, both(max_pooling, array("scale", np.negative)), "a scale is not positive"),
+    ("scale zero under max", {}, both(max_pooling, array("scale", filled(0))), "a scale is not positive"),
+    ("bias missing", {}, without("bias"), "tensor 'bias' is missing"),
+    ("bias of another width", {}, array("bias", ONE), "tensor 'bias' has the shape"),
+    ("bias of mean+max", {}, put("pooling", "mean+max"), "tensor 'bias' has the shape"),
+    ("bias of pairs", {}, put("pairs", True), "tensor 'bias' has the shape"),
+    ("bias NaN", {}, array("bias", filled(np.nan)), "is not finite"),
+    ("weight float64", {}, array("layers.0.weight", np.float64), "tensor 'layers.0.weight' is float64"),
+    ("weight infinite", {}, array("layers.0.weight", filled(-np.inf)), "is not finite"),
+    ("weight turned", {}, array("layers.0.weight", lambda a: a.T.copy()), "tensor 'layers.0.weight' has the shape"),
+    ("layer bias", {}, array("layers.0.bias", ONE), "tensor 'layers.0.bias' has the shape"),
+    ("layer past the last", {}, array("layers.1.bias", ONE), "tensor 'layers.1.bias' does not belong"),
+    ("layers of a student without", {}, put("layers", 0), "8 outputs for 3 labels"),
+    ("unknown tensor", {}, array("ngrams", np.zeros(3, np.uint8)), "tensor 'ngrams' does not belong"),
+    ("unknown surrogate", {}, array("\ud800", np.zeros(3, np.uint8)), r"tensor '\\ud800' does not belong"),
+    ("thresholds of regression", REGRESSION, put("labels", ["a", "b"]), "a regression has one output"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("shape", "change", "message"), [b[1:] for b in BROKEN], ids=[b[0] for b in BROKEN])
+def test_a_broken_rule_is_named(shape, change, message, parts):
+    config, tensors = parts(**shape)
+    config, tensors = copy.deepcopy(config), dict(tensors)
+    Classifier(config, tensors).predict(TEXTS)
+    change(config, tensors)
+    with pytest.raises(FormatError, match=message) as caught:
+        Classifier(config, tensors)
+    assert "\n" not in str(caught.value)
+    str(caught.value).encode()  # can be printed
+
+
+def test_unknown_fields_are_ignored(parts):
+    config, tensors = parts()
+    known = Classifier(config, tensors).predict(TEXTS)
+    changed = {**config, "more": [1], "text": {**config["text"], "stems": True}, "thresholds": "none"}
+    assert Classifier(changed, tensors).predict(TEXTS) == known
+
+
+# Files
+
+
+@pytest.fixture
+def saved(parts, tmp_path) -> Path:
+    Classifier(*parts(), card="# a card").save(tmp_path / "c")
+    return tmp_path / "c"
+
+
+def test_a_header_is_utf8(saved):
+    path = saved / "model.safetensors"
+    content = path.read_bytes()
+    size = int.from_bytes(content[:8], "little")
+    header = content[8 : 8 + size].decode().rstrip()
+    for encoding in ("utf-16", "utf-16-le", "utf-32", "utf-8-sig"):
+        other = header.encode(encoding)
+        path.write_bytes(len(other).to_bytes(8, "little") + other + content[8 + size :])
+        with pytest.raises(FormatError, match="the header is not JSON"):
+            Classifier.load(saved)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"rows":{', '"rows":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},"rows":{', "'rows' is there twice"),
+        ('"dtype":"I8"', '"dtype":"I16","dtype":"I8"', "'dtype' is there twice"),
+        ('"shape":[8]', '"shape":[NaN]', "NaN is no number"),
+    ],
+)
+def test_a_header_is_json(old, new, message, saved):
+    path = saved / "model.safetensors"
+    content = path.read_bytes()
+    size = int.from_bytes(content[:8], "little")
+    header = content[8 : 8 + size].decode()
+    assert old in header
+    other = header.replace(old, new, 1).encode()
+    path.write_bytes(len(other).to_bytes(8, "little") + other + content[8 + size :])
+    with pytest.raises(FormatError, match=f"the header is not JSON: .*{message}"):
+        Classifier.load(saved)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"task": "single"', '"task": "multi", "task": "single"', "'task' is there twice"),
+        ('"max_n": 3', '"max_n": 2, "max_n": 3', "'max_n' is there twice"),
+        ('"layers": 1', '"layers": Infinity', "Infinity is no number"),
+        ('"layers": 1', '"layers": 1, "metrics": {"accuracy": NaN}', "NaN is no number"),
+    ],
+)
+def test_a_config_is_json(old, new, message, saved):
+    text = (saved / "config.json").read_text()
+    assert old in text
+    (saved / "config.json").write_text(text.replace(old, new, 1))
+    with pytest.raises(FormatError, match=f"config.json is not JSON: .*{message}"):
+        Classifier.load(saved)
+
+
+def test_a_config_is_utf8(saved):
+    text = (saved / "config.json").read_text()
+    for encoding in ("utf-16", "utf-8-sig"):
+        (saved / "config.json").write_bytes(text.encode(encoding))
+        with pytest.raises(FormatError, match=r"config\.json is not JSON"):
+            Classifier.load(saved)
+
+
+def test_long_files_cost_nothing(saved):
+    # Sparse files of four terabytes: whoever reads them whole is out of memory.
+    expected = Classifier.load(saved).predict(TEXTS)
+    os.truncate(saved / "README.md", 1 << 42)
+    loaded = Classifier.load(saved)
+    assert loaded.predict(TEXTS) == expected
+    assert len(loaded._card) == MAX_CARD
+    assert loaded._card.startswith("# a card")
+    os.truncate(saved / "config.json", 1 << 42)
+    with pytest.raises(FormatError, match=r"config.json is longer than 64 MiB"):
+        Classifier.load(saved)
+
+
+def test_a_card_is_kept_to_its_most_bytes(parts, tmp_path):
+    card = "é" * (MAX_CARD // 2)
+    Classifier(*parts(), card=card).save(tmp_path / "c")
+    assert Classifier.load(tmp_path / "c")._card == card
+    (tmp_path / "c" / "README.md").write_bytes(b"\xff" + card.encode())  # a broken character at each end
+    assert Classifier.load(tmp_path / "c")._card == f"�{'é' * (MAX_CARD // 2 - 1)}�"
+
+
+# Numbers that are none
+
+
+SPECIAL = [0.0, -0.0, 1.0, -2.5, 3e38, -3e38, np.inf, -np.inf, np.nan, 1e-45]
+HALVES = [0x0000, 0x8000, 0x3C00, 0xC100, 0x7BFF, 0xFBFF, 0x7C00, 0xFC00, 0x7E00, 0xFE01, 0x7FFF, 0x0001]
+
+
+def odd_rows(row_type: str, seed: int, width: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    if row_type == "float16":
+        return rng.choice(np.array(HALVES, np.uint16), (40, width)).view(np.float16)
+    rows = rng.choice(np.array(SPECIAL, np.float32), (40, width))
+    rows[::3] = rng.standard_normal((14, width))
+    return rows
+
+
+@pytest.mark.parametrize("row_type", ["float16", "float32"])
+@pytest.mark.parametrize("pooling", ["mean", "sum", "max", "mean+max", "attentive"])
+@kernels
+def test_rows_that_are_no_numbers_give_the_same_finite_logits_everywhere(kernels, pooling, row_type):
+    ngrams = [f"t{i}" for i in range(40)]
+    slots, seed = _core.build_slots(*twins.packed(ngrams), 0)
+    lookup = _core.Lookup(slots, 40, 0, seed, "whitespace", False, 1)
+    rng = np.random.default_rng(7)
+    bags = [[], [0], [1], [39], [0, 0], *(rng.integers(0, 40, n).tolist() for n in (2, 3, 5, 9, 30))]
+    texts = [" ".join(ngrams[row] for row in bag) for bag in bags]
+    with np.errstate(all="ignore"):
+        for seed, width in itertools.product(range(4), (2, 17, 70)):
+            rows = odd_rows(row_type, seed, width)
+            pooled = {"mean+max": 2 * width, "attentive": width - 1}.get(pooling, width)
+            bias = rng.standard_normal(pooled).astype(np.float32)
+            layers = [(rng.standard_normal((pooled, 3)).astype(np.float32), np.float32([1, -2, 3e38]))]
+            _core.use_kernels(kernels)
+            try:
+                got = [
+                    _core.Model(lookup, padded(rows), None, bias, False, some, pooling).score(texts, 2)
+                    for some in ([], layers)
+                ]
+            finally:
+                _core.use_kernels(_core.kernels()[-1])
+            for logits, some in zip(got, ([], layers), strict=True):
+                expected = [
+                    twins.score(twins.pool(bag, rows, None, pooling), bias, [(w.T, b) for w, b in some], False)
+                    for bag in bags
+                ]
+                assert np.isfinite(logits).all()
+                assert logits.tobytes() == np.array(expected, np.float32).tobytes()
+
+
+def odd_classifier(parts, task: str, seed: int) -> Classifier:
+    config, tensors = parts(task, "float32", 0, 3)
+    rng = np.random.default_rng(seed)
+    tensors["rows"] = rng.choice(np.array(SPECIAL, np.float32), tensors["rows"].shape)
+    return Classifier(config, tensors)
+
+
+@pytest.mark.parametrize("task", ["single", "multi"])
+def test_predict_decide_and_explain_agree_on_numbers_that_are_none(task, parts):
+    for seed in range(20):
+        classifier = odd_classifier(parts, task, seed)
+        logits, chances = classifier.decision_function(TEXTS), classifier.predict_proba(TEXTS)
+        assert np.isfinite(logits).all()
+        assert ((chances >= 0) & (chances <= 1)).all()
+        assert classifier.decide(logits) == classifier.predict(TEXTS) == [classifier.predict(text) for text in TEXTS]
+        if task == "single":
+            np.testing.assert_allclose(chances.sum(axis=1), 1)
+            assert [classifier.explain(text).label for text in TEXTS] == classifier.predict(TEXTS)
+        for text in TEXTS:
+            why = classifier.explain(text, top=None)
+            assert np.isfinite([why.logit, why.bias, *(number for _, number in why.contributions)]).all()
+
+
+def test_a_tie_of_what_is_no_number_goes_to_the_first_label(parts):
+    config, tensors = parts("single", "float32", 0, 3)
+    tensors["rows"], tensors["bias"] = np.full_like(tensors["rows"], np.nan), np.zeros(3, np.float32)
+    classifier = Classifier(config, tensors)
+    assert classifier.decision_function("film").tolist() == [0, 0, 0]
+    assert classifier.predict("film") == classifier.decide(np.full((1, 3), np.nan, np.float32))[0] == "label 0"
+    assert classifier.decide(np.array([[-1, np.nan, -np.inf], [np.nan, 2, np.inf]], np.float32)) == [
+        "label 1",
+        "label 2",
+    ]
+    np.testing.assert_allclose(classifier.predict_proba("film"), 1 / 3)
+
+
+def test_layers_that_overflow_have_probabilities(parts):
+    config, tensors = parts("single", "int8", 1, 3, relu_first=False)
+    for weights in ([3e38, 3e38, 3e38], [3e38, -3e38, 3e38], [-3e38, -3e38, -3e38]):
+        tensors["layers.0.weight"] = np.tile(np.float32(weights), (8, 1))
+        classifier = Classifier(config, tensors)
+        chances = classifier.predict_proba(TEXTS)
+        assert np.isfinite(classifier.decision_function(TEXTS)).all()
+        np.testing.assert_allclose(chances.sum(axis=1), 1)
+        assert [classifier.labels[i] for i in chances.argmax(axis=1)] == classifier.predict(TEXTS)
+
+
+def test_probabilities_of_logits_that_are_no_numbers():
+    most = np.finfo(np.float32).max
+    odd = np.array([[np.nan, np.nan], [np.inf, np.inf], [-np.inf, np.nan], [np.inf, -np.inf]], np.float32)
+    tame = np.array([[0, 0], [most, most], [-most, 0], [most, -most]], np.float32)
+    for task in ("single", "multi"):
+        assert probabilities(odd, task).tolist() == probabilities(tame, task).tolist()
+        assert np.isfinite(probabilities(odd, task)).all()
+    assert probabilities(odd, "single").tolist() == [[0.5, 0.5], [0.5, 0.5], [0, 1], [1, 0]]
+
+
+def test_attentive_weights_that_sum_to_zero_give_the_bias(parts):
+    config, tensors = parts(row_type="float32", depth=0, labels=3)
+    config = {**config, "pooling": "attentive", "rows": {**config["rows"], "width": 4}}
+    rows = np.random.default_rng(1).standard_normal((len(tensors["rows"]), 4)).astype(np.float32)
+    rows[:, 3] = 0
+    classifier = Classifier(config, {**tensors, "rows": padded(rows)})
+    for text in ("film", "not bad at all", ""):
+        assert classifier.decision_function(text).tolist() == tensors["bias"].tolist()
+        assert all(number == 0 for _, number in classifier.explain(text).contributions)
+
+
+def test_float16_has_no_infinity_here(parts):
+    config, tensors = parts(row_type="float16", depth=0, labels=3)
+    config["pooling"] = "sum"
+    tensors["rows"] = np.full(tensors["rows"].shape, 0x7C00, np.uint16).view(np.float16)
+    tensors["bias"] = np.zeros(3, np.float32)
+    classifier = Classifier(config, tensors)
+    assert classifier.decision_function("film").tolist() == [65536.0] * 3
+    assert dict(
+        Classifier({**config, "task": "multi", "thresholds": [0, 0, 0]}, tensors).explain("film").contributions
+    ) == {"film": 65536.0}
+
+
+def test_json_numbers_past_all_bounds_are_format_errors(saved):
+    text = (saved / "config.json").read_text()
+    for number in ("1" + "0" * 5000, "1e999", "-1"):
+        (saved / "config.json").write_text(text.replace('"layers": 1', f'"layers": {number}', 1))
+        with pytest.raises(FormatError, match=r"config\.json"):
+            Classifier.load(saved)
+    assert json.loads(text)["layers"] == 1
