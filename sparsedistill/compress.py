@@ -34,7 +34,7 @@ def compress(
     beside them. ``rows`` is a type of ``ROW_TYPES`` or "auto": int8; int16 without a hidden layer, whose few numbers a
     row carry all there is; float32 for attentive pooling, whose weights differ by magnitudes. Integer rows have one
     scale a column. Rows of up to four int16 that are the logits' own go into the lookup table. ``extra`` goes into
-    config.json.
+    config.json. A ``student`` of standardised targets becomes a classifier that gives them in their unit.
 
     Errors: :class:`SettingsError` for integer rows with weights, :class:`DataError` for numbers that float16 lacks.
     """
@@ -51,6 +51,7 @@ def compress(
     else:
         bias = student.bias
     folded = bias is not None
+    mean, unit = (0.0, 1.0) if student.standard is None else map(float, student.standard)
     width = (fold.shape[1] if fold is not None else student.table.shape[1]) + attentive
     if rows == "auto":
         rows = "float32" if attentive else "int8" if layers else "int16"
@@ -63,6 +64,8 @@ def compress(
         weights = weigh(part) if weigh else None
         if fold is not None:
             part = part @ fold
+        if not layers and unit != 1:
+            part = part * np.float32(unit)
         return part if weights is None else np.hstack([part * weights, weights])
 
     in_slots = rows == "int16" and linear and not layers and width <= SLOT_COLUMNS and not vocabulary.hashed
@@ -96,6 +99,12 @@ def compress(
     for i, layer in enumerate(layers):
         tensors[f"layers.{i}.weight"] = np.ascontiguousarray(layer.weight.detach().numpy().T)
         tensors[f"layers.{i}.bias"] = layer.bias.detach().numpy().copy()
+    if student.standard is not None:
+        # Into the last layer, which without any is the rows (see above) and their bias.
+        last = f"layers.{len(layers) - 1}." if layers else ""
+        if layers:
+            tensors[last + "weight"] = tensors[last + "weight"] * np.float32(unit)  # a copy: those are the student's
+        tensors[last + "bias"] = (tensors[last + "bias"].astype(np.float64) * unit + mean).astype(np.float32)
     config = {
         "format": "sparsedistill",
         "format_version": FORMAT_VERSION,

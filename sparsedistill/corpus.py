@@ -229,7 +229,7 @@ class Places:
 class Labelled:
     """Texts with their gold labels.
 
-    ``targets`` is int64 (n,) of class indices for single, float32 (n, C) of 0 and 1 for multi, float32 (n,) for
+    ``targets`` is int64 (n,) of class indices for single, float32 (n, C) of 0 and 1 for multi, float64 (n,) for
     regression; ``labels`` names the C classes in their order (``("score",)`` for regression); ``extra`` holds the
     further columns asked for; ``places`` says where each text stands. ``multi_hot`` says whether lists of numbers were
     read as a 0 or 1 for each class, or as indices and names; None where there was nothing to tell.
@@ -446,7 +446,7 @@ def labelled(
 
     where = Places(places)
     if data.task == "regression":
-        return Labelled(texts, np.array(values, np.float32), ("score",), extra, where)
+        return Labelled(texts, np.array(values, np.float64), ("score",), extra, where)
     if len(named) > 1:
         order, classes = _order_of(named, data, labels), tuple(labels or data.labels or named)
         return Labelled(texts, np.array(values, np.float32)[:, order], classes, extra, where)
@@ -1619,17 +1619,16 @@ def _is_number(name: str) -> bool:
         return False
 
 
-def _score(value: Any) -> np.float32:
+def _score(value: Any) -> float:
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
     if value is None or value == "":
         raise ValueError("is missing; add it, drop the row, or leave such rows out with --skip-missing")
     try:
-        with np.errstate(over="ignore"):
-            score = np.float32(float(value))
+        score = float(value)
     except (TypeError, ValueError, OverflowError):
         raise ValueError(f"is {value!r}, but --task regression wants a number") from None
-    if not np.isfinite(score):
+    if not abs(score) <= np.finfo(np.float32).max:
         raise ValueError(f"is {value}, but --task regression wants a finite number (in 32 bits); drop the row")
     return score
 

@@ -46,6 +46,7 @@ from .parallel import ALONE, Group, joined
 from .progress import Progress, clock, say
 from .schedule import Schedule
 from .settings import Distill, Finetune, Settings, parse_time
+from .standard import Standard
 from .vocabulary import Vocabulary
 
 STAGES = ("teach", "label", "count", "distill", "finetune", "compress", "evaluate")
@@ -216,6 +217,8 @@ class Run:
         stage, _, name = unit.partition(".")
         settings = self.settings
         common = {"labels": self.inputs.labels, "task": settings.data.task, "seed": settings.data.seed}
+        if settings.data.task == "regression":
+            common["standardised"] = True  # what was trained before is of another unit
         if stage == "teach":
             return {
                 "teach": _keyed(settings.teach, "teacher"),
@@ -445,6 +448,7 @@ class Run:
             found = label_shards(
                 score, batches, directory, teacher=f"{name} {made[:12]}", classes=len(self.inputs.labels),
                 shard_size=settings.shard_size, total=total, what=f"label {part}", place=trail.place,
+                dtype=self._score_type,
             )  # fmt: skip
             if len(found) != total:
                 raise FormatError(f"{part} had {total:,} texts when the run began and {len(found):,} now: run it again")
@@ -472,7 +476,7 @@ class Run:
         return score, batches()
 
     def teacher_says(self, part: str) -> np.ndarray:
-        """The teacher's logits float32 (n, C) on ``corpus``, ``train``, ``pieces``, ``dev`` or ``test``."""
+        """The teacher's logits (n, C) on ``corpus``, ``train``, ``pieces``, ``dev`` or ``test``."""
         self.result_of(f"label.{part}")
         return np.asarray(Logits.load(self.directory / "logits" / part).array())
 
@@ -616,6 +620,11 @@ class Run:
         return settings.embedding or (*settings.hidden, len(self.inputs.labels))[0]
 
     @property
+    def _score_type(self) -> str:
+        """Of what the teacher gives: scores in float64, for float32 may lose what they differ by."""
+        return "float64" if self.settings.data.task == "regression" else "float32"
+
+    @property
     def _seed(self) -> int:
         """Of the student; data are split and the teacher is trained with that of the run."""
         seed = self.settings.distill.student_seed
@@ -651,7 +660,10 @@ class Run:
         settings, classes = self.settings.distill, len(self.inputs.labels)
         seed = self._seed
         shape = settings.hidden, settings.embedding, settings.dropout
-        return Student(rows, classes, *shape, seed, settings.table, settings.pooling, group, device, self.are_pairs)
+        return Student(
+            rows, classes, *shape, seed, settings.table, settings.pooling, group, device, self.are_pairs,
+            standardised=self.settings.data.task == "regression",
+        )  # fmt: skip
 
     def trained(self, name: str, group: Group = ALONE, on_device: bool = False) -> tuple[Vocabulary, Any]:
         """A trained student and its vocabulary; ``on_device``: where students are trained, else on the host."""
@@ -702,14 +714,60 @@ class Run:
         dev_texts, truth = self._judges()
         ids, offsets = self.bags(vocabulary, dev_texts, threads)
 
+        chosen_by, fallback = self.primary, None
+        if task == "regression":
+            chosen_by, fallback = self._standardise(student, blocks, truth, unit, threads)
+
         def score(student: Any) -> float:
-            return evaluate.metrics(student.logits(ids, offsets, threads), truth, task)[self.primary]
+            return evaluate.metrics(student.logits(ids, offsets, threads), truth, task)[chosen_by]
 
         result = train.train(
             student, blocks, schedule, task, self._student_of(unit), score, unit.replace(".", " "), self.key(unit),
-            distill.resume, distill.tensorboard, self._group,
+            distill.resume, distill.tensorboard, self._group, fallback if distill.keep != "last" else None,
         )  # fmt: skip
         return {**result, "texts": texts, "parameters": sum(array.size for array in student.arrays().values())}
+
+    def _standardise(
+        self, student: Any, blocks: Blocks, truth: np.ndarray, unit: str, threads: int
+    ) -> tuple[str, tuple[float, float] | None]:
+        """Give a student of regression the mean and scale of what it learns from, or keep those it was trained with.
+
+        Returns the figure to choose on dev by, and what training falls back on (:func:`train.train`): the mean. Scores
+        of a teacher may be of another unit than dev's: then they are compared by their correlation, without the mean.
+        """
+        of_gold = unit in ("distill.scratch", "finetune")
+        learnt, gold = Standard.of(blocks.targets()), Standard.of([truth])
+        learnt.check("train" if of_gold else "the teacher")
+        if unit != "finetune":
+            student.standard[:] = learnt.mean, learnt.scale
+        elif not Standard(*student.standard).comparable(learnt):
+            self._refit(student, blocks, learnt, threads)
+        if not of_gold and not learnt.comparable(gold):
+            say(
+                f"{unit.replace('.', ' ')}: the teacher's scores have mean {learnt.mean:.6g} and deviation "
+                f"{learnt.deviation:.3g}, dev's {gold.mean:.6g} and {gold.deviation:.3g}: their units differ, so dev's "
+                "figure is the correlation here"
+            )
+            return "pearson", None
+        constant = np.full((len(truth), 1), learnt.mean, np.float32)
+        return "r2", (learnt.mean, evaluate.metrics(constant, truth, "regression")["r2"])
+
+    def _refit(self, student: Any, blocks: Blocks, learnt: Standard, threads: int) -> None:
+        """Begin fine-tuning a student of scores of another unit in that of the gold ones: by least squares."""
+        batch = blocks.load(0)  # gold examples are one block
+        given = student.logits(batch.ids, batch.offsets, threads)[:, 0].astype(np.float64)
+        apart = given - given.mean()
+        slope = float(apart @ batch.targets[:, 0].astype(np.float64)) / max(float(apart @ apart), 1e-300)
+        mean, scale = student.standard
+        # Scores that tell little of the gold ones would leave a scale in which these are far apart; and the largest of
+        # several rows is not that of their opposites.
+        largest_rows = "max" in student.pooling and student.factor is None and not len(student.dense)
+        if abs(slope * scale) < 0.1 * learnt.scale or not learnt.deviation or (slope < 0 and largest_rows):
+            student.forget()
+            mean, scale = learnt.mean, learnt.scale
+        else:
+            mean, scale = slope * (mean - float(given.mean())) + learnt.mean, slope * scale
+        student.standard[:] = self._group.tell(mean, scale)
 
     def _examples(self, mode: str, vocabulary: Vocabulary, threads: int) -> Blocks:
         """What a student learns from in stage 2."""
@@ -735,7 +793,8 @@ class Run:
                         yield texts, _soft(said, task)
                         bar.add(len(texts))
 
-                return {"texts": examples.write(path, batches(), len(self.inputs.labels), self._weights_of(part))}
+                weights, kind = self._weights_of(part), self._score_type
+                return {"texts": examples.write(path, batches(), len(self.inputs.labels), weights, kind)}
 
         self.once(f"examples.{part}", [path], work)
         return path
@@ -794,22 +853,30 @@ class Run:
             texts, truth = self._judges()
             exact = student.logits(*self.bags(vocabulary, texts, threads), threads)
             thresholds = evaluate.fit_thresholds(exact, truth) if task == "multi" else None
-            classifier = compress(
-                student, vocabulary, self.inputs.labels, task, settings.rows, thresholds,
-                {"provenance": self.provenance(name)},
-            )  # fmt: skip
-            compressed = classifier.decision_function(self.asked(texts), threads)
             cut = np.array(thresholds) if thresholds else None
-            before, after = (evaluate.metrics(x, truth, task, cut)[primary] for x in (exact, compressed))
-            same = evaluate.agreement(compressed, exact, task, cut)
-            say(
-                f"compress {name}: {classifier!r}; dev {primary} {before:.4f} -> {after:.4f}, "
-                f"{same:.2%} of the decisions kept"
-            )
-            # On few texts a single flipped decision is more than the bound.
-            if before - after > max(settings.max_loss, 1.5 * evaluate.one_decision(truth, task, primary)):
+            before = evaluate.metrics(exact, truth, task, cut)[primary]
+            # Scores are finer than decisions: where bytes are too coarse for them, auto takes more.
+            finer = ("int16", "float32") if task == "regression" and settings.rows == "auto" else ()
+            for rows in (settings.rows, *finer):
+                classifier = compress(
+                    student, vocabulary, self.inputs.labels, task, rows, thresholds,
+                    {"provenance": self.provenance(name)},
+                )  # fmt: skip
+                compressed = classifier.decision_function(self.asked(texts), threads)
+                after = evaluate.metrics(compressed, truth, task, cut)[primary]
+                same, lost = evaluate.agreement(compressed, exact, task, cut), before - after
+                if task == "regression":  # of what the student itself varies by, where dev has another unit
+                    lost = min(lost, 1 - evaluate.r2(compressed[:, 0], exact[:, 0]))
+                # On few texts a single flipped decision is more than the bound.
+                few = 0.0 if task == "regression" else 1.5 * evaluate.one_decision(truth, task, primary)
+                most = max(settings.max_loss, few)
+                if lost <= most:
+                    break
+            kept = f"correlation {same:.4f}" if task == "regression" else f"{same:.2%} of the decisions kept"
+            say(f"compress {name}: {classifier!r}; dev {primary} {before:.4f} -> {after:.4f}, {kept}")
+            if lost > most:
                 raise SettingsError(
-                    f"{name}: {classifier.config['rows']['type']} rows cost {before - after:.4f} {primary} on dev, "
+                    f"{name}: {classifier.config['rows']['type']} rows cost {lost:.4f} {primary} on dev, "
                     f"more than {settings.max_loss}: take --rows float32, or allow it with --max-loss"
                 )
             self._say_never_predicted(name, evaluate.never_predicted(compressed, truth, task, cut))
@@ -988,7 +1055,7 @@ def _soft(logits: np.ndarray, task: str) -> np.ndarray:
 def _gold(targets: np.ndarray, classes: int, task: str) -> np.ndarray:
     if task == "single":
         return np.eye(classes, dtype=np.float32)[targets]
-    return targets.reshape(len(targets), -1).astype(np.float32)
+    return targets.reshape(len(targets), -1).astype(np.float64 if task == "regression" else np.float32)
 
 
 def _keyed(settings: Any, *elsewhere: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from .classifier import probabilities
 from .errors import SettingsError
 
 # The figure that choices on dev are made by, per task; higher is better.
-PRIMARY = {"single": "accuracy", "multi": "micro_f1", "regression": "pearson"}
+PRIMARY = {"single": "accuracy", "multi": "micro_f1", "regression": "r2"}
 
 
 def chosen_by(metric: str, task: str, balanced: bool = False) -> str:
@@ -42,15 +42,18 @@ def metrics(
     """Figures of float32 (n, C) logits against gold targets (shapes as in :class:`sparsedistill.corpus.Labelled`).
 
     single: ``accuracy``, ``macro_f1`` (over the classes that occur, in gold or prediction); multi: ``micro_f1``,
-    ``macro_f1``, ``exact`` (all labels right); regression: ``pearson``, ``mae``, ``rmse``.
+    ``macro_f1``, ``exact`` (all labels right); regression: ``r2`` (:func:`r2`), ``rmse``,
+    ``mae``, ``pearson``, ``spearman``.
     """
     guess = decisions(logits, task, thresholds)
     if task == "regression":
         error = guess.astype(np.float64) - targets
         return {
-            "pearson": pearson(guess, targets),
-            "mae": float(np.abs(error).mean()),
+            "r2": r2(guess, targets),
             "rmse": float(np.sqrt((error**2).mean())),
+            "mae": float(np.abs(error).mean()),
+            "pearson": pearson(guess, targets),
+            "spearman": pearson(ranks(guess), ranks(targets)),
         }
     if task == "single":
         classes = np.arange(logits.shape[1])
@@ -94,7 +97,8 @@ def agreement(logits: np.ndarray, teacher: np.ndarray, task: str, thresholds: np
     ``thresholds`` are the student's, of multi.
     """
     if task == "regression":
-        return pearson(logits[:, 0], teacher[:, 0])
+        same = np.array_equal(logits[:, 0], teacher[:, 0])
+        return 1.0 if same else pearson(logits[:, 0], teacher[:, 0])
     return float((decisions(logits, task, thresholds) == decisions(teacher, task)).mean())
 
 
@@ -104,6 +108,25 @@ def pearson(a: np.ndarray, b: np.ndarray) -> float:
     a, b = a - a.mean(), b - b.mean()
     norm = float(np.sqrt((a * a).sum() * (b * b).sum()))
     return float((a * b).sum()) / norm if norm else 0.0
+
+
+def r2(guess: np.ndarray, targets: np.ndarray) -> float:
+    """Share of the targets' variance that (n,) guesses explain, 1 at best: their mean has 0, what is worse less.
+
+    It orders guesses as their RMSE does, also where all targets are equal: their variance is then put as what float32
+    can tell apart.
+    """
+    guess, targets = guess.astype(np.float64), targets.astype(np.float64)
+    apart = targets - targets[0]
+    least = max(1e-6 * float(np.abs(targets).max()), 1e-30)
+    variance = max(float(np.square(apart - apart.mean()).mean()), least**2)
+    return 1.0 - float(np.square(guess - targets).mean()) / variance
+
+
+def ranks(values: np.ndarray) -> np.ndarray:
+    """Ranks (n,) from 0, float64; equal values share the mean of theirs."""
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts + 1) / 2)[place]
 
 
 def fit_thresholds(logits: np.ndarray, targets: np.ndarray) -> list[float]:

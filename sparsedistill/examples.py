@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -31,8 +31,8 @@ class Examples:
     """Bags and what the student is to say of them: ``ids``, ``offsets`` as in :meth:`Vocabulary.bags`.
 
     A pair of texts is two bags, one after the other, with one target.
-    ``targets`` float32 (n, C): probabilities (single: rows sum to one; multi: each its own) or scores (regression).
-    ``weights`` float32 (n, 1), or (n, C) for multi: of the losses; None: all are 1.
+    ``targets`` (n, C): float32 probabilities (single: rows sum to one; multi: each its own) or float64 scores
+    (regression). ``weights`` float32 (n, 1), or (n, C) for multi: of the losses; None: all are 1.
     """
 
     ids: np.ndarray
@@ -88,6 +88,10 @@ class Blocks(Protocol):
         """A block."""
         ...
 
+    def targets(self) -> Iterator[np.ndarray]:
+        """Those of all blocks, one after the other."""
+        ...
+
 
 class InMemory:
     """One block that is at hand."""
@@ -98,6 +102,10 @@ class InMemory:
     def load(self, index: int) -> Examples:
         """All there is."""
         return self._examples
+
+    def targets(self) -> Iterator[np.ndarray]:
+        """All there are."""
+        yield self._examples.targets
 
 
 class OnDisk:
@@ -119,11 +127,18 @@ class OnDisk:
         """A row group, featurised."""
         file, group = self._blocks[index]
         table = file.read_row_group(group)
-        targets = table["targets"].combine_chunks()
-        flat = targets.flatten().to_numpy(zero_copy_only=False)
         texts = pairs.halves(table["text"].to_pylist()) if self._are_pairs else table["text"]
         weights = table["weight"].to_numpy()[:, None] if "weight" in table.column_names else None
-        return Examples(*self._vocabulary.bags(texts, self._threads), flat.reshape(len(table), -1), weights)
+        return Examples(*self._vocabulary.bags(texts, self._threads), _targets_of(table), weights)
+
+    def targets(self) -> Iterator[np.ndarray]:
+        """Those of all row groups, read without the texts."""
+        return (_targets_of(file.read_row_group(group, ["targets"])) for file, group in self._blocks)
+
+
+def _targets_of(table: Any) -> np.ndarray:
+    flat = table["targets"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    return flat.reshape(len(table), -1)
 
 
 def write(
@@ -131,14 +146,15 @@ def write(
     batches: Iterable[tuple[Sequence[str], np.ndarray]],
     classes: int,
     weights: np.ndarray | None = None,
+    dtype: str = "float32",
 ) -> int:
-    """Write texts, their targets, float32 (n, classes), and ``weights`` float32 (n, 1), if any, to a Parquet file; how
-    many they are.
+    """Write texts, their targets, (n, classes) of ``dtype``, and ``weights`` float32 (n, 1), if any, to a Parquet file;
+    how many they are.
 
     Errors: OSError for a full disk. A file under this name is always whole.
     """
     pa, parquet = require("pyarrow", "train"), require("pyarrow.parquet", "train")
-    fields = [("text", pa.large_string()), ("targets", pa.list_(pa.float32(), classes))]
+    fields = [("text", pa.large_string()), ("targets", pa.list_(pa.from_numpy_dtype(np.dtype(dtype)), classes))]
     schema = pa.schema(fields if weights is None else [*fields, ("weight", pa.float32())])
     texts: list[str] = []
     targets: list[np.ndarray] = []
@@ -147,7 +163,7 @@ def write(
     def flush(writer, count: int) -> None:
         nonlocal written
         values = np.concatenate(targets)
-        flat = pa.array(np.ascontiguousarray(values[:count], np.float32).reshape(-1))
+        flat = pa.array(np.ascontiguousarray(values[:count], dtype).reshape(-1))
         rows = pa.FixedSizeListArray.from_arrays(flat, classes)
         columns = [pa.array(texts[:count], pa.large_string()), rows]
         if weights is not None:

@@ -20,6 +20,7 @@ from .logits import fingerprint
 from .machine import default_threads
 from .progress import Progress, say
 from .settings import Settings
+from .standard import Standard
 
 PARTS = ("train", "dev", "test", "corpus")
 BATCH = 8192
@@ -426,6 +427,8 @@ class Inputs:
                     f"such as {self._frequent_dropped()}; give other texts, or take these out of dev and test"
                 )
             if gold is not None:
+                if data.task == "regression" and name == "train":
+                    Standard.of([gold.targets]).check("train")
                 texts_state.update(gold.targets.tobytes())
             result[name] = {"texts": count, "fingerprint": texts_state.hexdigest()}
             if scores_state is not None:

@@ -29,7 +29,7 @@ class Manifest:
     classes: int
     shard_size: int
     texts: int = 0
-    dtype: str = "float32"
+    dtype: str = "float32"  # or float64, for scores whose differences float32 might lose
     shards: list[dict[str, Any]] = field(default_factory=list)
     complete: bool = False
 
@@ -55,10 +55,11 @@ def label(
     total: int | None = None,
     what: str = "label",
     place: Callable[[int], str] | None = None,
+    dtype: str = "float32",
 ) -> Logits:
     """Score a stream of texts into ``directory``, shard by shard, going on where an earlier run stopped.
 
-    ``score`` gets one shard of at most ``shard_size`` texts and gives ``(n, classes)`` numbers, kept as float32.
+    ``score`` gets one shard of at most ``shard_size`` texts and gives ``(n, classes)`` numbers, kept as ``dtype``.
     ``batches`` may have any sizes; ``total`` (texts) is for the progress bar alone; ``place`` gives, of a text of the
     shard being scored, where it stands, by its number among all (from 0). A shard is not scored again
     when its texts have the recorded fingerprint and its file is whole; another ``teacher``, ``classes`` or
@@ -69,9 +70,9 @@ def label(
     directory = Path(directory)
     place = place or (lambda i: f"text {i + 1:,} of the corpus")
     directory.mkdir(parents=True, exist_ok=True)
-    fresh = Manifest(teacher=teacher, classes=classes, shard_size=shard_size)
+    fresh = Manifest(teacher=teacher, classes=classes, shard_size=shard_size, dtype=dtype)
     entries = _resumable(directory, fresh)
-    whole = [_whole(directory / entry["file"], entry["texts"], classes) for entry in entries]
+    whole = [_whole(directory / entry["file"], entry["texts"], classes, dtype) for entry in entries]
     _write_manifest(directory, dataclasses.replace(fresh, shards=entries))
 
     position = 0
@@ -92,7 +93,7 @@ def label(
                 entries[index] = dict(entry, fingerprint="")
                 _write_manifest(directory, dataclasses.replace(fresh, shards=entries))
             try:
-                values = _checked(score(texts), texts, classes, teacher)
+                values = _checked(score(texts), texts, classes, teacher, dtype)
             except RowError as error:
                 text = texts[error.row].replace(pairs.SEPARATOR, " | ")
                 raise DataError(
@@ -136,7 +137,8 @@ class Logits:
             raise DataError(f"{directory} holds unfinished labelling, run the label stage again to finish it")
         for index, entry in enumerate(manifest.shards):
             # Only our own names: a foreign manifest must not point elsewhere.
-            if entry["file"] != _file(index) or not _whole(directory / entry["file"], entry["texts"], manifest.classes):
+            given = directory / entry["file"], entry["texts"], manifest.classes, manifest.dtype
+            if entry["file"] != _file(index) or not _whole(*given):
                 raise DataError(
                     f"{directory / _file(index)} is missing or damaged, run the label stage to score it again"
                 )
@@ -150,15 +152,15 @@ class Logits:
         return self.manifest.texts
 
     def shards(self) -> Iterator[tuple[int, np.ndarray]]:
-        """Index of a shard's first text and its memory-mapped float32 ``(n, classes)``, shard by shard."""
+        """Index of a shard's first text and its memory-mapped ``(n, classes)``, shard by shard."""
         start = 0
         for entry in self.manifest.shards:
             yield start, np.load(self.directory / entry["file"], mmap_mode="r", allow_pickle=False)
             start += entry["texts"]
 
     def array(self) -> np.ndarray:
-        """All logits in memory: float32 ``(texts, classes)``."""
-        out = np.empty((len(self), self.manifest.classes), np.float32)
+        """All logits in memory: ``(texts, classes)``, of the type they were kept as."""
+        out = np.empty((len(self), self.manifest.classes), self.manifest.dtype)
         for start, values in self.shards():
             out[start : start + len(values)] = values
         return out
@@ -203,7 +205,7 @@ def _cut(batches: Iterable[list[str]], size: int) -> Iterator[list[str]]:
         yield held
 
 
-def _checked(values: Any, texts: list[str], classes: int, teacher: str) -> np.ndarray:
+def _checked(values: Any, texts: list[str], classes: int, teacher: str, dtype: str) -> np.ndarray:
     values = np.asarray(values)
     if values.shape != (len(texts), classes) or values.dtype.kind not in "fiu":
         raise DataError(
@@ -211,20 +213,19 @@ def _checked(values: Any, texts: list[str], classes: int, teacher: str) -> np.nd
             f"it should give numbers of shape ({len(texts)}, {classes})"
         )
     with np.errstate(over="ignore"):
-        values = np.ascontiguousarray(values, np.float32)
-    bad = np.flatnonzero(~np.isfinite(values).all(1))
+        bad = np.flatnonzero(~np.isfinite(values.astype(np.float32)).all(1))
     if len(bad):
         what = "a score that is not finite, leave the text out or mend the teacher"
         raise RowError(f"the teacher {teacher}", int(bad[0]), what)
-    return values
+    return np.ascontiguousarray(values, dtype)
 
 
-def _whole(path: Path, texts: int, classes: int) -> bool:
+def _whole(path: Path, texts: int, classes: int, dtype: str) -> bool:
     try:
         values = np.load(path, mmap_mode="r", allow_pickle=False)  # refuses a file shorter than its header says
     except (OSError, ValueError, EOFError):
         return False
-    return values.shape == (texts, classes) and values.dtype == np.float32
+    return values.shape == (texts, classes) and values.dtype == dtype
 
 
 def _resumable(directory: Path, fresh: Manifest) -> list[dict[str, Any]]:
@@ -249,7 +250,8 @@ def _read_manifest(directory: Path) -> Manifest | None:
         for entry in manifest.shards:
             if not (isinstance(entry["file"], str) and isinstance(entry["fingerprint"], str) and entry["texts"] > 0):
                 return None
-        return manifest if manifest.dtype == "float32" and manifest.classes > 0 and manifest.shard_size > 0 else None
+        known = manifest.dtype in ("float32", "float64") and manifest.classes > 0 and manifest.shard_size > 0
+        return manifest if known else None
     except (OSError, ValueError, TypeError, KeyError):
         return None
 

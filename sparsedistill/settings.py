@@ -202,7 +202,7 @@ class Compress:
         "type of a row's numbers; auto: int8, or int16 without a hidden layer",
         ("auto", "int8", "int16", "float16", "float32"),
     )
-    max_loss: float = option(0.005, "refuse when dev accuracy falls by more than this share")
+    max_loss: float = option(0.005, "refuse when dev accuracy (regression: R2) falls by more than this share")
 
 
 @dataclass(frozen=True)

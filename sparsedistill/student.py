@@ -20,6 +20,7 @@ from torch import nn
 from . import _core
 from .format import Pieces, read_into
 from .parallel import ALONE, Group
+from .standard import Standard
 from .table import random_table, represented_rows, widened
 
 SPREAD = 0.3  # standard deviation of the table's first numbers
@@ -42,10 +43,13 @@ class Student(nn.Module):
     ``device``: where table and layers are, and are trained by :mod:`sparsedistill.cuda`; None: in the memory of the
     host, where the core works on the table.
 
+    ``standardised``: the outputs are of targets less a mean, by a scale (regression), which :meth:`logits` and all that
+    scores puts back. Such a student begins with an output of 0, the mean.
+
     Attributes: ``table`` (V, d), float32, or uint16 that holds the bits of bfloat16 (on a device a tensor, as
     :mod:`sparsedistill.cuda` has it); ``query`` (d,) of attentive pooling, or None; ``pooled_width``: d, or 2 d;
     ``factor`` W1 and its bias, or None; ``bias`` (``first_width``,) where there is no W1; ``dense`` the layers after
-    the first; ``classes`` C.
+    the first; ``classes`` C; ``standard`` that mean and scale, float64 (2,), or None.
 
     Errors: ValueError for mean+max or pairs without W1; :class:`SettingsError` for what a device cannot train.
     """
@@ -63,6 +67,7 @@ class Student(nn.Module):
         group: Group = ALONE,
         device: torch.device | None = None,
         pairs: bool = False,
+        standardised: bool = False,
     ):
         super().__init__()
         if pooling == "mean+max" and not embedding:
@@ -85,8 +90,23 @@ class Student(nn.Module):
         self.factor = _linear(self.pooled_width * (4 if pairs else 1), widths[0], generator) if embedding else None
         self.bias = nn.Parameter(torch.zeros(widths[0])) if not embedding else None
         self.dense = nn.ModuleList(_linear(a, b, generator) for a, b in pairwise(widths))
+        self.standard = np.array([0.0, 1.0]) if standardised else None
+        if standardised:
+            self.forget()
         if device is not None:
             self.to(device)
+
+    @torch.no_grad()
+    def forget(self) -> None:
+        """Set the last layer to zero, and so every output."""
+        last = self.dense[-1] if len(self.dense) else self.factor
+        if last is None:
+            self.table[:] = 0
+            assert self.bias is not None
+            self.bias.zero_()
+        else:
+            for parameter in last.parameters():
+                parameter.zero_()
 
     def _new_table(self, rows: int, scale: float, seed: int, kind: str) -> Any:
         if self.device is None:
@@ -183,7 +203,8 @@ class Student(nn.Module):
         for begin in range(0, len(offsets) - 1, batch):
             some = offsets[begin : begin + batch + 1]
             parts.append(score(ids[int(some[0]) : int(some[-1])], some - some[0]).cpu().numpy())
-        return np.concatenate(parts) if parts else np.zeros((0, self.classes), np.float32)
+        found = np.concatenate(parts) if parts else np.zeros((0, self.classes), np.float32)
+        return found if self.standard is None else Standard(*self.standard).undo(found)
 
     def scorer(self, device: str) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
         """A function from bags to logits (as :meth:`logits`) that computes on ``device``, "cuda" for example.
@@ -232,7 +253,8 @@ class Student(nn.Module):
 
     def arrays(self) -> dict[str, np.ndarray | Pieces]:
         """All weights by name, as arrays that share memory with the student."""
-        return {"table": self.whole(self.table)} | {name: self.whole(p) for name, p in self.named_parameters()}
+        standard = {} if self.standard is None else {"standard": self.standard.view(np.uint64)}  # files lack float64
+        return {"table": self.whole(self.table)} | {n: self.whole(p) for n, p in self.named_parameters()} | standard
 
     def save(self, path: str | os.PathLike) -> None:
         """Write all weights in the safetensors layout."""

@@ -25,19 +25,22 @@ import numpy as np
 
 from . import pairs
 from .errors import DataError, RowError, SettingsError, require
-from .evaluate import chosen_by, metrics
+from .evaluate import PRIMARY, chosen_by, metrics, r2
 from .format import replacing, write_json
 from .logits import fingerprint
 from .machine import device_named, multiplies_bf16
 from .progress import Progress, say
 from .settings import Label, Teach
+from .standard import Standard
 
 _WINDOW = 16_384  # texts tokenised and sorted by length at a time: bounds the memory of ids
 _CPU_TOKENS = 2_048  # padded tokens a forward pass: more falls out of the cache
 _GPU_TOKENS = 65_536
+_FEW = 256  # texts that tell whether a model gives scores in the unit of train's
 _TRIM_EVERY = 32  # steps of fine-tuning
 _FLOOR = 1e-6  # of a probability, so that its logarithm stays finite
 _PROBE = (32, 32)  # texts x tokens of the batch that precisions are timed on
+_STANDARD = "sparsedistill_standard"  # in a model's config: mean and scale of its scores, where no layer can hold them
 
 
 class Teacher(Protocol):
@@ -47,7 +50,7 @@ class Teacher(Protocol):
     precision: str
 
     def logits(self, texts: Sequence[str]) -> np.ndarray:
-        """float32 ``(len(texts), classes)``, in the order of the texts."""
+        """float32 ``(len(texts), classes)``, in the order of the texts; scores of regression may be float64."""
         ...
 
 
@@ -100,11 +103,24 @@ class TransformerTeacher:
         self._padding = _Padding.of(self._tokenizer, model, are_pairs)
         self.device = str(self._device)
         self.name = f"{_short(self._path)}@{_digest(self._tokenizer, model, self._limit)}"
+        self._standard = None
+        if task == "regression":
+            mean, scale = getattr(model.config, _STANDARD, None) or (0.0, 1.0)
+            if (head := _head(torch, model)) is not None:
+                # A large offset would take all digits of the scores in bf16: it is added afterwards.
+                mean += scale * float(head.bias)
+                head.bias.data.zero_()
+            self._standard = mean, scale
         self._choose(model)
 
     def logits(self, texts: Sequence[str]) -> np.ndarray:
-        """Float32 ``(len(texts), classes)``, in the order of the texts, whatever batches they went in."""
+        """Float32 ``(len(texts), classes)``, in the order of the texts, whatever batches they went in; scores of
+        regression float64.
+        """
         out = self._in_batches(texts, len(self.labels), self._forward, self._are_pairs)
+        if self._standard is not None:
+            mean, scale = self._standard
+            return out.astype(np.float64) * scale + mean
         return out if self._columns is None else out[:, self._columns]
 
     @property
@@ -201,7 +217,7 @@ class CallableTeacher:
         self._labels = list(labels)
 
     def logits(self, texts: Sequence[str]) -> np.ndarray:
-        """Float32 ``(len(texts), classes)``."""
+        """``(len(texts), classes)``, as of :func:`to_logits`."""
         if not len(texts):
             return np.empty((0, self._classes), np.float32)
         given = self._function(pairs.parted(texts) if self._are_pairs else list(texts))
@@ -273,7 +289,7 @@ def _as_numbers(values: Any) -> np.ndarray:
 
 
 def to_logits(values: Any, scores: str, task: str, where: str) -> np.ndarray:
-    """Logits of a teacher's ``scores``: float32 ``(n, C)``.
+    """Logits of a teacher's ``scores``: float32 ``(n, C)``; for regression float64, finite in float32 too.
 
     ``values``: ``(n, C)`` numbers, or ``(n,)`` for regression, which is left as it is whatever ``scores`` says.
     Probabilities become their logarithms for ``task`` "single" (a row must sum to 1 within 0.01) and their log-odds
@@ -314,9 +330,9 @@ def to_logits(values: Any, scores: str, task: str, where: str) -> np.ndarray:
     elif task == "single" and len(values) >= 8 and (values >= 0).all() and np.allclose(values.sum(1), 1, atol=1e-3):
         raise DataError(f"{where} holds rows that sum to 1, as probabilities do, set scores to probabilities")
     with np.errstate(over="ignore"):
-        values = values.astype(np.float32)
-    _refuse(~np.isfinite(values).all(1), where, "a score too large for float32, scale the scores down")
-    return values
+        narrow = values.astype(np.float32)
+    _refuse(~np.isfinite(narrow).all(1), where, "a score too large for float32, scale the scores down")
+    return values if task == "regression" else narrow
 
 
 def finetune(
@@ -340,9 +356,11 @@ def finetune(
     For "single" another teacher's probabilities ``(n, C)`` will do too: a smaller model is then distilled from it.
     ``weights`` float32 ``(n, 1)``, or ``(n, C)`` for "multi": of the texts' losses, averaging to 1
     (:func:`sparsedistill.weights.gold_weights`).
-    The best epoch is that of the highest accuracy, the highest micro-F1 or the lowest mean squared error on the dev
-    texts, or of the highest ``metric`` where that is not "auto"; without any it is the last. Interrupted, it goes on
-    from its last checkpoint, exactly, when called again with the same arguments.
+    The best epoch is that of the highest accuracy, micro-F1 or R2 on the dev texts, or of the highest ``metric`` where
+    that is not "auto"; without any it is the last. Regression learns standardised targets; mean and scale are folded
+    into the last layer, so that the model gives scores in their unit. Where it does worse on dev than train's mean
+    does, it gives that. Interrupted, it goes on from its last checkpoint, exactly, when called again with the same
+    arguments.
 
     Returns what ``training.json`` holds: epochs, metric, dev (the metric of each epoch), best_epoch, precision,
     steps, seconds, texts_per_second. That file is written last: a directory that has it is whole.
@@ -355,6 +373,10 @@ def finetune(
     chosen_by(metric, task)
     gold = _targets(targets, texts, classes, task, "train")
     dev_gold = _targets(dev_targets, dev_texts, classes, task, "dev")
+    standard = Standard()
+    if task == "regression":
+        standard = Standard.of([gold])
+        standard.check("train")
     if not len(texts):
         raise DataError(
             "there are no labelled texts to fine-tune the teacher on, name some in train or set finetune = false"
@@ -378,6 +400,7 @@ def finetune(
         if settings.dropout >= 0:
             _set_dropout(torch, model, settings.dropout)
         limit, padding = _limit(tokenizer, model, settings.max_length), _Padding.of(tokenizer, model, are_pairs)
+        head = _head(torch, model) if task == "regression" else None
         key = json.dumps(
             [
                 _digest(tokenizer, model, limit),
@@ -397,14 +420,21 @@ def finetune(
                 settings.precision,
                 *([] if weights is None else [_bytes(weights)]),
                 *([] if metric == "auto" else [metric]),
+                *(["standardised"] if task == "regression" else []),
             ]
         )
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "training.json").unlink(missing_ok=True)
-        run = _Run(torch, settings, model.to(device), device, padding, task, seed, directory / "checkpoint.pt", key)
+        path = directory / "checkpoint.pt"
+        run = _Run(torch, settings, model.to(device), device, padding, task, seed, path, key)
         run.weights, run.metric = weights, metric
         ids, dev_ids = (_tokenise(tokenizer, some, limit, are_pairs) for some in (texts, dev_texts))
-        result = run.train(ids, gold, dev_ids, dev_gold)
+        if head is not None and run.evaluate(ids[:_FEW], gold[:_FEW]) > 0:  # it knows these scores and their unit
+            _rescale(head, 1 / standard.scale, -standard.mean / standard.scale)
+        run.standard = standard
+        result = run.train(ids, standard.apply(gold) if task == "regression" else gold, dev_ids, dev_gold)
+        if task == "regression":
+            _fold(model, head, standard, result["dev"], dev_gold)
     _save(tokenizer, model, directory)
     write_json(directory / "training.json", result)
     (directory / "checkpoint.pt").unlink(missing_ok=True)
@@ -476,6 +506,7 @@ class _Run:
         path: Path,
         key: str,
     ):
+        self.standard = Standard(0.0, 1.0)  # of what the model gives
         self.torch, self.settings, self.model, self.device, self.padding = torch, settings, model, device, padding
         self.task, self.seed, self.path, self.key = task, seed, path, key
         # Biases and norms are not decayed: they have one dimension.
@@ -559,9 +590,7 @@ class _Run:
         _give_memory_back()
         return {
             "epochs": settings.epochs,
-            "metric": {"single": "accuracy", "multi": "micro_f1", "regression": "mse"}[self.task]
-            if self.metric == "auto"
-            else self.metric,
+            "metric": PRIMARY[self.task] if self.metric == "auto" else self.metric,
             "dev": self.dev,
             "best_epoch": self.best_epoch + 1,
             "precision": self.precision,
@@ -598,7 +627,7 @@ class _Run:
         """Measure the dev texts; keep the weights when they are the best yet."""
         if dev_ids:
             value = self.evaluate(dev_ids, dev_gold)
-            better = not self.dev or (value < min(self.dev) if self.task == "regression" else value > max(self.dev))
+            better = not self.dev or value > max(self.dev)
             self.dev.append(value)
         else:
             better = True
@@ -622,7 +651,7 @@ class _Run:
         if self.task == "single":
             return float((out.argmax(1) == gold).mean())
         if self.task == "regression":
-            return float(np.square(out - gold).mean())
+            return r2(self.standard.undo(out)[:, 0], gold[:, 0])
         said, true = out > 0, gold > 0.5
         both = int(said.sum() + true.sum())
         return 2 * int((said & true).sum()) / both if both else 1.0
@@ -707,6 +736,52 @@ def _give_memory_back() -> None:
     """Undo that now and then: batches of other lengths leave gaps, and over hours what is kept would grow on."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def _head(torch: Any, model: Any) -> Any:
+    """The linear layer with a bias that makes a model's only output; None where there is no such layer."""
+    found = [
+        m for m in model.modules() if isinstance(m, torch.nn.Linear) and m.out_features == 1 and m.bias is not None
+    ]
+    if not found:
+        return None
+    training, head = model.training, found[-1]
+    bias, inputs = head.bias.detach().clone(), _probe(torch, model, "cpu", 1, 8)
+    model.eval()
+    with torch.no_grad():
+        head.bias.zero_()
+        before = model(**inputs).logits.float()
+        head.bias.fill_(16.0)
+        moved = model(**inputs).logits.float() - before
+        head.bias.copy_(bias)
+    model.train(training)
+    return head if torch.allclose(moved, torch.full_like(moved, 16.0), atol=1e-3) else None
+
+
+def _rescale(head: Any, scale: float, offset: float) -> None:
+    """Make a linear layer give ``scale`` times what it gave, and ``offset`` more."""
+    head.weight.data = (head.weight.data.double() * scale).to(head.weight.dtype)
+    head.bias.data = (head.bias.data.double() * scale + offset).to(head.bias.dtype)
+
+
+def _fold(model: Any, head: Any, standard: Standard, dev: list[float], gold: np.ndarray) -> None:
+    """Put mean and scale of the scores into the last layer of a model, or its config; or the mean alone, where it does
+    better on dev than the model's best epoch did.
+    """
+    mean, scale = standard.mean, standard.scale
+    if dev:
+        least = r2(np.full(len(gold), mean, np.float32), gold[:, 0])
+        if max(dev) < least:
+            say(f"teach: R2 on dev is {max(dev):.4g}, that of the mean of train {least:.4g}: the mean is kept")
+            scale = 0.0
+    if head is not None:
+        _rescale(head, scale, mean)
+    else:
+        say(
+            f"teach: the model has no last layer with a bias, so its outputs are standardised: {_STANDARD} in its "
+            "config.json has their mean and scale"
+        )
+        setattr(model.config, _STANDARD, [mean, scale])
 
 
 def _set_dropout(torch: Any, model: Any, share: float) -> None:
@@ -1013,10 +1088,11 @@ def _seeded(torch: Any, device: Any) -> Iterator[None]:
 
 
 def _targets(targets: Any, texts: Sequence[str], classes: int, task: str, where: str) -> np.ndarray:
-    """Targets as the loss wants them: int64 ``(n,)`` for labels of single, float32 ``(n, C)`` otherwise."""
+    """Targets: int64 ``(n,)`` for labels of single, float64 ``(n, 1)`` for regression, float32 ``(n, C)`` otherwise."""
     try:
         soft = where == "train" and task == "single" and np.ndim(targets) == 2
-        values: np.ndarray = np.asarray(targets, np.int64 if task == "single" and not soft else np.float32)
+        kind = {"single": np.float32 if soft else np.int64, "regression": np.float64}.get(task, np.float32)
+        values: np.ndarray = np.asarray(targets, kind)
     except (TypeError, ValueError):
         raise DataError(f"the targets of {where} are not numbers, give class indices or numbers") from None
     if task == "regression":

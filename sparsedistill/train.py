@@ -20,6 +20,7 @@ from .format import Pieces, read_into, read_metadata
 from .parallel import ALONE, Group
 from .progress import Progress, deferred_interrupt, say
 from .schedule import Schedule
+from .standard import Standard
 from .student import Student
 from .table import BETAS, EPSILON, OPTIMIZERS
 
@@ -27,7 +28,8 @@ from .table import BETAS, EPSILON, OPTIMIZERS
 def loss_of(
     logits: torch.Tensor, targets: torch.Tensor, task: str, weights: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """Mean over the batch of KL(target || student) (single), of the labels' binary KL (multi), or squared error.
+    """Mean over the batch of KL(target || student) (single), of the labels' binary KL (multi), or squared error (of
+    standardised targets).
 
     KL is given up to the target's own entropy, which has no gradient. ``weights`` (n, 1), or (n, C) for multi, multiply
     the losses before the mean is taken: they average to 1 over all texts, not over the batch.
@@ -98,7 +100,8 @@ def learn(
     anchor = torch.zeros((), requires_grad=True) if student.query is None else student.query
     pooled = _Pooled.apply(anchor, found, update)
     weights = None if batch.weights is None else torch.from_numpy(batch.weights).to(found.device)
-    loss = loss_of(student(pooled), torch.from_numpy(batch.targets).to(found.device), task, weights)
+    targets = batch.targets if student.standard is None else Standard(*student.standard).apply(batch.targets)
+    loss = loss_of(student(pooled), torch.from_numpy(targets).to(found.device), task, weights)
     optimizer.zero_grad()
     loss.backward()
     # The same everywhere, but for the last bits of other processors: these must not add up.
@@ -119,9 +122,11 @@ def train(
     resume: bool = True,
     tensorboard: bool = False,
     group: Group = ALONE,
+    fallback: tuple[float, float] | None = None,
 ) -> dict[str, Any]:
     """Train ``student`` and save it as ``directory/student.safetensors``: its last weights, or with
-    ``schedule.keep_best`` those that scored best on dev.
+    ``schedule.keep_best`` those that scored best on dev. ``fallback`` (regression): a number, and what it scores on dev
+    as the output for every text; of weights that score less, those that scored best are left instead, or the number.
 
     ``score(student)`` is looked at before the first step, every ``evaluate_every`` steps and after the last; higher is
     better. What a step does is a function of (seed, step) alone (and of time, where ``max_seconds`` is given), so a run
@@ -179,7 +184,7 @@ def train(
         state["looks"] += 1
         if state["best"] is None or dev > state["best"]:
             state.update(best=dev, looks=0)
-            if schedule.keep_best:
+            if schedule.keep_best or fallback:
                 student.save(best_path)
         curve.save()
 
@@ -226,8 +231,18 @@ def train(
                 if stop:
                     say(f"\n{what}: stopped at step {step:,}; the same command goes on from there")
                     raise KeyboardInterrupt
+    dev = state["best"] if schedule.keep_best else curve.rows[-1][-1]
     if schedule.keep_best:
         student.load(best_path)
+    if fallback and dev < fallback[1]:
+        assert student.standard is not None
+        say(f"{what}: dev {dev:.4g} is less than the mean of the targets has: what scored best is kept")
+        dev = state["best"]
+        student.load(best_path)
+        if dev < fallback[1]:
+            student.forget()
+            student.standard[:] = fallback[0], 1.0
+            dev = fallback[1]
     student.save(directory / "student.safetensors")
     curve.close(what)
     if group.leads:
@@ -238,7 +253,7 @@ def train(
         "stopped": stopped,
         "seconds": state["seconds"],
         "waited": state["waited"] / max(state["seconds"], 1e-9),
-        "dev": state["best"] if schedule.keep_best else curve.rows[-1][-1],
+        "dev": dev,
         "curve": curve.rows,
     }
 

@@ -616,7 +616,7 @@ def test_multi(tmp_path):
 def test_regression_and_extra(tmp_path):
     path = put(tmp_path / "a.csv", "text,label,group\na,0.5,x\nb,-2,y\nc,1e3,x\n")
     found = corpus.labelled([path], Data(task="regression"), columns=["group"])
-    assert found.labels == ("score",) and found.targets.dtype == np.float32 and found.targets.shape == (3,)
+    assert found.labels == ("score",) and found.targets.dtype == np.float64 and found.targets.shape == (3,)
     assert found.targets.tolist() == [0.5, -2, 1000] and found.extra == {"group": ["x", "y", "x"]}
 
 
