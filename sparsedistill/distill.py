@@ -864,7 +864,7 @@ class Run:
                 )  # fmt: skip
                 compressed = classifier.decision_function(self.asked(texts), threads)
                 after = evaluate.metrics(compressed, truth, task, cut)[primary]
-                same, lost = evaluate.agreement(compressed, exact, task, cut), before - after
+                same, lost = evaluate.agreement(compressed, exact, task, cut, cut), before - after
                 if task == "regression":  # of what the student itself varies by, where dev has another unit
                     lost = min(lost, 1 - evaluate.r2(compressed[:, 0], exact[:, 0]))
                 # On few texts a single flipped decision is more than the bound.
@@ -895,9 +895,11 @@ class Run:
             for label, count in ((self.inputs.labels[i], count) for i, count in missed)
         ]
         more = f" and {len(shown) - 8} more" if len(shown) > 8 else ""
+        weighable = name in ("scratch", "kd_ft") or self.inputs.fine_tunes_teacher
+        remedy = ", or --class-weights balanced," if weighable and not self.settings.data.class_weights else ""
         say(
-            f"warning: {report.NAMES[name]} never predicts {', '.join(shown[:8])}{more} on dev: more texts of them, or "
-            "--class-weights balanced, may help"
+            f"warning: {report.NAMES[name]} never predicts {', '.join(shown[:8])}{more} on dev: more such "
+            f"texts{remedy} may help"
         )
 
     def evaluate(self) -> None:

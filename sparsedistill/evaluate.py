@@ -91,15 +91,21 @@ def never_predicted(
     return [(int(i), int(gold[:, i].sum())) for i in np.flatnonzero(gold.any(axis=0) & ~yes.any(axis=0))]
 
 
-def agreement(logits: np.ndarray, teacher: np.ndarray, task: str, thresholds: np.ndarray | None = None) -> float:
+def agreement(
+    logits: np.ndarray,
+    teacher: np.ndarray,
+    task: str,
+    thresholds: np.ndarray | None = None,
+    teachers: np.ndarray | None = None,
+) -> float:
     """Share of equal decisions (multi: over all labels of all texts; regression: Pearson's correlation).
 
-    ``thresholds`` are the student's, of multi.
+    ``thresholds`` are the student's, of multi, and ``teachers`` those of what it is compared with.
     """
     if task == "regression":
         same = np.array_equal(logits[:, 0], teacher[:, 0])
         return 1.0 if same else pearson(logits[:, 0], teacher[:, 0])
-    return float((decisions(logits, task, thresholds) == decisions(teacher, task)).mean())
+    return float((decisions(logits, task, thresholds) == decisions(teacher, task, teachers)).mean())
 
 
 def pearson(a: np.ndarray, b: np.ndarray) -> float:

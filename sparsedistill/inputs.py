@@ -222,9 +222,9 @@ class Inputs:
         """Warn of texts of dev that are in train, too, and of classes that an automatic dev set has no text of."""
         if copied:
             say(
-                f"warning: dev: {len(copied):,} of the {len(dev.texts):,} texts held out stay in train, too, for train "
-                f"has hardly any other ({_examples(copied)}): figures on them are those of texts that were "
-                "learnt, give --dev"
+                f"warning: dev: {len(copied):,} of the {len(dev.texts):,} texts held out stay in train, too, for "
+                f"nothing else could be held out of their class ({_examples(copied)}): figures on "
+                "them are those of texts that were learnt, give --dev"
             )
         if self.settings.data.task != "regression":
             counts, there = _label_counts(train), _label_counts(dev)
@@ -232,7 +232,8 @@ class Inputs:
             if lacks:
                 say(
                     f"warning: dev: no text could be held out of {corpus._several(lacks)}, which "
-                    f"{'have' if len(lacks) > 1 else 'has'} too few different texts: figures on dev tell nothing of "
+                    f"{'have' if len(lacks) > 1 else 'has'} too few different texts for a share of "
+                    f"{self.settings.data.dev_fraction:g}: figures on dev tell nothing of "
                     f"{'them' if len(lacks) > 1 else 'it'}, give --dev or a larger --dev-fraction"
                 )
 

@@ -60,10 +60,6 @@ def hold_out(
     single = len(rows) == n
     quota = _quotas(texts, distinct, fraction, size if single else None, seed)
     unit = min(int(copies.min()), _SELDOM)  # a file that was written twice is one whose texts are all there twice
-    most = np.maximum(np.rint(fraction * texts), unit)
-    fits = np.ones(len(keys), bool)
-    np.logical_and.at(fits, of_group, counts <= most[of_stratum])
-
     least = distinct - np.minimum(
         np.maximum(distinct // 2, np.rint(fraction * distinct).astype(np.int64)), distinct - 1
     )
@@ -79,7 +75,7 @@ def hold_out(
             if room <= 0 or total >= size:
                 break
             one = of_group[entry]
-            if held[one] or not fits[one] or counts[entry] > (room if taken[stratum] else max(room, unit)):
+            if held[one] or counts[entry] > (room if taken[stratum] else max(room, unit)):
                 continue
             its, theirs = of_stratum[begins[one] : begins[one + 1]], counts[begins[one] : begins[one + 1]]
             if (left[its] > least[its]).all() and (taken[its] + theirs <= room_for[its]).all():

@@ -73,6 +73,8 @@ def test_agreement_counts_equal_decisions():
     b = np.array([[9.0, 1.0], [1.0, 0.0], [1.0, 0.0]], np.float32)
     assert evaluate.agreement(a, b, "single") == pytest.approx(2 / 3)
     assert evaluate.agreement(a, -a, "multi") == pytest.approx(2 / 6)  # only the zeros, at exactly one half
+    assert evaluate.agreement(a, a, "multi", np.full(2, 0.9), np.full(2, 0.9)) == 1
+    assert evaluate.agreement(a, a, "multi", np.full(2, 0.9)) == pytest.approx(1 / 6)  # of the 3
     assert evaluate.agreement(a[:, :1], 2 * a[:, :1], "regression") == pytest.approx(1)
 
 

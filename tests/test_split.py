@@ -67,7 +67,7 @@ def test_groups_of_equal_texts(classes, fraction, seed, random):
         assert (mine & ~held).any(), "a class has left train"
         share = max(1, fraction * mine.sum())
         for text, n in Counter(found[mine].tolist()).items():
-            if n > share + 0.5 and n > 3:
+            if n >= share + 1 and n > 3:
                 assert not held[mine & (found == text)].any(), "a frequent text has left train"
         assert (mine & held).sum() <= share + 3  # of a text that is there three times, at most
     if both.any():  # only where dev would be of one class, or none
