@@ -139,7 +139,7 @@ Made1<std::uint64_t> fingerprints(nb::handle source, unsigned threads) {
         parallel_texts(texts.views(), 1, threads, work.stop, [&] {
             return [&, kept = std::string()](std::size_t begin, std::size_t end) mutable {
                 for (std::size_t i = begin; i < end; ++i, work.stop.poll()) {
-                    letters_and_digits(texts.views()[i], kept);
+                    comparable(texts.views()[i], kept);
                     result[i] = fingerprint_hash(kept);
                 }
             };
@@ -549,7 +549,7 @@ NB_MODULE(_core, m) {
     m.def("tokenize", &tokenize_all, "texts"_a, "tokenizer"_a, "lowercase"_a, "normalize"_a = true,
           "Tokens of each text, as lists of str.");
     m.def("fingerprints", &fingerprints, "texts"_a, "threads"_a,
-          "uint64 (n,): hash of each text's lower-cased letters and digits, or of all of it where it has none.");
+          "uint64 (n,): equal for texts that differ in case, white space and punctuation that carries nothing (core/text.h).");
     m.def(
         "ngram_hash", [](const nb::bytes& ngram, std::uint64_t seed) { return ngram_hash({ngram.c_str(), ngram.size()}, HashKey(seed)); },
         "ngram"_a, "seed"_a, "The frozen hash of an n-gram, tokens joined by one space.");

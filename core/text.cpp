@@ -45,7 +45,9 @@ struct Point {
     constexpr bool space() const { return flags & 16; }
     constexpr bool cased() const { return flags & 32; }
     constexpr bool case_ignorable() const { return flags & 64; }
-    constexpr bool alnum() const { return flags & 256; }
+    constexpr bool counts() const { return flags & 256; }  // in comparable()
+    constexpr bool digit() const { return flags & 512; }
+    static constexpr unsigned folds = 1024;  // its case folding is not one code point, its lower case
     constexpr std::uint32_t lower() const { return code + static_cast<std::uint32_t>(unicode::lower_delta_of[record]); }
     constexpr std::uint32_t combining_class() const { return unicode::combining_class_of[record]; }
 };
@@ -188,13 +190,14 @@ std::size_t compose(std::uint32_t* points, std::size_t size) {
     return kept;
 }
 
-// A text being read: code points in NFC where that is asked for, and the lower-case form each is written in.
+// A text being read: code points in NFC where that is asked for, and the lower-case form each is written in; or case-folded.
 class Reader {
 public:
     // Reads [first, last) of the text; what stands around it decides the form of a final sigma.
-    Reader(std::string_view text, std::size_t first, std::size_t last, TextRules rules)
+    Reader(std::string_view text, std::size_t first, std::size_t last, TextRules rules, bool folds = false)
         : begin_(reinterpret_cast<const unsigned char*>(text.data())), p_(begin_ + first), last_(begin_ + last),
           end_(begin_ + text.size()), lowercase_(rules.lowercase), leaves_out_(rules.tokenizer == Tokenizer::words),
+          folds_(folds ? Point::folds : 0),
           attention_(rules.normalize && rules.tokenizer != Tokenizer::sklearn ? Point::attention : 0) {
         advance();
     }
@@ -207,7 +210,7 @@ public:
         const Point point = ahead_;
         start_ = ahead_at_;
         advance();
-        if ((point.flags | ahead_.flags) & attention_) [[unlikely]] return normalized(point);
+        if ((point.flags & folds_) | ((point.flags | ahead_.flags) & attention_)) [[unlikely]] return normalized(point);
         return point;
     }
     // What next() will give, or what that is made from: of the same kind. A space at the end.
@@ -272,7 +275,7 @@ private:
         } while (ahead_.kind() == ignored && leaves_out_);
     }
 
-    std::uint32_t lower_sigma() const { return ends_word(begin_, start_, ahead_at_, end_) ? final_sigma : 0x3C3; }
+    std::uint32_t lower_sigma() const { return !folds_ && ends_word(begin_, start_, ahead_at_, end_) ? final_sigma : 0x3C3; }
 
     // The first code point of a segment in lower case and NFC; the others wait in points_. A segment is a code point and all
     // that follow and need attention: nothing composes across its ends.
@@ -293,21 +296,30 @@ private:
             const auto* const begins = unicode::parts_begin + (found - unicode::whole);
             for (unsigned i = begins[0]; i < begins[1]; ++i) add(unicode::parts[i], Point(unicode::parts[i]).combining_class());
         };
-        for (std::size_t size = 0;;) {
-            std::uint32_t code = point.code;
-            if (lowercase_) {
-                if (code == capital_sigma) {
-                    code = lower_sigma();
-                } else if (code == dotted_capital_i) {
-                    add_parts('i');
-                    code = combining_dot;
-                    ++size;
-                } else {
-                    code = point.lower();
-                }
-            }
+        std::size_t size = 0;
+        const auto add_cased = [&](std::uint32_t code) {
+            size = Point(code).flags & Point::attention ? size + 1 : 1;
             add_parts(code);
-            if (++size >= most || !((lowercase_ ? Point(ahead_.lower()) : ahead_).flags & attention_)) break;
+        };
+        for (;;) {
+            if (point.flags & folds_) {
+                const auto* const found = std::lower_bound(std::begin(unicode::folds), std::end(unicode::folds), point.code);
+                const auto* const parts = unicode::folded + 3 * (found - unicode::folds);
+                for (unsigned i = 0; i < 3 && parts[i]; ++i) add_cased(parts[i]);
+            } else if (!lowercase_) {
+                add_cased(point.code);
+            } else if (point.code == capital_sigma) {
+                add_cased(lower_sigma());
+            } else if (point.code == dotted_capital_i) {
+                add_cased('i');
+                add_cased(combining_dot);
+            } else {
+                add_cased(point.lower());
+            }
+            // What is written of the next one needs no attention: it does not compose with this.
+            if (size >= most || ahead_.flags & folds_ ||
+                !((lowercase_ ? Point(ahead_.lower()) : ahead_).flags & attention_))
+                break;
             point = ahead_;
             start_ = ahead_at_;
             advance();
@@ -328,7 +340,7 @@ private:
     const unsigned char *start_ = nullptr, *ahead_at_ = nullptr;  // of the last code point read, and of the next
     Point ahead_;
     bool lowercase_, leaves_out_;
-    unsigned attention_;
+    unsigned folds_, attention_;
     std::size_t at_ = 0, filled_ = 0;  // of points_, what is yet to be read
     std::uint32_t points_[most * longest_decomposition + 4];
 };
@@ -620,18 +632,59 @@ void tokenize(std::string_view text, TextRules rules, Tokens& tokens) {
     }
 }
 
-void letters_and_digits(std::string_view text, std::string& out) {
-    out.resize(growth * text.size());
-    char* end = out.data();
-    Reader reader(text, 0, text.size(), {Tokenizer::sklearn, true, false});
+namespace {
+
+bool is_hyphen(std::uint32_t code) {
+    return code == '-' || (code >= 0x2010 && code <= 0x2015) || code == 0x2212 || code == 0xFE58 || code == 0xFE63 || code == 0xFF0D;
+}
+
+// comparable() of a text or a half of a pair; where nothing of it counts, `all` but white space.
+char* write_comparable(std::string_view text, bool all, char* out) {
+    Reader reader(text, 0, text.size(), {Tokenizer::words, true, true}, true);
+    Point before(' '), earlier(' ');  // the code points just read, eyes and nose maybe
     while (!reader.done()) {
         const Point point = reader.next();
-        if (!point.alnum()) continue;
-        if (point.code == dotted_capital_i) *end++ = 'i';  // without its combining dot, which is no letter
-        else end = reader.write(point, end);
+        std::uint32_t code = point.lower();
+        bool counts = all && point.kind() != separator && point.kind() != joiner;
+        if (point.counts()) {
+            counts = code != combining_dot || before.code != 'i';  // the dot of a capital I that has one
+        } else if (point.kind() == joiner) {
+            counts = code == zero_width_joiner && reader.peek().kind() == emoji;
+        } else if (is_hyphen(code)) {
+            code = '-';
+            counts |= reader.peek().digit() && (before.digit() || !(before.counts() || is_hyphen(before.code)));
+        } else if (point.kind() == punct) {
+            counts |= before.digit() && reader.peek().digit();
+            counts |= code == '.' && reader.peek().in_word() && !before.counts() && before.code != '.';
+            if (std::string_view("()[]{}").find(static_cast<char>(code)) != std::string_view::npos && code < 0x80) {
+                const Point& eyes = before.code == '-' || before.code == '\'' ? earlier : before;
+                counts |= eyes.code == ':' || eyes.code == ';' || eyes.code == '=';
+            }
+        }
+        if (counts) out = encode(code, out);
+        earlier = before;
+        before = point;
+    }
+    return out;
+}
+
+}  // namespace
+
+void comparable(std::string_view text, std::string& out) {
+    constexpr char parts = '\x1F';
+    out.resize(growth * text.size());
+    char* end = out.data();
+    for (std::size_t at = 0;;) {
+        const std::size_t next = std::min(text.find(parts, at), text.size());
+        const std::string_view part = text.substr(at, next - at);
+        char* const begin = end;
+        end = write_comparable(part, false, begin);
+        if (end == begin) end = write_comparable(part, true, begin);
+        if (next == text.size()) break;
+        *end++ = parts;
+        at = next + 1;
     }
     out.resize(static_cast<std::size_t>(end - out.data()));
-    if (out.empty()) out.assign(text);
 }
 
 }  // namespace sparsedistill

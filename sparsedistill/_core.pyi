@@ -17,7 +17,7 @@ def tokenize(texts: object, tokenizer: str, lowercase: bool, normalize: bool = T
 
 def fingerprints(texts: object, threads: int) -> Annotated[NDArray[numpy.uint64], dict(shape=(None,))]:
     """
-    uint64 (n,): hash of each text's lower-cased letters and digits, or of all of it where it has none.
+    uint64 (n,): equal for texts that differ in case, white space and punctuation that carries nothing (core/text.h).
     """
 
 def ngram_hash(ngram: bytes, seed: int) -> int:

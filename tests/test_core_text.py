@@ -248,8 +248,8 @@ def test_fingerprints(batch):
 
 
 def test_fingerprint_of_every_code_point():
-    # Two letters around it tell "kept" from "dropped" and leave no text to the rule of texts without letters.
-    batch = [f"A{c}Σ" for c in POINTS]
+    # Letters, digits and eyes around it tell "kept" from "dropped" by every rule.
+    batch = [f"A{c}Σ 1{c}2 .{c} :{c}-{c}9 😀{c}😀 i{c}" for c in POINTS]
     expected = [twins.fingerprint(text) for text in batch]
     for threads in (1, 3):
         got = _core.fingerprints(batch, threads).tolist()
@@ -257,11 +257,119 @@ def test_fingerprint_of_every_code_point():
         assert wrong == []
 
 
-def test_fingerprints_of_texts_without_letters():
-    batch = ["", "!", "?", " ", "!!", b"\xff", b"\xff\xff", "\ud800", "😀", "." * 5000]
+def test_fingerprints_of_texts_of_punctuation():
+    batch = ["", "!", "?", "!!", ":)", ":(", b"\xff", b"\xff\xff", "\ud800", "😀", "." * 5000]
     got = _core.fingerprints(batch, 1).tolist()
     assert got == [twins.fingerprint(text) for text in batch]
     assert len(set(got)) == len(batch)
+    assert len(set(_core.fingerprints(["! ?", "!?", " !\t?\n", "!\u200b?", "\ufeff!?"], 1).tolist())) == 1
+
+
+SAME = [
+    (
+        "Good film!",
+        "good film",
+        '"Good" film?',
+        "GOOD FILM...",
+        "good-film",
+        "(good) film",
+        "“good”\u00a0film",
+        "good\tfilm。",
+    ),
+    ("don't", "don’t", "dont", "DON`T", "don´t", "donʼt"),
+    ("straße", "STRASSE", "Strasse", "STRAẞE", "strasse."),
+    ("ΟΔΟΣ", "οδος", "οδοσ"),
+    ("İzmir", "izmir", "I\u0307zmir", "i\u0307zmir"),
+    ("Tiếng Việt", unicodedata.normalize("NFD", "Tiếng Việt"), "TIẾNG VIỆT"),
+    ("한국어", unicodedata.normalize("NFD", "한국어")),
+    ("क़लम", "क\u093cलम"),
+    ("ﬁne", "fine", "\u017fine".replace("\u017f", "f")),
+    ("K\u00e5r", "\u212aa\u030ar", "K\u212br"),
+    ("soft", "so\u00adft", "\ufeffsoft", "so\u200bft", "so\u2060ft"),
+    ("محمد", "محمـــد"),
+    ("می\u200cخواهم", "می خواهم", "میخواهم"),
+    ("I ❤️ it", "i ❤ it!", "I ❤\ufe0e it"),
+    ("covid-19", "COVID 19", "covid–19", "covid19"),
+    ("10-20", "10–20", "10−20"),
+    ("a -5 b", "a −5 b", "A –5, b"),
+    ("nice :-)", "Nice :)", "nice:)", "nice :')"),
+    ("one, two. three; four: five", "one two three four five"),
+    ("नमस्ते।", "नमस्ते"),
+    ("¿Qué?", "qué"),
+]
+DIFFERENT = [
+    ("राम", "रमा", "रम", "रामि"),
+    ("C", "C++", "C#", "C+", "C*", "C@", "C&", "C%", "C/", "C\\", "C_"),
+    ("NET", ".NET"),
+    ("x", "x 😍", "x 😡", "x ❤"),
+    ("ok 👍", "ok 👍🏽", "ok 👍🏿"),
+    ("👨\u200d👩", "👨👩", "👨", "👨\u200d👩\u200d👧"),
+    (
+        "🇩🇪",
+        "🇪🇩",
+        "🇫🇷",
+        "🏴\U000e0067\U000e0062\U000e0065\U000e007f",
+        "🏴\U000e0067\U000e0062\U000e0073\U000e007f",
+        "🏴",
+    ),
+    ("1️⃣", "2️⃣", "1", "#️⃣", "*️⃣"),
+    ("5", "€5", "£5", "$5", "5%", "-5", "+5", ".5", "5°", "#5", "<5", "~5"),
+    ("1.5", "15", "1,5", "1:5", "1/5", "1-5", "1+5", "1×5"),
+    ("nice :)", "nice :(", "nice", "nice :/", "nice <3", "nice :D"),
+    ("كتب", "كَتَبَ", "كُتُب", "كُتِبَ"),
+    ("שלום", "שָׁלוֹם", "שלם"),
+    ("año", "ano", "âno"),
+    ("kız", "kiz"),
+    ("เก่ง", "เกง", "เก้ง"),
+    ("Việt", "Viêt", "Viet"),
+    ("x²", "x2", "x^2"),
+    ("©", "®", "™"),
+    ("\U0001fae9", "\U0001faea"),  # of a later Unicode version than the table's
+    ("a\x1fbc", "ab\x1fc", "abc", "abc\x1f", "\x1fabc"),
+    ("good\x1f?", "good\x1f!", "good\x1f", "?\x1fgood"),
+    ("!\x1f?", "?\x1f!", "!?"),
+]
+
+
+@pytest.mark.parametrize("texts", SAME, ids=lambda texts: ascii(texts[0]))
+def test_copies_have_one_fingerprint(texts):
+    got = _core.fingerprints(list(texts), 1).tolist()
+    assert [text for text, one in zip(texts, got, strict=True) if one != got[0]] == []
+
+
+@pytest.mark.parametrize("texts", DIFFERENT, ids=lambda texts: ascii(texts[0]))
+def test_different_texts_have_different_fingerprints(texts):
+    got = _core.fingerprints(list(texts), 1).tolist()
+    assert len(set(got)) == len(got), [texts[i] for i, one in enumerate(got) if got.index(one) != i]
+
+
+ALPHABET = "".join(twins.SPICE) + "iIßẞſςﬁŉ0123456789.,:;=-−–()[]'/#%👍🏽\u0301\u0323\u0307\u1fd3\u0345\u1fb3"
+
+
+@settings(max_examples=800)
+@given(st.text(st.sampled_from(ALPHABET), max_size=14))
+def test_fingerprints_of_anything(text):
+    one = twins.fingerprint(text)
+    variants = [text, twins.raw(text), twins.decode(text)]
+    if not unicodedata.normalize("NFD", twins.decode(text)).startswith("\u0345"):
+        variants += [unicodedata.normalize("NFC", twins.decode(text)), unicodedata.normalize("NFD", twins.decode(text))]
+    assert set(_core.fingerprints(variants, 1).tolist()) == {one}
+
+
+@settings(max_examples=200)
+@given(
+    st.lists(st.sampled_from(("Ein", "schöner", "FILM", "हिन्दी", "😀", "50%", "C++")), min_size=1, max_size=6),
+    st.data(),
+)
+def test_fingerprints_leave_aside_what_stands_between_words(words, data):
+    between = st.sampled_from((" ", ", ", "  ", "\n", " «", "» ", "! ", " — ", "... ", "\u200b"))
+    texts = ["".join(word + data.draw(between) for word in words) for _ in range(3)]
+    assert len(set(_core.fingerprints([" ".join(words).upper(), *texts], 1).tolist())) == 1
+
+
+def test_case_folding_without_end():
+    for text in ("\u1fd3" * 3000, "ß\u0323" * 3000, "ŉ\u0301" * 700, "İ" * 2000, "ﬃ" * 999, "a" + "\u0301\u0323" * 600):
+        assert _core.fingerprints([text], 1).tolist() == [twins.fingerprint(text)]
 
 
 # Real texts

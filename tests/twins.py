@@ -255,10 +255,64 @@ def ngram_hash(ngram: str, seed: int = 0) -> int:
     return h
 
 
+HYPHENS = "-\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63\uff0d"
+# Punctuation that carries meaning, and what carries none though it is no punctuation.
+MEANT = (
+    "#%&*/@\\_\u00a7\u00b6\u2020\u2021\u2030\u2031\u203b\u0609\u060a\u066a\ufe5f\ufe60\ufe61\ufe68\ufe6a\ufe6b"
+    "\uff03\uff05\uff06\uff0a\uff0f\uff20\uff3c\uff3f"
+)
+UNMEANT = "`\u00b4\u02bb\u02bc\u2212\u0640\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0\u180b\u180c\u180d\u180f"
+
+
+def fold(c: str) -> str:
+    """Full case folding of a code point, in lower case; U+0345 stays a mark."""
+    return c.lower() if "\u0345" in unicodedata.normalize("NFD", c) else c.casefold().lower()
+
+
+def counts(c: str) -> bool:
+    """Whether a code point tells texts apart wherever it stands."""
+    if c in MEANT or 0xE0020 <= ord(c) <= 0xE007F:
+        return True
+    category = unicodedata.category(c)
+    if c in UNMEANT or c in "\ufe0e\ufe0f":
+        return False
+    return category[0] in "LMNS" or category in ("Cn", "Co")
+
+
+def comparable(text: str, everything: bool = False) -> str:
+    """What tells a text (or a half of a pair) from others; ``everything``: all but white space."""
+    s = nfc("".join(fold(c) for c in text if kind(c) != "ignored"))
+    kept = ""
+    for i in range(len(s)):
+        c = s[i]
+        before, behind = s[:i][-1:], s[i + 1 :][:1]
+        digits = (unicodedata.category(before or " ") == "Nd", unicodedata.category(behind or " ") == "Nd")
+        counted = bool(before) and counts(before)
+        eyes = s[i - 2 : i - 1] if before and before in "-'" else before
+        if counts(c):
+            keep = (before, c) != ("i", "\u0307")
+        elif kind(c) == "joiner":
+            keep = ord(c) == ZWJ and behind != "" and kind(behind) == "emoji"
+        elif c in HYPHENS:
+            keep = everything or (digits[1] and (digits[0] or not (counted or (before and before in HYPHENS))))
+        elif kind(c) == "punct":
+            keep = (
+                everything
+                or all(digits)
+                or (c == "." and behind != "" and is_word(behind) and not counted and before != ".")
+                or (c in "()[]{}" and eyes != "" and eyes in ":;=")
+            )
+        else:
+            keep = everything and kind(c) not in ("space", "ignored")
+        if keep:
+            kept += "-" if c in HYPHENS else c
+    return kept
+
+
 def fingerprint(text: str | bytes) -> int:
-    """The same for texts that differ in case, spacing and punctuation only."""
-    letters = "".join(c for c in decode(text).lower() if c.isalnum())
-    return siphash(letters.encode("utf-8") or raw(text), K0, K1)
+    """The same for texts that differ in case, white space and punctuation that carries nothing only."""
+    parts = [comparable(part) or comparable(part, everything=True) for part in decode(text).split("\x1f")]
+    return siphash("\x1f".join(parts).encode("utf-8"), K0, K1)
 
 
 def siphash(message: bytes, key0: int, key1: int) -> int:

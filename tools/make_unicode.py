@@ -29,6 +29,12 @@ EMOJI = [(0x231A, 0x231B), (0x23E9, 0x23FA), (0x25FD, 0x25FE), (0x2600, 0x27BF),
 IGNORED = [(0x00AD, 0x00AD), (0x061C, 0x061C), (0x180E, 0x180E), (0x200E, 0x200F), (0x202A, 0x202E), (0x2060, 0x2064),
            (0x2066, 0x206F), (0xFE00, 0xFE0D), (0xFEFF, 0xFEFF), (0xE0100, 0xE01EF)]  # fmt: skip
 JOINERS = [(0x200C, 0x200D)]
+# Fingerprints: punctuation that carries meaning, # % & * / @ \ _ and its like; and what carries none elsewhere:
+# ` and other apostrophes, the minus (a hyphen), tatweel, invisible letters and marks, selectors of a glyph.
+MEANT = {ord(c) for c in "#%&*/@\\_§¶†‡‰‱※؉؊٪"
+         "﹟﹠﹡﹨﹪﹫＃％＆＊／＠＼＿"} | {*range(0xE0020, 0xE0080)}  # fmt: skip
+UNMEANT = {ord(c) for c in "`´ʻʼ−ـ͏ᅟᅠ឴឵ㅤﾠ"}
+UNMEANT |= {*range(0x180B, 0x1810), *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)}
 SEPARATOR, CHARACTER, EMOJI_CLASS, WORD, PUNCT, MARK, JOINER, IGNORED_CLASS = range(8)
 # Hangul is composed by arithmetic: its vowels and final consonants, which follow what they compose with.
 HANGUL_LATER = [(0x1161, 0x1175), (0x11A8, 0x11C2)]
@@ -75,6 +81,17 @@ PAIRS = {tuple(canonical(c)): c for c in POINTS if len(canonical(c)) == 2 and nf
 LATER = {second for _, second in PAIRS}
 
 
+def folded(char: str) -> str:
+    """Full case folding, but in lower case (Cherokee folds to capitals), and U+0345 stays a mark."""
+    return char.lower() if "\u0345" in unicodedata.normalize("NFD", char) else char.casefold().lower()
+
+
+def counts(code: int) -> bool:
+    """Whether texts that differ in this code point are different texts."""
+    category = unicodedata.category(chr(code))
+    return code in MEANT or (code not in UNMEANT and (category[0] in "LMNS" or category in ("Cn", "Co")))
+
+
 def needs_attention(code: int) -> bool:
     """Whether a text with it may not be in NFC: its combining class is not 0, or NFC_Quick_Check is not Yes."""
     if 0xD800 <= code < 0xE000:
@@ -113,7 +130,9 @@ def record(code: int) -> tuple[int, int, int]:
     flags |= 32 * cased
     flags |= 64 * ignorable
     flags |= 128 * attention
-    flags |= 256 * char.isalnum()
+    flags |= 256 * counts(code)
+    flags |= 512 * (unicodedata.category(char) == "Nd")
+    flags |= 1024 * (folded(char) != lower or len(lower) > 1)
     return flags, delta, unicodedata.combining(char)
 
 
@@ -143,6 +162,14 @@ def main() -> None:
     parts = [[ord(p) for p in unicodedata.normalize("NFD", chr(c))] for c in whole]
     assert max(map(len, parts)) == 4
     begins = [sum(map(len, parts[:i])) for i in range(len(parts) + 1)]
+    folds = [c for c in POINTS if record(c)[0] & 1024]
+    for c in POINTS:  # texts that are canonically equal are so when folded, and what is folded stays so
+        decomposed = unicodedata.normalize("NFD", chr(c))
+        assert nfc("".join(map(folded, decomposed))) == nfc(folded(chr(c))), hex(c)
+        assert nfc(folded(chr(c))).lower() == nfc(folded(chr(c))), hex(c)
+        assert len(nfc(folded(chr(c))).encode()) <= 3 * len(chr(c).encode()), hex(c)
+    assert max(len(folded(chr(c))) for c in folds) == 3
+    assert not any(needs_attention(ord(folded(chr(c))[0])) for c in folds)  # the reader counts on it
     pairs = sorted((pair, c) for pair, c in PAIRS.items())
     text = f"""// Written by tools/make_unicode.py from Unicode {VERSION}. Do not edit.
 #pragma once
@@ -162,6 +189,9 @@ inline constexpr unsigned block_shift = {SHIFT};
 {array("whole", "std::uint32_t", whole)}
 {array("parts_begin", "std::uint16_t", begins)}
 {array("parts", "std::uint32_t", [p for each in parts for p in each])}
+// Code points whose case folding is not one code point, their lower case; three each, 0 where fewer.
+{array("folds", "std::uint32_t", folds)}
+{array("folded", "std::uint32_t", [p for c in folds for p in [*map(ord, folded(chr(c))), 0, 0][:3]])}
 // Pairs that compose, first << 32 | second, ascending; and to what.
 {array("pairs", "std::uint64_t", [first << 32 | second for (first, second), _ in pairs])}
 {array("composites", "std::uint32_t", [c for _, c in pairs])}
