@@ -58,6 +58,9 @@ def hold_out(
     of_group, of_stratum = np.divmod(entries, strata.max() + 1)
     texts, distinct = (np.bincount(of_stratum, weights=w).astype(np.int64) for w in (counts, None))
     single = len(rows) == n
+    classes = targets is not None and targets.dtype.kind in "iu" and len(texts) > 1
+    if classes:  # a dev set of one class tells nothing: of very few texts two are held out
+        size = max(size, min(2, int((distinct > 1).sum())))
     quota = _quotas(texts, distinct, fraction, size if single else None, seed)
     unit = min(int(copies.min()), _SELDOM)  # a file that was written twice is one whose texts are all there twice
     least = distinct - np.minimum(
@@ -85,7 +88,6 @@ def hold_out(
                 total += int(copies[one])
 
     both = np.zeros(n, bool)
-    classes = targets is not None and targets.dtype.kind in "iu" and len(texts) > 1
     if (taken > 0).sum() < (2 if classes else 1):
         for stratum in np.flatnonzero((taken == 0) & (texts > 0)) if classes else [None]:
             its_rows = np.arange(n) if stratum is None else rows[strata == stratum]

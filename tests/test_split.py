@@ -42,7 +42,7 @@ def test_without_copies_the_share_is_that_of_the_texts(n, fraction, seed, classe
     # Each class has its share, to rounding and to the one text that a small class gets of a large one's.
     held, _ = split.hold_out(prints(range(n)), fraction, seed, targets)
     members, share = Counter(targets.tolist()), Counter(targets[held].tolist())
-    assert held.sum() <= max(1, round(n * fraction))
+    assert held.sum() <= max(2, round(n * fraction))
     for name, count in members.items():
         assert share[name] <= max(1, fraction * count + 1)
         assert count - share[name] >= 1
@@ -102,6 +102,10 @@ def test_every_class_of_two_texts_is_on_both_sides_while_the_share_allows():
     assert held.sum() == 10 == len(set(targets[held])) and not both.any()
     other, _ = split.hold_out(prints(texts), 0.1, 4, targets)
     assert (held != other).any()
+    # Of very few texts two leave, so that dev has two classes.
+    texts, targets = rows_of(singles("c", 2), singles("cpp", 3), singles("csharp", 2))
+    held, both = split.hold_out(prints(texts), 0.1, 0, targets)
+    assert held.sum() == 2 == len(set(targets[held])) and not both.any()
 
 
 def test_a_file_that_was_written_twice_is_split_as_it_was_written_once():
