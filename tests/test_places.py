@@ -76,7 +76,7 @@ def test_places_are_files_and_rows():
 
 
 @pytest.mark.parametrize(
-    ("dev", "shard", "at"), [(1, 7, 0), (0, 7, 9000), (1, 1000, 8191), (0, 20000, 8192), (1, 999, -1)]
+    ("dev", "shard", "at"), [(1, 7, 4000), (0, 7, 9000), (1, 1000, 8191), (0, 20000, 8192), (1, 999, -1)]
 )
 def test_a_score_of_a_corpus_is_named_by_file_and_line(tmp_path, monkeypatch, dev, shard, at):
     """Of two files, from which texts of dev, or a part that is held out, are missing."""

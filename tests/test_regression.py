@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -290,6 +292,8 @@ def test_a_teacher_of_another_unit_than_gold_is_learnt_and_fine_tuned_to_it(
     assert "their units differ, so dev's figure is the correlation here" in capsys.readouterr().err
     found, test = figures(run), texts_of(200, 3)
     assert found["kd_ft"]["r2"] > 0.8
+    begin = (run.directory / "students" / "kd_ft" / "curve.csv").read_text(encoding="utf-8").splitlines()[1]
+    assert float(begin.split(",")[-1]) > 0.8  # before the first step: the unit is fitted, not learnt
     assert found["kd_ft"]["dev"] > found["kd"]["dev"]
     given = np.array(in_unit(test, "other"))
     learnt = run.classifier("kd").predict(test)  # the teacher's scores, in their unit
@@ -486,3 +490,25 @@ def test_a_whole_run_with_a_fine_tuned_teacher(tmp_path, tiny):
     assert list(found["kd"])[:5] == ["r2", "rmse", "mae", "pearson", "spearman"]
     card = (run.directory / "classifier" / "README.md").read_text(encoding="utf-8")
     assert "| RMSE |" in " ".join(card.split()).replace("RMSE |", "| RMSE |")
+
+
+@pytest.mark.parametrize("hidden", [[8], []])
+def test_processes_that_share_the_columns_agree(tmp_path, hidden):
+    """Mean, scale and what is fallen back on are the same in each."""
+    found = {}
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        run = run_of(
+            tmp_path / name, "year", teach={"teacher": "column:given"}, distill={"hidden": hidden, "epochs": 3}
+        )
+        run.execute(["label", "count", *(["distill", "finetune"] if name == "one" else [])])
+        if name == "two":
+            for stage in ("distill", "finetune"):
+                command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+                command += ["-m", "--", "sparsedistill", stage, "--run", str(run.directory)]
+                subprocess.run(command, cwd=tmp_path, check=True, timeout=500)
+        for student in ("kd", "kd_ft"):
+            vocabulary, trained = run.trained(student)
+            found[name, student] = trained.logits(*run.bags(vocabulary, texts_of(50, 3), 1), 1)
+    for student in ("kd", "kd_ft"):
+        np.testing.assert_allclose(found["one", student], found["two", student], atol=0.05)
