@@ -74,7 +74,7 @@ Plan* limit_plan(const char* text, const std::uint64_t* offsets, std::size_t tex
             bytes += views.back().size();
         }
         Group group{views.front().data(), bytes, {}, {}};
-        reader.walk(vocabulary, views, [&](const BagReader::Candidates& all) {
+        reader.walk(vocabulary, views, Stop(), [&](const BagReader::Candidates& all) {
             for (std::size_t i = 0; i < all.count; ++i)
                 group.lines.push_back(static_cast<std::uint32_t>((all.hashes[i] & 0xFFFFFFFF) * lines >> 32));
             found.resize(std::max(found.size(), all.count));

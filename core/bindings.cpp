@@ -111,22 +111,22 @@ NgramStrings ngram_strings(const Read1<std::uint8_t>& bytes, const Read1<std::ui
     return {{reinterpret_cast<const char*>(bytes.data()), bytes.size()}, span(offsets)};
 }
 
-nb::list python_tokens(const Tokens& tokens) {
-    nb::list list;
-    for (std::size_t i = 0; i < tokens.size(); ++i) list.append(nb::str(tokens[i].data(), tokens[i].size()));
-    return list;
-}
-
-nb::list tokenize_all(nb::handle source, const std::string& tokenizer, bool lowercase, bool normalize) {
+nb::list tokenize_all(nb::handle source, const std::string& tokenizer, bool lowercase, bool normalize, std::size_t window) {
+    if (!window) throw nb::value_error("a window has a byte or more");
     const Texts texts(source);
     const TextRules how = rules(tokenizer, lowercase, normalize);
     nb::list result;
     Tokens tokens;
     for (const auto text : texts.views()) {
         check_signals();
+        nb::list found;
         tokens.clear();
-        tokenize(text, how, tokens);
-        result.append(python_tokens(tokens));
+        for (Tokenization reading(text, how, window); !reading.done(); check_signals()) {
+            reading.next(tokens);
+            for (std::size_t i = 0; i < tokens.size(); ++i) found.append(nb::str(tokens[i].data(), tokens[i].size()));
+            tokens.drop(tokens.size());
+        }
+        result.append(found);
     }
     return result;
 }
@@ -139,8 +139,11 @@ Made1<std::uint64_t> fingerprints(nb::handle source, unsigned threads) {
         parallel_texts(texts.views(), 1, threads, work.stop, [&] {
             return [&, kept = std::string()](std::size_t begin, std::size_t end) mutable {
                 for (std::size_t i = begin; i < end; ++i, work.stop.poll()) {
-                    comparable(texts.views()[i], kept);
+                    comparable(texts.views()[i], kept, work.stop);
                     result[i] = fingerprint_hash(kept);
+                    if (kept.capacity() <= most_kept) continue;
+                    kept = {};
+                    give_back();
                 }
             };
         });
@@ -173,9 +176,11 @@ auto make_table(const Read1<std::uint8_t>& bytes, const Read1<std::uint64_t>& of
 class PyLookup {
 public:
     PyLookup(LookupArray table, std::uint32_t rows, std::uint32_t columns, std::uint64_t seed, const std::string& tokenizer,
-             bool lowercase, unsigned max_n, bool normalize)
+             bool lowercase, unsigned max_n, bool normalize, std::size_t block)
         : table_(std::move(table)), vocabulary{rules(tokenizer, lowercase, normalize), checked_n(max_n),
-                                               Lookup({table_.data(), table_.size()}, rows, columns, seed)} {}
+                                               Lookup({table_.data(), table_.size()}, rows, columns, seed), block} {
+        if (block < 1 || block > Vocabulary::usual_block) throw nb::value_error("a block has 1 to 8,192 tokens");
+    }
 
     auto bags(nb::handle source, unsigned threads) const {
         const Texts texts(source);
@@ -193,7 +198,7 @@ public:
         BagReader reader;
         Large<std::uint32_t> ids;
         nb::list result;
-        reader.walk(vocabulary, texts.views(), [&](const BagReader::Candidates& all) {
+        reader.walk(vocabulary, texts.views(), Stop(check_signals), [&](const BagReader::Candidates& all) {
             ids.clear();
             const std::size_t hits = find(all, ids);
             for (std::size_t i = 0; i < ids.size(); ++i) {
@@ -547,7 +552,8 @@ NB_MODULE(_core, m) {
     m.attr("unicode_version") = unicode::version;
 
     m.def("tokenize", &tokenize_all, "texts"_a, "tokenizer"_a, "lowercase"_a, "normalize"_a = true,
-          "Tokens of each text, as lists of str.");
+          "window"_a = Tokenization::usual_window,
+          "Tokens of each text, as lists of str; `window`, which changes nothing: bytes read at a time.");
     m.def("fingerprints", &fingerprints, "texts"_a, "threads"_a,
           "uint64 (n,): equal for texts that differ in case, white space and punctuation that carries nothing (core/text.h).");
     m.def(
@@ -558,6 +564,9 @@ NB_MODULE(_core, m) {
           "int16 (V, 1 to 4) stand in the slots themselves.");
     m.def("probabilities", &py_probabilities, "logits"_a, "independent"_a,
           "float64 (n, C): softmax of each row, or the sigmoid of each logit. The same bits on any machine.");
+    m.def(
+        "large_bytes", [](std::size_t size) { return to_numpy(Large<std::uint8_t>(size)); }, "size"_a,
+        "uint8 (size,), not set to anything, in huge pages where the system gives them.");
     m.def("kernels", &kernel_names, "Instruction sets that this processor has kernels for, the plainest first.");
     m.def("use_kernels", &choose_kernels, "name"_a, "Use the kernels of one instruction set, for tests.");
 
@@ -578,8 +587,9 @@ NB_MODULE(_core, m) {
 
     nb::class_<PyLookup>(m, "Lookup", "n-grams of texts -> row ids.")
         .def(nb::init<LookupArray, std::uint32_t, std::uint32_t, std::uint64_t, const std::string&, bool, unsigned,
-                      bool>(),
-             "slots"_a, "rows"_a, "columns"_a, "seed"_a, "tokenizer"_a, "lowercase"_a, "max_n"_a, "normalize"_a = true)
+                      bool, std::size_t>(),
+             "slots"_a, "rows"_a, "columns"_a, "seed"_a, "tokenizer"_a, "lowercase"_a, "max_n"_a, "normalize"_a = true,
+             "block"_a = Vocabulary::usual_block, "block: tokens whose n-grams come before those of the next; another only for tests.")
         .def("bags", &PyLookup::bags, "texts"_a, "threads"_a,
              "(ids uint32, offsets uint64 (n + 1,)): the rows of each text's known n-grams.")
         .def("ngrams", &PyLookup::ngrams, "text"_a, "[(n-gram, row)] of one text.");

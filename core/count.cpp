@@ -60,16 +60,18 @@ namespace {
 // Hashes of the n-grams of a text, n = 1, 2, ...: two families, so that together they can stand for the n-gram.
 class Chain {
 public:
-    void read(std::string_view text, TextRules rules, const HashKey (&keys)[2]) {
-        tokens_.clear();
-        tokenize(text, rules, tokens_);
-        const std::size_t count = tokens_.size();
-        grow(count, token_, hash_);
-        for (std::size_t i = 0; i < count; ++i) {
-            const auto token = tokens_[i];
-            token_[i] = hash_[i] = {token_hash(token.data(), token.size(), keys[0]),
-                                    token_hash(token.data(), token.size(), keys[1])};
-        }
+    // Calls use(starts, count) for each block of the text, as for_blocks() does.
+    template <class Use>
+    void read(std::string_view text, TextRules rules, unsigned max_n, const HashKey (&keys)[2], const Stop& stop, Use use) {
+        for_blocks(text, rules, max_n, block, tokens_, stop, [&](std::size_t starts, std::size_t count) {
+            grow(count, token_, hash_);
+            for (std::size_t i = 0; i < count; ++i) {
+                const auto token = tokens_[i];
+                token_[i] = hash_[i] = {token_hash(token.data(), token.size(), keys[0]),
+                                        token_hash(token.data(), token.size(), keys[1])};
+            }
+            use(starts, count);
+        });
     }
 
     struct Key {
@@ -83,6 +85,8 @@ public:
     }
 
 private:
+    static constexpr std::size_t block = 1 << 13;  // of tokens
+
     Tokens tokens_;
     std::vector<Key> token_, hash_;
 };
@@ -99,21 +103,24 @@ class Counter::Writer {
 public:
     explicit Writer(Counter& counter) : counter_(counter), cache_(cache_size), buffers_(partitions * room), fill_(partitions, 0) {}
 
-    void add(std::string_view text, std::uint32_t weight) {
-        chain_.read(text, counter_.rules_, counter_.keys_);
-        const std::size_t count = chain_.tokens().size();
-        for (unsigned n = 1; n <= counter_.max_n_ && n <= count; ++n)
-            for (std::size_t i = 0; i + n <= count; ++i) {
-                if (n > 1) chain_[i] = chain_.extended(i, i + n - 1);
-                const Record record{chain_[i].key, chain_[i].more(), weight};
-                Record& cached = cache_[record.key & (cache_size - 1)];
-                if (cached.same(record)) {
-                    cached.add(weight);
-                } else {
-                    if (cached.count) put(cached);
-                    cached = record;
+    // after() is called between parts of a long text.
+    template <class After>
+    void add(std::string_view text, std::uint32_t weight, const Stop& stop, After after) {
+        chain_.read(text, counter_.rules_, counter_.max_n_, counter_.keys_, stop, [&](std::size_t starts, std::size_t count) {
+            for (unsigned n = 1; n <= counter_.max_n_; ++n)
+                for (std::size_t i = 0; i < starts && i + n <= count; ++i) {
+                    if (n > 1) chain_[i] = chain_.extended(i, i + n - 1);
+                    const Record record{chain_[i].key, chain_[i].more(), weight};
+                    Record& cached = cache_[record.key & (cache_size - 1)];
+                    if (cached.same(record)) {
+                        cached.add(weight);
+                    } else {
+                        if (cached.count) put(cached);
+                        cached = record;
+                    }
                 }
-            }
+            after();
+        });
     }
 
     void flush() {
@@ -238,23 +245,31 @@ void Counter::add(std::span<const std::string_view> texts, std::uint32_t weight,
     if (!slots_.empty()) throw std::logic_error("counting has ended: n-grams were chosen");
     begin_change();
     const std::uint64_t most = memory_ / 2 / (chunk * sizeof(Record));  // chunks
-    // Texts read before memory is looked at: a byte gives at most max_n records.
-    const std::uint64_t most_bytes = memory_ / 8 / (sizeof(Record) * max_n_);
+    // Texts read before memory is looked at: a byte gives at most max_n records. In a text of more bytes it is looked at
+    // between blocks.
+    const std::uint64_t most_bytes = memory_ / 8 / (sizeof(Record) * max_n_), long_text = std::max<std::uint64_t>(most_bytes, 1 << 16);
+    const auto make_room = [&] {
+        if (held_ <= most) return;
+        compact(threads, stop);
+        if (held_ > most / 2) spill(stop);
+    };
+    threads = std::max(threads, 1u);
     for (std::size_t begin = 0, end = 0; begin < texts.size(); begin = end) {
-        for (std::uint64_t bytes = 0; end < texts.size() && (end == begin || bytes < most_bytes); ++end)
-            bytes += texts[end].size();
         while (writers_.size() < threads) writers_.push_back(std::make_unique<Writer>(*this));
+        if (texts[begin].size() > long_text) {
+            writers_[0]->add(texts[end++], weight, stop, make_room);
+            continue;
+        }
+        for (std::uint64_t bytes = 0; end < texts.size() && (end == begin || bytes < most_bytes) && texts[end].size() <= long_text; ++end)
+            bytes += texts[end].size();
         std::atomic<std::size_t> next{0};
         parallel_texts(texts.subspan(begin, end - begin), 1, threads, stop, [&] {
             Writer& writer = *writers_[next++];
             return [&, begin](std::size_t first, std::size_t last) {
-                for (std::size_t i = first; i < last; ++i, stop.poll()) writer.add(texts[begin + i], weight);
+                for (std::size_t i = first; i < last; ++i, stop.poll()) writer.add(texts[begin + i], weight, stop, [] {});
             };
         });
-        if (held_ > most) {
-            compact(threads, stop);
-            if (held_ > most / 2) spill(stop);
-        }
+        make_room();
     }
     whole_ = true;
 }
@@ -403,12 +418,16 @@ public:
 
     std::string_view operator[](const Spelled& one) const { return {bytes_.data() + one.begin, one.size}; }
 
-    void spell(std::string_view text, bool tally) {
-        chain_.read(text, counter_.rules_, counter_.keys_);
-        const Tokens& tokens = chain_.tokens();
-        const std::size_t count = tokens.size(), mask = counter_.slots_.size() - 1;
-        places_.resize(count);
-        for (std::size_t i = 0; i < count; ++i) places_[i] = static_cast<std::uint32_t>(i);
+    void spell(std::string_view text, bool tally, const Stop& stop) {
+        chain_.read(text, counter_.rules_, counter_.max_n_, counter_.keys_, stop,
+                    [&](std::size_t starts, std::size_t count) { spell_block(starts, count, tally); });
+    }
+
+private:
+    void spell_block(std::size_t starts, std::size_t count, bool tally) {
+        const std::size_t mask = counter_.slots_.size() - 1;
+        places_.resize(starts);
+        for (std::size_t i = 0; i < starts; ++i) places_[i] = static_cast<std::uint32_t>(i);
         // An n-gram is never more frequent than its prefix: what is not chosen need not be extended.
         for (unsigned n = 1; n <= counter_.max_n_ && !places_.empty(); ++n) {
             const std::size_t last = places_.size() - 1;
@@ -431,7 +450,6 @@ public:
         }
     }
 
-private:
     void keep(std::uint32_t index, std::size_t first, unsigned n) {
         const Tokens& tokens = chain_.tokens();
         const std::uint64_t begin = bytes_.size();
@@ -456,7 +474,7 @@ void Counter::spell(std::span<const std::string_view> texts, bool tally, unsigne
     std::atomic<std::size_t> next{0};
     parallel_texts(texts, 1, threads, stop, [&] {
         return [&, speller = spellers_[next++].get()](std::size_t begin, std::size_t end) {
-            for (std::size_t t = begin; t < end; ++t, stop.poll()) speller->spell(texts[t], tally);
+            for (std::size_t t = begin; t < end; ++t, stop.poll()) speller->spell(texts[t], tally, stop);
         };
     });
     whole_ = true;

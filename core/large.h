@@ -5,9 +5,14 @@
 #include <sys/mman.h>
 
 #include <cstddef>
+#include <cstdlib>
 #include <new>
 #include <utility>
 #include <vector>
+
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 namespace sparsedistill {
 
@@ -48,6 +53,15 @@ struct LargeAllocator {
 
 template <class T>
 using Large = std::vector<T, LargeAllocator<T>>;
+
+// Scratch memory past this many bytes is not kept for the next text. The C library keeps what was given back for its threads,
+// unless it is told.
+inline constexpr std::size_t most_kept = std::size_t{4} << 20;
+inline void give_back() {
+#ifdef __GLIBC__
+    ::malloc_trim(0);
+#endif
+}
 
 // Makes each of the vectors at least `size` long. Each is asked for its own size: after an allocation that failed, some of a
 // group have grown and others have not, and none may vouch for another.

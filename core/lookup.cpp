@@ -66,17 +66,8 @@ std::optional<Large<std::uint32_t>> build_table(NgramStrings ngrams, const std::
     return table;
 }
 
-void BagReader::hash_tokens(const Vocabulary& vocabulary, std::span<const std::string_view> texts) {
-    tokens_.clear();
-    token_end_.clear();
-    from_.assign(1, 0);
-    for (const auto text : texts) {
-        tokenize(text, vocabulary.rules, tokens_);
-        token_end_.push_back(tokens_.size());
-        from_.push_back(tokens_.size());
-    }
-    const std::size_t count = tokens_.size();
-    if (count > Lookup::none) throw std::length_error("a text has more than 2^32 tokens");
+void BagReader::hash_tokens(const Vocabulary& vocabulary) {
+    const std::size_t count = token_end_.back();
     grow(count + Kernels::hashes_ahead, token_hash_, hash_, place_, where_);
     for (std::size_t i = 0; i < count; ++i) {
         const auto token = tokens_[i];
@@ -146,7 +137,7 @@ FoundBags find_bags(const Vocabulary& vocabulary, std::span<const std::string_vi
         const std::lock_guard lock(mutex);
         return [&, &mine = found.emplace_back(), reader = BagReader()](std::size_t begin, std::size_t end) mutable {
             for (std::size_t i = begin; i < end; ++i, stop.poll())
-                reader.walk(vocabulary, texts.subspan(i, 1), [&](const BagReader::Candidates& all) {
+                reader.walk(vocabulary, texts.subspan(i, 1), stop, [&](const BagReader::Candidates& all) {
                     // The kernel writes a place for each hash, hit or not.
                     const std::size_t hits = kernels().find(vocabulary.lookup.lines(), all.hashes, all.count,
                                                             mine.room(all.count), all.where, nullptr, 0);

@@ -70,17 +70,21 @@ std::optional<Large<std::uint32_t>> build_table(NgramStrings ngrams, const std::
                                                       std::uint32_t columns, std::uint64_t seed,
                                                 const Stop& stop = Stop());
 
-// How text becomes rows.
+// How text becomes rows. The n-grams of a text are taken in blocks of `block` tokens: all that begin in the first come before
+// those of the second.
 struct Vocabulary {
+    static constexpr std::size_t usual_block = 1 << 13;
+
     TextRules rules;
     unsigned max_n;
     Lookup lookup;
+    std::size_t block = usual_block;  // another one only in tests
 };
 
 // Scratch memory of looking up a few texts at once, so that the loads of one text hide behind another's.
 class BagReader {
 public:
-    // Those n-grams of a text of length n whose prefix is known (the vocabulary is prefix-closed), from left to right.
+    // Those n-grams of a block of a text of length n whose prefix is known (the vocabulary is prefix-closed), from left to right.
     struct Candidates {
         std::size_t text;
         unsigned n;
@@ -91,18 +95,21 @@ public:
     };
 
     // Calls find(candidates), which returns the number of hits or Kernels::damaged: for all texts with n = 1, then for all
-    // of them with n = 2, and so on.
+    // of them with n = 2, and so on. A text of more bytes than a block has tokens must be alone: its blocks come one after
+    // the other.
     template <class Find>
-    void walk(const Vocabulary& vocabulary, std::span<const std::string_view> texts, Find find);
+    void walk(const Vocabulary& vocabulary, std::span<const std::string_view> texts, const Stop& stop, Find find);
 
-    const Tokens& tokens() const { return tokens_; }
+    const Tokens& tokens() const { return tokens_; }  // those that the candidates' places count
 
 private:
     // Lines that the first cache has room for: of so few n-grams each is fetched as soon as its hash is known, of more
     // while others are looked up.
     static constexpr std::size_t at_once = 512;
 
-    void hash_tokens(const Vocabulary& vocabulary, std::span<const std::string_view> texts);
+    void hash_tokens(const Vocabulary& vocabulary);  // [0, the last of token_end_)
+    template <class Find>
+    void find_all(const Vocabulary& vocabulary, Find& find);
 
     Tokens tokens_;
     // n-grams still to be looked up, of all texts: hash and first token; those of text t are [from_[t], from_[t + 1]).
@@ -126,15 +133,37 @@ FoundBags find_bags(const Vocabulary& vocabulary, std::span<const std::string_vi
                     const Stop& stop = Stop());
 
 template <class Find>
-void BagReader::walk(const Vocabulary& vocabulary, std::span<const std::string_view> texts, Find find) {
-    hash_tokens(vocabulary, texts);
-    for (unsigned n = 1; n <= vocabulary.max_n && from_[texts.size()] != 0; ++n) {
+void BagReader::walk(const Vocabulary& vocabulary, std::span<const std::string_view> texts, const Stop& stop, Find find) {
+    if (texts.size() == 1 && texts[0].size() > vocabulary.block)
+        return for_blocks(texts[0], vocabulary.rules, vocabulary.max_n, vocabulary.block, tokens_, stop,
+                          [&](std::size_t starts, std::size_t count) {
+                              token_end_.assign(1, count);
+                              from_.assign({0, starts});
+                              find_all(vocabulary, find);
+                          });
+    tokens_.clear();
+    token_end_.clear();
+    from_.assign(1, 0);
+    for (const auto text : texts) {
+        tokenize(text, vocabulary.rules, tokens_);
+        token_end_.push_back(tokens_.size());
+        from_.push_back(tokens_.size());
+    }
+    find_all(vocabulary, find);
+}
+
+template <class Find>
+void BagReader::find_all(const Vocabulary& vocabulary, Find& find) {
+    const std::size_t texts = token_end_.size();
+    if (!texts) return;
+    hash_tokens(vocabulary);
+    for (unsigned n = 1; n <= vocabulary.max_n && from_[texts] != 0; ++n) {
         // Past the end stands what is fetched at no cost.
-        std::fill_n(hash_.data() + from_[texts.size()], Kernels::hashes_ahead, hash_[0]);
-        const bool all_at_once = from_[texts.size()] <= at_once;
+        std::fill_n(hash_.data() + from_[texts], Kernels::hashes_ahead, hash_[0]);
+        const bool all_at_once = from_[texts] <= at_once;
         for (std::size_t i = 0; i < Kernels::hashes_ahead && !all_at_once; ++i) vocabulary.lookup.prefetch(hash_[i]);
         std::size_t kept = 0;
-        for (std::size_t t = 0, begin = 0; t < texts.size(); ++t) {
+        for (std::size_t t = 0, begin = 0; t < texts; ++t) {
             const std::size_t end = from_[t + 1];
             std::size_t hits = find(Candidates{t, n, hash_.data() + begin, place_.data() + begin, end - begin, where_.data()});
             if (hits == Kernels::damaged) throw_damaged();

@@ -15,20 +15,21 @@ namespace {
 
 constexpr std::size_t group_bytes = 2048, group_texts = 32;  // texts looked up together: what they find fits the caches
 constexpr std::size_t most_rows = 1 << 15;  // whose sums cannot overflow 32 bits; those of longer bags go on in 64
-constexpr std::size_t most_kept = 1 << 20;  // bytes of a text whose scratch memory is kept
 constexpr std::size_t row_sizes[] = {1, 2, 2, 4};
 
 std::size_t padded(std::size_t n) { return (n + Kernels::dense_lanes - 1) / Kernels::dense_lanes * Kernels::dense_lanes; }
 
-// Whether a text may have more rows than that. Such a text is a group of its own.
-bool lengthy(const Model& model, std::string_view text) { return text.size() * model.vocabulary.max_n > most_rows; }
+// Whether a text may have more rows than that, or more than a block of tokens. Such a text is a group of its own.
+bool lengthy(const Model& model, std::string_view text) {
+    return text.size() > std::min(most_rows / model.vocabulary.max_n, model.vocabulary.block);
+}
 
 // Scratch memory of one thread.
 class Scorer {
 public:
     // done(t) when x_ is the pooled vector of text t.
     template <class Done>
-    void pool_all(const Model& model, std::span<const std::string_view> texts, Done done) {
+    void pool_all(const Model& model, std::span<const std::string_view> texts, const Stop& stop, Done done) {
         const bool real = model.row_type >= RowType::float16;
         const std::size_t stride = std::max<std::size_t>(model.stride, Lookup::most_columns);
         lengthy_ = !real && lengthy(model, texts.front());
@@ -39,8 +40,8 @@ public:
         maximum_ = has_maximum(model.pooling);
         if (maximum_ && real) tops_real_.assign(texts.size() * stride, -std::numeric_limits<float>::infinity());
         else if (maximum_) tops_.assign(texts.size() * stride, std::numeric_limits<std::int32_t>::min());
-        if (model.vocabulary.lookup.lines().columns) add_slots(model, texts, stride);
-        else add_rows(model, texts, stride);
+        if (model.vocabulary.lookup.lines().columns) add_slots(model, texts, stop, stride);
+        else add_rows(model, texts, stop, stride);
         std::size_t widest = model.combined();
         for (const auto& layer : model.layers) widest = std::max(widest, layer.out());
         x_.resize(padded(widest));
@@ -53,15 +54,15 @@ public:
         }
     }
 
-    void score(const Model& model, std::span<const std::string_view> texts, float* logits) {
-        pool_all(model, texts, [&](std::size_t t) { forward(model, logits + t * model.outputs()); });
+    void score(const Model& model, std::span<const std::string_view> texts, const Stop& stop, float* logits) {
+        pool_all(model, texts, stop, [&](std::size_t t) { forward(model, logits + t * model.outputs()); });
     }
 
     // Keeps the pooled vectors from the `first` on; score_pairs() then scores each two of `count`.
-    void keep(const Model& model, std::span<const std::string_view> texts, std::size_t first) {
+    void keep(const Model& model, std::span<const std::string_view> texts, const Stop& stop, std::size_t first) {
         const std::size_t pooled = model.pooled();
         grow((first + texts.size()) * pooled, kept_);
-        pool_all(model, texts, [&](std::size_t t) { std::copy_n(x_.data(), pooled, kept_.data() + (first + t) * pooled); });
+        pool_all(model, texts, stop, [&](std::size_t t) { std::copy_n(x_.data(), pooled, kept_.data() + (first + t) * pooled); });
     }
 
     void score_pairs(const Model& model, std::size_t count, float* logits) {
@@ -76,6 +77,13 @@ public:
             }
             forward(model, logits + i / 2 * model.outputs());
         }
+    }
+
+    // Keeps no more memory than is worth it.
+    void release() {
+        const std::size_t numbers = found_.capacity() + next_.capacity() + sums_.capacity() + tops_.capacity() +
+                                    2 * wide_.capacity() + floats_.capacity() + tops_real_.capacity() + kept_.capacity();
+        if (numbers * sizeof(float) > most_kept) *this = Scorer();
     }
 
 private:
@@ -102,10 +110,10 @@ private:
                 x_[at] = (count ? times(tops[j], j, 1.0f) : 0.0f) + bias(at);
     }
 
-    void add_slots(const Model& model, std::span<const std::string_view> texts, std::size_t stride) {
+    void add_slots(const Model& model, std::span<const std::string_view> texts, const Stop& stop, std::size_t stride) {
         const auto find_values = kernels().find_values;
         const Lines& lines = model.vocabulary.lookup.lines();
-        reader_.walk(model.vocabulary, texts, [&](const BagReader::Candidates& all) {
+        reader_.walk(model.vocabulary, texts, stop, [&](const BagReader::Candidates& all) {
             std::size_t hits = 0;
             for (std::size_t begin = 0; begin < all.count; begin += most_rows) {
                 std::uint32_t* const where = all.where + hits;
@@ -122,7 +130,7 @@ private:
         });
     }
 
-    void add_rows(const Model& model, std::span<const std::string_view> texts, std::size_t stride) {
+    void add_rows(const Model& model, std::span<const std::string_view> texts, const Stop& stop, std::size_t stride) {
         const auto find = kernels().find;
         const Lines& lines = model.vocabulary.lookup.lines();
         const std::size_t bytes = model.stride * row_sizes[static_cast<int>(model.row_type)];
@@ -134,7 +142,7 @@ private:
                 if (lengthy_) spill();
             }
         };
-        reader_.walk(model.vocabulary, texts, [&](const BagReader::Candidates& all) {
+        reader_.walk(model.vocabulary, texts, stop, [&](const BagReader::Candidates& all) {
             grow(all.count, next_);
             const std::size_t hits = find(lines, all.hashes, all.count, next_.data(), all.where, model.rows, bytes);
             if (hits == Kernels::damaged) return hits;
@@ -206,6 +214,12 @@ private:
     std::vector<float> floats_, tops_real_, x_, y_, kept_;
 };
 
+// Also after an exception.
+struct Release {
+    Scorer& scorer;
+    ~Release() { scorer.release(); }
+};
+
 }  // namespace
 
 Dense::Dense(const float* weight, const float* bias, std::size_t in, std::size_t out)
@@ -222,7 +236,7 @@ void score(const Model& model, std::span<const std::string_view> texts, float* l
     parallel_texts(texts, model.pairs ? 2 : 1, threads, stop, [&] {
         return [&](std::size_t begin, std::size_t end) {
             thread_local Scorer scorer;  // kept for the next call: scoring a short text costs less than its memory
-            bool vast = false;
+            const Release release{scorer};
             const std::size_t first = begin;
             while (begin < end) {
                 std::size_t count = 1, bytes = texts[begin].size();
@@ -231,14 +245,12 @@ void score(const Model& model, std::span<const std::string_view> texts, float* l
                            !lengthy(model, texts[begin + count]))
                         bytes += texts[begin + count++].size();
                 const auto some = texts.subspan(begin, count);
-                if (model.pairs) scorer.keep(model, some, begin - first);
-                else scorer.score(model, some, logits + begin * model.outputs());
-                vast |= bytes > most_kept;
+                if (model.pairs) scorer.keep(model, some, stop, begin - first);
+                else scorer.score(model, some, stop, logits + begin * model.outputs());
                 begin += count;
                 if (begin < end) stop.poll();
             }
             if (model.pairs) scorer.score_pairs(model, end - first, logits + first / 2 * model.outputs());
-            if (vast) scorer = Scorer();
         };
     });
 }

@@ -4,6 +4,7 @@
 #include <array>
 #include <bit>
 #include <cstring>
+#include <optional>
 #include <iterator>
 #include <span>
 #include <utility>
@@ -196,13 +197,20 @@ public:
     // Reads [first, last) of the text; what stands around it decides the form of a final sigma.
     Reader(std::string_view text, std::size_t first, std::size_t last, TextRules rules, bool folds = false)
         : begin_(reinterpret_cast<const unsigned char*>(text.data())), p_(begin_ + first), last_(begin_ + last),
-          end_(begin_ + text.size()), lowercase_(rules.lowercase), leaves_out_(rules.tokenizer == Tokenizer::words),
+          end_(begin_ + text.size()), pause_(last_), lowercase_(rules.lowercase), leaves_out_(rules.tokenizer == Tokenizer::words),
           folds_(folds ? Point::folds : 0),
           attention_(rules.normalize && rules.tokenizer != Tokenizer::sklearn ? Point::attention : 0) {
         advance();
     }
 
     bool done() const { return at_ == filled_ && ahead_at_ == last_; }
+    // Whether there is more before the pause: nothing then waits that was read and not given.
+    bool more() const { return at_ != filled_ || ahead_at_ < pause_; }
+    void pause_after(std::size_t bytes) {
+        pause_ = static_cast<std::size_t>(last_ - ahead_at_) > bytes ? ahead_at_ + bytes : last_;
+    }
+    // Bytes that may be read past the pause, with a segment.
+    static constexpr std::size_t overrun() { return 4 * most + 64; }
     bool lowercase() const { return lowercase_; }
 
     Point next() {
@@ -238,7 +246,7 @@ public:
         const ShortWord* const table = lowercase_ ? short_words<true>.data() : short_words<false>.data();
         const unsigned char *p = ahead_at_, *before = p;
         char* out_before = out;
-        while (p != last_) {
+        while (p < pause_) {
             std::uint32_t code = *p;
             std::size_t size = 1;
             if (code >= 0x80) {
@@ -336,7 +344,7 @@ private:
         return Point(points_[at_++]);
     }
 
-    const unsigned char *begin_, *p_, *last_, *end_;
+    const unsigned char *begin_, *p_, *last_, *end_, *pause_;
     const unsigned char *start_ = nullptr, *ahead_at_ = nullptr;  // of the last code point read, and of the next
     Point ahead_;
     bool lowercase_, leaves_out_;
@@ -353,6 +361,8 @@ constexpr std::size_t growth = 3;
 // Appends the tokens of one text.
 class TokenWriter {
 public:
+    // Of tokens that are written code point by code point alone.
+    explicit TokenWriter(Tokens& tokens) : tokens_(tokens), copy_(0) {}
     TokenWriter(Tokens& tokens, std::string_view text, bool lowercase) : tokens_(tokens) {
         const std::size_t size = text.size(), blocks = (size + 63) / 64;
         copy_ = tokens.used_;
@@ -375,11 +385,18 @@ public:
     char* out = nullptr;
 
     void begin(std::size_t bytes) {
-        make_room(growth * bytes);
-        token_ = out = tokens_.buffer_.data() + tokens_.used_;
+        make_room(tokens_.open_ + growth * bytes);
+        token_ = tokens_.buffer_.data() + tokens_.used_;
+        out = token_ + tokens_.open_;
     }
-    void end() { tokens_.used_ = static_cast<std::size_t>(token_ - tokens_.buffer_.data()); }
+    // What is open then goes on after the next begin().
+    void end() {
+        tokens_.used_ = static_cast<std::size_t>(token_ - tokens_.buffer_.data());
+        tokens_.open_ = size();
+    }
     bool open() const { return out != token_; }
+    std::size_t size() const { return static_cast<std::size_t>(out - token_); }  // of what is open
+    char* at(std::size_t size) const { return token_ + size; }
     void push() {
         make_spans(tokens_.count_ + 1);
         tokens_.spans_[tokens_.count_++] = {static_cast<std::size_t>(token_ - tokens_.buffer_.data()),
@@ -428,7 +445,9 @@ public:
 
 private:
     void make_room(std::size_t bytes) {
-        grow(tokens_.used_ + bytes + Tokens::slack, tokens_.buffer_);
+        const std::size_t need = tokens_.used_ + bytes + Tokens::slack;
+        // A token may be as long as the text, and then memory counts more than how often it is copied.
+        if (tokens_.buffer_.size() < need) tokens_.buffer_.resize(need + need / (need < std::size_t{1} << 20 ? 2 : 8));
     }
     void make_spans(std::size_t count) {
         grow(count, tokens_.spans_);
@@ -451,30 +470,30 @@ struct Sklearn {
             return std::pair{masks[block].word & valid, std::uint64_t{0}};
         });
     }
-    static void other(TokenWriter& writer, Reader& reader) {
-        std::size_t length = 0;  // code points of the open run
-        const auto finish = [&] {
-            if (length >= 2) writer.push();
-            else writer.drop();
-            length = 0;
-        };
-        while (!reader.done()) {
+    void other(TokenWriter& writer, Reader& reader) {
+        while (reader.more()) {
             const Point point = reader.next();
             if (!point.in_word()) {
-                if (length) finish();
+                finish(writer);
                 continue;
             }
             if (point.code == dotted_capital_i && reader.lowercase()) {  // its lower case is "i" and a mark, which ends the run
                 *writer.out++ = 'i';
                 ++length;
-                finish();
+                finish(writer);
                 continue;
             }
             writer.out = reader.write(point, writer.out);
             ++length;
         }
-        if (length) finish();
     }
+    void finish(TokenWriter& writer) {
+        if (length >= 2) writer.push();
+        else writer.drop();
+        length = 0;
+    }
+
+    std::size_t length = 0;  // code points of the open run
 };
 
 struct Whitespace {
@@ -485,13 +504,13 @@ struct Whitespace {
         });
     }
     static void other(TokenWriter& writer, Reader& reader) {
-        while (!reader.done()) {
+        while (reader.more()) {
             const Point point = reader.next();
             if (point.space()) writer.push_if_open();
             else writer.out = reader.write(point, writer.out);
         }
-        writer.push_if_open();
     }
+    static void finish(TokenWriter& writer) { writer.push_if_open(); }
 };
 
 bool modifies_emoji(std::uint32_t code) {
@@ -514,23 +533,33 @@ struct Words {
             return std::pair{word, ~(word | m.gap) & valid};
         });
     }
-    static void other(TokenWriter& writer, Reader& reader) {
-        Kind open = separator;               // kind of the token being written
-        char* joiners = nullptr;             // where those begin that it ends with
+    void other(TokenWriter& writer, Reader& reader) {
+        char* joiners = joiners_at == none ? nullptr : writer.at(joiners_at);
         const auto begin = [&](Kind kind) {  // the next token
             if (joiners) writer.out = joiners;
             joiners = nullptr;
             writer.push_if_open();
             open = kind;
         };
-        while (!reader.done()) {
+        while (reader.more()) {
+            if (open == emoji) {  // what modifies it, or is joined to it
+                const Point next = reader.peek();
+                if (next.code == zero_width_joiner && reader.peek_behind().kind() == emoji) {
+                    writer.out = encode(reader.next().code, writer.out);
+                } else if (!modifies_emoji(next.code)) {
+                    begin(separator);
+                    continue;
+                }
+                writer.out = encode(reader.next().code, writer.out);
+                continue;
+            }
             if (open == word || open == separator) {
                 char* const end = reader.write_short(writer.out);
                 if (end != writer.out) {
                     writer.out = end;
                     open = word;
                     joiners = nullptr;
-                    if (reader.done()) break;
+                    if (!reader.more()) break;
                 }
             }
             const Point point = reader.next();
@@ -559,16 +588,6 @@ struct Words {
                 case emoji:
                     begin(emoji);
                     writer.out = reader.write(point, writer.out);
-                    while (!reader.done()) {
-                        const Point next = reader.peek();
-                        if (next.code == zero_width_joiner && reader.peek_behind().kind() == emoji) {
-                            writer.out = encode(reader.next().code, writer.out);
-                        } else if (!modifies_emoji(next.code)) {
-                            break;
-                        }
-                        writer.out = encode(reader.next().code, writer.out);
-                    }
-                    begin(separator);
                     break;
                 case word:
                     if (open != word) begin(word);
@@ -588,17 +607,27 @@ struct Words {
                     break;
             }
         }
-        begin(separator);
+        joiners_at = joiners ? writer.size() - static_cast<std::size_t>(writer.out - joiners) : none;
     }
+    void finish(TokenWriter& writer) {
+        if (joiners_at != none) writer.out = writer.at(joiners_at);
+        writer.push_if_open();
+        *this = {};
+    }
+
+    static constexpr std::size_t none = ~std::size_t{0};
+    Kind open = separator;          // kind of the token being written
+    std::size_t joiners_at = none;  // where those begin in it that it ends with
 };
 
 // ASCII white space separates tokens in every way of cutting: what stands between two of it is read fast where it is
 // all ASCII.
+// Cuts [from, to), which is the whole text or ends after white space.
 template <class Cut>
-void tokenize_by(std::string_view text, TextRules rules, Tokens& tokens) {
-    TokenWriter writer(tokens, text, rules.lowercase);
+void tokenize_by(std::string_view text, std::size_t from, std::size_t to, TextRules rules, Tokens& tokens) {
+    TokenWriter writer(tokens, text.substr(from, to - from), rules.lowercase);
     const auto masks = writer.masks();
-    const std::size_t size = text.size();
+    const std::size_t size = to - from;
     // The first byte at or after `at` with a bit in the mask, or `size`.
     const auto next = [&](std::uint64_t Masks::* mask, std::size_t at) {
         for (std::size_t block = at / 64; block * 64 < size; ++block) {
@@ -615,20 +644,101 @@ void tokenize_by(std::string_view text, TextRules rules, Tokens& tokens) {
         while (first > at && !(masks[(first - 1) / 64].space >> (first - 1) % 64 & 1)) --first;
         Cut::ascii(writer, at, first);
         writer.begin(last - first);
-        Reader reader(text, first, last, rules);
-        Cut::other(writer, reader);
+        Reader reader(text, from + first, from + last, rules);
+        Cut cut;
+        cut.other(writer, reader);
+        cut.finish(writer);
         writer.end();
         at = last;
     }
 }
 
+bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r') || (c >= 0x1C && c <= 0x1F); }
+
 }  // namespace
 
-void tokenize(std::string_view text, TextRules rules, Tokens& tokens) {
+void Tokens::drop(std::size_t count) {
+    std::size_t first = used_;
+    for (std::size_t i = count; i < count_; ++i) first = std::min(first, spans_[i].begin);
+    if (first) std::memmove(buffer_.data(), buffer_.data() + first, used_ + open_ - first);
+    for (std::size_t i = count; i < count_; ++i) spans_[i - count] = {spans_[i].begin - first, spans_[i].size};
+    used_ -= first;
+    count_ -= count;
+}
+
+class Tokenization::Cutting {
+public:
+    virtual ~Cutting() = default;
+    virtual bool done() const = 0;
+    virtual void next(Tokens& tokens) = 0;
+};
+
+template <class Cut>
+class Tokenization::CuttingBy : public Cutting {
+public:
+    CuttingBy(std::string_view text, TextRules rules, std::size_t window) : text_(text), rules_(rules), window_(window) {}
+
+    bool done() const override { return at_ == text_.size(); }
+
+    void next(Tokens& tokens) override {
+        if (!stretch_) {
+            // Up to the last white space of the window.
+            std::size_t end = std::min(text_.size(), at_ + window_);
+            if (end < text_.size())
+                while (end > at_ && !is_space(text_[end - 1])) --end;
+            if (end > at_) {
+                tokenize_by<Cut>(text_, at_, end, rules_, tokens);
+                at_ = end;
+                return;
+            }
+            // There is none: a code point at a time, with pauses.
+            for (end = at_ + window_; end < text_.size() && !is_space(text_[end]);) ++end;
+            stretch_.emplace(text_, at_, end, rules_);
+            stretch_end_ = end;
+        }
+        TokenWriter writer(tokens);
+        writer.begin(window_ + Reader::overrun());
+        stretch_->pause_after(window_);
+        cut_.other(writer, *stretch_);
+        if (stretch_->done()) {
+            cut_.finish(writer);
+            stretch_.reset();
+            at_ = stretch_end_;
+        }
+        writer.end();
+    }
+
+private:
+    const std::string_view text_;
+    const TextRules rules_;
+    const std::size_t window_;
+    std::size_t at_ = 0;
+    std::optional<Reader> stretch_;
+    std::size_t stretch_end_ = 0;
+    Cut cut_;
+};
+
+Tokenization::Tokenization(std::string_view text, TextRules rules, std::size_t window) {
     switch (rules.tokenizer) {
-        case Tokenizer::sklearn: return tokenize_by<Sklearn>(text, rules, tokens);
-        case Tokenizer::words: return tokenize_by<Words>(text, rules, tokens);
-        case Tokenizer::whitespace: return tokenize_by<Whitespace>(text, rules, tokens);
+        case Tokenizer::sklearn: cutting_ = std::make_unique<CuttingBy<Sklearn>>(text, rules, window); break;
+        case Tokenizer::words: cutting_ = std::make_unique<CuttingBy<Words>>(text, rules, window); break;
+        case Tokenizer::whitespace: cutting_ = std::make_unique<CuttingBy<Whitespace>>(text, rules, window); break;
+    }
+}
+
+Tokenization::~Tokenization() = default;
+bool Tokenization::done() const { return cutting_->done(); }
+void Tokenization::next(Tokens& tokens) { cutting_->next(tokens); }
+
+void tokenize(std::string_view text, TextRules rules, Tokens& tokens) {
+    if (text.size() > Tokenization::usual_window) {
+        for (Tokenization reading(text, rules); !reading.done();) reading.next(tokens);
+        return;
+    }
+    switch (rules.tokenizer) {
+        case Tokenizer::sklearn: return tokenize_by<Sklearn>(text, 0, text.size(), rules, tokens);
+        case Tokenizer::words: return tokenize_by<Words>(text, 0, text.size(), rules, tokens);
+        case Tokenizer::whitespace: return tokenize_by<Whitespace>(text, 0, text.size(), rules, tokens);
     }
 }
 
@@ -639,10 +749,11 @@ bool is_hyphen(std::uint32_t code) {
 }
 
 // comparable() of a text or a half of a pair; where nothing of it counts, `all` but white space.
-char* write_comparable(std::string_view text, bool all, char* out) {
+char* write_comparable(std::string_view text, bool all, char* out, const Stop& stop) {
     Reader reader(text, 0, text.size(), {Tokenizer::words, true, true}, true);
     Point before(' '), earlier(' ');  // the code points just read, eyes and nose maybe
-    while (!reader.done()) {
+    for (std::size_t read = 1; !reader.done(); ++read) {
+        if (read % 8192 == 0) stop.poll();
         const Point point = reader.next();
         std::uint32_t code = point.lower();
         bool counts = all && point.kind() != separator && point.kind() != joiner;
@@ -670,7 +781,7 @@ char* write_comparable(std::string_view text, bool all, char* out) {
 
 }  // namespace
 
-void comparable(std::string_view text, std::string& out) {
+void comparable(std::string_view text, std::string& out, const Stop& stop) {
     constexpr char parts = '\x1F';
     out.resize(growth * text.size());
     char* end = out.data();
@@ -678,8 +789,8 @@ void comparable(std::string_view text, std::string& out) {
         const std::size_t next = std::min(text.find(parts, at), text.size());
         const std::string_view part = text.substr(at, next - at);
         char* const begin = end;
-        end = write_comparable(part, false, begin);
-        if (end == begin) end = write_comparable(part, true, begin);
+        end = write_comparable(part, false, begin, stop);
+        if (end == begin) end = write_comparable(part, true, begin, stop);
         if (next == text.size()) break;
         *end++ = parts;
         at = next + 1;

@@ -1,12 +1,16 @@
 // UTF-8 bytes -> tokens. The rules are those of docs/FORMAT.md, "Text"; their plain Python twin is in tests/twins.py.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "kernels.h"
+#include "large.h"
+#include "parallel.h"
 
 namespace sparsedistill {
 
@@ -24,7 +28,15 @@ public:
     // Readers of a token may load this many bytes past its start.
     static constexpr std::size_t slack = 16;
 
-    void clear() { used_ = count_ = 0; }
+    void clear() { used_ = count_ = open_ = 0; }
+    // Forgets the first `count`.
+    void drop(std::size_t count);
+    // Keeps no more memory than is worth it.
+    void release() {
+        if (buffer_.capacity() + spans_.capacity() * sizeof(Span) <= most_kept) return;
+        *this = Tokens();
+        give_back();
+    }
     std::size_t size() const { return count_; }
     std::string_view operator[](std::size_t i) const { return {buffer_.data() + spans_[i].begin, spans_[i].size}; }
 
@@ -36,6 +48,7 @@ private:
     std::vector<char> buffer_;
     std::vector<Span> spans_;
     std::size_t used_ = 0, count_ = 0;  // of buffer_ and spans_
+    std::size_t open_ = 0;              // bytes, behind those used, of a token that is not whole yet
     std::vector<Masks> masks_;
 };
 
@@ -43,12 +56,58 @@ private:
 // maximal invalid piece, as Python's decode(errors="replace") does.
 void tokenize(std::string_view text, TextRules rules, Tokens& tokens);
 
+// The same some at a time, so that memory need not grow with the text, but for a token that does.
+class Tokenization {
+public:
+    static constexpr std::size_t usual_window = 1 << 14;
+
+    explicit Tokenization(std::string_view text, TextRules rules, std::size_t window = usual_window);
+    ~Tokenization();
+    Tokenization(const Tokenization&) = delete;
+    Tokenization& operator=(const Tokenization&) = delete;
+
+    bool done() const;
+    // Appends the tokens of the next bytes, `window` or a few more of them; there may be none. `tokens` is the same each time:
+    // a token that is not whole yet waits there.
+    void next(Tokens& tokens);
+
+private:
+    class Cutting;
+    template <class Cut>
+    class CuttingBy;
+    std::unique_ptr<Cutting> cutting_;
+};
+
+// Calls use(starts, count) for each block of a text, whose tokens are the first `count` of `tokens`: the n-grams of the block
+// begin with the first `starts`, `block` but in the last one, and the others are those that these may end with.
+template <class Use>
+void for_blocks(std::string_view text, TextRules rules, unsigned max_n, std::size_t block, Tokens& tokens, const Stop& stop,
+                Use use) {
+    tokens.clear();
+    if (text.size() <= block) {  // a token has a byte or more
+        tokenize(text, rules, tokens);
+        return use(tokens.size(), tokens.size());
+    }
+    const struct Release {  // also after an exception
+        Tokens& tokens;
+        ~Release() { tokens.release(); }
+    } release{tokens};
+    Tokenization reading(text, rules);
+    for (;;) {
+        for (; !reading.done() && tokens.size() < block + max_n - 1; stop.poll()) reading.next(tokens);
+        const std::size_t count = std::min(tokens.size(), block + max_n - 1), starts = std::min(count, block);
+        use(starts, count);
+        if (reading.done() && tokens.size() <= block) return;
+        tokens.drop(starts);
+    }
+}
+
 // What tells the text from others, as UTF-8, into `out`: equal for texts that differ in case, white space, invisible characters
 // and punctuation that carries nothing. Letters, marks, digits, symbols and emoji count, in NFC and case-folded, and so do
 //   - # % & * / @ \ _ and their like; any one mark of punctuation between two digits (1.5, 10:30); the sign before a number; the
 //     full stop that a word begins with (.NET); the bracket that is a mouth (":)", ":-("; its eyes do not);
 //   - U+001F, which parts the halves of a pair;
 //   - all but white space, where nothing else is in the text or the half.
-void comparable(std::string_view text, std::string& out);
+void comparable(std::string_view text, std::string& out, const Stop& stop = Stop());
 
 }  // namespace sparsedistill

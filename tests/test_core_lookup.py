@@ -250,18 +250,40 @@ def test_offsets_are_checked(ngrams, offsets):
 
 
 @settings(max_examples=400)
-@given(st.lists(texts, min_size=1, max_size=6), rules, seeds, st.randoms(use_true_random=False))
-def test_bags(batch, rules, seed, random):
+@given(
+    st.lists(texts, min_size=1, max_size=6),
+    rules,
+    seeds,
+    st.randoms(use_true_random=False),
+    st.sampled_from((1, 2, 3, 5, 8192)),
+)
+def test_bags(batch, rules, seed, random, block):
     # Any part of the n-grams, so that chains end at a missing prefix though the longer n-gram has a row.
     ngrams = [ngram for ngram, _ in twins.count(batch, **rules)]
     vocabulary = random.sample(ngrams, random.randint(0, len(ngrams)))
     slots, used = twins.build_slots(vocabulary, seed)
-    expected = [twins.bag(text, slots, used, **rules) for text in batch]
-    lookup = _core.Lookup(slots, len(vocabulary), 0, used, **rules)
+    expected = [twins.bag(text, slots, used, **rules, block=block) for text in batch]
+    lookup = _core.Lookup(slots, len(vocabulary), 0, used, **rules, block=block)
     assert split(*lookup.bags(batch, 1)) == expected
-    assert expected == [twins.bag_of_strings(text, vocabulary, **rules) for text in batch]
+    assert expected == [twins.bag_of_strings(text, vocabulary, **rules, block=block) for text in batch]
     for text, rows in zip(batch, expected, strict=True):
         assert lookup.ngrams(text) == [(vocabulary[row], row) for row in rows]
+
+
+@pytest.mark.parametrize("max_n", [1, 2, 5])
+@pytest.mark.parametrize("tokens", [8191, 8192, 8193, 8196, 16384, 16385, 30000])
+def test_bags_and_counts_across_the_borders_of_blocks(tokens, max_n):
+    text = (
+        zipf_texts(1, 50, 3)[0] + " " + " ".join(f"w{i}" for i in np.random.default_rng(tokens).zipf(1.3, tokens) % 60)
+    )
+    text = " ".join(text.split()[:tokens])
+    rules = {"tokenizer": "whitespace", "lowercase": True, "max_n": max_n}
+    vocabulary = [ngram for ngram, _ in twins.count([text], **rules, size=3000)]
+    lookup = make_lookup(vocabulary, **rules)
+    expected = twins.bag_of_strings(text, vocabulary, **rules)
+    assert split(*lookup.bags([text, "w1", text], 2)) == [expected, lookup.bags(["w1"], 1)[0].tolist(), expected]
+    assert [row for _, row in lookup.ngrams(text)] == expected
+    assert counted([[text]], **rules) == (twins.count([text], **rules), len(set(twins.ngrams(text.split(), max_n))))
 
 
 def test_bags_by_hand():

@@ -455,3 +455,60 @@ def test_a_model_keeps_its_arrays_alive():
     junk = [np.full((4, 5), 7, np.int8) for _ in range(100)]
     assert same_bits(model.score(["t2"], 1), [expected])
     assert len(junk) == 100
+
+
+# Blocks of long texts
+
+
+def blocked(row_type: str, pooling: str, block: int):
+    """A model of words and pairs of them, and what its twin makes of a text."""
+    words = [f"w{i}" for i in range(9)]
+    vocabulary = words + [f"{a} {b}" for a in words for b in words][::2]
+    slots, seed = _core.build_slots(*twins.packed(vocabulary), 0)
+    lookup = _core.Lookup(slots, len(vocabulary), 0, seed, "whitespace", False, 2, block=block)
+    net = Net(3, row_type, len(vocabulary), 20, 1, True, lookup=lookup, pooling=pooling)
+
+    def expected(text: str) -> np.ndarray:
+        return net.twin(twins.bag_of_strings(text, vocabulary, tokenizer="whitespace", max_n=2, block=block))
+
+    return net.core, expected
+
+
+KINDS_OF_BLOCKS = [*itertools.product(ROW_TYPES, ("mean", "sum", "max", "mean+max")), ("float32", "attentive")]
+
+
+@settings(max_examples=200)
+@given(
+    st.sampled_from(KINDS_OF_BLOCKS),
+    st.integers(1, 7),
+    st.lists(st.lists(st.integers(0, 11), max_size=30), min_size=1, max_size=5),
+)
+def test_score_of_texts_of_many_small_blocks(kind, block, batch):
+    model, expected = blocked(*kind, block)
+    texts = [" ".join(f"w{i}" for i in tokens) for tokens in batch]
+    assert same_bits(model.score(texts, 1), [expected(text) for text in texts])
+
+
+@pytest.mark.parametrize("kind", KINDS_OF_BLOCKS, ids="-".join)
+@pytest.mark.parametrize("tokens", [8192, 8193, 20000])
+def test_score_across_the_border_of_a_block(kind, tokens):
+    model, expected = blocked(*kind, 8192)
+    text = " ".join(f"w{i}" for i in np.random.default_rng(tokens).integers(0, 12, tokens))
+    short = "w1 w2 w3"
+    got = model.score([short, text, short, text], 2)
+    assert same_bits(got, [expected(short), expected(text)] * 2)
+
+
+def test_values_in_slots_across_the_border_of_a_block():
+    rng = np.random.default_rng(5)
+    words = [f"w{i}" for i in range(9)]
+    vocabulary = words + [f"{a} {b}" for a in words for b in words][::2]
+    values = rng.integers(-32768, 32767, (len(vocabulary), 3), np.int16)
+    slots, seed = _core.build_slots(*twins.packed(vocabulary), 0, values)
+    scale, bias = np.ones(3, np.float32), np.zeros(3, np.float32)
+    for block, tokens in ((3, 20), (8192, 8192), (8192, 50_000)):
+        lookup = _core.Lookup(slots, 0, 3, seed, "whitespace", False, 2, block=block)
+        text = " ".join(f"w{i}" for i in rng.integers(0, 12, tokens))
+        bag = twins.bag_of_strings(text, vocabulary, tokenizer="whitespace", max_n=2)
+        expected = twins.pool(bag, values, scale)
+        assert same_bits(_core.Model(lookup, None, scale, bias, False, []).score([text], 1)[0], expected)

@@ -44,6 +44,22 @@ def test_tokens(text, tokenizer, lowercase, normalize):
     assert core_tokens(text, tokenizer, lowercase, normalize) == expected
 
 
+@settings(max_examples=500)
+@given(texts, tokenizers, st.booleans(), st.booleans(), st.integers(1, 80))
+def test_tokens_of_a_text_that_is_read_in_parts(text, tokenizer, lowercase, normalize, window):
+    expected = core_tokens(text, tokenizer, lowercase, normalize)
+    assert _core.tokenize([text], tokenizer, lowercase, normalize, window) == [expected]
+
+
+@pytest.mark.parametrize("tokenizer", TOKENIZERS)
+@pytest.mark.parametrize(
+    "piece", ["a.", "a ", "aΣ'", "漢", "é", "😀\u200d", "don't", "İ\u0323", "\u0301", "กำ", "ab\xad"]
+)
+def test_tokens_of_a_text_far_longer_than_a_part(tokenizer, piece):
+    for text in (piece * 20_000, "x" * 16_383 + piece * 9_000 + " " + piece * 9_000, ("y" * 16_384 + " ") * 3 + piece):
+        assert core_tokens(text, tokenizer, True) == twins.tokenize(text, tokenizer, True)
+
+
 @settings(max_examples=120)
 @given(st.lists(texts, max_size=6), tokenizers, st.booleans())
 def test_tokens_of_many_texts_are_those_of_each(batch, tokenizer, lowercase):

@@ -208,9 +208,17 @@ def word_end(s: str, start: int) -> int:
     return end
 
 
-def ngrams(tokens: Sequence[str], max_n: int) -> list[str]:
-    """All n-grams in bag order: unigrams in text order, then bigrams in text order, and so on."""
-    return [" ".join(tokens[i : i + n]) for n in range(1, max_n + 1) for i in range(len(tokens) - n + 1)]
+BLOCK = 8192  # tokens of a text whose n-grams come before those of the next
+
+
+def ngrams(tokens: Sequence[str], max_n: int, block: int = BLOCK) -> list[str]:
+    """All n-grams in bag order: of each block of tokens the unigrams from left to right, then the bigrams, ..."""
+    return [
+        " ".join(tokens[i : i + n])
+        for begin in range(0, len(tokens), block)
+        for n in range(1, max_n + 1)
+        for i in range(begin, min(begin + block, len(tokens) - n + 1))
+    ]
 
 
 # Hash
@@ -447,10 +455,11 @@ def bag(
     normalize: bool = True,
     max_n: int = 4,
     columns: int = 0,
+    block: int = BLOCK,
 ) -> list[int]:
     """Rows of a text in bag order, found through the slots; at each token a miss ends the chain."""
     hashes = [token_hash(token.encode("utf-8"), seed) for token in tokenize(text, tokenizer, lowercase, normalize)]
-    levels: list[list[int]] = [[] for _ in range(max_n)]
+    levels: list[list[int]] = [[] for _ in range(max_n * (len(hashes) // block + 1))]
     for i in range(len(hashes)):
         h = hashes[i]
         for n in range(1, min(max_n, len(hashes) - i) + 1):
@@ -459,7 +468,7 @@ def bag(
             row = lookup(slots, h, columns)
             if row is None:
                 break
-            levels[n - 1].append(row)
+            levels[i // block * max_n + n - 1].append(row)
     return [row for level in levels for row in level]
 
 
@@ -471,11 +480,12 @@ def bag_of_strings(
     lowercase: bool = True,
     normalize: bool = True,
     max_n: int = 4,
+    block: int = BLOCK,
 ) -> list[int]:
     """The same without any hash: an n-gram is found if it and all its prefixes are in the vocabulary."""
     row = {ngram: r for r, ngram in enumerate(vocabulary)}
     found = []
-    for ngram in ngrams(tokenize(text, tokenizer, lowercase, normalize), max_n):
+    for ngram in ngrams(tokenize(text, tokenizer, lowercase, normalize), max_n, block):
         tokens = ngram.split(" ")
         if all(" ".join(tokens[:n]) in row for n in range(1, len(tokens) + 1)):
             found.append(row[ngram])

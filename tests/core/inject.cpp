@@ -239,7 +239,7 @@ void lookups(const Data& data, const Toy& toy) {
     std::vector<std::uint32_t> rows;
     const auto bag = [&](std::string_view text) {
         rows.clear();
-        reader->walk(vocabulary, {&text, 1}, [&](const BagReader::Candidates& all) {
+        reader->walk(vocabulary, {&text, 1}, Stop(), [&](const BagReader::Candidates& all) {
             const std::size_t before = rows.size();
             rows.resize(before + all.count);
             const auto hits = kernels().find(vocabulary.lookup.lines(), all.hashes, all.count, rows.data() + before, all.where, nullptr, 0);
@@ -290,11 +290,11 @@ void texts(const Data& data) {
                  });
     }
     std::string kept;
-    scenario("fingerprints", [&] { kept = {}; }, [&] { for (const auto text : data.large()) letters_and_digits(text, kept); },
+    scenario("fingerprints", [&] { kept = {}; }, [&] { for (const auto text : data.large()) comparable(text, kept); },
              [&] {
                  Bytes result;
                  for (const auto text : data.ordinary()) {
-                     letters_and_digits(text, kept);
+                     comparable(text, kept);
                      result += kept;
                  }
                  return result;
