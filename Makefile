@@ -1,6 +1,7 @@
 # make quickstart   the main job on real input
 # make test         lint, types, tests
-# Both make .venv where there is none and install pinned versions (constraints.txt) into it.
+# make sanitize     the core's tests on a build with AddressSanitizer and UndefinedBehaviorSanitizer, for those who change core/
+# All make .venv where there is none and install pinned versions (constraints.txt) into it.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -8,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 CORE := CMakeLists.txt pyproject.toml $(wildcard core/*)
 PACKAGE := $(CORE) $(wildcard sparsedistill/*.py sparsedistill/*.pyi sparsedistill/py.typed)
 
-.PHONY: all quickstart test lint clean
+.PHONY: all quickstart test sanitize lint clean
 
 all: .venv/.installed
 
@@ -46,6 +47,24 @@ lint: .venv/.requirements
 
 test: lint .venv/.installed .venv/.quickstart
 	$(BIN)/pytest
+
+# Python itself is no build with sanitizers: their library is loaded before it, and what it never frees is no leak of ours. The
+# program that fails allocations is built and run with them, too, and looks for leaks.
+SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -g
+SANITIZED := build/sanitize/package/sparsedistill
+sanitize: .venv/.requirements
+	$(BIN)/cmake -S . -B build/sanitize -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo "-DCMAKE_CXX_FLAGS=$(SANITIZERS)" \
+	  -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DPython_EXECUTABLE=$(abspath $(BIN))/python \
+	  -Dnanobind_DIR=$$($(BIN)/python -m nanobind --cmake_dir)
+	$(BIN)/cmake --build build/sanitize --parallel 2
+	mkdir -p $(SANITIZED)
+	cp sparsedistill/*.py build/sanitize/_core*.so $(SANITIZED)
+	library() { $${CXX:-c++} -print-file-name=$$1; }; \
+	  LD_PRELOAD="$$(library libasan.so) $$(library libstdc++.so)" PYTHONPATH=build/sanitize/package PYTHONMALLOC=malloc \
+	  ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1 \
+	  $(BIN)/pytest -p no:cacheprovider tests/test_core_text.py tests/test_core_lookup.py tests/test_core_score.py \
+	  tests/test_core_bag.py tests/test_texts.py tests/test_classifier.py tests/test_format.py -k "not real_texts and not every"
+	SPARSEDISTILL_TEST_FLAGS="$(SANITIZERS)" $(BIN)/pytest tests/test_core_memory.py
 
 clean:
 	rm -rf build .venv

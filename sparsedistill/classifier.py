@@ -60,6 +60,7 @@ class Classifier:
         where = path or "the classifier"
         self._config, self._tensors, self._card = config, tensors, card
         self.path = Path(path).resolve() if path else None
+        self._in_memory = False
         if config.get("format") != "sparsedistill":
             raise FormatError(f"{where}: config.json is not that of a sparsedistill classifier")
         version = config.get("format_version")
@@ -189,8 +190,12 @@ class Classifier:
         return np.array(thresholds)
 
     @classmethod
-    def load(cls, path: str | os.PathLike) -> Classifier:
-        """Map the classifier in directory ``path``: milliseconds, whatever its size.
+    def load(cls, path: str | os.PathLike, copy: bool = False) -> Classifier:
+        """Map the classifier in directory ``path``: milliseconds, whatever its size, and shared between processes.
+
+        The file must stay as it is while it is mapped (a new classifier under the same path is another file): where it is cut
+        short in place, the system ends the process. ``copy`` reads it into memory of this process's own instead, in huge
+        pages where the system gives them, from which texts are also scored faster.
 
         Errors: :class:`FormatError` when the directory is damaged or foreign; FileNotFoundError when it is not there.
         """
@@ -199,7 +204,9 @@ class Classifier:
             if not (path / name).is_file():
                 raise FileNotFoundError(f"{path} is not a classifier: it has no {name}")
         card = read_start(path / CARD, MAX_CARD).decode("utf-8", "replace") if (path / CARD).is_file() else ""
-        return cls(read_json(path / CONFIG), read_tensors(path / TENSORS), path, card)
+        classifier = cls(read_json(path / CONFIG), read_tensors(path / TENSORS, copy), path, card)
+        classifier._in_memory = copy
+        return classifier
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the classifier as a directory, whole or not at all; a directory already there is replaced."""
@@ -212,7 +219,7 @@ class Classifier:
     def __reduce__(self):
         # Workers map the file again instead of receiving its contents.
         if self.path is not None:
-            return Classifier.load, (self.path,)
+            return Classifier.load, (self.path, self._in_memory)
         return Classifier, (self._config, {name: np.array(a) for name, a in self._tensors.items()}, None, self._card)
 
     def __repr__(self) -> str:

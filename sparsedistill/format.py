@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from . import _core
 from .errors import FormatError
 
 ALIGNMENT = 64  # bytes: a cache line
@@ -233,14 +234,18 @@ def write_tensors(
                 file.write(part.data if part.nbytes else b"")
 
 
-def read_tensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
+def read_tensors(path: str | os.PathLike, copy: bool = False) -> dict[str, np.ndarray]:
     """Map a file in the safetensors layout; nothing is copied, the arrays are read-only views of the file.
+
+    With ``copy`` they are views of one copy in memory, in huge pages where the system gives them.
 
     Errors: :class:`FormatError` naming what is wrong with the file; OSError when there is none.
     """
     path = Path(path)
     layout = _read_layout(path)
-    data = np.memmap(path, np.uint8, "r") if any(math.prod(shape) for _, _, shape in layout.values()) else None
+    data: np.ndarray | None = None
+    if any(math.prod(shape) for _, _, shape in layout.values()):
+        data = _copied(path) if copy else np.memmap(path, np.uint8, "r")
     tensors = {}
     for name, (begin, dtype, shape) in layout.items():
         end = begin + math.prod(shape) * dtype.itemsize
@@ -280,6 +285,14 @@ def read_into(path: str | os.PathLike, arrays: Mapping[str, np.ndarray | Pieces]
                 values = np.empty((rows.stop - rows.start, *shape[1:]), dtype)
                 _fill(file, values, path)
                 array.put(rows, values)
+
+
+def _copied(path: Path) -> np.ndarray:
+    with open(path, "rb", buffering=0) as file:
+        data = _core.large_bytes(os.fstat(file.fileno()).st_size)
+        _fill(file, data, path)
+    data.flags.writeable = False
+    return data
 
 
 def _fill(file: Any, array: np.ndarray, path: Path) -> None:

@@ -15,7 +15,7 @@ import twins
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparsedistill import Classifier, FormatError
+from sparsedistill import Classifier, FormatError, _core
 from sparsedistill.classifier import probabilities
 
 TEXTS = ["not bad at all", "", "The film was good good good", "nothing-known-here zzz", "映画 film 😀 schlecht", "bad"]
@@ -488,3 +488,34 @@ def test_an_error_of_the_callers_iterator_is_passed_on_as_it_is(classifier, meth
 
     with pytest.raises(kind, match="of the caller"):
         getattr(classifier, method)(texts())
+
+
+def test_a_copy_in_memory_does_not_need_its_file(shaped, tmp_path):
+    shaped.save(tmp_path / "a")
+    copied, mapped = Classifier.load(tmp_path / "a", copy=True), Classifier.load(tmp_path / "a")
+    expected = shaped.decision_function(TEXTS)
+    assert np.array_equal(copied.decision_function(TEXTS), mapped.decision_function(TEXTS))
+    for name, array in copied._tensors.items():
+        assert np.array_equal(array, mapped._tensors[name])
+        assert not array.flags.writeable
+        assert array.ctypes.data % min(64, array.itemsize * 16) == 0 or not array.size
+    again = pickle.dumps(copied)
+    del mapped
+    assert pickle.loads(again)._in_memory
+    os.truncate(tmp_path / "a" / "model.safetensors", 0)
+    assert np.array_equal(copied.decision_function(TEXTS), expected)
+    with pytest.raises(FormatError, match="cut short"):
+        Classifier.load(tmp_path / "a", copy=True)
+
+
+def test_a_file_that_is_cut_while_it_is_copied(shaped, tmp_path, monkeypatch):
+    shaped.save(tmp_path / "a")
+    whole = _core.large_bytes
+
+    def cut(size):
+        os.truncate(tmp_path / "a" / "model.safetensors", size // 2)
+        return whole(size)
+
+    monkeypatch.setattr(_core, "large_bytes", cut)
+    with pytest.raises(FormatError, match="was cut short while it was read"):
+        Classifier.load(tmp_path / "a", copy=True)
