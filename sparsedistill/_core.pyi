@@ -12,8 +12,10 @@ class Damaged(IndexError):
 
 unicode_version: str = '15.1.0'
 
-def tokenize(texts: object, tokenizer: str, lowercase: bool, normalize: bool = True) -> list:
-    """Tokens of each text, as lists of str."""
+def tokenize(texts: object, tokenizer: str, lowercase: bool, normalize: bool = True, window: int = 16384) -> list:
+    """
+    Tokens of each text, as lists of str; `window`, which changes nothing: bytes read at a time.
+    """
 
 def fingerprints(texts: object, threads: int) -> Annotated[NDArray[numpy.uint64], dict(shape=(None,))]:
     """
@@ -31,6 +33,11 @@ def build_slots(ngrams: Annotated[NDArray[numpy.uint8], dict(shape=(None,), orde
 def probabilities(logits: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], independent: bool) -> Annotated[NDArray[numpy.float64], dict(shape=(None, None))]:
     """
     float64 (n, C): softmax of each row, or the sigmoid of each logit. The same bits on any machine.
+    """
+
+def large_bytes(size: int) -> Annotated[NDArray[numpy.uint8], dict(shape=(None,))]:
+    """
+    uint8 (size,), not set to anything, in huge pages where the system gives them.
     """
 
 def kernels() -> list:
@@ -80,7 +87,10 @@ class Counter:
 class Lookup:
     """n-grams of texts -> row ids."""
 
-    def __init__(self, slots: Annotated[NDArray[numpy.uint32], dict(shape=(None, 16), order='C', device='cpu', writable=False)], rows: int, columns: int, seed: int, tokenizer: str, lowercase: bool, max_n: int, normalize: bool = True) -> None: ...
+    def __init__(self, slots: Annotated[NDArray[numpy.uint32], dict(shape=(None, 16), order='C', device='cpu', writable=False)], rows: int, columns: int, seed: int, tokenizer: str, lowercase: bool, max_n: int, normalize: bool = True, block: int = 8192) -> None:
+        """
+        block: tokens whose n-grams come before those of the next; another only for tests.
+        """
 
     def bags(self, texts: object, threads: int) -> tuple[Annotated[NDArray[numpy.uint32], dict(shape=(None,))], Annotated[NDArray[numpy.uint64], dict(shape=(None,))]]:
         """

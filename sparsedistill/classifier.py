@@ -193,9 +193,9 @@ class Classifier:
     def load(cls, path: str | os.PathLike, copy: bool = False) -> Classifier:
         """Map the classifier in directory ``path``: milliseconds, whatever its size, and shared between processes.
 
-        The file must stay as it is while it is mapped (a new classifier under the same path is another file): where it is cut
-        short in place, the system ends the process. ``copy`` reads it into memory of this process's own instead, in huge
-        pages where the system gives them, from which texts are also scored faster.
+        The file must stay as it is while it is mapped: where it is cut short in place, the system ends the process (to
+        save another classifier under the same path is safe, for that is another file). ``copy`` reads it into memory of
+        this process's own instead, in huge pages where the system gives them, which also makes scoring faster.
 
         Errors: :class:`FormatError` when the directory is damaged or foreign; FileNotFoundError when it is not there.
         """

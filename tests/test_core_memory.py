@@ -103,10 +103,13 @@ PIECES = {
 def measured(what: str, tokenizer: str, megabytes: int, threads: int) -> list[tuple[float, float, int, str]]:
     if not Path("/proc/self/clear_refs").exists():
         pytest.skip("the most memory a process had can be set back on Linux alone")
+    code = MEASURE.replace("{PIECES}", repr(PIECES))
     done = subprocess.run(
-        [sys.executable, "-c", MEASURE.replace("{PIECES}", repr(PIECES)), what, tokenizer, f"{megabytes}", f"{threads}"],
-        cwd=Path(__file__).parent, capture_output=True, text=True,
-    )  # fmt: skip
+        [sys.executable, "-c", code, what, tokenizer, str(megabytes), str(threads)],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     rows = [line.split("\t") for line in done.stdout.splitlines()]
     assert len(rows) == len(PIECES)

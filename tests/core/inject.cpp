@@ -305,7 +305,7 @@ void texts(const Data& data) {
 void counting(const Data& data) {
     const auto large = data.large(), several = data.several();
     const auto whole = [&](std::uint64_t memory, unsigned threads) {
-        Counter counter({Tokenizer::words, true, true}, 3, memory, "/tmp");
+        Counter counter({Tokenizer::words, true, true}, 3, memory, "/tmp", 0);
         counter.add(several, 1, threads);
         counter.add(data.ordinary(), 2, threads);
         counter.choose(2000, 1, threads);
@@ -327,7 +327,7 @@ void counting(const Data& data) {
             for (int step = 0; step < 3; ++step) {
                 std::unique_ptr<Counter> counter;
                 const auto make = [&] {
-                    counter = std::make_unique<Counter>(TextRules{Tokenizer::words, true, true}, 2, memory, "/tmp");
+                    counter = std::make_unique<Counter>(TextRules{Tokenizer::words, true, true}, 2, memory, "/tmp", 0);
                     if (step > 0) counter->add(several, 1, threads);
                     if (step > 1) counter->choose(500, 1, threads);
                 };
@@ -360,7 +360,7 @@ void counting(const Data& data) {
             }
         }
     // What top() gives is made from what is whole: it may fail and be asked again.
-    Counter counter({Tokenizer::words, true, true}, 2, 1 << 24, "/tmp");
+    Counter counter({Tokenizer::words, true, true}, 2, 1 << 24, "/tmp", 0);
     counter.add(several, 1, 1);
     counter.choose(500, 1, 1);
     counter.spell(several, true, 1);
