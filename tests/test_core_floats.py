@@ -165,13 +165,3 @@ def test_adams_step_is_corrected_by_powers_of_the_moments_factors(step):
     )  # fmt: skip
     size = 0.5 * math.sqrt(1 - beta2**step) / (1 - beta1**step)
     assert table[0, 0] == pytest.approx(-size * (1 - beta1) / (math.sqrt(1 - beta2) + 1e-6), rel=1e-5)
-
-
-@pytest.mark.parametrize("independent", [False, True])
-def test_what_is_no_number_gives_no_probability(independent):
-    logits = np.array([[np.nan, 1, 2], [np.nan] * 3, [np.inf, 1, 2], [-np.inf, 0, 0], [0, 0, 0]], np.float32)
-    found = _core.probabilities(logits, independent)
-    assert np.isnan(found[0, 0])
-    assert np.isnan(found[1]).all()
-    assert found[3].tolist() == ([0.0, 0.5, 0.5])
-    assert np.isfinite(found[4]).all()
