@@ -39,7 +39,8 @@ struct Point {
     constexpr explicit Point(std::uint32_t point)
         : code(point), record(static_cast<std::uint16_t>(record_of(point))), flags(unicode::flags_of[record]) {}
 
-    static constexpr unsigned attention = 128;  // may be otherwise in NFC, or compose with what stands before it
+    static constexpr unsigned attention = 128;  // its combining class is not 0, or:
+    static constexpr unsigned changes = 2048;   // it is otherwise in NFC, or may compose with what stands before it
 
     constexpr Kind kind() const { return static_cast<Kind>(flags & 7); }
     constexpr bool in_word() const { return flags & 8; }  // \w
@@ -160,6 +161,21 @@ constexpr auto short_words = [] {
     return table;
 }();
 
+// Large blocks whose code points are all alike to `words`: a table is not asked for each.
+struct Block {
+    std::uint32_t first, size;
+    constexpr bool has(std::uint32_t code) const { return code - first < size; }
+    constexpr bool is_plain(Kind kind) const {
+        for (std::uint32_t code = first; code < first + size; ++code) {
+            const Point point(code);
+            if (point.kind() != kind || point.flags & Point::attention || point.lower() != code) return false;
+        }
+        return true;
+    }
+};
+constexpr Block ideographs{0x4E00, 0x5200}, hangul{0xAC00, 11172};
+static_assert(ideographs.is_plain(character) && hangul.is_plain(word));
+
 // Canonical composition of `size` code points, each with its combining class above its 24 bits; returns how many are left.
 std::size_t compose(std::uint32_t* points, std::size_t size) {
     constexpr std::uint32_t l0 = 0x1100, v0 = 0x1161, t0 = 0x11A7, s0 = 0xAC00, l_count = 19, v_count = 21, t_count = 28;
@@ -200,7 +216,29 @@ public:
           end_(begin_ + text.size()), pause_(last_), lowercase_(rules.lowercase), leaves_out_(rules.tokenizer == Tokenizer::words),
           folds_(folds ? Point::folds : 0),
           attention_(rules.normalize && rules.tokenizer != Tokenizer::sklearn ? Point::attention : 0) {
-        advance();
+        go_to(p_);
+    }
+
+    // For reading past it: where the next code point stands, nullptr where it waits in points_; where to go on; up to where.
+    const unsigned char* position() const { return at_ == filled_ ? ahead_at_ : nullptr; }
+    void go_to(const unsigned char* p) {
+        ahead_at_ = p;
+        prepared_ = false;
+    }
+    const unsigned char* pause() const { return pause_; }
+    const unsigned char* last() const { return last_; }
+    const unsigned char* end() const { return end_; }
+    bool normalizes() const { return attention_; }
+    static constexpr std::size_t most = 256;  // code points of a segment: what bounds memory and time where marks have no end
+
+    // Before the first call of those below, and after go_to(). Whether there is more before the pause.
+    bool prepare() {
+        if (!prepared_) {
+            p_ = ahead_at_;
+            advance();
+            prepared_ = true;
+        }
+        return more();
     }
 
     bool done() const { return at_ == filled_ && ahead_at_ == last_; }
@@ -239,42 +277,8 @@ public:
         return encode(point.lower(), out);
     }
 
-    // Writes the word characters that come next as far as they are short ones; the last of them is left to next() where it
-    // may compose with what follows.
-    char* write_short(char* out) {
-        if (at_ != filled_) return out;
-        const ShortWord* const table = lowercase_ ? short_words<true>.data() : short_words<false>.data();
-        const unsigned char *p = ahead_at_, *before = p;
-        char* out_before = out;
-        while (p < pause_) {
-            std::uint32_t code = *p;
-            std::size_t size = 1;
-            if (code >= 0x80) {
-                if (code < 0xC2 || code > 0xDF || p + 1 == last_ || (p[1] & 0xC0) != 0x80) break;
-                code = (code & 0x1F) << 6 | (p[1] & 0x3F);
-                size = 2;
-            }
-            const ShortWord one = table[code];
-            if (!one.size) break;
-            before = p;
-            out_before = out;
-            std::memcpy(out, one.bytes, 2);
-            out += one.size;
-            p += size;
-        }
-        if (p == ahead_at_) return out;
-        if (p != last_ && *p >= 0x80 && attention_) {
-            p = before;
-            out = out_before;
-        }
-        p_ = p;
-        advance();
-        return out;
-    }
-
 private:
-    // Of a segment, in the text: what bounds memory and time where marks have no end.
-    static constexpr std::size_t most = 256, longest_decomposition = 4;
+    static constexpr std::size_t longest_decomposition = 4;
 
     void advance() {
         do {
@@ -347,7 +351,7 @@ private:
     const unsigned char *begin_, *p_, *last_, *end_, *pause_;
     const unsigned char *start_ = nullptr, *ahead_at_ = nullptr;  // of the last code point read, and of the next
     Point ahead_;
-    bool lowercase_, leaves_out_;
+    bool prepared_, lowercase_, leaves_out_;
     unsigned folds_, attention_;
     std::size_t at_ = 0, filled_ = 0;  // of points_, what is yet to be read
     std::uint32_t points_[most * longest_decomposition + 4];
@@ -471,7 +475,7 @@ struct Sklearn {
         });
     }
     void other(TokenWriter& writer, Reader& reader) {
-        while (reader.more()) {
+        while (reader.prepare()) {
             const Point point = reader.next();
             if (!point.in_word()) {
                 finish(writer);
@@ -504,7 +508,7 @@ struct Whitespace {
         });
     }
     static void other(TokenWriter& writer, Reader& reader) {
-        while (reader.more()) {
+        while (reader.prepare()) {
             const Point point = reader.next();
             if (point.space()) writer.push_if_open();
             else writer.out = reader.write(point, writer.out);
@@ -533,6 +537,92 @@ struct Words {
             return std::pair{word, ~(word | m.gap) & valid};
         });
     }
+    // Reads on as far as code points are in NFC, lower-cased one by one and of kinds that need no look ahead, which is most of a
+    // text. What may yet compose with something else is left to the reader, as is all the rest.
+    void read_plain(TokenWriter& writer, Reader& reader) {
+        const unsigned char* p = reader.position();
+        if (!p) return;
+        const unsigned char *const pause = reader.pause(), *const last = reader.last(), *const end = reader.end();
+        const bool lowercase = reader.lowercase(), normalizes = reader.normalizes();
+        const ShortWord* const table = lowercase ? short_words<true>.data() : short_words<false>.data();
+        const unsigned char *const first = p, *segment = p;  // where one begins, and where to go back to
+        char *out = writer.out, *segment_out = out;
+        std::uint32_t combining = 0;  // of the code point before
+        std::size_t size = 1;         // code points of the segment, where that is not 0
+        Kind open = this->open;
+        bool back = false;
+        while (p < pause) {
+            const unsigned char* const at = p;
+            const std::uint32_t code = decode(p, end);
+            if (code < short_words_end && table[code].size && (open == word || open == separator)) {
+                segment = at;
+                segment_out = out;
+                combining = 0;
+                std::memcpy(out, table[code].bytes, 2);
+                out += table[code].size;
+                open = word;
+                continue;
+            }
+            if (ideographs.has(code) || hangul.has(code)) {
+                const Kind kind = code < hangul.first ? character : word;
+                if (open == character || open == punct || (open == word && kind == character)) {
+                    writer.out = out;
+                    writer.push();
+                }
+                open = kind;
+                segment = at;
+                segment_out = out;
+                combining = 0;
+                std::memcpy(out, at, 3);
+                out += 3;
+                continue;
+            }
+            const Point point(code);
+            const Kind kind = point.kind();
+            const bool quote = (code == '\'' || code == right_quote) && open == word;
+            back = normalizes && (point.flags & Point::changes || kind == ignored);
+            if (back || kind >= joiner || kind == emoji || quote || code == capital_sigma || code == dotted_capital_i) {
+                p = at;
+                break;
+            }
+            const std::uint32_t before = std::exchange(combining, point.combining_class());
+            if (before == 0) size = 1;
+            const bool begins = combining == 0 || size == Reader::most || at == first;
+            if (!begins && (combining < before || open == punct)) {  // a mark ends that, so that there is no way back to it
+                back = normalizes;
+                p = at;
+                break;
+            }
+            if (kind == character || (kind != mark && open != kind)) {
+                if (open != separator) {
+                    writer.out = out;
+                    writer.push();
+                }
+                open = kind;
+            } else if (open != word && open != character) {  // a mark, or more punctuation or separators
+                if (open == punct && kind == mark) {
+                    writer.out = out;
+                    writer.push();
+                }
+                open = kind == mark ? word : kind;
+            }
+            if (begins) {
+                segment = at;
+                segment_out = out;
+            }
+            size = begins ? 1 : size + 1;
+            if (kind != separator) out = encode(lowercase ? point.lower() : code, out);
+        }
+        if (p >= pause && p != last && normalizes) {
+            const unsigned char* next = p;
+            const Point point(decode(next, end));
+            back = point.flags & Point::attention || point.kind() == ignored;
+        }
+        writer.out = back ? segment_out : out;
+        this->open = writer.open() ? open : separator;
+        reader.go_to(back ? segment : p);
+    }
+
     void other(TokenWriter& writer, Reader& reader) {
         char* joiners = joiners_at == none ? nullptr : writer.at(joiners_at);
         const auto begin = [&](Kind kind) {  // the next token
@@ -542,6 +632,8 @@ struct Words {
             open = kind;
         };
         while (reader.more()) {
+            if (!joiners && open != emoji) read_plain(writer, reader);
+            if (!reader.more() || !reader.prepare()) break;
             if (open == emoji) {  // what modifies it, or is joined to it
                 const Point next = reader.peek();
                 if (next.code == zero_width_joiner && reader.peek_behind().kind() == emoji) {
@@ -552,15 +644,6 @@ struct Words {
                 }
                 writer.out = encode(reader.next().code, writer.out);
                 continue;
-            }
-            if (open == word || open == separator) {
-                char* const end = reader.write_short(writer.out);
-                if (end != writer.out) {
-                    writer.out = end;
-                    open = word;
-                    joiners = nullptr;
-                    if (!reader.more()) break;
-                }
             }
             const Point point = reader.next();
             switch (point.kind()) {
@@ -752,7 +835,7 @@ bool is_hyphen(std::uint32_t code) {
 char* write_comparable(std::string_view text, bool all, char* out, const Stop& stop) {
     Reader reader(text, 0, text.size(), {Tokenizer::words, true, true}, true);
     Point before(' '), earlier(' ');  // the code points just read, eyes and nose maybe
-    for (std::size_t read = 1; !reader.done(); ++read) {
+    for (std::size_t read = 1; reader.prepare(); ++read) {
         if (read % 8192 == 0) stop.poll();
         const Point point = reader.next();
         std::uint32_t code = point.lower();

@@ -54,6 +54,7 @@ STAGES = ("teach", "label", "count", "distill", "finetune", "compress", "evaluat
 _SPOKEN = {"kd": ("corpus", "train", "pieces"), "kd_private": ("corpus",), "scratch": ()}
 # Settings that change what a stage takes, not its result.
 KEYED_AWAY = ("threads", "device", "checkpoint_seconds", "memory", "resume", "tensorboard")
+UNKNOWN = 0.25  # of dev's texts: where so many have no known n-gram, something is wrong
 _TEACHER_SECONDS = 3  # of one turn of the speed measurement
 
 
@@ -713,6 +714,10 @@ class Run:
         )
         dev_texts, truth = self._judges()
         ids, offsets = self.bags(vocabulary, dev_texts, threads)
+        if self._group.leads and unit != "finetune":  # which has the vocabulary of kd
+            halves = pairs.halves(dev_texts) if self.are_pairs else dev_texts
+            if warning := unknown_warning(vocabulary, halves, offsets, self.settings.count.min_count):
+                say(warning)
 
         chosen_by, fallback = self.primary, None
         if task == "regression":
@@ -1048,6 +1053,27 @@ class _Trail:
     def place(self, i: int) -> str:
         """File and row of text ``i``, counted from 0."""
         return next(places[i - first] for first, places in reversed(self._parts) if i >= first)
+
+
+def unknown_warning(vocabulary: Vocabulary, texts: Sequence[str], offsets: np.ndarray, min_count: int = 1) -> str:
+    """What to say where a quarter of dev's texts have no known n-gram; ``offsets`` (n + 1,) are of their bags."""
+    unknown = np.flatnonzero(np.diff(offsets) == 0)
+    if not len(unknown) or len(unknown) < UNKNOWN * len(texts):
+        return ""
+    rules = vocabulary.tokenizer, vocabulary.lowercase, vocabulary.normalize
+    blank = sum(not tokens for tokens in _core.tokenize([texts[i] for i in unknown.tolist()], *rules))
+    if 2 * blank >= len(unknown):
+        why = (
+            f"{blank:,} of them have no token: are they empty, is --text the right column, or should --tokenizer be "
+            f"another than {vocabulary.tokenizer}?"
+        )
+    else:
+        seen = f"--min-count {min_count} may be too high, or they" if min_count > 1 else "they"
+        why = f"{seen} may be in another language or script than the texts learnt from, or of the wrong column (--text)"
+    return (
+        f"warning: dev: {len(unknown):,} of {len(texts):,} texts ({len(unknown) / len(texts):.1%}) have no known "
+        f"n-gram, and all get the same scores ({texts[int(unknown[0])]!r:.60}): {why}"
+    )
 
 
 def _soft(logits: np.ndarray, task: str) -> np.ndarray:

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from sparsedistill import Classifier, DataError, SettingsError
-from sparsedistill.distill import Run, _digest
+from sparsedistill.distill import Run, _digest, unknown_warning
 from sparsedistill.format import read_json, read_metadata, read_tensors
 from sparsedistill.settings import build
 from sparsedistill.vocabulary import Vocabulary
@@ -649,3 +649,41 @@ def test_digest_is_of_values():
     assert _digest({"a": 1, "b": (1, 2)}) == _digest({"b": [1, 2], "a": 1})
     assert _digest({"a": 1}) != _digest({"a": 2})
     assert os.path.exists(__file__)
+
+
+# Texts without a known n-gram
+
+
+@pytest.mark.parametrize(
+    ("dev", "min_count", "said"),
+    [
+        (["good film", "bad film", "a film", "ดี"], 1, "1 of 4 texts (25.0%)"),
+        (["good film", "das Kino", "le cinéma", "кино"], 1, "another language or script"),
+        (["good film", "das Kino", "le cinéma", "кино"], 3, "--min-count 3 may be too high"),
+        (["good", "", "  ", "кино"], 1, "2 of them have no token: are they empty"),
+        (["", "\u200b"], 1, "2 of 2 texts (100.0%)"),
+        (["good film", "bad film", "a film", "film", "ดี"], 1, ""),
+        ([], 1, ""),
+    ],
+)
+def test_dev_without_known_ngrams_is_said(dev, min_count, said):
+    vocabulary = Vocabulary.count([["good film", "bad film", "a film"]], max_n=2)
+    _, offsets = vocabulary.bags(dev)
+    warning = unknown_warning(vocabulary, dev, offsets, min_count)
+    assert said in warning
+    assert bool(warning) == bool(said)
+
+
+def test_a_run_says_that_dev_is_in_another_script(tmp_path, capsys):
+    train = [{"text": f"{word} film {i}", "label": word} for word in ("good", "bad") for i in range(20)]
+    dev = [
+        {"text": f"{word} {i}", "label": label}
+        for word, label in (("कखग", "good"), ("घङच", "bad"))
+        for i in range(20, 25)
+    ]
+    data = {"train": write_csv(tmp_path / "train.csv", train), "dev": write_csv(tmp_path / "dev.csv", dev)}
+    distill = {"modes": ["scratch"], "hidden": [4], "steps": 2, "threads": 1, "device": "cpu"}
+    Run(tmp_path / "run", build({"data": data, "distill": distill}, "here")).execute(["count", "distill"])
+    said = capsys.readouterr().err
+    assert "warning: dev: 10 of 10 texts (100.0%) have no known n-gram" in said
+    assert said.count("no known n-gram") == 1

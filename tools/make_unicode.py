@@ -131,6 +131,7 @@ def record(code: int) -> tuple[int, int, int]:
     flags |= 64 * ignorable
     flags |= 128 * attention
     flags |= 256 * counts(code)
+    flags |= 2048 * (attention and (nfc(char) != char or code in LATER or within(code, HANGUL_LATER)))
     flags |= 512 * (unicodedata.category(char) == "Nd")
     flags |= 1024 * (folded(char) != lower or len(lower) > 1)
     return flags, delta, unicodedata.combining(char)
