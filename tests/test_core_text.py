@@ -207,8 +207,8 @@ def test_marks_without_end():
     assert token != unicodedata.normalize("NFC", text)
     for text in (
         "a" + "\u0301" * 254 + "\u0323", "a" + "\u0301" * 255 + "\u0323", "a" + "\u0301" * 600 + "\u0323",
-        "\u0301" * 255 + "\u0323", "\u0301" * 256 + "\u0323", "ab" + "\u0323" * 100 + "c" + "\u0323" * 200 + "\u0301\u0323",
-        "!" + "\u0301\u0323" * 200,
+        "\u0301" * 255 + "\u0323", "\u0301" * 256 + "\u0323",
+        "ab" + "\u0323" * 100 + "c" + "\u0323" * 200 + "\u0301\u0323", "!" + "\u0301\u0323" * 200,
     ):  # fmt: skip
         assert core_tokens(text, "words", True) == twins.tokenize(text)
     short = "a" + "\u0301\u0323" * 127
