@@ -135,8 +135,21 @@ def test_every_code_point_in_nfc(lowercase):
         assert [(hex(ord(c)), g, e) for c, g, e in zip(POINTS, got, expected, strict=True) if g != e] == []
 
 
+def test_every_code_point_among_marks_of_a_word():
+    # Marks that compose with nothing, in and out of order: combining classes 10, 33, 30, 220 and 230.
+    batch = [f"a\u05b0{c}\u0651 \u0651{c}\u064e {c}\u0651\u064e! !{c}\u0316\u05b0" for c in POINTS]
+    got = _core.tokenize(batch, "words", True)
+    expected = [twins.tokenize(text, "words", True) for text in batch]
+    assert [(hex(ord(c)), g, e) for c, g, e in zip(POINTS, got, expected, strict=True) if g != e] == []
+
+
 @settings(max_examples=500)
-@given(st.text(st.sampled_from("".join(twins.SPICE) + "aAeEoOuU\u0301\u0323\u0307\u0302\u031b가각"), max_size=30))
+@given(
+    st.text(
+        st.sampled_from("".join(twins.SPICE) + "aAeEoOuU\u0301\u0323\u0307\u0302\u031b가각\u0651\u064e\u05b0\u0316!"),
+        max_size=30,
+    )
+)
 def test_canonically_equal_texts_have_equal_tokens(text):
     text = twins.decode(text)
     forms = [unicodedata.normalize(form, text) for form in ("NFC", "NFD")]
@@ -182,6 +195,9 @@ def test_canonically_equal_texts_have_equal_tokens(text):
         ("葛\U000e0100城 切\ufe00", "葛 城 切"),
         ("\u0958\u092e", "\u0915\u093c\u092e"),
         ("\u212bngstrom \u2126", "ångstrom ω"),
+        # put in order: shadda and fatha, points of Hebrew
+        ("مد\u0651\u064eرس", "مد\u064e\u0651رس"),
+        ("\u05e9\u05c1\u05b8", "\u05e9\u05b8\u05c1"),
         # lower-cased, then composed
         ("J\u030c İ I\u0307 I\u0323\u0307", "ǰ i\u0307 i\u0307 ị\u0307"),
         ("ΟΔΟ\u0301Σ ΟΔΟΣ\u0301", "οδός οδος\u0301"),
