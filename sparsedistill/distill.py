@@ -1069,7 +1069,10 @@ def unknown_warning(vocabulary: Vocabulary, texts: Sequence[str], offsets: np.nd
         )
     else:
         seen = f"--min-count {min_count} may be too high, or they" if min_count > 1 else "they"
-        why = f"{seen} may be in another language or script than the texts learnt from, or of the wrong column (--text)"
+        why = (
+            f"{seen} may be in another language or script than the texts learnt from, of the wrong column (--text), or "
+            "of words that those few texts lack (more of them, or a --corpus, would help)"
+        )
     return (
         f"warning: dev: {len(unknown):,} of {len(texts):,} texts ({len(unknown) / len(texts):.1%}) have no known "
         f"n-gram, and all get the same scores ({texts[int(unknown[0])]!r:.60}): {why}"
