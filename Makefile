@@ -45,8 +45,10 @@ lint: .venv/.requirements
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# Processes of pytest; torch's threads would wait for each other if there were many.
+TESTERS ?= 2
 test: lint .venv/.installed .venv/.quickstart
-	$(BIN)/pytest
+	$(BIN)/pytest -n $(TESTERS) --dist worksteal
 
 # Python itself is no build with sanitizers: their library is loaded before it, and what it never frees is no leak of ours. The
 # program that fails allocations is built and run with them, too, and looks for leaks.

@@ -346,7 +346,7 @@ def test_a_column_of_nothing(column, classifier):
 BAD = [None, 3, 2.5, float("nan"), ["a"], ("a",), bytearray(b"a"), object(), np.int64(1), {"text": "a"}, pd.NA]
 
 
-@pytest.mark.parametrize("bad", BAD, ids=repr)
+@pytest.mark.parametrize("bad", BAD, ids=lambda bad: type(bad).__name__)
 @pytest.mark.parametrize("at", [0, 3, 5])
 def test_what_is_no_text_is_named_by_its_position(bad, at, classifier):
     texts = ["a"] * 5
