@@ -148,7 +148,7 @@ class Inputs:
     def _labelled(self, sources: tuple[str, ...], labels: tuple[str, ...] | None, columns: tuple = ()) -> Labelled:
         data = self.settings.data
         # Lists of 0 and 1 mean in dev and test what they mean in train.
-        multi_hot = self._train_all.multi_hot if labels is not None and data.train else None
+        multi_hot = self._train_all.multi_hot if labels is not None and data.train and data.task == "multi" else None
         found = corpus.labelled(sources, data, labels, columns=(*columns, *self._pair), multi_hot=multi_hot)
         if not self._pair:
             return found

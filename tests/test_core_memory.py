@@ -45,7 +45,7 @@ def test_an_allocation_that_fails_leaves_nothing_behind(tmp_path):
 # Long texts
 
 MEASURE = """
-import gc, os, sys
+import gc, os, sys, tempfile
 from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from sparsedistill import _core
@@ -59,7 +59,7 @@ lookup = _core.Lookup(slots, len(ngrams), 0, seed, tokenizer, True, 4)
 scale = {"int8": np.ones(16, np.float32)}.get(what)
 rows = np.ones((len(ngrams), 16), what if what in ("int8", "float32") else np.float32)
 model = _core.Model(lookup, rows, scale, np.zeros(16, np.float32), False, [])
-counter = _core.Counter(tokenizer, True, 4, 1 << 22, "/tmp")
+counter = _core.Counter(tokenizer, True, 4, 1 << 22, tempfile.gettempdir())
 call = {
     "bags": lambda text: lookup.bags([text], 1),
     "add": lambda text: counter.add([text], 1, 1),

@@ -190,12 +190,12 @@ def test_a_table_that_begins_with_the_teachers_representations(tmp_path, tweets,
 
 
 def test_a_hashed_vocabulary_all_the_way(tmp_path, files):
-    Run(tmp_path / "run", settings(files, count={"hashed": True, "size": 20_000}, distill={"epochs": 6})).execute()
+    Run(tmp_path / "run", settings(files, count={"hashed": True, "size": 65_536}, distill={"epochs": 6})).execute()
     metrics = read_json(tmp_path / "run" / "metrics.json")
     assert metrics["systems"][metrics["selected"]]["accuracy"] > 0.6
     classifier = Classifier.load(tmp_path / "run" / "classifier")
     assert classifier.config["rows"]["hashed"]
-    assert classifier.config["rows"]["count"] == 20_000
+    assert classifier.config["rows"]["count"] == 65_536
 
 
 def test_what_columns_cannot_be_split_for(tmp_path, files):

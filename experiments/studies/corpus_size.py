@@ -70,7 +70,7 @@ def _settings(task: Task, share: float, seed: int, directory: Path) -> Any:
         table = {"text": [texts[i] for i in chosen], "scores": list(scores[chosen])}
         if part != "corpus":
             labels = task.inputs.labels
-            table[task.inputs.settings.data.label] = [labels[i] for i in task.inputs.part(part).targets]
+            table[task.inputs.settings.data.label[0]] = [labels[i] for i in task.inputs.part(part).targets]
         with replacing(path) as temporary:
             pq.write_table(pa.table(table), temporary)
     data = replace(
