@@ -45,10 +45,11 @@ lint: .venv/.requirements
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# Processes of pytest; torch's threads would wait for each other if there were many.
+# Processes of pytest. Threads of torch that wait for each other must not keep the processors from those that work: where others
+# run beside them, steps of a transformer took ten times as long.
 TESTERS ?= 2
 test: lint .venv/.installed .venv/.quickstart
-	$(BIN)/pytest -n $(TESTERS) --dist worksteal
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest -n $(TESTERS) --dist worksteal
 
 # Python itself is no build with sanitizers: their library is loaded before it, and what it never frees is no leak of ours. The
 # program that fails allocations is built and run with them, too, and looks for leaks.
