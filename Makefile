@@ -62,12 +62,13 @@ sanitize: .venv/.requirements
 	$(BIN)/cmake --build build/sanitize --parallel 2
 	mkdir -p $(SANITIZED)
 	cp sparsedistill/*.py build/sanitize/_core*.so $(SANITIZED)
-	library() { $${CXX:-c++} -print-file-name=$$1; }; \
+	SPARSEDISTILL_TEST_FLAGS="$(SANITIZERS)" $(BIN)/pytest tests/test_core_memory.py -k allocation & program=$$!; \
+	  library() { $${CXX:-c++} -print-file-name=$$1; }; \
 	  LD_PRELOAD="$$(library libasan.so) $$(library libstdc++.so)" PYTHONPATH=build/sanitize/package PYTHONMALLOC=malloc \
-	  ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1 \
+	  SPARSEDISTILL_EXAMPLES=20 ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1 \
 	  $(BIN)/pytest -p no:cacheprovider tests/test_core_text.py tests/test_core_lookup.py tests/test_core_score.py \
-	  tests/test_core_bag.py tests/test_texts.py tests/test_classifier.py tests/test_format.py -k "not real_texts and not every"
-	SPARSEDISTILL_TEST_FLAGS="$(SANITIZERS)" $(BIN)/pytest tests/test_core_memory.py
+	  tests/test_core_bag.py tests/test_texts.py tests/test_classifier.py tests/test_format.py -k "not real_texts and not every" \
+	  && wait $$program
 
 clean:
 	rm -rf build .venv

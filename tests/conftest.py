@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import importlib.util
 import io
+import os
 import random
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,15 @@ from sparsedistill.vocabulary import Vocabulary
 settings.register_profile("sparsedistill", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("sparsedistill")
 ROOT = Path(__file__).parent.parent
+
+
+def pytest_collection_modifyitems(items):
+    """Fewer examples of each property where a build is slow (`make sanitize`)."""
+    most = int(os.environ.get("SPARSEDISTILL_EXAMPLES", "0"))
+    for item in items:
+        given = getattr(getattr(item, "obj", None), "_hypothesis_internal_use_settings", None)
+        if most and given:
+            item.obj._hypothesis_internal_use_settings = settings(given, max_examples=min(most, given.max_examples))
 
 
 def packaged(package: str, path: str) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -84,11 +85,16 @@ def test_counts_past_every_growth_of_the_index(max_n):
         assert counted([batch], size, tokenizer="whitespace", lowercase=True, max_n=max_n)[0] == expected[:size]
 
 
+@functools.cache
+def much_text():
+    batch = zipf_texts(6000, 200_000, 4)
+    return batch, twins.count(batch, tokenizer="whitespace", max_n=4)
+
+
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("memory", [0, 1 << 16, 1 << 20, 1 << 26])
 def test_counts_through_the_disk(tmp_path, memory, threads):
-    batch = zipf_texts(6000, 200_000, 4)
-    expected = twins.count(batch, tokenizer="whitespace", max_n=4)
+    batch, expected = much_text()
     rules = {"tokenizer": "whitespace", "lowercase": True, "max_n": 4}
     for size in (0, 5000, 1 << 40):
         got, distinct = counted(
