@@ -1,5 +1,6 @@
 #include "texts.h"
 
+#include <cstddef>
 #include <cstring>
 #include <string>
 
@@ -100,14 +101,22 @@ void add_null(bool nulls_are_empty, std::vector<std::string_view>& views) {
     views.emplace_back("", 0);
 }
 
+// Item i of a buffer, which may begin anywhere.
+template <class T>
+T item(const void* buffer, std::int64_t i) {
+    T value;
+    std::memcpy(&value, static_cast<const char*>(buffer) + i * static_cast<std::int64_t>(sizeof(T)), sizeof value);
+    return value;
+}
+
 template <class Offset>
 void add_offsets(const ArrowArray& array, bool nulls_are_empty, std::vector<std::string_view>& views) {
     const Valid valid(array);
-    const auto* const offsets = static_cast<const Offset*>(array.buffers[1]) + array.offset;
+    const auto offset = [&](std::int64_t i) { return item<Offset>(array.buffers[1], array.offset + i); };
     const auto* const data = static_cast<const char*>(array.buffers[2]);
     for (std::int64_t i = 0; i < array.length; ++i) {
         if (!valid(i)) add_null(nulls_are_empty, views);
-        else views.emplace_back(data + offsets[i], static_cast<std::size_t>(offsets[i + 1] - offsets[i]));
+        else views.emplace_back(data + offset(i), static_cast<std::size_t>(offset(i + 1) - offset(i)));
     }
 }
 
@@ -118,15 +127,16 @@ void add_views(const ArrowArray& array, bool nulls_are_empty, std::vector<std::s
         std::int32_t buffer, offset;
     };
     const Valid valid(array);
-    const auto* const items = static_cast<const View*>(array.buffers[1]) + array.offset;
     for (std::int64_t i = 0; i < array.length; ++i) {
         if (!valid(i)) {
             add_null(nulls_are_empty, views);
             continue;
         }
-        const View& view = items[i];
-        const char* const data = view.size <= 12 ? view.inlined
-                                                 : static_cast<const char*>(array.buffers[2 + view.buffer]) + view.offset;
+        const std::int64_t at = array.offset + i;
+        const auto view = item<View>(array.buffers[1], at);
+        const char* const data = view.size <= 12
+                                     ? static_cast<const char*>(array.buffers[1]) + at * sizeof(View) + offsetof(View, inlined)
+                                     : static_cast<const char*>(array.buffers[2 + view.buffer]) + view.offset;
         views.emplace_back(data, static_cast<std::size_t>(view.size));
     }
 }

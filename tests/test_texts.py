@@ -21,6 +21,13 @@ TEXTS = [
     "a\x00b film\x00", "  ", "schlecht", "was good good",
 ]  # fmt: skip
 
+
+def misaligned(array: pa.Array) -> pa.Array:
+    """The same array with buffers that begin at odd addresses, as in the middle of a file."""
+    moved = [buffer and pa.py_buffer(b"\0" + buffer.to_pybytes()).slice(1) for buffer in array.buffers()]
+    return pa.Array.from_buffers(array.type, len(array), moved)
+
+
 # Each makes a container of str, as its users have it.
 CONTAINERS = {
     "list": list,
@@ -49,6 +56,9 @@ CONTAINERS = {
     "arrow binary": lambda texts: pa.array([text.encode() for text in texts], pa.binary()),
     "arrow large_binary": lambda texts: pa.array([text.encode() for text in texts], pa.large_binary()),
     "arrow binary_view": lambda texts: pa.array([text.encode() for text in texts], pa.binary_view()),
+    "arrow misaligned string": lambda texts: misaligned(pa.array(texts, pa.string())),
+    "arrow misaligned large_string": lambda texts: misaligned(pa.array(texts, pa.large_string())),
+    "arrow misaligned string_view": lambda texts: misaligned(pa.array(texts, pa.string_view())),
     "arrow table column": lambda texts: pa.table({"text": pa.array(texts, pa.string())})["text"],
     "polars": lambda texts: pl.Series(texts, dtype=pl.String),
     "polars column": lambda texts: pl.DataFrame({"text": pl.Series(texts, dtype=pl.String)})["text"],
