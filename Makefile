@@ -67,8 +67,8 @@ sanitize: .venv/.requirements
 	  LD_PRELOAD="$$(library libasan.so) $$(library libstdc++.so)" PYTHONPATH=build/sanitize/package PYTHONMALLOC=malloc \
 	  SPARSEDISTILL_EXAMPLES=20 ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1 \
 	  $(BIN)/pytest -p no:cacheprovider tests/test_core_text.py tests/test_core_lookup.py tests/test_core_score.py \
-	  tests/test_core_bag.py tests/test_texts.py tests/test_classifier.py tests/test_format.py -k "not real_texts and not every" \
-	  && wait $$program
+	  tests/test_core_bag.py tests/test_texts.py tests/test_classifier.py tests/test_format.py -k "not real_texts and not every"; \
+	  tests=$$?; wait $$program && exit $$tests
 
 clean:
 	rm -rf build .venv

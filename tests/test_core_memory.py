@@ -34,6 +34,7 @@ def build(program: str, directory: Path, *flags: str) -> Path:
     return made
 
 
+@pytest.mark.timeout(1200)  # seconds; with sanitizers, on a machine that is busy
 def test_an_allocation_that_fails_leaves_nothing_behind(tmp_path):
     flags = os.environ.get("SPARSEDISTILL_TEST_FLAGS", "").split()
     done = subprocess.run([build("inject", tmp_path, *flags)], capture_output=True, text=True)

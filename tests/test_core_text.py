@@ -52,9 +52,7 @@ def test_tokens_of_a_text_that_is_read_in_parts(text, tokenizer, lowercase, norm
 
 
 @pytest.mark.parametrize("tokenizer", TOKENIZERS)
-@pytest.mark.parametrize(
-    "piece", ["a.", "a ", "aΣ'", "漢", "é", "😀\u200d", "don't", "İ\u0323", "\u0301", "กำ", "ab\xad"]
-)
+@pytest.mark.parametrize("piece", ["a.", "aΣ'", "漢", "😀\u200d", "don't", "İ\u0323"])
 def test_tokens_of_a_text_far_longer_than_a_part(tokenizer, piece):
     for text in (piece * 17_000, "x" * 16_383 + piece * 300 + " " + piece * 300, ("y" * 16_384 + " ") * 3 + piece):
         assert core_tokens(text, tokenizer, True) == twins.tokenize(text, tokenizer, True)

@@ -106,7 +106,7 @@ void scenario(const std::string& name, const std::function<void()>& before, cons
                 });
                 if (!failed) break;
                 ++tried;
-                if (k > 60) k += k / 8;  // of thousands of small ones not all are tried
+                if (k > 40) k += k / 5;  // of thousands of small ones not all are tried
             }
     if (!tried) give_up(name, "nothing was allocated, so nothing was tried");
     std::printf("%s: %ld failures\n", name.c_str(), tried);
@@ -127,7 +127,7 @@ struct Data {
                 unspaced = words(60'000, 4, "é."), giant = std::string(500'000, 'x');
     std::vector<std::string> many;
     Data() {
-        for (unsigned i = 0; i < 300; ++i) many.push_back(words(i % 90, i));
+        for (unsigned i = 0; i < 120; ++i) many.push_back(words(i % 90, i));
     }
     std::vector<std::string_view> ordinary() const { return {small, middle, accents}; }
     std::vector<std::string_view> large() const { return {big, unspaced, giant}; }
