@@ -107,8 +107,8 @@ public:
     template <class After>
     void add(std::string_view text, std::uint32_t weight, const Stop& stop, After after) {
         chain_.read(text, counter_.rules_, counter_.max_n_, counter_.keys_, stop, [&](std::size_t starts, std::size_t count) {
-            for (unsigned n = 1; n <= counter_.max_n_; ++n)
-                for (std::size_t i = 0; i < starts && i + n <= count; ++i) {
+            for (unsigned n = 1; n <= counter_.max_n_ && n <= count; ++n)
+                for (std::size_t i = 0, end = std::min(starts, count - n + 1); i < end; ++i) {
                     if (n > 1) chain_[i] = chain_.extended(i, i + n - 1);
                     const Record record{chain_[i].key, chain_[i].more(), weight};
                     Record& cached = cache_[record.key & (cache_size - 1)];

@@ -135,7 +135,8 @@ void parallel_texts(std::span<const std::string_view> texts, std::size_t each, u
     std::mutex mutex;
     share_out(pieces, stop,
               [&]() -> std::optional<std::pair<std::size_t, std::size_t>> {
-                  const std::lock_guard lock(mutex);
+                  std::unique_lock lock(mutex, std::defer_lock);
+                  if (pieces > 1) lock.lock();
                   if (next == texts.size()) return {};
                   const std::size_t begin = std::exchange(next, end_of(next));
                   return std::pair{begin, next};
