@@ -171,14 +171,19 @@ def saved(parts, tmp_path) -> Path:
     return tmp_path / "c"
 
 
-def test_a_header_is_utf8(saved):
+def header_of(saved):
+    """The header of a model's arrays, and a function that puts another in its place."""
     path = saved / "model.safetensors"
     content = path.read_bytes()
     size = int.from_bytes(content[:8], "little")
     header = content[8 : 8 + size].decode().rstrip()
+    return header, lambda other: path.write_bytes(len(other).to_bytes(8, "little") + other + content[8 + size :])
+
+
+def test_a_header_is_utf8(saved):
+    header, put = header_of(saved)
     for encoding in ("utf-16", "utf-16-le", "utf-32", "utf-8-sig"):
-        other = header.encode(encoding)
-        path.write_bytes(len(other).to_bytes(8, "little") + other + content[8 + size :])
+        put(header.encode(encoding))
         with pytest.raises(FormatError, match="the header is not JSON"):
             Classifier.load(saved)
 
@@ -192,13 +197,9 @@ def test_a_header_is_utf8(saved):
     ],
 )
 def test_a_header_is_json(old, new, message, saved):
-    path = saved / "model.safetensors"
-    content = path.read_bytes()
-    size = int.from_bytes(content[:8], "little")
-    header = content[8 : 8 + size].decode()
+    header, put = header_of(saved)
     assert old in header
-    other = header.replace(old, new, 1).encode()
-    path.write_bytes(len(other).to_bytes(8, "little") + other + content[8 + size :])
+    put(header.replace(old, new, 1).encode())
     with pytest.raises(FormatError, match=f"the header is not JSON: .*{message}"):
         Classifier.load(saved)
 
