@@ -1628,7 +1628,7 @@ def _score(value: Any) -> float:
         score = float(value)
     except (TypeError, ValueError, OverflowError):
         raise ValueError(f"is {value!r}, but --task regression wants a number") from None
-    if not abs(score) <= np.finfo(np.float32).max:
+    if not abs(score) <= float(np.finfo(np.float32).max):
         raise ValueError(f"is {value}, but --task regression wants a finite number (in 32 bits); drop the row")
     return score
 

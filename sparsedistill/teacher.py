@@ -108,7 +108,7 @@ class TransformerTeacher:
             mean, scale = getattr(model.config, _STANDARD, None) or (0.0, 1.0)
             if (head := _head(torch, model)) is not None:
                 # A large offset would take all digits of the scores in bf16: it is added afterwards.
-                mean += scale * float(head.bias)
+                mean += scale * head.bias.item()
                 head.bias.data.zero_()
             self._standard = mean, scale
         self._choose(model)
