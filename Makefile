@@ -7,7 +7,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 CORE := CMakeLists.txt pyproject.toml $(wildcard core/*)
-PACKAGE := $(CORE) $(wildcard sparsedistill/*.py sparsedistill/*.pyi sparsedistill/py.typed)
+PACKAGE := $(CORE) $(wildcard src/sparsedistill/*.py src/sparsedistill/*/*.py src/sparsedistill/*.pyi src/sparsedistill/py.typed)
 
 .PHONY: all quickstart test sanitize lint clean
 
@@ -61,7 +61,7 @@ sanitize: .venv/.requirements
 	  -Dnanobind_DIR=$$($(BIN)/python -m nanobind --cmake_dir)
 	$(BIN)/cmake --build build/sanitize --parallel 2
 	mkdir -p $(SANITIZED)
-	cp sparsedistill/*.py build/sanitize/_core*.so $(SANITIZED)
+	cp -r src/sparsedistill/. build/sanitize/_core*.so $(SANITIZED)
 	SPARSEDISTILL_TEST_FLAGS="$(SANITIZERS)" $(BIN)/pytest tests/test_core_memory.py -k allocation & program=$$!; \
 	  library() { $${CXX:-c++} -print-file-name=$$1; }; \
 	  LD_PRELOAD="$$(library libasan.so) $$(library libstdc++.so)" PYTHONPATH=build/sanitize/package PYTHONMALLOC=malloc \

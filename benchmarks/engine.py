@@ -65,9 +65,9 @@ def load(folder: Path) -> tuple[float, float]:
 
 def wide_classifier(rows: int = 1_000_000, width: int = 1000) -> Classifier:
     """A classifier of the paper's default size, random but for its shape."""
-    from sparsedistill.compress import compress
-    from sparsedistill.student import Student
-    from sparsedistill.vocabulary import Vocabulary
+    from sparsedistill.student.compress import compress
+    from sparsedistill.student.model import Student
+    from sparsedistill.student.vocabulary import Vocabulary
 
     words = [b"w%d" % i for i in range(rows)]
     offsets = np.concatenate([[0], np.cumsum([len(word) for word in words])]).astype(np.uint64)
@@ -131,8 +131,8 @@ def trained(run: Path) -> tuple[Any, Any, Classifier]:
     """(student, vocabulary, classifier) of the student that a run directory chose."""
     from sparsedistill.format import read_json
     from sparsedistill.settings import build
-    from sparsedistill.student import Student
-    from sparsedistill.vocabulary import Vocabulary
+    from sparsedistill.student.model import Student
+    from sparsedistill.student.vocabulary import Vocabulary
 
     settings = build(read_json(run / "settings.json"), str(run))
     classifier = Classifier.load(run / "classifier")
@@ -150,8 +150,8 @@ def fold_max_diff(run: Path, texts: list[str]) -> tuple[float, str]:
     The student is the run's, if it was trained with W1 (``distill.embedding`` above 0); else one with random weights
     over the run's n-grams, and the second value says so.
     """
-    from sparsedistill.compress import compress
-    from sparsedistill.student import Student
+    from sparsedistill.student.compress import compress
+    from sparsedistill.student.model import Student
 
     student, vocabulary, classifier = trained(run)
     what = f"the student of {run.name}"
@@ -165,7 +165,7 @@ def fold_max_diff(run: Path, texts: list[str]) -> tuple[float, str]:
 
 def int8_against_float(run: Path, task: Task) -> tuple[float, int]:
     """(accuracy points lost, decisions changed) on test by int8 rows, against the same student's float32 rows."""
-    from sparsedistill.compress import compress
+    from sparsedistill.student.compress import compress
 
     student, vocabulary, shipped = trained(run)
     rows = {

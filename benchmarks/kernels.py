@@ -22,8 +22,8 @@ import pyarrow.parquet as pq
 from timing import alternate, paired
 
 from sparsedistill import _core
-from sparsedistill.compress import stride_of
-from sparsedistill.vocabulary import Vocabulary
+from sparsedistill.student.compress import stride_of
+from sparsedistill.student.vocabulary import Vocabulary
 
 # (type of the rows, columns, pooling); in the lookup table's own slots where the type is "slots".
 KINDS = [

@@ -320,7 +320,7 @@ class PaperWay(Rival):
 
         path = self._folder / f"{self._task.key}.txt"
         if not path.exists():
-            from sparsedistill.vocabulary import Vocabulary
+            from sparsedistill.student.vocabulary import Vocabulary
 
             say(f"paper: count the n-grams of {self._task.name}")
             texts = [*self._task.train[0], *self._task.unlabelled]
@@ -361,7 +361,7 @@ class MiniLM(Rival):
 
     def load(self) -> str:
         from sparsedistill.settings import Teach
-        from sparsedistill.teacher import TransformerTeacher
+        from sparsedistill.teacher.transformer import TransformerTeacher
 
         settings = Teach(precision=self._precision, max_length=512, threads=self._threads, device="cpu")
         self._teacher = TransformerTeacher(self._path, settings=settings, labels=self._task.labels)

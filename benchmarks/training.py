@@ -28,7 +28,7 @@ from timing import Others, alternate, load_average, paired
 from sparsedistill import _core
 from sparsedistill.machine import default_threads
 from sparsedistill.progress import Progress, say
-from sparsedistill.vocabulary import Vocabulary
+from sparsedistill.student.vocabulary import Vocabulary
 
 VOCABULARY = 1_000_000
 
@@ -276,10 +276,10 @@ def step_against_torch(data: str, threads: int, repeats: int) -> tuple[float, fl
     import torch
     from torch import nn
 
-    from sparsedistill.examples import Examples
-    from sparsedistill.student import Student
-    from sparsedistill.table import BETAS, EPSILON, LazyAdam
-    from sparsedistill.train import learn, loss_of
+    from sparsedistill.student.dataset import Examples
+    from sparsedistill.student.model import Student
+    from sparsedistill.student.table import BETAS, EPSILON, LazyAdam
+    from sparsedistill.student.train import learn, loss_of
 
     torch.set_num_threads(threads)
     task, width = Task("sst2", Path(data)), 1000
@@ -338,9 +338,9 @@ def train_wide(rows: int, optimizer: str, threads: int, out: str) -> tuple[float
     """Train rows x 1000 -> 2 until every row was touched, checkpoint and all; (peak GB, seconds)."""
     import torch
 
-    from sparsedistill.examples import Examples, InMemory
-    from sparsedistill.student import Student
-    from sparsedistill.train import Schedule, train
+    from sparsedistill.student.dataset import Examples, InMemory
+    from sparsedistill.student.model import Student
+    from sparsedistill.student.train import Schedule, train
 
     torch.set_num_threads(threads)
     steps, texts, length = 8, 2048, 500
@@ -369,10 +369,10 @@ def train_from_files(data: str, name: str, threads: int, out: str) -> tuple[floa
     """As many epochs as by default, of more texts than are held: (share of the time spent waiting, seconds, steps)."""
     import torch
 
-    from sparsedistill.examples import WINDOW, OnDisk, write
     from sparsedistill.settings import Distill
-    from sparsedistill.student import Student
-    from sparsedistill.train import Schedule, train
+    from sparsedistill.student.dataset import WINDOW, OnDisk, write
+    from sparsedistill.student.model import Student
+    from sparsedistill.student.train import Schedule, train
 
     torch.set_num_threads(threads)
     task = Task(name, Path(data))

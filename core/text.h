@@ -1,4 +1,4 @@
-// UTF-8 bytes -> tokens. The rules are those of docs/FORMAT.md, "Text"; their plain Python twin is in tests/twins.py.
+// UTF-8 bytes -> tokens. The rules are those of docs/FORMAT.md, "Text"; their plain reference in Python is in tests/reference.py.
 #pragma once
 
 #include <algorithm>

@@ -18,9 +18,9 @@ import time
 from pathlib import Path
 
 from sparsedistill import Classifier, SparsedistillError, cli
-from sparsedistill.distill import Run
 from sparsedistill.format import read_json, replacing, write_json
 from sparsedistill.progress import say
+from sparsedistill.run import Run
 from sparsedistill.settings import build
 
 HERE = Path(__file__).parent

@@ -11,12 +11,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sparsedistill import corpus
+from sparsedistill.data import corpus
+from sparsedistill.data.inputs import run_of_words
 from sparsedistill.format import read_json, replacing, write_json
-from sparsedistill.inputs import run_of_words
 from sparsedistill.progress import Progress, say
 from sparsedistill.settings import Teach
-from sparsedistill.teacher import TransformerTeacher
+from sparsedistill.teacher.transformer import TransformerTeacher
 
 SENTENCES = 400_000  # of reviews, and a phrase of each
 PAIRED = (60_000, 20_000)  # texts of news and questions that become pairs

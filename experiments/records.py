@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from sparsedistill.distill import versions
 from sparsedistill.errors import SettingsError
 from sparsedistill.format import read_json, replacing, write_json
 from sparsedistill.progress import say
+from sparsedistill.run import versions
 
 from .names import SYSTEMS
 from .task import HERE, Task

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks.tasks import sample
-from sparsedistill.distill import Run
 from sparsedistill.errors import SparsedistillError
 from sparsedistill.format import read_json, write_json
 from sparsedistill.progress import say
-from sparsedistill.vocabulary import Vocabulary
+from sparsedistill.run import Run
+from sparsedistill.student.vocabulary import Vocabulary
 
 from . import records
 from .__main__ import place_arguments, place_of

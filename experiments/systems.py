@@ -17,7 +17,7 @@ from typing import Any
 from benchmarks import rivals
 from sparsedistill.errors import SettingsError
 from sparsedistill.format import read_json
-from sparsedistill.teacher import TransformerTeacher, finetune
+from sparsedistill.teacher.transformer import TransformerTeacher, finetune
 
 from . import records
 from .task import Task, accuracy, adopt, decided, dev_figure

@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from sparsedistill import corpus
 from sparsedistill.classifier import probabilities
 from sparsedistill.cli import read_toml
-from sparsedistill.distill import Run
+from sparsedistill.data import corpus
+from sparsedistill.data.inputs import Inputs
 from sparsedistill.errors import SettingsError
 from sparsedistill.evaluate import metrics
 from sparsedistill.format import read_json
-from sparsedistill.inputs import Inputs
+from sparsedistill.run import Run
 from sparsedistill.settings import Settings, build
 
 from . import corpora

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from sparsedistill import Classifier, _core
-from sparsedistill.vocabulary import Vocabulary
+from sparsedistill.student.vocabulary import Vocabulary
 
 # No test is timed: machines are shared.
 settings.register_profile("sparsedistill", deadline=None, suppress_health_check=[HealthCheck.too_slow])

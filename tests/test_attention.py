@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import scaled_dot_product_attention
 
-from sparsedistill.attention import PlainAttention
+from sparsedistill.teacher.attention import PlainAttention
 
 
 def twin(query, key, value, allowed, scale):

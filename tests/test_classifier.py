@@ -11,7 +11,7 @@ import threading
 
 import numpy as np
 import pytest
-import twins
+import reference as ref
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -51,8 +51,8 @@ class Arithmetic:
         width, self.columns = config["rows"]["width"], 0
         if config["rows"]["in_slots"]:
             self.columns = width
-            all_slots = range(len(tensors["slots"]) * twins.slots_of(width))
-            rows = np.array([twins.slot_values(tensors["slots"], i, width) for i in all_slots])
+            all_slots = range(len(tensors["slots"]) * ref.slots_of(width))
+            rows = np.array([ref.slot_values(tensors["slots"], i, width) for i in all_slots])
         else:
             rows = tensors["rows"][:, :width]
         self.rows = rows.astype(np.float64) * tensors.get("scale", np.float32(1)).astype(np.float64)
@@ -65,7 +65,7 @@ class Arithmetic:
 
     def bag(self, text: str) -> list[int]:
         rules = {key: self.config["text"][key] for key in ("seed", "tokenizer", "lowercase", "normalize", "max_n")}
-        return twins.bag(text, self.slots, rules.pop("seed"), **rules, columns=self.columns)
+        return ref.bag(text, self.slots, rules.pop("seed"), **rules, columns=self.columns)
 
     def pooled(self, text: str) -> np.ndarray:
         bag = self.bag(text)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_distill import LABELS, learnable, write_csv, write_jsonl
+from test_run import LABELS, learnable, write_csv, write_jsonl
 
 import sparsedistill
 from sparsedistill import Classifier, cli

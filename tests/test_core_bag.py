@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from twins import torch_pool
+from reference import torch_pool
 
 from sparsedistill import _core
 

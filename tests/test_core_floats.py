@@ -10,8 +10,8 @@ import platform
 
 import numpy as np
 import pytest
+import reference as ref
 import torch
-import twins
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -60,7 +60,7 @@ def bits(arrays) -> list[bytes]:
 def models() -> list[_core.Model]:
     """Their numbers are made before anything is set, for numpy obeys it."""
     rng = np.random.default_rng(1)
-    slots, seed = _core.build_slots(*twins.packed(VOCABULARY), 0)
+    slots, seed = _core.build_slots(*ref.packed(VOCABULARY), 0)
     lookup = _core.Lookup(slots, 40, 0, seed, "whitespace", False, 2)
     found = []
     for kind, small in ((np.float16, 1e-6), (np.float32, 1e-39)):
@@ -145,12 +145,12 @@ def test_attentive_pooling_is_its_twin_to_the_bit(seed, size, width, spread):
     bag = rng.integers(0, 20, size).astype(np.uint32)
     out = np.empty((1, width), np.float32)
     _core.bag_pool(table, bag, np.array([0, size], np.uint64), _core.Pool("attentive", query), out, 1)
-    assert bits([out[0]]) == bits([twins.attend(table[bag], query)[0]])
+    assert bits([out[0]]) == bits([ref.attend(table[bag], query)[0]])
 
 
 def test_the_exponential_is_within_a_unit_in_the_last_place():
     xs = np.concatenate([-np.linspace(0, 104, 20001), -np.logspace(-40, 2, 3001)]).astype(np.float32)
-    got = np.array([twins.exponential32(x) for x in xs], np.float64)
+    got = np.array([ref.exponential32(x) for x in xs], np.float64)
     exact = np.exp(xs.astype(np.float64))
     assert (np.abs(got - exact) <= np.maximum(np.spacing(exact.astype(np.float32)) * 0.51, 1e-45)).all()
 

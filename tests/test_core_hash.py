@@ -8,12 +8,12 @@ from collections import Counter
 
 import numpy as np
 import pytest
-import twins
+import reference as ref
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparsedistill import _core
-from sparsedistill.vocabulary import Vocabulary
+from sparsedistill.student.vocabulary import Vocabulary
 
 RULES = {"tokenizer": "whitespace", "lowercase": False, "max_n": 1}
 PRINTABLE = bytes(range(0x21, 0x7F))
@@ -24,11 +24,11 @@ kernels = pytest.mark.parametrize("kernels", _core.kernels())
 def prefix_of(seed: int) -> str:
     """24 characters after which eight more do not matter: the third eight make a factor of the product zero."""
     draw = random.Random(seed)
-    first = twins.mum(seed ^ twins.K0, twins.K1)
-    second = twins.mum(first ^ twins.K2, twins.K3)
+    first = ref.mum(seed ^ ref.K0, ref.K1)
+    second = ref.mum(first ^ ref.K2, ref.K3)
     while True:
         block = bytes(draw.choices(PRINTABLE, k=16))
-        state = twins.mum(twins.little(block[:8]) ^ first, twins.little(block[8:]) ^ second).to_bytes(8, "little")
+        state = ref.mum(ref.little(block[:8]) ^ first, ref.little(block[8:]) ^ second).to_bytes(8, "little")
         if all(byte in PRINTABLE for byte in state):
             return (block + state).decode()
 
@@ -72,7 +72,7 @@ def visited(keys: np.ndarray) -> int:
 
 
 def test_crafted_tokens_collide_under_the_seed_they_were_made_for_and_no_other():
-    for seed in (0, 1, 12345, twins.MASK):
+    for seed in (0, 1, 12345, ref.MASK):
         tokens = crafted(seed, 50)
         assert len(set(tokens)) == 50
         assert len(set(hashes(tokens, seed).tolist())) == 1
@@ -90,16 +90,16 @@ def test_counting_draws_its_seed_at_random():
 
 
 @settings(max_examples=60)
-@given(st.lists(twins.texts(), max_size=5), st.integers(0, twins.MASK), st.integers(1, 4))
+@given(st.lists(ref.texts(), max_size=5), st.integers(0, ref.MASK), st.integers(1, 4))
 def test_counts_do_not_depend_on_the_seed(texts, seed, max_n):
     rules = {"tokenizer": "words", "lowercase": True, "max_n": max_n}
-    assert count(texts, seed, **rules) == count(texts, **rules) == twins.count(texts, **rules)
+    assert count(texts, seed, **rules) == count(texts, **rules) == ref.count(texts, **rules)
 
 
 def test_crafted_tokens_count_right_under_any_seed():
     tokens = crafted(5, 300)
     text = " ".join(tokens + tokens[:100] + [f"{a} {b}" for a, b in zip(tokens, tokens[1:], strict=False)])
-    expected = twins.count([text], **RULES)
+    expected = ref.count([text], **RULES)
     assert count([text], 5) == count([text], 6) == count([text]) == expected
     assert dict(expected) == Counter(text.split(" "))
 
@@ -112,7 +112,7 @@ def test_crafted_tokens_cost_no_more_than_random_ones():
     some = evil[:1000]
     assert visited(hashes(some, 0)) > 100 * len(some)
     for seed in (_core.Counter(**RULES, memory=1 << 20, directory="").seed for _ in range(3)):
-        for other in (seed, twins.MASK - seed):  # both families of hashes
+        for other in (seed, ref.MASK - seed):  # both families of hashes
             assert visited(hashes(evil, other)) < 1.1 * visited(hashes(plain, other)) < 2 * n
 
 
@@ -124,7 +124,7 @@ def test_a_poisoned_corpus_is_counted():
     poison = [token for seed in range(SEEDS) for token in crafted(seed, 2)]
     assert len(" ".join(poison)) < 4500
     with pytest.raises(ValueError, match="cannot be told apart"):
-        _core.build_slots(*twins.packed(poison), 0)
+        _core.build_slots(*ref.packed(poison), 0)
     texts = [" ".join(poison), "a normal corpus", "with some words"]
     vocabulary = Vocabulary.count([texts], **RULES)
     rows = {vocabulary[i]: i for i in range(len(vocabulary))}
@@ -149,8 +149,8 @@ def test_the_seed_of_a_table_follows_from_its_vocabulary():
 def undoing_the_length(n: int) -> tuple[bytes, bytes]:
     """Tokens of n (9 to 15) and 16 bytes that collide under every seed if length * K3 goes into the last word."""
     last = bytes(range(1, n - 7))
-    undone = (n * twins.K3 ^ 16 * twins.K3) & twins.MASK
-    return b"12345678" + last, b"12345678" + (twins.little(last) ^ undone).to_bytes(8, "little")
+    undone = (n * ref.K3 ^ 16 * ref.K3) & ref.MASK
+    return b"12345678" + last, b"12345678" + (ref.little(last) ^ undone).to_bytes(8, "little")
 
 
 def test_tokens_of_two_lengths_cannot_collide_under_every_seed():
@@ -165,28 +165,28 @@ def test_tokens_of_two_lengths_cannot_collide_under_every_seed():
 @kernels
 def test_a_lookup_visits_64_lines_at_most(kernels, full, columns):
     # A table of 200 lines whose first ``full`` from the home of "a" on have no empty slot.
-    n = twins.slots_of(columns)
+    n = ref.slots_of(columns)
     slots = np.zeros((200, 16), np.uint32)
-    tag, home = twins.tag_and_home(twins.ngram_hash("a", 9), len(slots))
+    tag, home = ref.tag_and_home(ref.ngram_hash("a", 9), len(slots))
     for i in range(full):
         slots[(home + i) % len(slots), 16 - n :] = tag ^ 1
     lookup = _core.Lookup(slots, 1, columns, 9, **RULES)
     _core.use_kernels(kernels)
     try:
-        if full < twins.MOST_VISITED:
+        if full < ref.MOST_VISITED:
             assert lookup.ngrams("a") == []
             # The last line that is visited may still hold it.
             slots[(home + full) % len(slots), 16 - n] = tag
             number = (home + full) % len(slots) * n
             assert lookup.ngrams("a") == [("a", number if columns else 0)]
-            assert twins.lookup(slots, twins.ngram_hash("a", 9), columns) == lookup.ngrams("a")[0][1]
+            assert ref.lookup(slots, ref.ngram_hash("a", 9), columns) == lookup.ngrams("a")[0][1]
         else:
             with pytest.raises(_core.Damaged, match="no empty slot within 64 lines"):
                 lookup.ngrams("a")
             with pytest.raises(_core.Damaged, match="no empty slot within 64 lines"):
                 lookup.bags(["", "a"] * 300, 2)
             with pytest.raises(IndexError):
-                twins.lookup(slots, twins.ngram_hash("a", 9), columns)
+                ref.lookup(slots, ref.ngram_hash("a", 9), columns)
     finally:
         _core.use_kernels(_core.kernels()[-1])
 
@@ -204,15 +204,15 @@ def crowd(seed: int, n: int, lines: int) -> list[str]:
 
 def test_a_table_with_ngrams_too_far_from_home_takes_another_seed():
     # 520 tokens want one line of eight slots, which with the 63 after it holds 512.
-    most = twins.MOST_VISITED * twins.slots_of(0)
-    lines = -(-2 * (most + 8) // twins.slots_of(0))
+    most = ref.MOST_VISITED * ref.slots_of(0)
+    lines = -(-2 * (most + 8) // ref.slots_of(0))
     tokens = crowd(3, most + 8, lines)
-    slots, used = _core.build_slots(*twins.packed(tokens), 3)
+    slots, used = _core.build_slots(*ref.packed(tokens), 3)
     assert used == 4
-    expected, same = twins.build_slots(tokens, 3)
+    expected, same = ref.build_slots(tokens, 3)
     assert (slots.tolist(), used) == (expected.tolist(), same)
     # One fewer than fit stay where they are.
-    assert _core.build_slots(*twins.packed(tokens[:most]), 3)[1] == 3
+    assert _core.build_slots(*ref.packed(tokens[:most]), 3)[1] == 3
     lookup = _core.Lookup(slots, len(tokens), 0, used, **RULES)
     assert lookup.bags(tokens, 1)[0].tolist() == list(range(len(tokens)))
 
@@ -225,6 +225,6 @@ def test_crafted_texts_have_fingerprints_of_their_own():
     prefix = "jawakaqaleq1i10xawxe9aoy"
     texts = [prefix + end for end in ("goodgooda", "badbadbaa", "xxxxxxxxa")]
     assert len(set(_core.fingerprints(texts, 1).tolist())) == 3
-    for seed in (0, twins.K0, twins.K1):
+    for seed in (0, ref.K0, ref.K1):
         made = crafted(seed, 20)
         assert len(set(_core.fingerprints(made, 1).tolist())) == 20

@@ -7,23 +7,23 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-import twins
+import reference as ref
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.feature_extraction.text import CountVectorizer
 
 from sparsedistill import _core
-from sparsedistill.vocabulary import Vocabulary
+from sparsedistill.student.vocabulary import Vocabulary
 
 TOKENIZERS = ("sklearn", "words", "whitespace")
 
 tokenizers = st.sampled_from(TOKENIZERS)
-seeds = st.one_of(st.sampled_from((0, 1, twins.MASK)), st.integers(0, twins.MASK))
+seeds = st.one_of(st.sampled_from((0, 1, ref.MASK)), st.integers(0, ref.MASK))
 # Few words, so that n-grams repeat; and whatever else texts may be.
 plain = st.lists(st.sampled_from(("the", "not", "Bad", "at", "all", "a", "漢", "don't", "😀", "!")), max_size=14).map(
     " ".join
 )
-texts = st.one_of(plain, plain, twins.texts())
+texts = st.one_of(plain, plain, ref.texts())
 rules = st.fixed_dictionaries({"tokenizer": tokenizers, "lowercase": st.booleans(), "max_n": st.integers(1, 5)})
 
 
@@ -50,7 +50,7 @@ def zipf_texts(n: int, words: int, seed: int) -> list[str]:
 
 
 def make_lookup(vocabulary, seed=0, *, tokenizer="whitespace", lowercase=False, max_n=4):
-    slots, used = _core.build_slots(*twins.packed(vocabulary), seed)
+    slots, used = _core.build_slots(*ref.packed(vocabulary), seed)
     return _core.Lookup(slots, len(vocabulary), 0, used, tokenizer, lowercase, max_n)
 
 
@@ -67,16 +67,16 @@ def split(ids: np.ndarray, offsets: np.ndarray) -> list[list[int]]:
 @settings(max_examples=300)
 @given(st.lists(texts, max_size=8), rules, st.integers(0, 40), st.integers(0, 4))
 def test_counts(batch, rules, size, min_count):
-    everything = twins.count(batch, **rules)
+    everything = ref.count(batch, **rules)
     assert counted([batch[:2], [], batch[2:]], **rules) == (everything, len(everything))
-    cut = twins.count(batch, **rules, size=size, min_count=min_count)
+    cut = ref.count(batch, **rules, size=size, min_count=min_count)
     assert counted([batch], size, min_count, **rules)[0] == cut
 
 
 @pytest.mark.parametrize("max_n", [1, 3])
 def test_counts_past_every_growth_of_the_index(max_n):
     batch = zipf_texts(600, 20000, 1)
-    expected = twins.count(batch, tokenizer="whitespace", max_n=max_n)
+    expected = ref.count(batch, tokenizer="whitespace", max_n=max_n)
     assert len(expected) > 3000
     got, distinct = counted([batch], tokenizer="whitespace", lowercase=True, max_n=max_n)
     assert distinct == len(expected)
@@ -88,7 +88,7 @@ def test_counts_past_every_growth_of_the_index(max_n):
 @functools.cache
 def much_text():
     batch = zipf_texts(6000, 200_000, 4)
-    return batch, twins.count(batch, tokenizer="whitespace", max_n=4)
+    return batch, ref.count(batch, tokenizer="whitespace", max_n=4)
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -124,10 +124,8 @@ def test_weights_and_tallies(corpus, train, rules, weight, size):
     counter.spell(corpus, False, 1)
     ngrams, offsets, counts, tallies = counter.top(2)
     strings = [bytes(ngrams[a:b]).decode() for a, b in zip(offsets[:-1], offsets[1:], strict=True)]
-    assert list(zip(strings, counts.tolist(), strict=True)) == twins.count(
-        [*corpus, *train * weight], **rules, size=size
-    )
-    alone = dict(twins.count(train, **rules))
+    assert list(zip(strings, counts.tolist(), strict=True)) == ref.count([*corpus, *train * weight], **rules, size=size)
+    alone = dict(ref.count(train, **rules))
     assert tallies.tolist() == [alone.get(ngram, 0) for ngram in strings]
 
 
@@ -173,7 +171,7 @@ def test_one_counter_for_many_threads():
     counter = _core.Counter("whitespace", True, 2, 1 << 22, "")
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda i: counter.add(batch[i : i + 20], 1, 2), range(0, len(batch), 20)))
-        expected = twins.count(batch, tokenizer="whitespace", max_n=2)
+        expected = ref.count(batch, tokenizer="whitespace", max_n=2)
         assert counter.choose(1 << 40, 1, 2) == len(expected)
         list(pool.map(lambda i: counter.spell(batch[i : i + 20], False, 2), range(0, len(batch), 20)))
     assert counter.top(2)[2].tolist() == [n for _, n in expected]
@@ -201,17 +199,17 @@ def test_slots(ngrams, seed, columns, random_seed):
     values = None
     if columns:
         values = np.random.default_rng(random_seed).integers(-32768, 32767, (len(ngrams), columns), np.int16)
-    slots, used = _core.build_slots(*twins.packed(ngrams), seed, values)
-    expected, expected_seed = twins.build_slots(ngrams, seed, values)
+    slots, used = _core.build_slots(*ref.packed(ngrams), seed, values)
+    expected, expected_seed = ref.build_slots(ngrams, seed, values)
     assert slots.dtype == np.uint32
     assert (slots.tolist(), used) == (expected.tolist(), expected_seed)
 
 
 def test_slots_of_many():
-    ngrams = [ngram for ngram, _ in twins.count(zipf_texts(200, 4000, 3), tokenizer="whitespace", max_n=3)]
+    ngrams = [ngram for ngram, _ in ref.count(zipf_texts(200, 4000, 3), tokenizer="whitespace", max_n=3)]
     for v in (1, 7, 8, 9, 4096, 4097, len(ngrams)):
-        slots, used = _core.build_slots(*twins.packed(ngrams[:v]), 5)
-        expected, expected_seed = twins.build_slots(ngrams[:v], 5)
+        slots, used = _core.build_slots(*ref.packed(ngrams[:v]), 5)
+        expected, expected_seed = ref.build_slots(ngrams[:v], 5)
         assert len(slots) == max(2, -(-v // 4))  # eight slots a line, half of them used
         assert (slots.tolist(), used) == (expected.tolist(), expected_seed)
 
@@ -222,25 +220,25 @@ COLLIDING = (("t22451", "t39994"), ("t52088", "t149332"), ("t136401", "t170821")
 
 @pytest.mark.parametrize("pair", COLLIDING)
 def test_a_collision_takes_the_next_seed(pair):
-    a, b = (twins.ngram_hash(token, 0) for token in pair)
+    a, b = (ref.ngram_hash(token, 0) for token in pair)
     assert (a >> 32, a >> 31 & 1) == (b >> 32, b >> 31 & 1)
-    slots, used = _core.build_slots(*twins.packed(pair), 0)
+    slots, used = _core.build_slots(*ref.packed(pair), 0)
     assert used == 1
-    assert slots.tolist() == twins.build_slots(pair, 0)[0].tolist()
+    assert slots.tolist() == ref.build_slots(pair, 0)[0].tolist()
     assert split(*make_lookup(pair).bags([" ".join(pair)], 1)) == [[0, 1]]
 
 
 def test_the_seed_wraps():
     pair = ("t45987", "t131587")  # these collide under the largest seed
-    slots, used = _core.build_slots(*twins.packed(pair), twins.MASK)
+    slots, used = _core.build_slots(*ref.packed(pair), ref.MASK)
     assert used == 0
-    assert slots.tolist() == twins.build_slots(pair, twins.MASK)[0].tolist()
+    assert slots.tolist() == ref.build_slots(pair, ref.MASK)[0].tolist()
 
 
 @pytest.mark.parametrize("ngrams", [["a", "a"], ["a", "b c", "d", "b c"], ["", ""]])
 def test_an_ngram_given_twice_is_refused(ngrams):
     with pytest.raises(ValueError, match="is one there twice"):
-        _core.build_slots(*twins.packed(ngrams), 0)
+        _core.build_slots(*ref.packed(ngrams), 0)
 
 
 @pytest.mark.parametrize(
@@ -265,13 +263,13 @@ def test_offsets_are_checked(ngrams, offsets):
 )
 def test_bags(batch, rules, seed, random, block):
     # Any part of the n-grams, so that chains end at a missing prefix though the longer n-gram has a row.
-    ngrams = [ngram for ngram, _ in twins.count(batch, **rules)]
+    ngrams = [ngram for ngram, _ in ref.count(batch, **rules)]
     vocabulary = random.sample(ngrams, random.randint(0, len(ngrams)))
-    slots, used = twins.build_slots(vocabulary, seed)
-    expected = [twins.bag(text, slots, used, **rules, block=block) for text in batch]
+    slots, used = ref.build_slots(vocabulary, seed)
+    expected = [ref.bag(text, slots, used, **rules, block=block) for text in batch]
     lookup = _core.Lookup(slots, len(vocabulary), 0, used, **rules, block=block)
     assert split(*lookup.bags(batch, 1)) == expected
-    assert expected == [twins.bag_of_strings(text, vocabulary, **rules, block=block) for text in batch]
+    assert expected == [ref.bag_of_strings(text, vocabulary, **rules, block=block) for text in batch]
     for text, rows in zip(batch, expected, strict=True):
         assert lookup.ngrams(text) == [(vocabulary[row], row) for row in rows]
 
@@ -284,12 +282,15 @@ def test_bags_and_counts_across_the_borders_of_blocks(tokens, max_n):
     )
     text = " ".join(text.split()[:tokens])
     rules = {"tokenizer": "whitespace", "lowercase": True, "max_n": max_n}
-    vocabulary = [ngram for ngram, _ in twins.count([text], **rules, size=3000)]
+    vocabulary = [ngram for ngram, _ in ref.count([text], **rules, size=3000)]
     lookup = make_lookup(vocabulary, **rules)
-    expected = twins.bag_of_strings(text, vocabulary, **rules)
+    expected = ref.bag_of_strings(text, vocabulary, **rules)
     assert split(*lookup.bags([text, "w1", text], 2)) == [expected, lookup.bags(["w1"], 1)[0].tolist(), expected]
     assert [row for _, row in lookup.ngrams(text)] == expected
-    assert counted([[text]], **rules) == (twins.count([text], **rules), len(set(twins.ngrams(text.split(), max_n))))
+    assert counted([[text]], **rules) == (
+        ref.count([text], **rules),
+        len(set(ref.ngrams(text.split(), max_n))),
+    )
 
 
 def test_bags_by_hand():
@@ -322,14 +323,14 @@ def test_many_texts_are_one_by_one_and_threads_do_not_matter():
     batch = zipf_texts(1500, 800, 4)
     batch[3] = batch[700] = ""
     batch[10] = " ".join(batch[:200])  # far longer than the others
-    vocabulary = [ngram for ngram, _ in twins.count(batch[:500], tokenizer="whitespace", max_n=4, min_count=2)]
+    vocabulary = [ngram for ngram, _ in ref.count(batch[:500], tokenizer="whitespace", max_n=4, min_count=2)]
     lookup = make_lookup(vocabulary)
     single = [split(*lookup.bags([text], 1))[0] for text in batch]
     for threads in (1, 2, 5, 64):
         assert split(*lookup.bags(batch, threads)) == single
-    slots, used = twins.build_slots(vocabulary)
+    slots, used = ref.build_slots(vocabulary)
     some = range(0, 1500, 50)
-    expected = [twins.bag(batch[i], slots, used, tokenizer="whitespace", lowercase=False) for i in some]
+    expected = [ref.bag(batch[i], slots, used, tokenizer="whitespace", lowercase=False) for i in some]
     assert [single[i] for i in some] == expected
 
 
@@ -349,7 +350,7 @@ def test_a_table_that_is_not_lines_of_sixteen(shape):
 
 
 def test_a_row_past_the_end():
-    slots, seed = _core.build_slots(*twins.packed(["a", "b"]), 0)
+    slots, seed = _core.build_slots(*ref.packed(["a", "b"]), 0)
     for rows in (0, 1):
         lookup = _core.Lookup(slots, rows, 0, seed, "words", True, 1)
         for threads in (1, 2):
@@ -380,33 +381,33 @@ def test_no_empty_slot():
 )
 def test_no_slots_can_crash(values, keep, rows, known_tags, columns):
     given = ["a", "b", "c", "a b", "b c", "a b c"]
-    slots, seed = twins.build_slots(given, 0, np.zeros((6, columns), np.int16) if columns else None)
+    slots, seed = ref.build_slots(given, 0, np.zeros((6, columns), np.int16) if columns else None)
     flat = slots.reshape(-1)
     for i in range(keep, len(flat)):
         # A wrong row under a right tag is what gets furthest.
-        if not (known_tags and i % 16 >= 16 - twins.slots_of(columns)):
+        if not (known_tags and i % 16 >= 16 - ref.slots_of(columns)):
             flat[i] = values[i % 64]
     lookup = _core.Lookup(slots, rows, columns, seed, "whitespace", False, 3)
     try:
         bags = split(*lookup.bags(["a b c d e f g", "c b a"], 2))
     except IndexError:
         return
-    most = len(slots) * twins.slots_of(columns) if columns else rows
+    most = len(slots) * ref.slots_of(columns) if columns else rows
     assert all(row < most for bag in bags for row in bag)
 
 
 @settings(max_examples=100)
 @given(st.lists(texts, min_size=1, max_size=6), rules, st.integers(1, 4))
 def test_bags_of_a_table_that_holds_values(batch, rules, columns):
-    vocabulary = [ngram for ngram, _ in twins.count(batch, **rules)]
+    vocabulary = [ngram for ngram, _ in ref.count(batch, **rules)]
     values = np.arange(len(vocabulary) * columns, dtype=np.int16).reshape(-1, columns)
-    slots, used = twins.build_slots(vocabulary, 0, values)
+    slots, used = ref.build_slots(vocabulary, 0, values)
     lookup = _core.Lookup(slots, 0, columns, used, **rules)
-    expected = [twins.bag(text, slots, used, **rules, columns=columns) for text in batch]
+    expected = [ref.bag(text, slots, used, **rules, columns=columns) for text in batch]
     assert split(*lookup.bags(batch, 1)) == expected
     for text, numbers in zip(batch, expected, strict=True):
-        by_strings = twins.bag_of_strings(text, vocabulary, **rules)
-        assert [twins.slot_values(slots, n, columns) for n in numbers] == values[by_strings].tolist()
+        by_strings = ref.bag_of_strings(text, vocabulary, **rules)
+        assert [ref.slot_values(slots, n, columns) for n in numbers] == values[by_strings].tolist()
 
 
 def test_lookup_checks_its_rules():
@@ -424,7 +425,7 @@ def test_lookup_checks_its_rules():
 
 
 def test_lookup_keeps_its_slots_alive():
-    slots, seed = _core.build_slots(*twins.packed(["a"]), 0)
+    slots, seed = _core.build_slots(*ref.packed(["a"]), 0)
     lookup = _core.Lookup(slots.copy(), 1, 0, seed, "words", True, 1)
     del slots
     junk = [np.full((2, 16), 7, np.uint32) for _ in range(100)]
@@ -437,7 +438,7 @@ def test_lookup_keeps_its_slots_alive():
 
 @settings(max_examples=150)
 @given(
-    st.lists(twins.texts(), max_size=6),
+    st.lists(ref.texts(), max_size=6),
     st.integers(1, 1 << 32).map(lambda n: min(n, 2**32 - 2)),
     st.sampled_from(("words", "sklearn", "whitespace")),
     st.booleans(),
@@ -448,8 +449,8 @@ def test_a_hashed_vocabulary_has_a_row_for_every_ngram(texts, size, tokenizer, l
     vocabulary = Vocabulary.hash(size, tokenizer=tokenizer, lowercase=lowercase, max_n=max_n)
     ids, offsets = vocabulary.bags(texts, threads)
     for text, begin, end in zip(texts, offsets[:-1], offsets[1:], strict=True):
-        found = twins.ngrams(twins.tokenize(text, tokenizer, lowercase), max_n)
-        assert ids[int(begin) : int(end)].tolist() == [(twins.ngram_hash(ngram) >> 32) * size >> 32 for ngram in found]
+        found = ref.ngrams(ref.tokenize(text, tokenizer, lowercase), max_n)
+        assert ids[int(begin) : int(end)].tolist() == [(ref.ngram_hash(ngram) >> 32) * size >> 32 for ngram in found]
 
 
 def test_a_hashed_vocabulary_on_disk(tmp_path):

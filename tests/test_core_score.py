@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-import twins
+import reference as ref
 from conftest import padded
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,7 +20,7 @@ from sparsedistill import _core
 
 ROW_TYPES = ("int8", "int16", "float16", "float32")
 VOCABULARY = [f"t{i}" for i in range(60)]
-SLOTS, SEED = twins.build_slots(VOCABULARY)
+SLOTS, SEED = ref.build_slots(VOCABULARY)
 
 
 def text_of(rows) -> str:
@@ -29,7 +29,7 @@ def text_of(rows) -> str:
 
 
 def lookup_of(v: int) -> _core.Lookup:
-    slots, seed = _core.build_slots(*twins.packed(VOCABULARY[:v]), 0)
+    slots, seed = _core.build_slots(*ref.packed(VOCABULARY[:v]), 0)
     return _core.Lookup(slots, v, 0, seed, "whitespace", False, 2)
 
 
@@ -70,8 +70,8 @@ class Net:
         self.core = _core.Model(lookup, padded(self.rows), self.scale, self.bias, relu_first, self.layers, pooling)
 
     def twin(self, rows) -> np.ndarray:
-        pooled = twins.pool(rows, self.rows, self.scale, self.pooling)
-        return twins.score(pooled, self.bias, [(weight.T, bias) for weight, bias in self.layers], self.relu_first)
+        pooled = ref.pool(rows, self.rows, self.scale, self.pooling)
+        return ref.score(pooled, self.bias, [(weight.T, bias) for weight, bias in self.layers], self.relu_first)
 
     def check(self, bags, threads=1) -> None:
         got = self.core.score([text_of(bag) for bag in bags], threads)
@@ -164,12 +164,12 @@ def test_long_bags(row_type):
 
 def test_ngrams_of_several_tokens_are_pooled_in_bag_order():
     texts = ["not bad at all", "at all bad not", "bad", "", "not not bad bad at all at all"]
-    vocabulary = [ngram for ngram, _ in twins.count(texts, tokenizer="words", max_n=3)]
-    slots, seed = twins.build_slots(vocabulary)
+    vocabulary = [ngram for ngram, _ in ref.count(texts, tokenizer="words", max_n=3)]
+    slots, seed = ref.build_slots(vocabulary)
     lookup = _core.Lookup(slots, len(vocabulary), 0, seed, "words", True, 3)
     for row_type in ROW_TYPES:
         net = Net(4, row_type, len(vocabulary), 33, 1, True, lookup=lookup)
-        bags = [twins.bag(text, slots, seed, max_n=3) for text in texts]
+        bags = [ref.bag(text, slots, seed, max_n=3) for text in texts]
         assert same_bits(net.core.score(texts, 1), [net.twin(bag) for bag in bags])
 
 
@@ -227,17 +227,17 @@ def test_values_in_the_slots_score_as_rows_do(seed, columns, bags):
     rng = np.random.default_rng(seed)
     values = rng.integers(-32768, 32767, (60, columns), np.int16, endpoint=True)
     scale, bias = numbers(rng, columns, 2.0), numbers(rng, columns, 2.0)
-    slots, used = _core.build_slots(*twins.packed(VOCABULARY), 0, values)
+    slots, used = _core.build_slots(*ref.packed(VOCABULARY), 0, values)
     model = _core.Model(_core.Lookup(slots, 0, columns, used, "whitespace", False, 2), None, scale, bias, False, [])
     got = model.score([text_of(bag) for bag in bags], 1)
-    assert same_bits(got, [twins.score(twins.pool(bag, values, scale), bias) for bag in bags])
+    assert same_bits(got, [ref.score(ref.pool(bag, values, scale), bias) for bag in bags])
 
 
 @pytest.mark.parametrize("k", [32767, 32769, 70000, 200001])
 @pytest.mark.parametrize("columns", [1, 4])
 def test_the_longest_bags_of_values_do_not_overflow(k, columns):
     values = np.array([[-32768] * columns, [32767] * columns, [1] * columns], np.int16)
-    slots, used = _core.build_slots(*twins.packed(VOCABULARY[:3]), 0, values)
+    slots, used = _core.build_slots(*ref.packed(VOCABULARY[:3]), 0, values)
     one, zero = np.ones(columns, np.float32), np.zeros(columns, np.float32)
     model = _core.Model(_core.Lookup(slots, 0, columns, used, "whitespace", False, 2), None, one, zero, False, [])
     got = model.score([" ".join(["t0"] * k), "t1", "t2 " + " ".join(["t1"] * k)], 1)
@@ -261,7 +261,7 @@ def test_every_instruction_set_gives_the_same_bits(name, batch):
     rng = np.random.default_rng(21)
     bags = [*random_bags(rng, 6, 60, 30), rng.integers(0, 60, 700).tolist()]
     values = rng.integers(-32768, 32767, (60, 3), np.int16)
-    slots, used = _core.build_slots(*twins.packed(VOCABULARY), 0, values)
+    slots, used = _core.build_slots(*ref.packed(VOCABULARY), 0, values)
     lookup = _core.Lookup(slots, 0, 3, used, "whitespace", False, 2)
     nets.append(Net(22, "int16", 60, 3))
     nets[-1].core = _core.Model(lookup, None, nets[-1].scale, nets[-1].bias, False, [])
@@ -294,7 +294,7 @@ def test_probabilities(logits, independent):
     given_logits = np.array(logits, np.float32).reshape(-1, 3)
     got = _core.probabilities(given_logits, independent)
     assert got.dtype == np.float64
-    assert got.tolist() == [twins.probabilities(row, independent) for row in given_logits.tolist()]
+    assert got.tolist() == [ref.probabilities(row, independent) for row in given_logits.tolist()]
     x = given_logits.astype(np.float64)
     with np.errstate(over="ignore", under="ignore"):
         powers = np.exp(x - x.max(axis=1, keepdims=True))
@@ -464,12 +464,12 @@ def blocked(row_type: str, pooling: str, block: int):
     """A model of words and pairs of them, and what its twin makes of a text."""
     words = [f"w{i}" for i in range(9)]
     vocabulary = words + [f"{a} {b}" for a in words for b in words][::2]
-    slots, seed = _core.build_slots(*twins.packed(vocabulary), 0)
+    slots, seed = _core.build_slots(*ref.packed(vocabulary), 0)
     lookup = _core.Lookup(slots, len(vocabulary), 0, seed, "whitespace", False, 2, block=block)
     net = Net(3, row_type, len(vocabulary), 20, 1, True, lookup=lookup, pooling=pooling)
 
     def expected(text: str) -> np.ndarray:
-        return net.twin(twins.bag_of_strings(text, vocabulary, tokenizer="whitespace", max_n=2, block=block))
+        return net.twin(ref.bag_of_strings(text, vocabulary, tokenizer="whitespace", max_n=2, block=block))
 
     return net.core, expected
 
@@ -504,11 +504,11 @@ def test_values_in_slots_across_the_border_of_a_block():
     words = [f"w{i}" for i in range(9)]
     vocabulary = words + [f"{a} {b}" for a in words for b in words][::2]
     values = rng.integers(-32768, 32767, (len(vocabulary), 3), np.int16)
-    slots, seed = _core.build_slots(*twins.packed(vocabulary), 0, values)
+    slots, seed = _core.build_slots(*ref.packed(vocabulary), 0, values)
     scale, bias = np.ones(3, np.float32), np.zeros(3, np.float32)
     for block, tokens in ((3, 20), (8192, 8192), (8192, 50_000)):
         lookup = _core.Lookup(slots, 0, 3, seed, "whitespace", False, 2, block=block)
         text = " ".join(f"w{i}" for i in rng.integers(0, 12, tokens))
-        bag = twins.bag_of_strings(text, vocabulary, tokenizer="whitespace", max_n=2)
-        expected = twins.pool(bag, values, scale)
+        bag = ref.bag_of_strings(text, vocabulary, tokenizer="whitespace", max_n=2)
+        expected = ref.pool(bag, values, scale)
         assert same_bits(_core.Model(lookup, None, scale, bias, False, []).score([text], 1)[0], expected)

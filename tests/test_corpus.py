@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sparsedistill import corpus
+from sparsedistill.data import corpus
 from sparsedistill.errors import DataError, SettingsError
 from sparsedistill.settings import Data
 

@@ -18,18 +18,19 @@ torch = pytest.importorskip("torch")
 if not torch.cuda.is_available() and "triton" not in sys.modules:
     os.environ["TRITON_INTERPRET"] = "1"  # read when kernels are defined
 
-from sparsedistill import _core, cuda  # noqa: E402
-from sparsedistill.distill import Run  # noqa: E402
+from sparsedistill import _core  # noqa: E402
 from sparsedistill.errors import SettingsError  # noqa: E402
-from sparsedistill.examples import Examples, InMemory  # noqa: E402
 from sparsedistill.format import read_tensors  # noqa: E402
-from sparsedistill.parallel import Group  # noqa: E402
-from sparsedistill.schedule import Schedule  # noqa: E402
+from sparsedistill.run import Run  # noqa: E402
 from sparsedistill.settings import build  # noqa: E402
-from sparsedistill.student import Student  # noqa: E402
-from sparsedistill.table import OPTIMIZERS, narrowed, random_table, widened  # noqa: E402
-from sparsedistill.train import train  # noqa: E402
-from sparsedistill.vocabulary import Vocabulary  # noqa: E402
+from sparsedistill.student import cuda  # noqa: E402
+from sparsedistill.student.dataset import Examples, InMemory  # noqa: E402
+from sparsedistill.student.model import Student  # noqa: E402
+from sparsedistill.student.parallel import Group  # noqa: E402
+from sparsedistill.student.schedule import Schedule  # noqa: E402
+from sparsedistill.student.table import OPTIMIZERS, narrowed, random_table, widened  # noqa: E402
+from sparsedistill.student.train import train  # noqa: E402
+from sparsedistill.student.vocabulary import Vocabulary  # noqa: E402
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 TRITON = cuda.kernels(DEVICE) is cuda.Triton

@@ -23,9 +23,9 @@ sys.path.append(str(ROOT))  # behind the installed package, whose name the check
 from benchmarks import rivals
 from experiments import corpora, records, report, study, task, verdicts
 from experiments.task import Place, Task, variant
-from sparsedistill.distill import Run
+from sparsedistill.run import Run
 from sparsedistill.settings import build
-from sparsedistill.vocabulary import Vocabulary
+from sparsedistill.student.vocabulary import Vocabulary
 
 DATA = ROOT.parent / "shared" / "data"
 

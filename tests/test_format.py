@@ -16,7 +16,7 @@ from hypothesis.extra import numpy as hnp
 
 from sparsedistill import Classifier, FormatError
 from sparsedistill import format as files
-from sparsedistill.vocabulary import Vocabulary
+from sparsedistill.student.vocabulary import Vocabulary
 
 DTYPES = (np.uint8, np.int8, np.int16, np.uint32, np.int64, np.uint64, np.float32)
 TEXTS = ["not bad at all", "", "the film was good"]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import twins
+import reference as ref
 from conftest import padded
 
 from sparsedistill import Classifier, FormatError, _core
@@ -271,7 +271,7 @@ def odd_rows(row_type: str, seed: int, width: int) -> np.ndarray:
 @kernels
 def test_rows_that_are_no_numbers_give_the_same_finite_logits_everywhere(kernels, pooling, row_type):
     ngrams = [f"t{i}" for i in range(40)]
-    slots, seed = _core.build_slots(*twins.packed(ngrams), 0)
+    slots, seed = _core.build_slots(*ref.packed(ngrams), 0)
     lookup = _core.Lookup(slots, 40, 0, seed, "whitespace", False, 1)
     rng = np.random.default_rng(7)
     bags = [[], [0], [1], [39], [0, 0], *(rng.integers(0, 40, n).tolist() for n in (2, 3, 5, 9, 30))]
@@ -292,7 +292,7 @@ def test_rows_that_are_no_numbers_give_the_same_finite_logits_everywhere(kernels
                 _core.use_kernels(_core.kernels()[-1])
             for logits, some in zip(got, ([], layers), strict=True):
                 expected = [
-                    twins.score(twins.pool(bag, rows, None, pooling), bias, [(w.T, b) for w, b in some], False)
+                    ref.score(ref.pool(bag, rows, None, pooling), bias, [(w.T, b) for w, b in some], False)
                     for bag in bags
                 ]
                 assert np.isfinite(logits).all()

@@ -13,9 +13,9 @@ import pytest
 from conftest import ROOT
 
 from sparsedistill import Classifier
-from sparsedistill.compress import compress
-from sparsedistill.student import Student
-from sparsedistill.vocabulary import Vocabulary
+from sparsedistill.student.compress import compress
+from sparsedistill.student.model import Student
+from sparsedistill.student.vocabulary import Vocabulary
 
 TEXTS = ["good film", "bad film, not good", "", "caf\u00e9 \u4e2d\u6587 \U0001f600"]
 

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparsedistill import logits as module
 from sparsedistill.errors import DataError
-from sparsedistill.logits import Logits, fingerprint, label
+from sparsedistill.teacher import logits as module
+from sparsedistill.teacher.logits import Logits, fingerprint, label
 
 
 class Scorer:

@@ -9,23 +9,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import reference as ref
 import torch
-import twins
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparsedistill import Classifier, DataError, SettingsError, pairs
-from sparsedistill.compress import compress
-from sparsedistill.distill import Run
-from sparsedistill.examples import Examples, InMemory, OnDisk, write
+from sparsedistill import Classifier, DataError, SettingsError
+from sparsedistill.data import pairs
 from sparsedistill.format import read_json
 from sparsedistill.predict import predict
-from sparsedistill.schedule import Schedule
+from sparsedistill.run import Run
 from sparsedistill.settings import build
-from sparsedistill.student import Student
-from sparsedistill.teacher import _Padding, _tokenise
-from sparsedistill.train import train
-from sparsedistill.vocabulary import Vocabulary
+from sparsedistill.student.compress import compress
+from sparsedistill.student.dataset import Examples, InMemory, OnDisk, write
+from sparsedistill.student.model import Student
+from sparsedistill.student.schedule import Schedule
+from sparsedistill.student.train import train
+from sparsedistill.student.vocabulary import Vocabulary
+from sparsedistill.teacher.transformer import _Padding, _tokenise
 
 WORDS = ("good", "bad", "film", "plot", "odd", "very")
 
@@ -61,7 +62,7 @@ def test_pairs_as_strings(given_pairs):
         for text, half in ((a, left), (b, right)):
             assert half == text.replace(pairs.SEPARATOR, " ")
             for tokenizer in ("words", "sklearn", "whitespace"):
-                assert twins.tokenize(half, tokenizer) == twins.tokenize(text, tokenizer)
+                assert ref.tokenize(half, tokenizer) == ref.tokenize(text, tokenizer)
     assert pairs.halves(made) == [half for pair in pairs.parted(made) for half in pair]
 
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from sparsedistill import DataError
-from sparsedistill.corpus import Places
-from sparsedistill.distill import Run
+from sparsedistill.data.corpus import Places
+from sparsedistill.run import Run
 from sparsedistill.settings import build
-from sparsedistill.teacher import CallableTeacher
+from sparsedistill.teacher.transformer import CallableTeacher
 
 WORDS = ("good", "film", "room", "food", "bad", "very", "nice", "cold", "old", "new")
 

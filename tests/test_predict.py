@@ -22,7 +22,8 @@ from conftest import make_parts
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sparsedistill import Classifier, corpus
+from sparsedistill import Classifier
+from sparsedistill.data import corpus
 from sparsedistill.errors import DataError, MissingExtraError, SettingsError
 from sparsedistill.predict import FILES, predict
 

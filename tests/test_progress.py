@@ -10,8 +10,8 @@ from types import SimpleNamespace
 import pytest
 
 from sparsedistill import progress
-from sparsedistill.distill import Run
 from sparsedistill.progress import Progress
+from sparsedistill.run import Run
 from sparsedistill.settings import Settings
 
 

@@ -19,17 +19,17 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
 from sparsedistill import Classifier, DataError, evaluate
-from sparsedistill.compress import compress
-from sparsedistill.distill import Run
-from sparsedistill.examples import Examples, InMemory
 from sparsedistill.format import read_json
-from sparsedistill.schedule import Schedule
+from sparsedistill.run import Run
 from sparsedistill.settings import Label, Teach, build
 from sparsedistill.standard import Standard
-from sparsedistill.student import Student
-from sparsedistill.teacher import finetune, open_teacher
-from sparsedistill.train import train
-from sparsedistill.vocabulary import Vocabulary
+from sparsedistill.student.compress import compress
+from sparsedistill.student.dataset import Examples, InMemory
+from sparsedistill.student.model import Student
+from sparsedistill.student.schedule import Schedule
+from sparsedistill.student.train import train
+from sparsedistill.student.vocabulary import Vocabulary
+from sparsedistill.teacher.transformer import finetune, open_teacher
 
 WORDS = [f"w{i}" for i in range(40)]
 WORTH = dict(zip(WORDS, np.random.default_rng(0).normal(size=len(WORDS)), strict=True))
@@ -362,7 +362,7 @@ def test_rows_too_coarse_for_scores_become_finer(tmp_path, monkeypatch):
             found = Classifier(found.config, tensors)
         return found
 
-    monkeypatch.setattr("sparsedistill.compress.compress", spoiling)
+    monkeypatch.setattr("sparsedistill.student.compress.compress", spoiling)
     run = run_of(tmp_path, "year", corpus=False, distill={"modes": ["scratch"]})
     run.execute()
     assert tried == ["auto", "int16"]

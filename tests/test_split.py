@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparsedistill import DataError, SettingsError, _core, split
-from sparsedistill.inputs import Inputs
+from sparsedistill import DataError, SettingsError, _core
+from sparsedistill.data import split
+from sparsedistill.data.inputs import Inputs
 from sparsedistill.settings import build
 
 

@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 import pytest
-import twins
+import reference as ref
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -101,14 +101,14 @@ def test_numpy_str_arrays(classifier):
 
 
 @settings(max_examples=60)
-@given(st.lists(twins.texts(), max_size=8))
+@given(st.lists(ref.texts(), max_size=8))
 def test_any_bytes_in_any_layout(batch):
     from conftest import make_parts
 
     from sparsedistill import Classifier
 
     classifier = Classifier(*make_parts())
-    raw = [twins.raw(text) for text in batch]
+    raw = [ref.raw(text) for text in batch]
     expected = classifier.decision_function(batch)
     for kind in (pa.binary(), pa.large_binary(), pa.binary_view()):
         assert np.array_equal(classifier.decision_function(pa.array(raw, kind)), expected)
@@ -179,7 +179,7 @@ def test_one_text_is_one_result(classifier):
 
 def test_lone_surrogates(classifier):
     texts = ["not \ud800 bad", "\udcff", "😀\ude00 film"]
-    expected = [twins.decode(text) for text in texts]
+    expected = [ref.decode(text) for text in texts]
     same(classifier, texts, expected)
     same(classifier, np.array(texts, object), expected)
     for text, clean in zip(texts, expected, strict=True):
@@ -188,7 +188,7 @@ def test_lone_surrogates(classifier):
 
 def test_lone_surrogates_in_a_pandas_column(classifier):
     texts = ["not \ud800 bad", "film"]
-    same(classifier, pd.Series(texts, dtype=object), [twins.decode(text) for text in texts])
+    same(classifier, pd.Series(texts, dtype=object), [ref.decode(text) for text in texts])
 
 
 @pytest.mark.parametrize("dtype", ["object", "str"])

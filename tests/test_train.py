@@ -12,20 +12,20 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reference import torch_pool
 from torch.optim import lr_scheduler
-from twins import torch_pool
 
 from sparsedistill import Classifier
-from sparsedistill.compress import compress, stride_of
-from sparsedistill.curve import COLUMNS
 from sparsedistill.errors import DataError, SettingsError
-from sparsedistill.examples import Examples, InMemory
 from sparsedistill.format import read_tensors
-from sparsedistill.schedule import Schedule
-from sparsedistill.student import Student
-from sparsedistill.table import BETAS, EPSILON, narrowed, random_table, represented_rows, widened
-from sparsedistill.train import loss_of, train
-from sparsedistill.vocabulary import Vocabulary
+from sparsedistill.student.compress import compress, stride_of
+from sparsedistill.student.curve import COLUMNS
+from sparsedistill.student.dataset import Examples, InMemory
+from sparsedistill.student.model import Student
+from sparsedistill.student.schedule import Schedule
+from sparsedistill.student.table import BETAS, EPSILON, narrowed, random_table, represented_rows, widened
+from sparsedistill.student.train import loss_of, train
+from sparsedistill.student.vocabulary import Vocabulary
 
 TEXTS = [
     " ".join(words) for words in itertools.product(("not", "so", "very"), ("good", "bad", "odd"), ("film", "plot"))

@@ -15,13 +15,14 @@ from sklearn.utils.class_weight import compute_class_weight
 from test_split import labelled, singles
 from torch.nn import functional
 
-from sparsedistill import DataError, SettingsError, evaluate, examples
-from sparsedistill.distill import Run
-from sparsedistill.examples import Examples, OnDisk
+from sparsedistill import DataError, SettingsError, evaluate
+from sparsedistill.data.weights import class_weights, gold_weights, sample_weights
+from sparsedistill.run import Run
 from sparsedistill.settings import build
-from sparsedistill.train import loss_of
-from sparsedistill.vocabulary import Vocabulary
-from sparsedistill.weights import class_weights, gold_weights, sample_weights
+from sparsedistill.student import dataset as examples
+from sparsedistill.student.dataset import Examples, OnDisk
+from sparsedistill.student.train import loss_of
+from sparsedistill.student.vocabulary import Vocabulary
 
 LABELS = ("a", "b", "c", "d")
 

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from sparsedistill.errors import SettingsError
-from sparsedistill.examples import Examples, InMemory
-from sparsedistill.schedule import Schedule
-from sparsedistill.student import Student
-from sparsedistill.teacher import TransformerTeacher
-from sparsedistill.train import train
+from sparsedistill.student.dataset import Examples, InMemory
+from sparsedistill.student.model import Student
+from sparsedistill.student.schedule import Schedule
+from sparsedistill.student.train import train
+from sparsedistill.teacher.transformer import TransformerTeacher
 
 from ..study import first, main
 from ..task import Task, accuracy

@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sparsedistill.distill import Run
 from sparsedistill.format import read_json, replacing, write_json
 from sparsedistill.progress import say
+from sparsedistill.run import Run
 
 from .. import records
 from ..study import main

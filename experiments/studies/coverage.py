@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from sparsedistill.classifier import probabilities
-from sparsedistill.vocabulary import Vocabulary
+from sparsedistill.student.vocabulary import Vocabulary
 
 from ..study import first, main, selected
 from ..task import Task

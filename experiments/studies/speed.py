@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sparsedistill.teacher import TransformerTeacher
+from sparsedistill.teacher.transformer import TransformerTeacher
 
 from ..study import System, first, main, selected, timed
 from ..systems import NETWORKS, RIVALS, rival_of

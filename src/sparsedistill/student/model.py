@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from . import _core
-from .format import Pieces, read_into
+from .. import _core
+from ..format import Pieces, read_into
+from ..standard import Standard
 from .parallel import ALONE, Group
-from .standard import Standard
 from .table import random_table, represented_rows, widened
 
 SPREAD = 0.3  # standard deviation of the table's first numbers
@@ -40,16 +40,16 @@ class Student(nn.Module):
 
     In a ``group`` of processes the table has this one's columns, and every process has to call the same methods.
 
-    ``device``: where table and layers are, and are trained by :mod:`sparsedistill.cuda`; None: in the memory of the
-    host, where the core works on the table.
+    ``device``: where table and layers are, and are trained by :mod:`sparsedistill.student.cuda`; None: in the memory of
+    the host, where the core works on the table.
 
     ``standardised``: the outputs are of targets less a mean, by a scale (regression), which :meth:`logits` and all that
     scores puts back. Such a student begins with an output of 0, the mean.
 
     Attributes: ``table`` (V, d), float32, or uint16 that holds the bits of bfloat16 (on a device a tensor, as
-    :mod:`sparsedistill.cuda` has it); ``query`` (d,) of attentive pooling, or None; ``pooled_width``: d, or 2 d;
-    ``factor`` W1 and its bias, or None; ``bias`` (``first_width``,) where there is no W1; ``dense`` the layers after
-    the first; ``classes`` C; ``standard`` that mean and scale, float64 (2,), or None.
+    :mod:`sparsedistill.student.cuda` has it); ``query`` (d,) of attentive pooling, or None; ``pooled_width``: d, or
+    2 d; ``factor`` W1 and its bias, or None; ``bias`` (``first_width``,) where there is no W1; ``dense`` the layers
+    after the first; ``classes`` C; ``standard`` that mean and scale, float64 (2,), or None.
 
     Errors: ValueError for mean+max or pairs without W1; :class:`SettingsError` for what a device cannot train.
     """
@@ -131,7 +131,7 @@ class Student(nn.Module):
         return x
 
     def begin_with(self, representations: Callable[[], Iterator[tuple[int, np.ndarray]]], seed: int) -> None:
-        """Fill the table from representations of its n-grams: see :func:`sparsedistill.table.represented_rows`."""
+        """Fill the table from representations of its n-grams (:func:`sparsedistill.student.table.represented_rows`)."""
         kind = "float32" if self.table.dtype in (np.float32, torch.float32) else "bfloat16"
         for place, numbers in represented_rows(representations, self.width, SPREAD, seed, kind):
             if isinstance(whole := self.whole(self.table), Pieces):

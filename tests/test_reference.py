@@ -12,14 +12,14 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-import twins
+import reference as ref
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn.feature_extraction.text import CountVectorizer
 
 TOKENIZERS = ("sklearn", "words", "whitespace")
-U64 = st.integers(0, twins.MASK)
+U64 = st.integers(0, ref.MASK)
 # A seed with every byte different, so that swapped or lost bytes show.
 SEED = 0x0123456789ABCDEF
 
@@ -48,7 +48,7 @@ unit = st.floats(-1, 1, width=32)
     ],
 )
 def test_decode(text, expected):
-    assert twins.decode(text) == expected
+    assert ref.decode(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -118,14 +118,14 @@ def test_decode(text, expected):
     ],
 )
 def test_words_by_hand(text, expected):
-    assert twins.tokenize(text, "words") == expected
+    assert ref.tokenize(text, "words") == expected
 
 
 def test_modifiers_stay_with_their_emoji():
     for modifier in "\ufe0f\ufe0e\u20e3\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff":
-        assert twins.tokenize(f"\u2764{modifier}{modifier}a") == [f"\u2764{modifier}{modifier}", "a"]
+        assert ref.tokenize(f"\u2764{modifier}{modifier}a") == [f"\u2764{modifier}{modifier}", "a"]
     # any other mark starts a word
-    assert twins.tokenize("\u2764\u0488a") == ["\u2764", "\u0488a"]
+    assert ref.tokenize("\u2764\u0488a") == ["\u2764", "\u0488a"]
 
 
 @pytest.mark.parametrize(
@@ -145,50 +145,50 @@ def test_kinds_of_every_code_point(name, ranges):
     letters = {c for low, high in unspaced for c in range(low, high + 1) if unicodedata.category(chr(c))[0] == "L"}
     pairs = [[int(end, 16) for end in pair.split("-")] for pair in ranges.split()]
     inside = {code for low, high in pairs for code in range(low, high + 1)}
-    found = {code for code in range(0x110000) if twins.kind(chr(code)) == name}
+    found = {code for code in range(0x110000) if ref.kind(chr(code)) == name}
     assert found <= inside | letters
     assert name == "emoji" or found >= letters
     # the rest of a range is unassigned, separates, or is a mark
-    assert all(twins.kind(chr(code)) in (name, "space", "mark") for code in inside)
+    assert all(ref.kind(chr(code)) in (name, "space", "mark") for code in inside)
 
 
 @pytest.mark.parametrize("lowercase", [True, False])
-@given(text=twins.texts())
+@given(text=ref.texts())
 def test_sklearn_tokens_are_countvectorizers(lowercase, text):
-    s = twins.decode(text)
+    s = ref.decode(text)
     analyzer = CountVectorizer(lowercase=lowercase).build_analyzer()
-    assert twins.tokenize(text, "sklearn", lowercase) == analyzer(s)
-    assert twins.tokenize(text, "sklearn", lowercase) == re.findall(r"(?u)\b\w\w+\b", s.lower() if lowercase else s)
+    assert ref.tokenize(text, "sklearn", lowercase) == analyzer(s)
+    assert ref.tokenize(text, "sklearn", lowercase) == re.findall(r"(?u)\b\w\w+\b", s.lower() if lowercase else s)
 
 
 @pytest.mark.parametrize("max_n", [1, 2, 4])
-@given(text=twins.texts())
+@given(text=ref.texts())
 def test_bag_order_is_countvectorizers(max_n, text):
     analyzer = CountVectorizer(ngram_range=(1, max_n)).build_analyzer()
-    assert twins.ngrams(twins.tokenize(text, "sklearn"), max_n) == analyzer(twins.decode(text))
+    assert ref.ngrams(ref.tokenize(text, "sklearn"), max_n) == analyzer(ref.decode(text))
 
 
 def test_ngrams_by_hand():
-    assert twins.ngrams(["a", "b", "a"], 4) == ["a", "b", "a", "a b", "b a", "a b a"]
-    assert twins.ngrams([], 4) == []
+    assert ref.ngrams(["a", "b", "a"], 4) == ["a", "b", "a", "a b", "b a", "a b a"]
+    assert ref.ngrams([], 4) == []
 
 
 @pytest.mark.parametrize("lowercase", [True, False])
-@given(text=twins.texts())
+@given(text=ref.texts())
 def test_words_lose_separators_only(lowercase, text):
-    s = twins.prepared(text, "words", lowercase)
-    kept = "".join(c for c in s if twins.kind(c) != "space" and c not in "\u200c\u200d")
-    tokens = twins.tokenize(text, "words", lowercase)
+    s = ref.prepared(text, "words", lowercase)
+    kept = "".join(c for c in s if ref.kind(c) != "space" and c not in "\u200c\u200d")
+    tokens = ref.tokenize(text, "words", lowercase)
     assert all(tokens)
     written = re.sub("[\u200c\u200d]", "", "".join(tokens))
     assert written.replace("\u2019", "'") == kept.replace("\u2019", "'")
 
 
 @pytest.mark.parametrize("lowercase", [True, False])
-@given(text=twins.texts())
+@given(text=ref.texts())
 def test_words_agree_with_a_regular_expression(lowercase, text):
     """The definition said another way: one letter a code point for its kind, and a pattern over those."""
-    s = twins.prepared(text, "words", lowercase)
+    s = ref.prepared(text, "words", lowercase)
     letters = {"space": " ", "char": "c", "emoji": "e", "word": "w", "mark": "k", "punct": "p", "joiner": "n"}
 
     def letter(c: str) -> str:
@@ -202,20 +202,20 @@ def test_words_agree_with_a_regular_expression(lowercase, text):
             return "t"
         if c in "\ufe0e\ufe0f\u20e3":
             return "m"
-        return letters[twins.kind(c)]
+        return letters[ref.kind(c)]
 
     run = "[wkm](?:[nj]*[wkm])*"
     pattern = rf"c(?:[nj]*[km])*|[et](?:[mtg]|j[et])*|{run}(?:'{run})*|[p']+"
     found = [s[m.start() : m.end()] for m in re.finditer(pattern, "".join(map(letter, s)))]
-    words = [t.replace("\u2019", "'") if twins.kind(t[0]) in ("word", "mark") else t for t in found]
-    assert twins.tokenize(text, "words", lowercase) == words
+    words = [t.replace("\u2019", "'") if ref.kind(t[0]) in ("word", "mark") else t for t in found]
+    assert ref.tokenize(text, "words", lowercase) == words
 
 
-@given(text=twins.texts(), tokenizer=tokenizers, lowercase=st.booleans())
+@given(text=ref.texts(), tokenizer=tokenizers, lowercase=st.booleans())
 def test_str_and_its_bytes_are_the_same_text(text, tokenizer, lowercase):
-    tokens = twins.tokenize(text, tokenizer, lowercase)
-    assert tokens == twins.tokenize(twins.raw(text), tokenizer, lowercase)
-    assert tokens == twins.tokenize(twins.decode(text), tokenizer, lowercase)
+    tokens = ref.tokenize(text, tokenizer, lowercase)
+    assert tokens == ref.tokenize(ref.raw(text), tokenizer, lowercase)
+    assert tokens == ref.tokenize(ref.decode(text), tokenizer, lowercase)
     # ngram_hash and bag_of_strings split n-grams at spaces; the hash encodes tokens strictly
     assert not any(" " in token for token in tokens)
     assert all(token.encode("utf-8").decode("utf-8") == token for token in tokens)
@@ -225,15 +225,15 @@ def test_str_and_its_bytes_are_the_same_text(text, tokenizer, lowercase):
 
 
 def test_mum_and_rotl_by_hand():
-    assert twins.mum(3, 5) == 15
-    assert twins.mum(1 << 63, 6) == 3  # low half 0, high half 3
-    assert twins.mum(twins.MASK, twins.MASK) == 1 ^ (twins.MASK - 1)
-    assert twins.rotl(0x0123456789ABCDEF, 32) == 0x89ABCDEF01234567
-    assert twins.rotl(1 << 63, 1) == 1
+    assert ref.mum(3, 5) == 15
+    assert ref.mum(1 << 63, 6) == 3  # low half 0, high half 3
+    assert ref.mum(ref.MASK, ref.MASK) == 1 ^ (ref.MASK - 1)
+    assert ref.rotl(0x0123456789ABCDEF, 32) == 0x89ABCDEF01234567
+    assert ref.rotl(1 << 63, 1) == 1
 
 
 def test_token_hash_reads_bytes_as_defined():
-    k0, k1, k2, k3, mum = twins.K0, twins.K1, twins.K2, twins.K3, twins.mum
+    k0, k1, k2, k3, mum = ref.K0, ref.K1, ref.K2, ref.K3, ref.mum
 
     s = mum(SEED ^ k0, k1)
     r = mum(s ^ k2, k3)
@@ -243,43 +243,43 @@ def test_token_hash_reads_bytes_as_defined():
 
     digits = bytes(range(0x30, 0x52))  # 34 bytes
     lo, hi = 0x3736353433323130, 0x3F3E3D3C3B3A3938
-    assert twins.token_hash(b"", SEED) == finish(0, 0, s, 0)
-    assert twins.token_hash(digits[:3], SEED) == finish(0x323130, 0, s, 3)
-    assert twins.token_hash(digits[:9], SEED) == finish(lo, 0x38, s, 9)
+    assert ref.token_hash(b"", SEED) == finish(0, 0, s, 0)
+    assert ref.token_hash(digits[:3], SEED) == finish(0x323130, 0, s, 3)
+    assert ref.token_hash(digits[:9], SEED) == finish(lo, 0x38, s, 9)
     # 16 bytes are still the tail; the 17th makes them a block
-    assert twins.token_hash(digits[:16], SEED) == finish(lo, hi, s, 16)
+    assert ref.token_hash(digits[:16], SEED) == finish(lo, hi, s, 16)
     one = mum(lo ^ s, hi ^ r)
-    assert twins.token_hash(digits[:17], SEED) == finish(0x40, 0, one, 17)
-    assert twins.token_hash(digits[:32], SEED) == finish(0x4746454443424140, 0x4F4E4D4C4B4A4948, one, 32)
+    assert ref.token_hash(digits[:17], SEED) == finish(0x40, 0, one, 17)
+    assert ref.token_hash(digits[:32], SEED) == finish(0x4746454443424140, 0x4F4E4D4C4B4A4948, one, 32)
     two = mum(0x4746454443424140 ^ one, 0x4F4E4D4C4B4A4948 ^ r)
-    assert twins.token_hash(digits, SEED) == finish(0x5150, 0, two, 34)
+    assert ref.token_hash(digits, SEED) == finish(0x5150, 0, two, 34)
 
 
 def test_ngram_hash_by_hand():
-    one, two, three = (twins.token_hash(t, SEED) for t in (b"not", "caf\u00e9".encode(), b"bad"))
-    k1, k2, mum, rotl = twins.K1, twins.K2, twins.mum, twins.rotl
+    one, two, three = (ref.token_hash(t, SEED) for t in (b"not", "caf\u00e9".encode(), b"bad"))
+    k1, k2, mum, rotl = ref.K1, ref.K2, ref.mum, ref.rotl
     pair = mum(one ^ k1, rotl(two, 32) ^ k2)
-    assert twins.ngram_hash("not", SEED) == one
-    assert twins.ngram_hash("not caf\u00e9", SEED) == pair
-    assert twins.ngram_hash("not caf\u00e9 bad", SEED) == mum(pair ^ k1, rotl(three, 32) ^ k2)
+    assert ref.ngram_hash("not", SEED) == one
+    assert ref.ngram_hash("not caf\u00e9", SEED) == pair
+    assert ref.ngram_hash("not caf\u00e9 bad", SEED) == mum(pair ^ k1, rotl(three, 32) ^ k2)
 
 
 @given(st.binary(max_size=40), st.binary(max_size=40), U64)
 def test_token_hash_tells_tokens_apart(a, b, seed):
-    assert 0 <= twins.token_hash(a, seed) <= twins.MASK
-    assert (a == b) == (twins.token_hash(a, seed) == twins.token_hash(b, seed))
+    assert 0 <= ref.token_hash(a, seed) <= ref.MASK
+    assert (a == b) == (ref.token_hash(a, seed) == ref.token_hash(b, seed))
 
 
 def test_hash_tells_padding_order_and_seed_apart():
-    hashes = [twins.token_hash(b"a" * n + b"\0" * z, seed) for n in range(20) for z in range(20) for seed in (0, 1)]
-    hashes += [twins.ngram_hash(g) for g in ("a b", "b a", "ab", "a b a", "b a a", "a a b")]
+    hashes = [ref.token_hash(b"a" * n + b"\0" * z, seed) for n in range(20) for z in range(20) for seed in (0, 1)]
+    hashes += [ref.ngram_hash(g) for g in ("a b", "b a", "ab", "a b a", "b a a", "a a b")]
     # a^n 0^z with n = 0 is the same for no other pair, so all are different texts or seeds
     assert len(set(hashes)) == len(hashes)
 
 
-@pytest.mark.parametrize(("ngram", "seed"), twins.GOLDEN)
+@pytest.mark.parametrize(("ngram", "seed"), ref.GOLDEN)
 def test_golden_hashes(ngram, seed):
-    assert twins.ngram_hash(ngram, seed) == twins.GOLDEN[ngram, seed]
+    assert ref.ngram_hash(ngram, seed) == ref.GOLDEN[ngram, seed]
 
 
 # Lookup
@@ -287,86 +287,86 @@ def test_golden_hashes(ngram, seed):
 
 @given(st.lists(st.text("abc", min_size=1, max_size=4), unique=True, max_size=60), U64)
 def test_slots_find_what_was_put_in(ngrams, seed):
-    slots, used = twins.build_slots(ngrams, seed)
+    slots, used = ref.build_slots(ngrams, seed)
     assert slots.dtype == np.uint32
     assert slots.shape == (max(2, math.ceil(len(ngrams) / 4)), 16)
     assert used == seed
-    assert [twins.lookup(slots, twins.ngram_hash(g, used)) for g in ngrams] == list(range(len(ngrams)))
-    assert twins.lookup(slots, twins.ngram_hash("absent", used)) is None
+    assert [ref.lookup(slots, ref.ngram_hash(g, used)) for g in ngrams] == list(range(len(ngrams)))
+    assert ref.lookup(slots, ref.ngram_hash("absent", used)) is None
     filled = [(int(tag), int(row)) for line in slots for row, tag in zip(line[:8], line[8:], strict=True) if tag]
-    assert sorted(filled) == sorted((twins.ngram_hash(g, used) >> 32 or 1, row) for row, g in enumerate(ngrams))
+    assert sorted(filled) == sorted((ref.ngram_hash(g, used) >> 32 or 1, row) for row, g in enumerate(ngrams))
 
 
 def test_slots_by_hand(monkeypatch):
     # Ten n-grams, three lines; nine have the last line as their home, which has eight slots: the ninth wraps round.
     hashes = {f"x{i}": (i + 1) << 32 | 0xFFFFFFFF for i in range(9)} | {"y": 0x0_55555556}
-    monkeypatch.setattr(twins, "ngram_hash", lambda ngram, seed: hashes[ngram])
-    slots, seed = twins.build_slots(list(hashes), 7)
+    monkeypatch.setattr(ref, "ngram_hash", lambda ngram, seed: hashes[ngram])
+    slots, seed = ref.build_slots(list(hashes), 7)
     assert seed == 7
     assert slots.tolist() == [
         [8, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0],
         [9, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0],  # tag 0 is written 1
         [0, 1, 2, 3, 4, 5, 6, 7, 1, 2, 3, 4, 5, 6, 7, 8],
     ]
-    assert [twins.lookup(slots, h) for h in hashes.values()] == list(range(10))
-    assert twins.lookup(slots, 0x1_55555557) == 9  # an alias: the tag, in the same line
-    assert twins.lookup(slots, 0x9_00000000) == 8
-    assert twins.lookup(slots, 0x9_55555556) is None
-    assert twins.lookup(slots, 0xA_FFFFFFFF) is None
+    assert [ref.lookup(slots, h) for h in hashes.values()] == list(range(10))
+    assert ref.lookup(slots, 0x1_55555557) == 9  # an alias: the tag, in the same line
+    assert ref.lookup(slots, 0x9_00000000) == 8
+    assert ref.lookup(slots, 0x9_55555556) is None
+    assert ref.lookup(slots, 0xA_FFFFFFFF) is None
 
 
 def test_values_in_slots_by_hand(monkeypatch):
     hashes = {"a": 0x1_00000000, "b": 0x2_00000000}
-    monkeypatch.setattr(twins, "ngram_hash", lambda ngram, seed: hashes[ngram])
+    monkeypatch.setattr(ref, "ngram_hash", lambda ngram, seed: hashes[ngram])
     values = np.array([[1, 2, -1], [3, 4, 5]], np.int16)  # six slots: values in 36 bytes, 4 of nothing, tags in 24
-    slots, _ = twins.build_slots(list(hashes), 0, values)
+    slots, _ = ref.build_slots(list(hashes), 0, values)
     assert slots.tolist() == [[0x00020001, 0x0003FFFF, 0x00050004, *[0] * 7, 1, 2, 0, 0, 0, 0], [0] * 16]
-    assert [twins.lookup(slots, h, 3) for h in hashes.values()] == [0, 1]
-    assert [twins.slot_values(slots, i, 3) for i in (0, 1, 5)] == [[1, 2, -1], [3, 4, 5], [0, 0, 0]]
-    assert [twins.slots_of(columns) for columns in range(5)] == [8, 10, 8, 6, 5]
+    assert [ref.lookup(slots, h, 3) for h in hashes.values()] == [0, 1]
+    assert [ref.slot_values(slots, i, 3) for i in (0, 1, 5)] == [[1, 2, -1], [3, 4, 5], [0, 0, 0]]
+    assert [ref.slots_of(columns) for columns in range(5)] == [8, 10, 8, 6, 5]
 
 
 def test_a_collision_takes_the_next_seed(monkeypatch):
     # "b" has the tag and the home of "a"
     hashes = {"x": 0x9_00000004, "a": 0x1_00000005, "b": 0x1_00000004}
-    monkeypatch.setattr(twins, "ngram_hash", lambda g, seed: 0x2_00000004 if g == "b" and seed in good else hashes[g])
+    monkeypatch.setattr(ref, "ngram_hash", lambda g, seed: 0x2_00000004 if g == "b" and seed in good else hashes[g])
     good = (0, 1, 1 << 64)  # a seed that does not wrap is found too, and is wrong
-    assert twins.build_slots(["x", "a", "b"], twins.MASK)[1] == 0
+    assert ref.build_slots(["x", "a", "b"], ref.MASK)[1] == 0
     good = (8, 9)
-    slots, seed = twins.build_slots(["x", "a", "b"], 5)
+    slots, seed = ref.build_slots(["x", "a", "b"], 5)
     assert seed == 8
     assert slots[0].tolist() == [0, 1, 2, 0, 0, 0, 0, 0, 9, 1, 2, 0, 0, 0, 0, 0]
     # the same tag in another line is no collision
     hashes["b"] = 0x1_80000004
     good = ()
-    assert twins.build_slots(["a", "b"], 5)[1] == 5
+    assert ref.build_slots(["a", "b"], 5)[1] == 5
 
 
 def test_slots_refuse_an_ngram_given_twice():
     with pytest.raises(ValueError, match="twice"):
-        twins.build_slots(["a", "b", "a"])
+        ref.build_slots(["a", "b", "a"])
 
 
 def test_bag_by_hand():
     vocabulary = ["a", "b", "a b", "b a", "a b a", "c d"]
-    slots, seed = twins.build_slots(vocabulary)
+    slots, seed = ref.build_slots(vocabulary)
     # "c d" has a row, but its prefix "c" has none: never reached
-    assert twins.bag("a b a c d", slots, seed, max_n=3) == [0, 1, 0, 2, 3, 4]
-    assert twins.bag("a b a c d", slots, seed, max_n=2) == [0, 1, 0, 2, 3]
-    assert twins.bag("", slots, seed) == []
+    assert ref.bag("a b a c d", slots, seed, max_n=3) == [0, 1, 0, 2, 3, 4]
+    assert ref.bag("a b a c d", slots, seed, max_n=2) == [0, 1, 0, 2, 3]
+    assert ref.bag("", slots, seed) == []
 
 
-@given(st.lists(twins.texts(), max_size=4), tokenizers, st.booleans(), st.integers(1, 4), st.integers(0, 40), U64)
+@given(st.lists(ref.texts(), max_size=4), tokenizers, st.booleans(), st.integers(1, 4), st.integers(0, 40), U64)
 def test_bag_through_slots_is_bag_of_strings(texts, tokenizer, lowercase, max_n, size, seed):
     how = {"tokenizer": tokenizer, "lowercase": lowercase, "max_n": max_n}
-    vocabulary = [ngram for ngram, _ in twins.count(texts, **how, size=size)]
-    slots, used = twins.build_slots(vocabulary, seed)
+    vocabulary = [ngram for ngram, _ in ref.count(texts, **how, size=size)]
+    slots, used = ref.build_slots(vocabulary, seed)
     row = {ngram: r for r, ngram in enumerate(vocabulary)}
     for text in texts:
-        rows = twins.bag(text, slots, used, **how)
-        assert rows == twins.bag_of_strings(text, vocabulary, **how)
+        rows = ref.bag(text, slots, used, **how)
+        assert rows == ref.bag_of_strings(text, vocabulary, **how)
         # prefix closure: in this order of the vocabulary the chain rule loses nothing
-        grams = twins.ngrams(twins.tokenize(text, tokenizer, lowercase), max_n)
+        grams = ref.ngrams(ref.tokenize(text, tokenizer, lowercase), max_n)
         assert rows == [row[g] for g in grams if g in row]
 
 
@@ -376,41 +376,41 @@ def test_bag_through_slots_is_bag_of_strings(texts, tokenizer, lowercase, max_n,
 def vectorizer(tokenizer: str, lowercase: bool, max_n: int) -> CountVectorizer:
     tokens = {
         "whitespace": {"tokenizer": str.split, "token_pattern": None},
-        "words": {"tokenizer": twins.words_tokens, "token_pattern": None},
+        "words": {"tokenizer": ref.words_tokens, "token_pattern": None},
     }
     if tokenizer == "sklearn":
         return CountVectorizer(ngram_range=(1, max_n), lowercase=lowercase)
-    prepare = partial(twins.prepared, tokenizer=tokenizer, lowercase=lowercase)
+    prepare = partial(ref.prepared, tokenizer=tokenizer, lowercase=lowercase)
     return CountVectorizer(ngram_range=(1, max_n), preprocessor=prepare, **tokens[tokenizer])
 
 
-@given(st.lists(twins.texts(), max_size=5), tokenizers, st.booleans(), st.integers(1, 4))
+@given(st.lists(ref.texts(), max_size=5), tokenizers, st.booleans(), st.integers(1, 4))
 def test_counts_are_countvectorizers(texts, tokenizer, lowercase, max_n):
-    counted = twins.count(texts, tokenizer=tokenizer, lowercase=lowercase, max_n=max_n)
+    counted = ref.count(texts, tokenizer=tokenizer, lowercase=lowercase, max_n=max_n)
     if not counted:  # scikit-learn refuses an empty vocabulary
-        assert all(twins.tokenize(text, tokenizer, lowercase) == [] for text in texts)
+        assert all(ref.tokenize(text, tokenizer, lowercase) == [] for text in texts)
         return
     cv = vectorizer(tokenizer, lowercase, max_n)
-    totals = cv.fit_transform([twins.decode(text) for text in texts]).sum(axis=0).A1
+    totals = cv.fit_transform([ref.decode(text) for text in texts]).sum(axis=0).A1
     assert dict(counted) == {ngram: totals[column] for ngram, column in cv.vocabulary_.items()}
     assert len(counted) == len(cv.vocabulary_)
 
 
-@given(st.lists(twins.texts(), min_size=1, max_size=5), st.integers(1, 30), st.integers(1, 3))
+@given(st.lists(ref.texts(), min_size=1, max_size=5), st.integers(1, 30), st.integers(1, 3))
 def test_vocabulary_is_ordered_and_cut(texts, size, min_count):
-    everything = twins.count(texts, max_n=3)
+    everything = ref.count(texts, max_n=3)
     assert all(x[1] > y[1] or (x[1] == y[1] and x[0].encode() < y[0].encode()) for x, y in pairwise(everything))
-    kept = twins.count(texts, max_n=3, size=size, min_count=min_count)
+    kept = ref.count(texts, max_n=3, size=size, min_count=min_count)
     assert kept == [(ngram, n) for ngram, n in everything if n >= min_count][:size]
     if everything:
         # the tie at the boundary is ours to break, the counts kept are not
         cv = vectorizer("words", True, 3).set_params(max_features=size)
-        totals = cv.fit_transform([twins.decode(text) for text in texts]).sum(axis=0).A1
+        totals = cv.fit_transform([ref.decode(text) for text in texts]).sum(axis=0).A1
         assert Counter(totals.tolist()) == Counter(n for _, n in everything[:size])
 
 
 def test_count_by_hand():
-    assert twins.count(["b a b", b"B", "\U0001f600 \uffee"], max_n=2) == [
+    assert ref.count(["b a b", b"B", "\U0001f600 \uffee"], max_n=2) == [
         *(("b", 3), ("a", 1), ("a b", 1), ("b a", 1)),
         # UTF-8 puts U+FFEE before U+1F600; UTF-16 would not
         *(("\uffee", 1), ("\U0001f600", 1), ("\U0001f600 \uffee", 1)),
@@ -426,28 +426,28 @@ def test_integer_pool_is_the_exact_mean_to_rounding(dtype, data):
     table = data.draw(hnp.arrays(dtype, (6, 3)))
     scale = data.draw(hnp.arrays(np.float32, 3, elements=st.floats(2**-20, 1.0, width=32)))
     rows = data.draw(st.lists(st.integers(0, 5), max_size=300))
-    pooled = twins.pool(rows, table, scale)
+    pooled = ref.pool(rows, table, scale)
     assert pooled.dtype == np.float32
     assert pooled.shape == (3,)
     for j in range(3):
         exact = Fraction(sum(int(table[r, j]) for r in rows)) * Fraction(float(scale[j])) / max(len(rows), 1)
         assert abs(Fraction(float(pooled[j])) - exact) <= abs(exact) * Fraction(1, 2**23)
-    assert pooled.tobytes() == twins.pool(rows[::-1], table, scale).tobytes()  # exact sums: any order
+    assert pooled.tobytes() == ref.pool(rows[::-1], table, scale).tobytes()  # exact sums: any order
 
 
 def test_pool_rounds_where_it_says():
     # the scale is divided first, in float32
     scale, sums = np.array([1e-3], np.float32), np.array([[6]], np.int8)
-    assert twins.pool([0] * 7, sums, scale)[0] == np.float32(42) * (scale[0] / np.float32(7))
+    assert ref.pool([0] * 7, sums, scale)[0] == np.float32(42) * (scale[0] / np.float32(7))
     # float rows: the order of the bag is the order of the sum
     floats = np.array([[1.0], [2.0**-24]], np.float32)
-    assert twins.pool([0, 1, 1], floats)[0] == np.float32(1) / np.float32(3)
-    assert twins.pool([1, 1, 0], floats)[0] == (np.float32(1) + np.float32(2.0**-23)) / np.float32(3)
+    assert ref.pool([0, 1, 1], floats)[0] == np.float32(1) / np.float32(3)
+    assert ref.pool([1, 1, 0], floats)[0] == (np.float32(1) + np.float32(2.0**-23)) / np.float32(3)
 
 
 def test_int8_sums_do_not_wrap():
     table = np.full((1, 1), -128, np.int8)
-    assert twins.pool([0] * 1000, table, np.ones(1, np.float32))[0] == -128
+    assert ref.pool([0] * 1000, table, np.ones(1, np.float32))[0] == -128
 
 
 @given(
@@ -455,7 +455,7 @@ def test_int8_sums_do_not_wrap():
     st.lists(st.integers(0, 5), max_size=50),
 )
 def test_float_pool_is_the_mean(table, rows):
-    pooled = twins.pool(rows, table)
+    pooled = ref.pool(rows, table)
     assert pooled.dtype == np.float32
     assert pooled.shape == (3,)
     exact = table[rows].astype(np.float64).mean(axis=0) if rows else np.zeros(3)
@@ -465,23 +465,23 @@ def test_float_pool_is_the_mean(table, rows):
 def test_an_empty_bag_scores_the_bias():
     bias = np.array([0.5, -0.25], np.float32)
     for pooled in (
-        twins.pool([], np.ones((3, 2), np.int8), np.ones(2, np.float32)),
-        twins.pool([], np.ones((3, 2), np.float32)),
+        ref.pool([], np.ones((3, 2), np.int8), np.ones(2, np.float32)),
+        ref.pool([], np.ones((3, 2), np.float32)),
     ):
-        assert twins.score(pooled, bias).tolist() == [0.5, -0.25]
+        assert ref.score(pooled, bias).tolist() == [0.5, -0.25]
 
 
 def test_score_by_hand():
     pooled = np.array([1.0, -3.0, 2.0], np.float32)
     bias = np.array([1.0, 1.0, 1.0], np.float32)
     # no layer: no relu
-    assert twins.score(pooled, bias).tolist() == [2, -2, 3]
+    assert ref.score(pooled, bias).tolist() == [2, -2, 3]
     weight = np.array([[1, 100, 10], [-1, 100, -10]], np.float32)
     last = (weight, np.array([0.5, 0.5], np.float32))
-    assert twins.score(pooled, bias, [last]).tolist() == [32.5, -31.5]
+    assert ref.score(pooled, bias, [last]).tolist() == [32.5, -31.5]
     # the relu is before each layer, not after the last
     narrow = (np.array([[1, 7]], np.float32), np.array([-100], np.float32))
-    assert twins.score(pooled, bias, [last, narrow]).tolist() == [-67.5]
+    assert ref.score(pooled, bias, [last, narrow]).tolist() == [-67.5]
 
 
 def test_score_rounds_every_step_in_order():
@@ -489,20 +489,20 @@ def test_score_rounds_every_step_in_order():
     tiny = np.float32(2.0**-24)
     # the bias last: 1 + 2^-24 would be lost twice, 2^-24 + 2^-24 is not
     layer = (np.array([[tiny, tiny]], np.float32), np.array([one]))
-    assert twins.score(np.ones(2, np.float32), np.zeros(2, np.float32), [layer])[0] > one
+    assert ref.score(np.ones(2, np.float32), np.zeros(2, np.float32), [layer])[0] > one
     # input 16 joins input 0, then 8 joins 0: both are lost; 8 and 16 together would not be
     weight = np.zeros((1, 17), np.float32)
     weight[0, [0, 8, 16]] = one, tiny, tiny
     layer = (weight, np.zeros(1, np.float32))
-    assert twins.score(np.ones(17, np.float32), np.zeros(17, np.float32), [layer])[0] == one
+    assert ref.score(np.ones(17, np.float32), np.zeros(17, np.float32), [layer])[0] == one
     # while 8 and 4 + 8 = 12 meet before they join 0
     weight[0, [16, 12]] = 0, tiny
     weight[0, [8, 4]] = 0, tiny
-    assert twins.score(np.ones(17, np.float32), np.zeros(17, np.float32), [layer])[0] > one
+    assert ref.score(np.ones(17, np.float32), np.zeros(17, np.float32), [layer])[0] > one
     # product rounded before the sum: a fused multiply-add would leave 2^-24
     x = np.float32(1 + 2.0**-12)
     layer = (np.array([[x]], np.float32), np.array([-(x * x)], np.float32))
-    assert twins.score(np.array([x]), np.zeros(1, np.float32), [layer])[0] == 0
+    assert ref.score(np.array([x]), np.zeros(1, np.float32), [layer])[0] == 0
     assert Fraction(float(x)) ** 2 != Fraction(float(x * x))
 
 
@@ -514,7 +514,7 @@ def test_score_rounds_every_step_in_order():
 )
 def test_score_is_the_network_to_rounding(pooled, bias, w1, w2):
     b1, b2 = np.ones(4, np.float32), np.ones(2, np.float32)
-    logits = twins.score(pooled, bias, [(w1, b1), (w2, b2)])
+    logits = ref.score(pooled, bias, [(w1, b1), (w2, b2)])
     assert logits.dtype == np.float32
     x = np.maximum(pooled.astype(np.float64) + bias, 0)
     x = np.maximum(w1.astype(np.float64) @ x + b1, 0)
@@ -527,50 +527,50 @@ def test_score_is_the_network_to_rounding(pooled, bias, w1, w2):
 def test_siphash_is_its_authors():
     # The vectors that come with its reference implementation: the message 00 01 02 ... under the key 00 01 ... 0f.
     key0, key1 = 0x0706050403020100, 0x0F0E0D0C0B0A0908
-    assert twins.siphash(b"", key0, key1) == 0x726FDB47DD0E0E31
-    assert twins.siphash(bytes(range(8)), key0, key1) == 0x93F5F5799A932462
-    assert twins.siphash(bytes(range(15)), key0, key1) == 0xA129CA6149BE45E5
+    assert ref.siphash(b"", key0, key1) == 0x726FDB47DD0E0E31
+    assert ref.siphash(bytes(range(8)), key0, key1) == 0x93F5F5799A932462
+    assert ref.siphash(bytes(range(15)), key0, key1) == 0xA129CA6149BE45E5
 
 
 def test_fingerprint_by_hand():
     def siphash(message: bytes) -> int:
-        return twins.siphash(message, twins.K0, twins.K1)
+        return ref.siphash(message, ref.K0, ref.K1)
 
-    assert twins.fingerprint("It's GOOD, 10/10!") == siphash(b"itsgood10/10")
-    assert twins.fingerprint("it s good") == twins.fingerprint(b"IT'S  GOOD?!")
-    assert twins.fingerprint("CAFE\u0301_x, C++ \u00df") == siphash("caf\u00e9_xc++ss".encode())
-    assert twins.fingerprint("\u0130!") == siphash(b"i")
-    assert twins.fingerprint("-5 - 1.50 :-)") == siphash(b"-51.50)")
+    assert ref.fingerprint("It's GOOD, 10/10!") == siphash(b"itsgood10/10")
+    assert ref.fingerprint("it s good") == ref.fingerprint(b"IT'S  GOOD?!")
+    assert ref.fingerprint("CAFE\u0301_x, C++ \u00df") == siphash("caf\u00e9_xc++ss".encode())
+    assert ref.fingerprint("\u0130!") == siphash(b"i")
+    assert ref.fingerprint("-5 - 1.50 :-)") == siphash(b"-51.50)")
     # nothing that counts: all but white space
-    assert twins.fingerprint(" ?! ") == siphash(b"?!")
-    assert twins.fingerprint("!?") != twins.fingerprint("?!")
-    assert twins.fingerprint(b"\xff") == siphash("\ufffd".encode())
-    assert twins.fingerprint("") == twins.fingerprint(" ") == siphash(b"")
+    assert ref.fingerprint(" ?! ") == siphash(b"?!")
+    assert ref.fingerprint("!?") != ref.fingerprint("?!")
+    assert ref.fingerprint(b"\xff") == siphash("\ufffd".encode())
+    assert ref.fingerprint("") == ref.fingerprint(" ") == siphash(b"")
     # the halves of a pair
-    assert twins.fingerprint("A, b\x1f?!") == siphash(b"ab\x1f?!")
+    assert ref.fingerprint("A, b\x1f?!") == siphash(b"ab\x1f?!")
 
 
 # What the strategy promises
 
 
-@given(twins.texts())
+@given(ref.texts())
 def test_texts_are_known(text):
-    assert twins.known(text)
-    assert not twins.known("\U000e0ff0")  # never assigned
+    assert ref.known(text)
+    assert not ref.known("\U000e0ff0")  # never assigned
 
 
 def test_texts_reach_every_case():
     """A strategy that quietly stops making emoji or broken bytes would let every property above pass."""
     seen: Counter[str] = Counter()
 
-    @given(twins.texts())
+    @given(ref.texts())
     def look(text):
-        s = twins.decode(text)
+        s = ref.decode(text)
         seen[type(text).__name__] += 1
-        seen.update({twins.kind(c) for c in s})
+        seen.update({ref.kind(c) for c in s})
         seen["broken"] += "\ufffd" in s
         seen["lower"] += s != s.lower()
-        seen["apostrophe"] += any("'" in t and len(t) > 2 for t in twins.tokenize(text))
+        seen["apostrophe"] += any("'" in t and len(t) > 2 for t in ref.tokenize(text))
 
     look()
     wanted = ("str", "bytes", "space", "char", "emoji", "word", "punct", "broken", "lower", "apostrophe")

@@ -32,22 +32,24 @@ from typing import Any
 
 import numpy as np
 
-from . import __version__, _core, evaluate, examples, pairs, report, weights
+from . import __version__, _core, evaluate, report
 from .classifier import Classifier, probabilities
-from .corpus import Places
+from .data import pairs, weights
+from .data.corpus import Places
+from .data.inputs import Inputs
 from .errors import FormatError, SettingsError, require
-from .examples import Blocks, Examples, InMemory, OnDisk
 from .format import read_json, replacing, replacing_directory, write_json
-from .inputs import Inputs
-from .logits import Logits
-from .logits import label as label_shards
 from .machine import default_threads, device_named, free_memory
-from .parallel import ALONE, Group, joined
 from .progress import Progress, clock, say
-from .schedule import Schedule
 from .settings import Distill, Finetune, Settings, parse_time
 from .standard import Standard
-from .vocabulary import Vocabulary
+from .student import dataset as examples
+from .student.dataset import Blocks, Examples, InMemory, OnDisk
+from .student.parallel import ALONE, Group, joined
+from .student.schedule import Schedule
+from .student.vocabulary import Vocabulary
+from .teacher.logits import Logits
+from .teacher.logits import label as label_shards
 
 STAGES = ("teach", "label", "count", "distill", "finetune", "compress", "evaluate")
 # Parts that the teacher speaks of to each student: kd_private is to know nothing of train, and no piece of it.
@@ -369,7 +371,7 @@ class Run:
         if not self.inputs.needs_teacher or not self.inputs.fine_tunes_teacher:
             say("teach: nothing to fine-tune")
             return
-        from . import teacher
+        from .teacher import transformer as teacher
 
         directory, train, dev = self.directory / "teacher", self.inputs.part("train"), self.inputs.part("dev")
         settings = self.settings.teach
@@ -395,7 +397,7 @@ class Run:
 
     def open_teacher(self) -> Any:
         """The teacher, at the precision that this run has settled on."""
-        from . import teacher
+        from .teacher import transformer as teacher
 
         if self._teacher is None:
             fitted = None
@@ -459,7 +461,7 @@ class Run:
 
     def _column_scores(self, part: str, trail: _Trail) -> tuple[Callable[[list[str]], np.ndarray], Iterator[list[str]]]:
         """(score, batches) of the scores that stand beside the texts: ``score`` answers for the batches in order."""
-        from .teacher import to_logits
+        from .teacher.transformer import to_logits
 
         waiting: list[np.ndarray] = []
 
@@ -595,7 +597,7 @@ class Run:
         device = device_named(require("torch", "train"), settings.device)
         if device.type == "cpu":
             return None
-        from . import cuda
+        from .student import cuda
 
         if device.type != "cuda":
             raise SettingsError(f"device is {device}, where no student is trained: --device auto, cpu or cuda")
@@ -610,7 +612,7 @@ class Run:
 
     def _training_bytes(self, rows: int) -> tuple[int, int]:
         """Of a table of so many rows, and of its optimiser's state."""
-        from .table import OPTIMIZERS, TYPES
+        from .student.table import OPTIMIZERS, TYPES
 
         settings, width = self.settings.distill, self._table_width
         return TYPES[settings.table].itemsize * rows * width, OPTIMIZERS[settings.optimizer].bytes(rows, width)
@@ -638,7 +640,7 @@ class Run:
         directory.mkdir(parents=True, exist_ok=True)
         memory, free_there = "memory", free_memory()
         if device is not None:
-            from . import cuda
+            from .student import cuda
 
             memory, free_there = f"{device}'s memory", cuda.free_memory(device)
         for what, needed, free in (
@@ -656,7 +658,7 @@ class Run:
 
     def new_student(self, rows: int, group: Group = ALONE, device: Any = None) -> Any:
         """An untrained student of this run's settings with a table of ``rows`` rows, on a device or the host (None)."""
-        from .student import Student
+        from .student.model import Student
 
         settings, classes = self.settings.distill, len(self.inputs.labels)
         seed = self._seed
@@ -687,7 +689,7 @@ class Run:
         unit: str,
         threads: int,
     ) -> dict[str, Any]:
-        from . import train
+        from .student import train
 
         distill, task, texts = self.settings.distill, self.settings.data.task, sum(blocks.sizes)
         batch_size = min(settings.batch_size, max(1, texts // 64))
@@ -848,7 +850,7 @@ class Run:
             self._compress(name, threads)
 
     def _compress(self, name: str, threads: int) -> None:
-        from .compress import compress
+        from .student.compress import compress
 
         settings, task = self.settings.compress, self.settings.data.task
         directory, primary = self.directory / "classifiers" / name, self.primary

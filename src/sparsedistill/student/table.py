@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from . import _core
+from .. import _core
 
 BETAS, EPSILON = (0.9, 0.98), 1e-6  # the paper's
 # numpy has no bfloat16: its bits stand for it.

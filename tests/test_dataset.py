@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparsedistill.errors import FormatError
-from sparsedistill.examples import BLOCK, Batches, Examples, InMemory, OnDisk, Order, write
-from sparsedistill.vocabulary import Vocabulary
+from sparsedistill.student.dataset import BLOCK, Batches, Examples, InMemory, OnDisk, Order, write
+from sparsedistill.student.vocabulary import Vocabulary
 
 bags = st.lists(st.lists(st.integers(0, 9), max_size=5), min_size=1, max_size=8)
 
@@ -226,7 +226,7 @@ _TRAIN = """
 import sys
 import numpy as np
 from pathlib import Path
-import sparsedistill.examples as examples
+import sparsedistill.student.dataset as examples
 from sparsedistill.schedule import Schedule
 from sparsedistill.student import Student
 from sparsedistill.train import train
@@ -237,7 +237,7 @@ vocabulary = Vocabulary.hash(1000)
 schedule = Schedule(steps=400, batch_size=512, learning_rate=0.01, warmup=0.1, ngram_dropout=0.0, evaluate_every=1000,
                     checkpoint_seconds=1e9, threads=1, seed=0)
 order = examples.Order
-import sparsedistill.train as training
+import sparsedistill.student.train as training
 training.Order = lambda sizes, seed: order(sizes, seed, window)
 train(Student(1000, 2, (4,), 0, 0.0, 1), examples.OnDisk([folder / "texts.parquet"], vocabulary, 1), schedule, "single",
       folder / "student", lambda _: 0.0, "test", "key")

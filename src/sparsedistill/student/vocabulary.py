@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from . import _core
-from .errors import DataError, FormatError
-from .format import read_json, read_tensors, replacing_directory, tensor, write_json, write_tensors
-from .machine import asked_threads
-from .settings import parse_bytes
+from .. import _core
+from ..errors import DataError, FormatError
+from ..format import read_json, read_tensors, replacing_directory, tensor, write_json, write_tensors
+from ..machine import asked_threads
+from ..settings import parse_bytes
 
 VERSION = 3
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import DataError, SettingsError
+from ..errors import DataError, SettingsError
 
 SHARE, MOST = 0.05, 2000  # of a corpus: lines held out, and texts of the dev part
 _CANDIDATES = 4096  # distinct texts of a corpus whose copies are counted; a corpus has at most 400 frequent ones
@@ -35,10 +35,10 @@ def hold_out(
     """Choose which labelled texts leave train for dev: bool (n,), and which stand on both sides: bool (n,).
 
     ``targets``: class indices int (n,), 0/1 float (n, C) of a multi-label task, or scores float (n,), as in
-    :class:`sparsedistill.corpus.Labelled`. Groups of equal texts leave together, about ``fraction`` of each class's
-    texts (of each label's; of each tenth of the scores), and of every class with two or more distinct texts at least
-    one, as far as ``fraction`` of all texts allows. Never does a class lose a group that is larger than its share, nor
-    more than the larger of ``fraction`` and a half of its distinct texts.
+    :class:`sparsedistill.data.corpus.Labelled`. Groups of equal texts leave together, about ``fraction`` of each
+    class's texts (of each label's; of each tenth of the scores), and of every class with two or more distinct texts at
+    least one, as far as ``fraction`` of all texts allows. Never does a class lose a group that is larger than its
+    share, nor more than the larger of ``fraction`` and a half of its distinct texts.
 
     Where dev would so be empty, or have one class alone, copies of texts that stay in train stand for the classes that
     dev lacks, in the proportions of train: they are on both sides.

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from . import progress
-from .errors import require
-from .format import Columns, write_tensors
+from .. import progress
+from ..errors import require
+from ..format import Columns, write_tensors
 
 
 class Group:

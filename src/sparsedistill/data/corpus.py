@@ -23,9 +23,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from .errors import DataError, SettingsError, require
-from .progress import say
-from .settings import INPUT_FORMATS, QUOTING, TASKS, Data
+from ..errors import DataError, SettingsError, require
+from ..progress import say
+from ..settings import INPUT_FORMATS, QUOTING, TASKS, Data
 
 _LINES = {
     ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".csv": "csv", ".tsv": "tsv",

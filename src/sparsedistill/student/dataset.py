@@ -17,9 +17,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from . import _core, pairs
-from .errors import FormatError, require
-from .format import replacing
+from .. import _core
+from ..data import pairs
+from ..errors import FormatError, require
+from ..format import replacing
 from .vocabulary import Vocabulary
 
 BLOCK = 4096  # texts a block

@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 
 from sparsedistill import Classifier, DataError, SettingsError
-from sparsedistill.distill import Run, _digest, unknown_warning
 from sparsedistill.format import read_json, read_metadata, read_tensors
+from sparsedistill.run import Run, _digest, unknown_warning
 from sparsedistill.settings import build
-from sparsedistill.vocabulary import Vocabulary
+from sparsedistill.student.vocabulary import Vocabulary
 
 LABELS = ("negative", "neutral", "positive")
 
@@ -236,7 +236,7 @@ def test_real_teacher_from_text_to_classifier(tmp_path, tweets, encoder):
     right = np.mean([a == b for a, b in zip(shipped.predict([r["text"] for r in rows[240:340]]), gold, strict=True)])
     assert right == pytest.approx(metrics["systems"][metrics["selected"]]["accuracy"])
     # The student's teacher is the fine-tuned encoder: its logits are those in the shards.
-    from sparsedistill.logits import Logits
+    from sparsedistill.teacher.logits import Logits
 
     logits = Logits.load(tmp_path / "run" / "logits" / "corpus").array()
     assert logits.shape == (360, 3)
@@ -281,7 +281,7 @@ def test_interrupted_training_ends_in_the_same_weights(tmp_path, files, kill, mo
 
     code = (
         "import json, sys; from sparsedistill import cli; from sparsedistill.distill import Run;"
-        "from sparsedistill.settings import build; import sparsedistill.train as t, time\n"
+        "from sparsedistill.settings import build; import sparsedistill.student.train as t, time\n"
         "rate = t.Schedule.rate\n"
         # Slow steps, so that a kill hits the middle.
         "t.Schedule.rate = lambda self, step: (time.sleep(0.01), rate(self, step))[1]\n"
@@ -373,7 +373,7 @@ def test_pieces_of_train_are_asked_about_and_learnt(tmp_path, files, monkeypatch
             tmp_path / name,
             settings(
                 {part: file for part, file in files.items() if part != without},
-                teach={"teacher": "test_distill:opinion_teacher"},
+                teach={"teacher": "test_run:opinion_teacher"},
                 label={"pieces": pieces, "shard_size": 64},
                 distill={"modes": ["kd"] if without else ["kd_private", "kd"]},
             ),
@@ -444,7 +444,7 @@ def test_multi_label_with_a_callable(tmp_path, tweets, monkeypatch):
     asked = settings(
         files,
         data={"task": "multi", "labels": ["mention", "link"]},
-        teach={"teacher": "test_distill:multi_teacher"},
+        teach={"teacher": "test_run:multi_teacher"},
         label={"scores": "probabilities"},
         distill={"epochs": 20},
     )
@@ -467,7 +467,7 @@ def test_regression_on_a_score(tmp_path, tweets, monkeypatch):
         "corpus": write_jsonl(tmp_path / "corpus.jsonl", [{"text": r["text"]} for r in rows[500:]]),
     }
     asked = settings(
-        files, data={"task": "regression"}, teach={"teacher": "test_distill:quality_teacher"}, distill={"epochs": 40}
+        files, data={"task": "regression"}, teach={"teacher": "test_run:quality_teacher"}, distill={"epochs": 40}
     )
     Run(tmp_path / "run", asked).execute()
     metrics = read_json(tmp_path / "run" / "metrics.json")
@@ -504,7 +504,7 @@ def test_refusals_come_first(tmp_path, files, tweets):
     refused(SettingsError, "kd_private", over={"corpus": ()}, distill={"modes": ["kd_private"]})
     refused(DataError, "headline", data={"text": "headline"})
     refused(SettingsError, "pieces are new texts", label={"pieces": 1})
-    told = {"teach": {"teacher": "test_distill:opinion_teacher"}, "label": {"pieces": 1}}
+    told = {"teach": {"teacher": "test_run:opinion_teacher"}, "label": {"pieces": 1}}
     refused(SettingsError, "pieces are of train", over={"train": ()}, data={"labels": list(LABELS)}, **told)
     refused(SettingsError, "pieces are of train", distill={"modes": ["kd_private"]}, **told)
     refused(SettingsError, "no pair", data={"pair": "text"}, distill={"embedding": 4}, **told)
@@ -534,10 +534,10 @@ def test_what_memory_cannot_hold_is_refused(tmp_path, files, monkeypatch, optimi
     run = Run(tmp_path / "run", settings(files, distill={"hidden": [9_000_000], **kinds}, count={"size": 1000}))
     run.execute(["label", "count"])
     message = rf"training 1,000 n-grams x 9,000,000 .* takes {gigabytes} GB of memory .*--optimizer adagrad"
-    monkeypatch.setattr("sparsedistill.distill.free_memory", lambda: 10 * 10**9)
+    monkeypatch.setattr("sparsedistill.run.free_memory", lambda: 10 * 10**9)
     with pytest.raises(SettingsError, match=message):
         run.execute(["distill"])
-    monkeypatch.setattr("sparsedistill.distill.free_memory", lambda: None)
+    monkeypatch.setattr("sparsedistill.run.free_memory", lambda: None)
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 10**9}))
     with pytest.raises(SettingsError, match=r"GB of disk .*, 1\.0 GB are free"):
         run.execute(["distill"])
@@ -546,7 +546,7 @@ def test_what_memory_cannot_hold_is_refused(tmp_path, files, monkeypatch, optimi
 def test_lossy_rows_are_refused(tmp_path, files, monkeypatch):
     run = Run(tmp_path / "run", settings(files, distill={"epochs": 15}, compress={"max_loss": 0.0}))
     run.execute(["label", "count", "distill", "finetune"])
-    from sparsedistill import compress
+    from sparsedistill.student import compress
 
     def ruin(*args, **kwargs):
         classifier = original(*args, **kwargs)

@@ -6,9 +6,9 @@ import csv
 from pathlib import Path
 from typing import Any
 
-from .errors import require
-from .format import replacing
-from .report import new_figure, save_figure
+from ..errors import require
+from ..format import replacing
+from ..report import new_figure, save_figure
 
 COLUMNS = ("step", "seconds", "rate", "loss", "dev")  # loss: the mean since the row before; dev: where it was looked at
 

@@ -1,4 +1,4 @@
-"""Slow, obvious Python twins of the C++ core: what every kernel must agree with.
+"""Slow, obvious reference implementations of the C++ core in Python: what every kernel must agree with.
 
 Written from the definitions, not from the core, so that the two check each other. Nothing here is meant to be fast.
 

@@ -17,9 +17,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from . import corpus
 from .classifier import Classifier, probabilities
-from .corpus import Piece
+from .data import corpus
+from .data.corpus import Piece
 from .errors import DataError, SettingsError, require
 from .format import replacing
 from .progress import Progress, say

@@ -12,15 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from . import _core, corpus, pairs, split, weights
+from .. import _core
+from ..errors import DataError, SettingsError
+from ..format import read_json, write_json
+from ..machine import default_threads
+from ..progress import Progress, say
+from ..settings import Settings
+from ..standard import Standard
+from ..teacher.logits import fingerprint
+from . import corpus, pairs, split, weights
 from .corpus import Labelled, Places
-from .errors import DataError, SettingsError
-from .format import read_json, write_json
-from .logits import fingerprint
-from .machine import default_threads
-from .progress import Progress, say
-from .settings import Settings
-from .standard import Standard
 
 PARTS = ("train", "dev", "test", "corpus")
 BATCH = 8192
@@ -83,7 +84,7 @@ class Inputs:
             if not folder.is_dir():
                 return [teacher]
             return [_hash_file(path) for path in sorted(folder.rglob("*")) if path.is_file()]
-        from .teacher import source_of
+        from ..teacher.transformer import source_of
 
         source = source_of(teacher)
         return [teacher, _hash_file(source) if source else None]
@@ -134,7 +135,7 @@ class Inputs:
         if data.train:
             return self._train_all.labels
         if self.teacher_is_model:
-            from .teacher import model_labels
+            from ..teacher.transformer import model_labels
 
             return model_labels(self.settings.teach.teacher)
         raise SettingsError("the label names are not known: give --labels in the order of the teacher's classes")
@@ -310,8 +311,8 @@ class Inputs:
         where they stand.
 
         corpus: in the order of its files, without texts of dev and test. dev: where there is no labelled text at all,
-        what is held out of the corpus (:class:`sparsedistill.split.CorpusSample`). pieces: ``label.pieces`` runs of
-        words from each text of train (:func:`_piece`), all texts once, then all of them again.
+        what is held out of the corpus (:class:`~sparsedistill.data.split.CorpusSample`). pieces: ``label.pieces`` runs
+        of words from each text of train (:func:`_piece`), all texts once, then all of them again.
 
         Errors: :class:`DataError` naming file and row of a score that is none.
         """

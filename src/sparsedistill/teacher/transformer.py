@@ -23,15 +23,15 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from . import pairs
-from .errors import DataError, RowError, SettingsError, require
-from .evaluate import PRIMARY, chosen_by, metrics, r2
-from .format import replacing, write_json
+from ..data import pairs
+from ..errors import DataError, RowError, SettingsError, require
+from ..evaluate import PRIMARY, chosen_by, metrics, r2
+from ..format import replacing, write_json
+from ..machine import device_named, multiplies_bf16
+from ..progress import Progress, say
+from ..settings import Label, Teach
+from ..standard import Standard
 from .logits import fingerprint
-from .machine import device_named, multiplies_bf16
-from .progress import Progress, say
-from .settings import Label, Teach
-from .standard import Standard
 
 _WINDOW = 16_384  # texts tokenised and sorted by length at a time: bounds the memory of ids
 _CPU_TOKENS = 2_048  # padded tokens a forward pass: more falls out of the cache
@@ -61,7 +61,7 @@ class TransformerTeacher:
     has the same names in another order, the columns of the logits follow the data's. ``batch_size``: most texts a
     forward pass (long texts go in smaller batches).
 
-    ``are_pairs``: texts are pairs, as :mod:`sparsedistill.pairs` has them, which the model reads as such.
+    ``are_pairs``: texts are pairs, as :mod:`sparsedistill.data.pairs` has them, which the model reads as such.
 
     ``precision`` is what it runs in. "bf16" on a CPU means weights cast to bfloat16, faster than autocasting each
     step; on a GPU it means autocast.
@@ -355,7 +355,7 @@ def finetune(
     ``targets``: class indices ``(n,)`` for "single", 0/1 ``(n, C)`` for "multi", numbers ``(n,)`` for "regression".
     For "single" another teacher's probabilities ``(n, C)`` will do too: a smaller model is then distilled from it.
     ``weights`` float32 ``(n, 1)``, or ``(n, C)`` for "multi": of the texts' losses, averaging to 1
-    (:func:`sparsedistill.weights.gold_weights`).
+    (:func:`sparsedistill.data.weights.gold_weights`).
     The best epoch is that of the highest accuracy, micro-F1 or R2 on the dev texts, or of the highest ``metric`` where
     that is not "auto"; without any it is the last. Regression learns standardised targets; mean and scale are folded
     into the last layer, so that the model gives scores in their unit. Where it does worse on dev than train's mean
@@ -614,7 +614,7 @@ class _Run:
         out = out.float()  # the loss in full precision, whatever the model runs in
         gold = self.torch.from_numpy(gold).to(self.device)
         if weights is not None:
-            from .train import loss_of
+            from ..student.train import loss_of
 
             return loss_of(out, gold, self.task, self.torch.from_numpy(weights).to(self.device))  # type: ignore[arg-type]
         if self.task == "single":

@@ -12,16 +12,16 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from . import _core
+from .. import _core
+from ..errors import SettingsError
+from ..format import Pieces, read_into, read_metadata
+from ..progress import Progress, deferred_interrupt, say
+from ..standard import Standard
 from .curve import Curve
-from .errors import SettingsError
-from .examples import Batches, Blocks, Examples, Order
-from .format import Pieces, read_into, read_metadata
+from .dataset import Batches, Blocks, Examples, Order
+from .model import Student
 from .parallel import ALONE, Group
-from .progress import Progress, deferred_interrupt, say
 from .schedule import Schedule
-from .standard import Standard
-from .student import Student
 from .table import BETAS, EPSILON, OPTIMIZERS
 
 
@@ -80,7 +80,8 @@ def learn(
 ) -> float:
     """One step on a batch, in place: ``lazy`` on the table, ``optimizer`` on the dense layers. Returns the loss.
 
-    ``lazy``: an optimiser of :mod:`sparsedistill.table`, or of :mod:`sparsedistill.cuda` for a student on a device.
+    ``lazy``: an optimiser of :mod:`sparsedistill.student.table`, or for a student on a device of
+    :mod:`sparsedistill.student.cuda`.
     """
     torch.manual_seed(int(np.random.default_rng([seed, 3, step]).integers(1 << 62)))  # dropout of the dense layers
     for parameters in optimizer.param_groups:
@@ -137,7 +138,7 @@ def train(
 
     Returns ``steps`` taken, ``stopped`` ("" at the end of the schedule, "early" or "time"), ``seconds`` of training,
     ``waited``: the share of them spent waiting for batches, ``dev`` of the weights left, and the ``curve``: rows of
-    :data:`sparsedistill.curve.COLUMNS`.
+    :data:`sparsedistill.student.curve.COLUMNS`.
     """
     checkpoint, best_path = directory / "checkpoint.safetensors", directory / "best.safetensors"
     directory.mkdir(parents=True, exist_ok=True)

@@ -7,10 +7,10 @@ from typing import Any, cast
 import numpy as np
 from torch import nn
 
-from . import _core
-from .classifier import FORMAT_VERSION, ROW_BYTES, ROW_TYPES, SLOT_COLUMNS, Classifier
-from .errors import DataError, SettingsError
-from .student import Student
+from .. import _core
+from ..classifier import FORMAT_VERSION, ROW_BYTES, ROW_TYPES, SLOT_COLUMNS, Classifier
+from ..errors import DataError, SettingsError
+from .model import Student
 from .table import widened
 from .vocabulary import Vocabulary
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from . import __version__
 from .classifier import Classifier
-from .corpus import encoding_of
+from .data.corpus import encoding_of
 from .errors import SettingsError, SparsedistillError
 from .format import read_json
 from .predict import FILES, STREAMS, predict
@@ -249,14 +249,14 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    from .distill import Run
+    from .run import Run
 
     settings, directory = _settings(arguments)
     Run(directory, settings).execute()
 
 
 def _stage(arguments: argparse.Namespace) -> None:
-    from .distill import Run
+    from .run import Run
 
     settings, directory = _settings(arguments)
     Run(directory, settings).execute([arguments.stage])

@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from .errors import SettingsError
-from .format import Pieces
+from ..errors import SettingsError
+from ..format import Pieces
 from .table import BETAS, EPSILON, TYPES, random_rows
 
 try:
@@ -113,7 +113,7 @@ class OnDevice(Pieces):
 
 
 def random_table(rows: int, width: int, scale: float, seed: int, kind: str, device: torch.device) -> torch.Tensor:
-    """The numbers of :func:`sparsedistill.table.random_table`, on a device; the host never holds them all."""
+    """The numbers of :func:`sparsedistill.student.table.random_table`, on a device; the host never holds them all."""
     dtype = torch.float32 if TYPES[kind] == np.float32 else torch.int16
     table = torch.empty((rows, width), dtype=dtype, device=device)
     for place, numbers in random_rows(rows, width, scale, seed, kind):
@@ -159,7 +159,7 @@ def pool(table: torch.Tensor, bags: Bags) -> torch.Tensor:
 
 
 class LazyAdam:
-    """:class:`sparsedistill.table.LazyAdam` of a table on a device; ``arrays`` are tensors beside it."""
+    """:class:`sparsedistill.student.table.LazyAdam` of a table on a device; ``arrays`` are tensors beside it."""
 
     def __init__(self, table: torch.Tensor):
         self.table = table
@@ -183,7 +183,7 @@ class LazyAdam:
 
 
 class RowwiseAdagrad:
-    """:class:`sparsedistill.table.RowwiseAdagrad` of a table on a device; ``arrays`` are tensors beside it."""
+    """:class:`sparsedistill.student.table.RowwiseAdagrad` of a table on a device; ``arrays`` are tensors beside it."""
 
     def __init__(self, table: torch.Tensor):
         self.table = table

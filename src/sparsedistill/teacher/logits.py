@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from . import pairs
-from .errors import DataError, RowError
-from .format import replacing, write_json
-from .progress import Progress, say
+from ..data import pairs
+from ..errors import DataError, RowError
+from ..format import replacing, write_json
+from ..progress import Progress, say
 
 _MANIFEST = "manifest.json"
 

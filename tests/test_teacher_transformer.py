@@ -17,10 +17,10 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from sparsedistill import teacher as module
 from sparsedistill.errors import DataError, SettingsError
 from sparsedistill.settings import Label, Teach
-from sparsedistill.teacher import CallableTeacher, TransformerTeacher, finetune, open_teacher, to_logits
+from sparsedistill.teacher import transformer as module
+from sparsedistill.teacher.transformer import CallableTeacher, TransformerTeacher, finetune, open_teacher, to_logits
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")

@@ -1,0 +1,1 @@
+"""The student: its vocabulary, table, training and compression."""

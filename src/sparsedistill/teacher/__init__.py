@@ -1,0 +1,1 @@
+"""Teachers: the slow, accurate classifiers that a student learns from."""
