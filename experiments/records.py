@@ -20,7 +20,7 @@ import numpy as np
 from sparsedistill.errors import SettingsError
 from sparsedistill.format import read_json, replacing, write_json
 from sparsedistill.progress import say
-from sparsedistill.run import versions
+from sparsedistill.stages.keys import versions
 
 from .names import SYSTEMS
 from .task import HERE, Task
@@ -47,7 +47,7 @@ def voice(predictions: np.ndarray) -> str:
 
 def taught_by(task: Task) -> dict[str, str]:
     """The teacher that systems learn from, as it is written down; it is trained, and asked, if need be."""
-    return {"taught_by": voice(task.taught().teacher_says("test").argmax(axis=1))}
+    return {"taught_by": voice(task.taught().teacher_logits("test").argmax(axis=1))}
 
 
 def kept_voice(key: str) -> str | None:

@@ -32,8 +32,8 @@ def teacher(task: Task, seed: int) -> None:
     if not records.have(task, "teacher", 0, recipe):
         figures = read_json(run.directory / "teacher" / "training.json")
         records.keep(
-            task, "teacher", 0, recipe, task.run.teacher_says("test").argmax(axis=1),
-            accuracy(task.run.teacher_says("dev"), task.inputs.part("dev").targets),
+            task, "teacher", 0, recipe, task.run.teacher_logits("test").argmax(axis=1),
+            accuracy(task.run.teacher_logits("dev"), task.inputs.part("dev").targets),
             seconds=figures["seconds"], dev_by_epoch=figures["dev"],
         )  # fmt: skip
 

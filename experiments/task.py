@@ -22,6 +22,7 @@ from sparsedistill.evaluate import metrics
 from sparsedistill.format import read_json
 from sparsedistill.run import Run
 from sparsedistill.settings import Settings, build
+from sparsedistill.stages.label import label_part
 
 from . import corpora
 
@@ -99,7 +100,7 @@ class Task:
     def taught(self) -> Run:
         """The run, its teacher trained and asked, about the test texts too, and its n-grams counted."""
         self.run.execute(("teach", "label", "count"))
-        self.run.label_part("test")
+        label_part(self.run, "test")
         return self.run
 
     def variant(self, name: str, **changes: Any) -> Run:
@@ -127,7 +128,7 @@ class Task:
     def soft(self, most: int, words: int) -> tuple[list[str], np.ndarray]:
         """At most so many texts of corpus and train with so many words, drawn at random, and the teacher's chances."""
         texts = [text for part in ("corpus", "train") for batch, _ in self.inputs.batches(part) for text in batch]
-        said = np.concatenate([self.run.teacher_says(part) for part in ("corpus", "train")])
+        said = np.concatenate([self.run.teacher_logits(part) for part in ("corpus", "train")])
         drawn = np.random.default_rng(0).permutation(len(texts))[:most]
         fit = np.searchsorted(np.cumsum([len(texts[i].split()) for i in drawn]), words, side="right")
         chosen = np.sort(drawn[: max(1, fit)])
@@ -189,7 +190,7 @@ def _wanted(run: Run, record: Path) -> bool:
 
 def decided(task: Task, run: Run, student: str) -> np.ndarray:
     """Class indices (n,) that a classifier of a run gives the test texts."""
-    return run.classifier(student).decision_function(run.asked(task.inputs.part("test").texts)).argmax(axis=1)
+    return run.classifier(student).decision_function(run.for_classifier(task.inputs.part("test").texts)).argmax(axis=1)
 
 
 def dev_figure(run: Run, student: str) -> float:

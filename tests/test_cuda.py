@@ -23,6 +23,7 @@ from sparsedistill.errors import SettingsError  # noqa: E402
 from sparsedistill.format import read_tensors  # noqa: E402
 from sparsedistill.run import Run  # noqa: E402
 from sparsedistill.settings import build  # noqa: E402
+from sparsedistill.stages import train as stage  # noqa: E402
 from sparsedistill.student import cuda  # noqa: E402
 from sparsedistill.student.dataset import Examples, InMemory  # noqa: E402
 from sparsedistill.student.model import Student  # noqa: E402
@@ -304,7 +305,7 @@ def test_a_run_on_a_device(tmp_path, monkeypatch):
     monkeypatch.setattr(cuda, "free_memory", lambda _: 10**9)
     for name in ("here", "there"):
         if name == "there":
-            monkeypatch.setattr(Run, "_device", lambda *_: DEVICE)
+            monkeypatch.setattr("sparsedistill.stages.train.device", lambda *_: DEVICE)
         Run(tmp_path / name, build(asked, "test")).execute()
         assert (tmp_path / name / "classifier" / "config.json").is_file()
     for student in ("kd", "kd_ft"):
@@ -327,7 +328,7 @@ def device_of(tmp_path, monkeypatch, gpus: int, rows: int = 0, **distill) -> obj
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
     monkeypatch.setattr(cuda, "free_memory", lambda _: 10**9)
     run = Run(tmp_path, build({"data": {"labels": ["a", "b"]}, "distill": {"hidden": [64], **distill}}, "test"))
-    return run._device(rows)
+    return stage.device(run, rows)
 
 
 def test_which_device_trains(tmp_path, monkeypatch, capsys):

@@ -18,8 +18,10 @@ import pytest
 
 from sparsedistill import Classifier, DataError, SettingsError
 from sparsedistill.format import read_json, read_metadata, read_tensors
-from sparsedistill.run import Run, _digest, unknown_warning
+from sparsedistill.run import Run
 from sparsedistill.settings import build
+from sparsedistill.stages.keys import digest
+from sparsedistill.stages.train import unknown_warning
 from sparsedistill.student.vocabulary import Vocabulary
 
 LABELS = ("negative", "neutral", "positive")
@@ -168,7 +170,7 @@ def test_a_table_that_begins_with_the_teachers_representations(tmp_path, tweets,
     run = Run(tmp_path / "run", asked)
     run.execute(["teach", "label", "count", "distill"])
     vocabulary = Vocabulary.load(tmp_path / "run" / "vocabulary" / "train")
-    teacher = run.open_teacher()
+    teacher = run.teacher
     expected = teacher.represent([vocabulary[i] for i in range(len(vocabulary))])
     expected -= expected.mean(axis=0)
     table = weights(tmp_path / "run" / "students" / "kd" / "student.safetensors")["table"]
@@ -241,7 +243,7 @@ def test_real_teacher_from_text_to_classifier(tmp_path, tweets, encoder):
     logits = Logits.load(tmp_path / "run" / "logits" / "corpus").array()
     assert logits.shape == (360, 3)
     texts = [text for batch, _ in run.inputs.batches("corpus") for text in batch]
-    np.testing.assert_allclose(run.open_teacher().logits(texts[:40]), logits[:40], atol=1e-4)
+    np.testing.assert_allclose(run.teacher.logits(texts[:40]), logits[:40], atol=1e-4)
     for name in ("report.png", "report.md", "settings.json", "data.json", "classifier/README.md"):
         assert (tmp_path / "run" / name).stat().st_size > 100
     # A second run does nothing again.
@@ -534,10 +536,10 @@ def test_what_memory_cannot_hold_is_refused(tmp_path, files, monkeypatch, optimi
     run = Run(tmp_path / "run", settings(files, distill={"hidden": [9_000_000], **kinds}, count={"size": 1000}))
     run.execute(["label", "count"])
     message = rf"training 1,000 n-grams x 9,000,000 .* takes {gigabytes} GB of memory .*--optimizer adagrad"
-    monkeypatch.setattr("sparsedistill.run.free_memory", lambda: 10 * 10**9)
+    monkeypatch.setattr("sparsedistill.stages.train.free_memory", lambda: 10 * 10**9)
     with pytest.raises(SettingsError, match=message):
         run.execute(["distill"])
-    monkeypatch.setattr("sparsedistill.run.free_memory", lambda: None)
+    monkeypatch.setattr("sparsedistill.stages.train.free_memory", lambda: None)
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 10**9}))
     with pytest.raises(SettingsError, match=r"GB of disk .*, 1\.0 GB are free"):
         run.execute(["distill"])
@@ -641,13 +643,13 @@ def test_probabilities_are_not_taken_for_logits(tmp_path, files):
 
 def test_one_process_a_run_directory(tmp_path, files):
     run = Run(tmp_path / "run", settings(files, distill={"modes": ["scratch"]}))
-    with run._alone(), pytest.raises(SettingsError, match="another process works in"):
+    with run.locked(), pytest.raises(SettingsError, match="another process works in"):
         Run(tmp_path / "run", settings(files, distill={"modes": ["scratch"]})).execute(["count"])
 
 
 def test_digest_is_of_values():
-    assert _digest({"a": 1, "b": (1, 2)}) == _digest({"b": [1, 2], "a": 1})
-    assert _digest({"a": 1}) != _digest({"a": 2})
+    assert digest({"a": 1, "b": (1, 2)}) == digest({"b": [1, 2], "a": 1})
+    assert digest({"a": 1}) != digest({"a": 2})
     assert os.path.exists(__file__)
 
 

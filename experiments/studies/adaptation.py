@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from sparsedistill.errors import SettingsError
+from sparsedistill.stages.train import new_student
 from sparsedistill.student.dataset import Examples, InMemory
 from sparsedistill.student.model import Student
 from sparsedistill.student.schedule import Schedule
@@ -46,7 +47,7 @@ def measure(task: Task) -> dict[str, Any]:
         """Accuracy on dev and on test after fine-tuning on the target's labels."""
         _, student = run.trained("kd")
         if new_head:
-            _forget_head(student, run.new_student(1))
+            _forget_head(student, new_student(run, 1))
         steps = round(5 * len(parts["train"].texts) / 32)
         schedule = Schedule(
             steps=steps, batch_size=32, learning_rate=rate, warmup=0.06, ngram_dropout=0.1,

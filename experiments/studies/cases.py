@@ -21,8 +21,8 @@ def measure(task: Task) -> dict[str, Any]:
     name = selected(task, run)
     classifier = run.classifier(name)
     test, part = task.inputs.part("test"), next(iter(task.tests.values()))
-    texts, gold, says = test.texts[part], test.targets[part], task.run.teacher_says("test")[part]
-    p, q = probabilities(says, "single"), classifier.predict_proba(task.run.asked(texts))
+    texts, gold, says = test.texts[part], test.targets[part], task.run.teacher_logits("test")[part]
+    p, q = probabilities(says, "single"), classifier.predict_proba(task.run.for_classifier(texts))
     theirs, ours = p.argmax(1), q.argmax(1)
     apart = np.flatnonzero(theirs != ours)
     surest = apart[np.argsort(-np.minimum(p.max(1), q.max(1))[apart], kind="stable")][:TEXTS]

@@ -62,7 +62,7 @@ def _settings(task: Task, share: float, seed: int, directory: Path) -> Any:
     for part in ("corpus", "train", "dev"):
         path = files[part] = directory / "told" / f"{part}.parquet"
         texts = [text for batch, _ in task.inputs.batches(part) for text in batch]
-        scores = task.run.teacher_says(part)
+        scores = task.run.teacher_logits(part)
         chosen = np.arange(len(texts))
         if part == "corpus":
             draw = np.random.default_rng([seed, 7]).permutation(len(texts))

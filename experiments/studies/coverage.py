@@ -21,7 +21,7 @@ def measure(task: Task) -> dict[str, Any]:
     name = selected(task, run)
     vocabulary, student = run.trained(name)
     test, first_test = task.inputs.part("test"), next(iter(task.tests.values()))
-    texts, targets, says = test.texts[first_test], test.targets[first_test], task.run.teacher_says("test")[first_test]
+    texts, targets, says = test.texts[first_test], test.targets[first_test], task.run.teacher_logits("test")[first_test]
     ids, offsets = run.bags(vocabulary, texts, 0)
     # A hashed vocabulary knows every n-gram there is: its bags say how many a text has.
     rules = {name: getattr(vocabulary, name) for name in ("tokenizer", "lowercase", "normalize", "max_n")}

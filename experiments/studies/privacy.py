@@ -26,16 +26,16 @@ def measure(task: Task) -> dict[str, Any]:
     parts = {part: task.inputs.part(part) for part in chosen}
     texts = {part: [parts[part].texts[i] for i in rows] for part, rows in chosen.items()}
     gold = {part: parts[part].targets[rows] for part, rows in chosen.items()}
-    says = {"teacher": {part: task.run.teacher_says(part)[rows] for part, rows in chosen.items()}}
+    says = {"teacher": {part: task.run.teacher_logits(part)[rows] for part, rows in chosen.items()}}
     for name in run.students:
         classifier = run.classifier(name)
-        says[name] = {part: classifier.decision_function(task.run.asked(some)) for part, some in texts.items()}
+        says[name] = {part: classifier.decision_function(task.run.for_classifier(some)) for part, some in texts.items()}
     for name, logits in says.items():
         losses = {}
         for part, truth in gold.items():
             chance = probabilities(logits[part], "single")[np.arange(len(truth)), truth]
             losses[part] = -np.log(np.maximum(chance, 1e-12))
-        predictions = task.run.teacher_says("test").argmax(1) if name == "teacher" else decided(task, run, name)
+        predictions = task.run.teacher_logits("test").argmax(1) if name == "teacher" else decided(task, run, name)
         found[name] = {"auc": auc(losses["train"], losses["dev"]), "accuracy": task.accuracies(predictions)}
     return found
 

@@ -41,7 +41,7 @@ def _systems(task: Task) -> dict[str, System]:
 
     found["teacher"] = transformer(task.directory / "teacher")
     for name in dict.fromkeys(("scratch", selected(task, run))):
-        found[name] = run.asked, partial(run.classifier(name).predict, threads=1)
+        found[name] = run.for_classifier, partial(run.classifier(name).predict, threads=1)
     from .. import neural  # noqa: F401 (makes its networks known)
 
     for name in NETWORKS:

@@ -25,7 +25,7 @@ def measure(task: Task) -> dict[str, Any]:
             seeds[str(seed)] = student(task, f"width-{width}-{seed}", keep=seed == SEEDS[0], **given)
         found[str(width)] = {"seeds": seeds}
         runs.append(kept(task, f"width-{width}-{SEEDS[0]}", **changes, distill__student_seed=SEEDS[0]))
-        systems[str(width)] = task.run.asked, partial(runs[-1].classifier("kd").predict, threads=1)
+        systems[str(width)] = task.run.for_classifier, partial(runs[-1].classifier("kd").predict, threads=1)
     for name, rates in timed(task, systems).items():
         found[name] |= rates
     for run in runs:

@@ -18,16 +18,7 @@ from .errors import SettingsError, SparsedistillError
 from .format import read_json
 from .predict import FILES, STREAMS, predict
 from .settings import INPUT_FORMATS, QUOTING, SECTIONS, Settings, build, default_of, parse_value, toml_module
-
-STAGES = {
-    "teach": "fine-tune the teacher on the labelled texts",
-    "label": "let the teacher score the corpus",
-    "count": "count n-grams: the vocabulary",
-    "distill": "train the student on the teacher's scores",
-    "finetune": "train the distilled student on the gold labels",
-    "compress": "fold and quantise the student into a classifier",
-    "evaluate": "measure the classifiers, choose one, write the report",
-}
+from .stages import STAGES
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -91,7 +82,8 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--set", metavar="STAGE.FIELD=VALUE", action="append", default=[], help="override one setting")
     run.set_defaults(work=_run, parser=run)
 
-    for stage, text in STAGES.items():
+    for stage, module in STAGES.items():
+        text = module.HELP
         command = commands.add_parser(
             stage, help=text, description=f"{text[0].upper()}{text[1:]}. {_STAGE_TEXT}",
         )  # fmt: skip

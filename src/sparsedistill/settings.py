@@ -227,6 +227,78 @@ class Settings:
     compress: Compress = Compress()
     evaluate: Evaluate = Evaluate()
 
+    @property
+    def students(self) -> list[str]:
+        """Names of the students that a run trains."""
+        names: list[str] = [mode for mode in MODES if mode in self.distill.modes]
+        if self.finetune.enabled and "kd" in names and self.data.train:
+            names.append("kd_ft")
+        return names
+
+    @property
+    def student_seed(self) -> int:
+        """Seed of the student; data are split and the teacher is trained with that of the run."""
+        return self.data.seed if self.distill.student_seed < 0 else self.distill.student_seed
+
+    def labelled_parts(self, mode: str) -> list[str]:
+        """Parts that a student learns the teacher's distribution on: kd_private knows nothing of train."""
+        there = {"corpus": self.data.corpus, "train": self.data.train, "pieces": self.label.pieces}
+        return [part for part in _LABELLED[mode] if there[part]]
+
+    def vocabulary_of(self, mode: str) -> str:
+        """Which texts are counted: exactly those the student learns from, so kd_private knows no n-gram of train."""
+        parts = [part for part in self.labelled_parts(mode) if part != "pieces"] or ["train"]
+        return "all" if len(parts) == 2 else parts[0]
+
+    def check(self) -> None:
+        """Errors: :class:`SettingsError` for settings that do not go together."""
+        data, distill, modes = self.data, self.distill, self.distill.modes
+        for wrong, message in (
+            (
+                not data.train and not data.corpus,
+                "nothing to learn from: give --corpus (unlabelled texts), --train (labelled ones), or both",
+            ),
+            (not data.train and "scratch" in modes, "mode scratch learns from gold labels: give --train"),
+            (
+                not data.corpus and "kd_private" in modes,
+                "mode kd_private learns from the corpus alone: give --corpus",
+            ),
+            (not modes, f"no student is asked for: modes are {', '.join(_LABELLED)}"),
+            (
+                distill.pooling == "mean+max" and not distill.embedding,
+                "mean+max pools to twice the table's width, which W1 brings together: give --embedding",
+            ),
+            (
+                bool(data.pair) and not distill.embedding,
+                "pairs are compared in four times the table's width, which W1 brings together: give --embedding",
+            ),
+            (
+                distill.pooling == "attentive" and self.compress.rows.startswith("int"),
+                "attentive pooling has weights that integer rows are too coarse for: --rows float32",
+            ),
+            (bool(data.weight) and not data.train, "--weight is a column of train: give --train, or leave it out"),
+        ):
+            if wrong:
+                raise SettingsError(message)
+        if self.label.pieces:
+            self._check_crops()
+        if distill.init == "teacher":
+            if self.count.hashed:
+                raise SettingsError("init teacher needs n-grams that have a row each: not with --hashed")
+            if not distill.hidden and not distill.embedding:
+                raise SettingsError("init teacher needs rows wider than the logits: give --hidden or --embedding")
+
+    def _check_crops(self) -> None:
+        if not self.data.train or "kd" not in self.distill.modes:
+            raise SettingsError("pieces are of train, for mode kd: give both, or no --pieces")
+        if self.teach.teacher.startswith("column:"):
+            raise SettingsError("pieces are new texts, of which a column of scores knows nothing: no --pieces")
+        if self.data.pair:
+            raise SettingsError("pieces of a pair are no pair: no --pieces")
+
+
+# Parts that a student of each mode learns the teacher's distribution on.
+_LABELLED = {"kd": ("corpus", "train", "pieces"), "kd_private": ("corpus",), "scratch": ()}
 
 SECTIONS: dict[str, type] = {f.name: type(f.default) for f in dataclasses.fields(Settings)}
 

@@ -61,6 +61,11 @@ class Inputs:
         return bool(set(self.settings.distill.modes) - {"scratch"})
 
     @property
+    def teacher_answers(self) -> bool:
+        """Whether the teacher can be asked about any text: a column only knows its own."""
+        return self.needs_teacher and not self.column
+
+    @property
     def uses_train_logits(self) -> bool:
         """Whether a student learns the teacher's word on train."""
         return bool(self.settings.data.train) and "kd" in self.settings.distill.modes

@@ -1,0 +1,114 @@
+"""Fold and quantise each student into a classifier."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import evaluate, report
+from ..errors import SettingsError
+from ..progress import say
+from . import train
+from .keys import versions
+
+if TYPE_CHECKING:
+    from ..run import Run
+
+HELP = "fold and quantise the student into a classifier"
+
+
+def inputs(run: Run, name: str) -> dict[str, Any]:
+    """What a student's classifier depends on."""
+    return {
+        "compress": dataclasses.asdict(run.settings.compress),
+        "student": run.key(train.unit_of(name)),
+        **run.common,
+    }
+
+
+def execute(run: Run) -> None:
+    """Turn each student into a classifier; refuse one that loses more than ``max_loss`` on dev."""
+    threads = run.threads(run.settings.distill.threads)
+    for name in run.students:
+        directory = run.directory / "classifiers" / name
+
+        def work(name: str = name) -> dict[str, Any]:
+            return _compress(run, name, threads)
+
+        run.once(f"compress.{name}", [directory / "config.json"], work)
+
+
+def _compress(run: Run, name: str, threads: int) -> dict[str, Any]:
+    from ..student.compress import compress
+
+    settings, task, primary = run.settings.compress, run.settings.data.task, run.primary
+    vocabulary, student = run.trained(name)
+    texts, targets = run.selection_set()
+    exact = student.logits(*run.bags(vocabulary, texts, threads), threads)
+    thresholds = evaluate.fit_thresholds(exact, targets) if task == "multi" else None
+    cut = np.array(thresholds) if thresholds else None
+    before = evaluate.metrics(exact, targets, task, cut)[primary]
+    # Scores are finer than decisions: where bytes are too coarse for them, auto takes more.
+    finer = ("int16", "float32") if task == "regression" and settings.rows == "auto" else ()
+    for rows in (settings.rows, *finer):
+        classifier = compress(
+            student, vocabulary, run.inputs.labels, task, rows, thresholds, {"provenance": provenance(run, name)}
+        )
+        compressed = classifier.decision_function(run.for_classifier(texts), threads)
+        after = evaluate.metrics(compressed, targets, task, cut)[primary]
+        same, lost = evaluate.agreement(compressed, exact, task, cut, cut), before - after
+        if task == "regression":  # of what the student itself varies by, where dev has another unit
+            lost = min(lost, 1 - evaluate.r2(compressed[:, 0], exact[:, 0]))
+        # On few texts a single flipped decision is more than the bound.
+        few = 0.0 if task == "regression" else 1.5 * evaluate.one_decision(targets, task, primary)
+        most = max(settings.max_loss, few)
+        if lost <= most:
+            break
+    kept = f"correlation {same:.4f}" if task == "regression" else f"{same:.2%} of the decisions kept"
+    say(f"compress {name}: {classifier!r}; dev {primary} {before:.4f} -> {after:.4f}, {kept}")
+    if lost > most:
+        raise SettingsError(
+            f"{name}: {classifier.config['rows']['type']} rows cost {lost:.4f} {primary} on dev, "
+            f"more than {settings.max_loss}: take --rows float32, or allow it with --max-loss"
+        )
+    _warn_never_predicted(run, name, evaluate.never_predicted(compressed, targets, task, cut))
+    classifier.save(run.directory / "classifiers" / name)
+    return {"before": before, "after": after, "agreement": same, "bytes": classifier.nbytes}
+
+
+def _warn_never_predicted(run: Run, name: str, missed: list[tuple[int, int]]) -> None:
+    """Warn of classes of dev that a classifier never predicts there: (class, texts of dev)."""
+    if not missed:
+        return
+    train = run.facts("train").get("labels", {})
+    shown = [
+        f"{label!r} ({f'{train[label]:,} texts of train, ' if label in train else ''}{count:,} of dev)"
+        for label, count in ((run.inputs.labels[i], count) for i, count in missed)
+    ]
+    more = f" and {len(shown) - 8} more" if len(shown) > 8 else ""
+    weighable = name in ("scratch", "kd_ft") or run.inputs.fine_tunes_teacher
+    remedy = ", or --class-weights balanced," if weighable and not run.settings.data.class_weights else ""
+    say(
+        f"warning: {report.NAMES[name]} never predicts {', '.join(shown[:8])}{more} on dev: more such "
+        f"texts{remedy} may help"
+    )
+
+
+def provenance(run: Run, student: str) -> dict[str, Any]:
+    """Where a classifier comes from, for its config."""
+    parts = {
+        n: {k: run.data[n][k] for k in ("texts", "fingerprint")} for n in ("train", "dev", "corpus") if n in run.data
+    }
+    return {
+        "student": student,
+        "teacher": run.settings.teach.teacher,
+        "data": parts,
+        "seed": run.settings.data.seed,
+        "versions": versions(),
+        "settings": {
+            n: dataclasses.asdict(getattr(run.settings, n))
+            for n in ("teach", "count", "distill", "finetune", "compress")
+        },
+    }

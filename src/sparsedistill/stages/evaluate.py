@@ -1,0 +1,144 @@
+"""Measure the classifiers as loaded from disk, choose one on dev, and write the report."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import evaluate, report
+from ..format import read_json, replacing, replacing_directory, write_json
+from ..progress import say
+from .label import label_part
+
+if TYPE_CHECKING:
+    from ..run import Run
+
+HELP = "measure the classifiers, choose one, write the report"
+_TEACHER_SECONDS = 3  # of one turn of the speed measurement
+
+
+def inputs(run: Run, name: str) -> dict[str, Any]:
+    """What the figures depend on."""
+    part = _part(run)
+    return {
+        "evaluate": dataclasses.asdict(run.settings.evaluate),
+        "classifiers": {student: run.key(f"compress.{student}") for student in run.students},
+        "texts": run.texts_of(part),
+        "logits": run.key(f"label.{part}") if run.inputs.teacher_answers else None,
+    }
+
+
+def execute(run: Run) -> None:
+    """Measure every classifier, choose one on dev, and write the report."""
+    if run.inputs.teacher_answers:
+        label_part(run, _part(run))
+    outputs = [run.directory / "metrics.json", run.directory / "classifier" / "config.json"]
+    result = run.once("evaluate", outputs, partial(_evaluate, run))
+    say("\n" + report.table(result) + "\n")
+
+
+def _part(run: Run) -> str:
+    """The part that figures are reported on."""
+    return "test" if run.settings.data.test else "dev"
+
+
+def _evaluate(run: Run) -> dict[str, Any]:
+    settings, task, part = run.settings.evaluate, run.settings.data.task, _part(run)
+    teacher = run.teacher if run.inputs.teacher_answers else None
+    threads = run.threads(settings.threads)  # after the teacher, which has threads of its own
+    if part == "test":
+        texts, targets = run.inputs.part("test").texts, run.inputs.part("test").targets
+    else:
+        texts, targets = run.selection_set()
+    systems = _figures(run, part, texts, targets, threads)
+    for name, rate in _rates(run, texts, threads).items():
+        systems[name]["texts_per_second"] = rate
+    # kd_private and scratch are there to compare with, unless there is nothing else.
+    candidates = [name for name in ("kd", "kd_ft") if name in run.students] or run.students
+    chosen = max(candidates, key=lambda name: systems[name]["dev"])
+    result: dict[str, Any] = {
+        "task": task,
+        "part": part,
+        "texts": len(texts),
+        "labels": list(run.inputs.labels),
+        "threads": threads,
+        "selected": chosen,
+        "primary": run.primary,
+        "systems": systems,
+    }
+    if teacher is not None:
+        result["teacher_device"] = getattr(teacher, "device", "cpu")
+        result["speedup"] = systems[chosen]["texts_per_second"] / systems["teacher"]["texts_per_second"]
+    write_json(run.directory / "metrics.json", result)
+    _ship(run, chosen, result)
+    with replacing(run.directory / "report.md") as temporary:
+        temporary.write_text(report.table(result) + "\n", encoding="utf-8")
+    report.plot(result, run.directory / "report.png")
+    return result
+
+
+def _figures(run: Run, part: str, texts: Sequence[str], targets: np.ndarray, threads: int) -> dict[str, dict[str, Any]]:
+    """Of the teacher and of every classifier: metrics, agreement with the teacher, size."""
+    task, asked = run.settings.data.task, run.for_classifier(texts)
+    systems: dict[str, dict[str, Any]] = {}
+    expected = None
+    if run.inputs.teacher_answers:
+        expected = run.teacher_logits(part)
+        systems["teacher"] = {**evaluate.metrics(expected, targets, task), "agreement": 1.0}
+        systems["teacher"] |= {"precision": run.teacher.precision, "megabytes": _weights(run.directory / "teacher")}
+    for name in run.students:
+        classifier = run.classifier(name)
+        thresholds = classifier.config.get("thresholds")
+        cut = np.array(thresholds) if thresholds else None
+        logits = classifier.decision_function(asked, threads)
+        figures: dict[str, Any] = evaluate.metrics(logits, targets, task, cut)
+        vocabulary, student = run.trained(name)
+        exact = student.logits(*run.bags(vocabulary, texts, threads), threads)
+        figures["uncompressed"] = evaluate.metrics(exact, targets, task, cut)[run.primary]
+        if expected is not None:
+            figures["agreement"] = evaluate.agreement(logits, expected, task, cut)
+        figures["dev"] = run.result_of(f"compress.{name}")["after"]
+        figures["megabytes"] = _size(run.directory / "classifiers" / name) / 1e6
+        systems[name] = figures
+    return systems
+
+
+def _rates(run: Run, texts: Sequence[str], threads: int) -> dict[str, float]:
+    """Texts a second of the teacher and of every classifier, from raw text to label, in turns."""
+    settings = run.settings.evaluate
+    sample = np.random.default_rng(run.settings.data.seed).permutation(len(texts))[: settings.speed_texts]
+    some = [texts[i] for i in sample]
+    workers: dict[str, tuple[Callable[[], object], int]] = {}
+    if run.inputs.teacher_answers:
+        few = some[:32]
+        rate = evaluate.alternate([(partial(run.teacher.logits, few), len(few))], 1)[0]
+        few = some[: max(32, int(rate * _TEACHER_SECONDS))]
+        workers["teacher"] = (partial(run.teacher.logits, few), len(few))
+    for name in run.students:
+        workers[name] = (partial(run.classifier(name).predict, run.for_classifier(some), threads), len(some))
+    return dict(zip(workers, evaluate.alternate(list(workers.values()), settings.repeats), strict=True))
+
+
+def _ship(run: Run, name: str, result: dict[str, Any]) -> None:
+    """The chosen classifier with its figures and model card, as ``classifier/``."""
+    source = run.directory / "classifiers" / name
+    config = {**read_json(source / "config.json"), "metrics": {result["part"]: result["systems"][name]}}
+    with replacing_directory(run.directory / "classifier") as temporary:
+        write_json(temporary / "config.json", config)
+        shutil.copyfile(source / "model.safetensors", temporary / "model.safetensors")
+        (temporary / "README.md").write_text(report.card(name, result, config), encoding="utf-8")
+
+
+def _size(directory: Path) -> int:
+    return sum(path.stat().st_size for path in directory.iterdir() if path.is_file())
+
+
+def _weights(directory: Path) -> float | None:
+    """Megabytes of a fine-tuned teacher's weights."""
+    return sum(path.stat().st_size for path in directory.glob("*.safetensors")) / 1e6 or None

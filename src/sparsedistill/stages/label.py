@@ -1,0 +1,123 @@
+"""Have the teacher score the texts: its logits, in shards."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..data.corpus import Places
+from ..errors import FormatError
+from ..teacher.logits import Logits
+from ..teacher.logits import label as write_shards
+from .keys import digest
+from .teach import teacher_inputs
+
+if TYPE_CHECKING:
+    from ..run import Run
+
+HELP = "let the teacher score the corpus"
+
+
+def inputs(run: Run, name: str) -> dict[str, Any]:
+    """What the logits of a part depend on."""
+    return {
+        "teacher": teacher_inputs(run),
+        "texts": run.texts_of(name),
+        "scores": run.facts(name).get("scores"),
+    }
+
+
+def execute(run: Run) -> None:
+    """Score corpus, train and dev, as far as a student or a choice needs them."""
+    if not run.inputs.needs_teacher:
+        return
+    settings = run.settings
+    parts = {part for mode in settings.distill.modes for part in settings.labelled_parts(mode)}
+    if run.inputs.teacher_answers or not run.inputs.has_dev:
+        parts.add("dev")
+    for part in sorted(parts):
+        label_part(run, part)
+
+
+def label_part(run: Run, part: str) -> None:
+    """Score ``corpus``, ``train``, ``pieces``, ``dev`` or ``test``."""
+    directory = run.directory / "logits" / part
+    settings, total = run.settings.label, run.facts(part)["texts"]
+
+    def work() -> dict[str, Any]:
+        trail = _Trail(settings.shard_size)
+        if run.inputs.column:
+            shutil.rmtree(directory, ignore_errors=True)  # its scores come in order: no shard may be skipped
+            score, batches = _column_scores(run, part, trail)
+            name, precision = f"column:{run.inputs.column}", "given"
+        else:
+            score, precision = run.teacher.logits, run.teacher.precision
+            batches = (texts for texts, _ in trail.along(run.inputs.placed(part)))
+            name = f"{run.teacher.name} {precision}"
+        # A shard is good for the teacher, labels and task it was made with, and no other.
+        made = digest(teacher_inputs(run))
+        found = write_shards(
+            score, batches, directory, teacher=f"{name} {made[:12]}", classes=len(run.inputs.labels),
+            shard_size=settings.shard_size, total=total, what=f"label {part}", place=trail.place,
+            dtype=score_type(run),
+        )  # fmt: skip
+        if len(found) != total:
+            raise FormatError(f"{part} had {total:,} texts when the run began and {len(found):,} now: run it again")
+        return {"texts": len(found), "teacher": name, "precision": precision}
+
+    run.once(f"label.{part}", [directory / "manifest.json"], work)
+
+
+def score_type(run: Run) -> str:
+    """Of the teacher's outputs: scores in float64, for float32 may lose what they differ by."""
+    return "float64" if run.settings.data.task == "regression" else "float32"
+
+
+def stored(run: Run, part: str) -> np.ndarray:
+    """The logits (n, C) of a part that has been labelled."""
+    run.result_of(f"label.{part}")
+    return np.asarray(Logits.load(run.directory / "logits" / part).array())
+
+
+def _column_scores(run: Run, part: str, trail: _Trail) -> tuple[Callable[[list[str]], np.ndarray], Iterator[list[str]]]:
+    """(score, batches) of the scores that stand beside the texts: ``score`` answers for the batches in order."""
+    from ..teacher.transformer import to_logits
+
+    waiting: list[np.ndarray] = []
+
+    def batches() -> Iterator[list[str]]:
+        for texts, scores in trail.along(run.inputs.placed(part)):
+            waiting.extend(() if scores is None else scores)
+            yield texts
+
+    def score(texts: list[str]) -> np.ndarray:
+        values = np.stack(waiting[: len(texts)])
+        del waiting[: len(texts)]
+        where = f"column {run.inputs.column!r} of {part}"
+        return to_logits(values, run.settings.label.scores, run.settings.data.task, where)
+
+    return score, batches()
+
+
+class _Trail:
+    """Where the texts that went by last stand: at least ``most`` of them before the last batch, and that."""
+
+    def __init__(self, most: int):
+        self._most, self._seen = most, 0
+        self._parts: list[tuple[int, Places]] = []  # number of the first text, places
+
+    def along(self, placed: Iterable[tuple[list[str], Any, Places]]) -> Iterator[tuple[list[str], Any]]:
+        """What goes by, less the places."""
+        for texts, scores, places in placed:
+            while self._parts and self._parts[0][0] + len(self._parts[0][1]) <= self._seen - self._most:
+                self._parts.pop(0)
+            self._parts.append((self._seen, places))
+            self._seen += len(texts)
+            yield texts, scores
+
+    def place(self, i: int) -> str:
+        """File and row of text ``i``, counted from 0."""
+        return next(places[i - first] for first, places in reversed(self._parts) if i >= first)

@@ -1,0 +1,317 @@
+"""What the stages that train a student share: its data, its memory, its schedule, and the figure it is chosen by."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import _core, evaluate
+from ..data import pairs
+from ..errors import SettingsError, require
+from ..machine import device_named, free_memory
+from ..progress import say
+from ..settings import Distill, Finetune, parse_time
+from ..standard import Standard
+from ..student.dataset import Blocks, Examples, InMemory, OnDisk
+from ..student.parallel import ALONE, Group
+from ..student.schedule import Schedule
+from ..student.vocabulary import Vocabulary
+from .count import vocabulary_of
+from .embed import embed
+from .join import joined
+
+if TYPE_CHECKING:
+    from ..run import Run
+
+UNKNOWN = 0.25  # of dev's texts: where so many have no known n-gram, something is wrong
+
+
+def unit_of(student: str) -> str:
+    """The unit that trains a student."""
+    return "finetune" if student == "kd_ft" else f"distill.{student}"
+
+
+def once(run: Run, unit: str) -> None:
+    """Train the student of a unit, unless it is trained."""
+    run.once(unit, [_directory(run, unit) / "student.safetensors"], partial(learn, run, unit))
+
+
+def _directory(run: Run, unit: str) -> Path:
+    return run.directory / "students" / ("kd_ft" if unit == "finetune" else unit.partition(".")[2])
+
+
+def learn(run: Run, unit: str) -> dict[str, Any]:
+    """Train the student of a unit, together with all processes of the group."""
+    threads = run.threads(run.settings.distill.threads)
+    settings: Distill | Finetune
+    if unit == "finetune":
+        vocabulary, student = trained(run, "kd", run.group, on_device=True)
+        blocks, settings = _gold_examples(run, vocabulary, threads), run.settings.finetune
+    else:
+        mode = unit.partition(".")[2]
+        vocabulary = vocabulary_of(run, mode)
+        where = device(run, len(vocabulary))
+        _refuse_too_large(run, len(vocabulary), _directory(run, unit), where)
+        blocks, settings = _examples(run, mode, vocabulary, threads), run.settings.distill
+        shards = embed(run, run.settings.vocabulary_of(mode), vocabulary) if is_initialised(run, mode) else None
+    if run.group.leads:
+        run.group.announce(unit)
+    if unit != "finetune":
+        student = new_student(run, len(vocabulary), run.group, where)
+        if shards is not None:
+            student.begin_with(shards, run.settings.student_seed)
+    return _train(run, student, blocks, settings, vocabulary, unit, threads)
+
+
+def is_initialised(run: Run, mode: str) -> bool:
+    """Whether a student's table is initialised with the teacher's embeddings: from scratch is without a teacher."""
+    return run.settings.distill.init == "teacher" and mode != "scratch"
+
+
+# ---- where, and whether there is room ------------------------------------------------------------------------------
+
+
+def device(run: Run, rows: int = 0) -> Any:
+    """The GPU that trains a table of so many rows; None: the CPU does.
+
+    Errors: :class:`SettingsError` when one is asked for that is not there, or for what only the CPU trains.
+    """
+    settings = run.settings.distill
+    found = device_named(require("torch", "train"), settings.device)
+    if found.type == "cpu":
+        return None
+    from ..student import cuda
+
+    if found.type != "cuda":
+        raise SettingsError(f"device is {found}, where no student is trained: --device auto, cpu or cuda")
+    if settings.device != "auto":
+        cuda.refuse(settings.pooling, run.group.size)
+    elif settings.pooling not in cuda.POOLINGS or run.group.size > 1:
+        return None
+    elif rows and sum(_training_bytes(run, rows)) > cuda.free_memory(found):
+        say(f"a table of {rows:,} rows is too large for {found}: the CPU trains it")
+        return None
+    return found
+
+
+def _table_width(run: Run) -> int:
+    settings = run.settings.distill
+    return settings.embedding or (*settings.hidden, len(run.inputs.labels))[0]
+
+
+def _training_bytes(run: Run, rows: int) -> tuple[int, int]:
+    """Of a table of so many rows, and of its optimizer's state."""
+    from ..student.table import OPTIMIZERS, TYPES
+
+    settings, width = run.settings.distill, _table_width(run)
+    return TYPES[settings.table].itemsize * rows * width, OPTIMIZERS[settings.optimizer].bytes(rows, width)
+
+
+def _refuse_too_large(run: Run, rows: int, directory: Path, where: Any) -> None:
+    """Errors: :class:`SettingsError` when memory or disk cannot hold the student's training."""
+    settings, width = run.settings.distill, _table_width(run)
+    table, state = _training_bytes(run, rows)
+    directory.mkdir(parents=True, exist_ok=True)
+    memory, free_there = "memory", free_memory()
+    if where is not None:
+        from ..student import cuda
+
+        memory, free_there = f"{where}'s memory", cuda.free_memory(where)
+    for what, needed, free in (
+        (memory, (table + state) // run.group.size, free_there),
+        # The checkpoint, and its successor until that is whole; at the end, the student.
+        ("disk", 2 * (table + state) + table, shutil.disk_usage(directory).free),
+    ):
+        if free is not None and needed > free:
+            raise SettingsError(
+                f"training {rows:,} n-grams x {width:,} ({settings.table}, {settings.optimizer}) takes "
+                f"{needed / 1e9:.1f} GB of {what} ({table / 1e9:.1f} GB a table, {state / 1e9:.1f} GB its "
+                f"optimizer's state), {free / 1e9:.1f} GB are free: fewer n-grams (--size at count), narrower rows "
+                "(--hidden, --embedding), --optimizer adagrad or --table bfloat16 take less"
+            )
+
+
+# ---- students ------------------------------------------------------------------------------------------------------
+
+
+def new_student(run: Run, rows: int, group: Group = ALONE, where: Any = None) -> Any:
+    """An untrained student of this run's settings with a table of ``rows`` rows, on a device or the host (None)."""
+    from ..student.model import Student
+
+    settings, classes = run.settings.distill, len(run.inputs.labels)
+    shape = settings.hidden, settings.embedding, settings.dropout
+    return Student(
+        rows, classes, *shape, run.settings.student_seed, settings.table, settings.pooling, group, where,
+        run.are_pairs, standardised=run.settings.data.task == "regression",
+    )  # fmt: skip
+
+
+def trained(run: Run, name: str, group: Group = ALONE, on_device: bool = False) -> tuple[Vocabulary, Any]:
+    """A trained student and its vocabulary; ``on_device``: where students are trained, else on the host."""
+    run.result_of(unit_of(name))
+    vocabulary = vocabulary_of(run, name)
+    path = run.directory / "students" / name / "student.safetensors"
+    where = device(run, len(vocabulary)) if on_device else None
+    return vocabulary, new_student(run, len(vocabulary), group, where).load(path)
+
+
+# ---- what is learnt from -------------------------------------------------------------------------------------------
+
+
+def _examples(run: Run, mode: str, vocabulary: Vocabulary, threads: int) -> Blocks:
+    """What a student is trained on in stage 2."""
+    parts = run.settings.labelled_parts(mode)
+    if not parts:
+        return _gold_examples(run, vocabulary, threads)
+    files = []
+    for part in parts:
+        files += [joined(run, part)] * (run.settings.distill.train_weight if part == "train" else 1)
+    return OnDisk(files, vocabulary, threads, run.are_pairs)
+
+
+def _gold_examples(run: Run, vocabulary: Vocabulary, threads: int) -> Blocks:
+    train, task = run.inputs.part("train"), run.settings.data.task
+    if task == "single":
+        targets = np.eye(len(run.inputs.labels), dtype=np.float32)[train.targets]
+    else:
+        kind = np.float64 if task == "regression" else np.float32
+        targets = train.targets.reshape(len(train.targets), -1).astype(kind)
+    return InMemory(Examples(*run.bags(vocabulary, train.texts, threads), targets, run.inputs.gold_weights))
+
+
+# ---- training ------------------------------------------------------------------------------------------------------
+
+
+def _train(
+    run: Run,
+    student: Any,
+    blocks: Blocks,
+    settings: Distill | Finetune,
+    vocabulary: Vocabulary,
+    unit: str,
+    threads: int,
+) -> dict[str, Any]:
+    from ..student import train
+
+    task, distill = run.settings.data.task, run.settings.distill
+    texts, targets = run.selection_set()
+    ids, offsets = run.bags(vocabulary, texts, threads)
+    if run.group.leads and unit != "finetune":  # which has the vocabulary of kd
+        halves = pairs.halves(texts) if run.are_pairs else texts
+        if warning := unknown_warning(vocabulary, halves, offsets, run.settings.count.min_count):
+            say(warning)
+
+    chosen_by, fallback = run.primary, None
+    if task == "regression":
+        chosen_by, fallback = _standardise(run, student, blocks, targets, unit, threads)
+
+    def score(student: Any) -> float:
+        return evaluate.metrics(student.logits(ids, offsets, threads), targets, task)[chosen_by]
+
+    schedule = _schedule(run, settings, sum(blocks.sizes), unit, threads)
+    result = train.train(
+        student, blocks, schedule, task, _directory(run, unit), score, unit.replace(".", " "), run.key(unit),
+        distill.resume, distill.tensorboard, run.group, fallback if distill.keep != "last" else None,
+    )  # fmt: skip
+    parameters = sum(array.size for array in student.arrays().values())
+    return {**result, "texts": sum(blocks.sizes), "parameters": parameters}
+
+
+def _schedule(run: Run, settings: Distill | Finetune, texts: int, unit: str, threads: int) -> Schedule:
+    """Steps, batches and learning rate of a unit that is trained on so many texts."""
+    distill = run.settings.distill
+    batch_size = min(settings.batch_size, max(1, texts // 64))
+    steps = (distill.steps if settings is distill else 0) or max(1, round(settings.epochs * texts / batch_size))
+    # Little gold data is soon learnt by heart; a corpus is not, and the schedule ends where it should.
+    best = unit in ("distill.scratch", "finetune") or distill.patience > 0
+    return Schedule(
+        steps=steps,
+        batch_size=batch_size,
+        # Without a hidden layer a row has to become a logit, not a part of one.
+        learning_rate=settings.learning_rate or (0.01 if distill.hidden else 0.1),
+        warmup=distill.warmup,
+        ngram_dropout=distill.ngram_dropout,
+        evaluate_every=distill.evaluate_every or max(1, -(-steps // 10)),
+        checkpoint_seconds=distill.checkpoint_seconds,
+        threads=threads,
+        seed=run.settings.student_seed,
+        optimizer=distill.optimizer,
+        schedule=distill.schedule,
+        power=distill.power,
+        keep_best=distill.keep == "best" or (distill.keep == "auto" and best),
+        patience=distill.patience,
+        max_seconds=parse_time(distill.max_time),
+    )
+
+
+def _standardise(
+    run: Run, student: Any, blocks: Blocks, targets: np.ndarray, unit: str, threads: int
+) -> tuple[str, tuple[float, float] | None]:
+    """Give a student of regression the mean and scale of what it learns from, or keep those it was trained with.
+
+    Returns the figure to choose on dev by, and what training falls back on (:func:`train.train`): the mean. Scores of a
+    teacher may be of another unit than dev's: then they are compared by their correlation, without the mean.
+    """
+    of_gold = unit in ("distill.scratch", "finetune")
+    learnt, gold = Standard.of(blocks.targets()), Standard.of([targets])
+    learnt.check("train" if of_gold else "the teacher")
+    if unit != "finetune":
+        student.standard[:] = learnt.mean, learnt.scale
+    elif not Standard(*student.standard).comparable(learnt):
+        _refit(run, student, blocks, learnt, threads)
+    if not of_gold and not learnt.comparable(gold):
+        say(
+            f"{unit.replace('.', ' ')}: the teacher's scores have mean {learnt.mean:.6g} and deviation "
+            f"{learnt.deviation:.3g}, dev's {gold.mean:.6g} and {gold.deviation:.3g}: their units differ, so dev's "
+            "figure is the correlation here"
+        )
+        return "pearson", None
+    constant = np.full((len(targets), 1), learnt.mean, np.float32)
+    return "r2", (learnt.mean, evaluate.metrics(constant, targets, "regression")["r2"])
+
+
+def _refit(run: Run, student: Any, blocks: Blocks, learnt: Standard, threads: int) -> None:
+    """Begin fine-tuning a student of scores of another unit in that of the gold ones: by least squares."""
+    batch = blocks.load(0)  # gold examples are one block
+    given = student.logits(batch.ids, batch.offsets, threads)[:, 0].astype(np.float64)
+    apart = given - given.mean()
+    slope = float(apart @ batch.targets[:, 0].astype(np.float64)) / max(float(apart @ apart), 1e-300)
+    mean, scale = student.standard
+    # Scores that tell little of the gold ones would leave a scale in which these are far apart; and the largest of
+    # several rows is not that of their opposites.
+    largest_rows = "max" in student.pooling and student.factor is None and not len(student.dense)
+    if abs(slope * scale) < 0.1 * learnt.scale or not learnt.deviation or (slope < 0 and largest_rows):
+        student.forget()
+        mean, scale = learnt.mean, learnt.scale
+    else:
+        mean, scale = slope * (mean - float(given.mean())) + learnt.mean, slope * scale
+    student.standard[:] = run.group.tell(mean, scale)
+
+
+def unknown_warning(vocabulary: Vocabulary, texts: Sequence[str], offsets: np.ndarray, min_count: int = 1) -> str:
+    """A warning where a quarter of dev's texts have no known n-gram; ``offsets`` (n + 1,) are of their bags."""
+    unknown = np.flatnonzero(np.diff(offsets) == 0)
+    if not len(unknown) or len(unknown) < UNKNOWN * len(texts):
+        return ""
+    rules = vocabulary.tokenizer, vocabulary.lowercase, vocabulary.normalize
+    blank = sum(not tokens for tokens in _core.tokenize([texts[i] for i in unknown.tolist()], *rules))
+    if 2 * blank >= len(unknown):
+        why = (
+            f"{blank:,} of them have no token: are they empty, is --text the right column, or should --tokenizer be "
+            f"another than {vocabulary.tokenizer}?"
+        )
+    else:
+        seen = f"--min-count {min_count} may be too high, or they" if min_count > 1 else "they"
+        why = (
+            f"{seen} may be in another language or script than the texts learnt from, of the wrong column (--text), or "
+            "of words that those few texts lack (more of them, or a --corpus, would help)"
+        )
+    return (
+        f"warning: dev: {len(unknown):,} of {len(texts):,} texts ({len(unknown) / len(texts):.1%}) have no known "
+        f"n-gram, and all get the same scores ({texts[int(unknown[0])]!r:.60}): {why}"
+    )
