@@ -360,7 +360,7 @@ class MiniLM(Rival):
         self._task, self._path, self._precision, self._threads = task, path, precision, threads
 
     def load(self) -> str:
-        from sparsedistill.settings import Teach
+        from sparsedistill.options import Teach
         from sparsedistill.teacher.transformer import TransformerTeacher
 
         settings = Teach(precision=self._precision, max_length=512, threads=self._threads, device="cpu")

@@ -369,7 +369,7 @@ def train_from_files(data: str, name: str, threads: int, out: str) -> tuple[floa
     """As many epochs as by default, of more texts than are held: (share of the time spent waiting, seconds, steps)."""
     import torch
 
-    from sparsedistill.settings import Distill
+    from sparsedistill.options import Distill
     from sparsedistill.student.dataset import WINDOW, OnDisk, write
     from sparsedistill.student.model import Student
     from sparsedistill.student.train import Schedule, train

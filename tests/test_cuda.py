@@ -175,7 +175,7 @@ def test_kernels_compile_for_a_gpu():
 from triton import compile
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from sparsedistill import cuda
+from sparsedistill.student import cuda
 types = {"ids": "*i32", "of": "*i32", "offsets": "*i64", "starts": "*i64", "low": "i32", "high": "i32"}
 types |= dict.fromkeys(("size", "rest1", "rest2", "epsilon", "rate"), "fp32")
 for kernel in (cuda._pool, cuda._adam, cuda._adagrad):

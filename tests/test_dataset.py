@@ -227,10 +227,10 @@ import sys
 import numpy as np
 from pathlib import Path
 import sparsedistill.student.dataset as examples
-from sparsedistill.schedule import Schedule
-from sparsedistill.student import Student
-from sparsedistill.train import train
-from sparsedistill.vocabulary import Vocabulary
+from sparsedistill.student.schedule import Schedule
+from sparsedistill.student.model import Student
+from sparsedistill.student.train import train
+from sparsedistill.student.vocabulary import Vocabulary
 
 folder, window = Path(sys.argv[1]), int(sys.argv[2])
 vocabulary = Vocabulary.hash(1000)

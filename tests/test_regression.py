@@ -20,8 +20,9 @@ from scipy.stats import spearmanr
 
 from sparsedistill import Classifier, DataError, evaluate
 from sparsedistill.format import read_json
+from sparsedistill.options import Label, Teach
 from sparsedistill.run import Run
-from sparsedistill.settings import Label, Teach, build
+from sparsedistill.settings import build
 from sparsedistill.standard import Standard
 from sparsedistill.student.compress import compress
 from sparsedistill.student.dataset import Examples, InMemory

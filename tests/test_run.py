@@ -282,7 +282,7 @@ def test_interrupted_training_ends_in_the_same_weights(tmp_path, files, kill, mo
     Run(tmp_path / "whole", build(values, "test")).execute()
 
     code = (
-        "import json, sys; from sparsedistill import cli; from sparsedistill.distill import Run;"
+        "import json, sys; from sparsedistill import cli; from sparsedistill.run import Run;"
         "from sparsedistill.settings import build; import sparsedistill.student.train as t, time\n"
         "rate = t.Schedule.rate\n"
         # Slow steps, so that a kill hits the middle.
@@ -392,7 +392,7 @@ def test_pieces_of_train_are_asked_about_and_learnt(tmp_path, files, monkeypatch
         assert piece in (" ".join(text.split()), text) or f" {piece} " in f" {' '.join(text.split())} "
     sizes = np.array([len(piece.split()) / len(train[i % len(train)].split()) for i, piece in enumerate(made)])
     assert 0.4 < sizes.mean() < 0.7
-    np.testing.assert_array_equal(three.teacher_says("pieces"), np.float32(opinion_teacher(made)))
+    np.testing.assert_array_equal(three.teacher_logits("pieces"), np.float32(opinion_teacher(made)))
     # The student that is to know nothing of train knows nothing of its pieces, and nobody counts them.
     for unit in ("distill.kd_private", "count.all", "label.corpus", "label.train"):
         assert none.key(unit) == three.key(unit)
@@ -402,7 +402,7 @@ def test_pieces_of_train_are_asked_about_and_learnt(tmp_path, files, monkeypatch
     labelled = (tmp_path / "three" / "logits" / "train" / "manifest.json").stat().st_mtime_ns
     fewer = execute("three", 1)
     assert [piece for batch, _ in fewer.inputs.batches("pieces") for piece in batch] == made[: len(train)]
-    assert len(fewer.teacher_says("pieces")) == len(train)
+    assert len(fewer.teacher_logits("pieces")) == len(train)
     assert (tmp_path / "three" / "logits" / "train" / "manifest.json").stat().st_mtime_ns == labelled
     # Without a corpus they are all there is besides train.
     assert execute("alone", 2, without="corpus").result_of("distill.kd")["texts"] == 3 * len(train)
@@ -557,7 +557,7 @@ def test_lossy_rows_are_refused(tmp_path, files, monkeypatch):
     original = compress.compress
     monkeypatch.setattr(compress, "compress", ruin)
     with pytest.raises(SettingsError, match="--rows float32"):
-        run.compress()
+        run.execute(["compress"])
     assert not (tmp_path / "run" / "classifiers" / "kd").exists()
 
 

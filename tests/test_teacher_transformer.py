@@ -18,7 +18,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from sparsedistill.errors import DataError, SettingsError
-from sparsedistill.settings import Label, Teach
+from sparsedistill.options import Label, Teach
 from sparsedistill.teacher import transformer as module
 from sparsedistill.teacher.transformer import CallableTeacher, TransformerTeacher, finetune, open_teacher, to_logits
 

@@ -19,6 +19,7 @@ from sparsedistill import DataError, SettingsError, evaluate
 from sparsedistill.data.weights import class_weights, gold_weights, sample_weights
 from sparsedistill.run import Run
 from sparsedistill.settings import build
+from sparsedistill.stages import train as stage
 from sparsedistill.student import dataset as examples
 from sparsedistill.student.dataset import Examples, OnDisk
 from sparsedistill.student.train import loss_of
@@ -232,8 +233,8 @@ def test_weights_of_train_are_learnt_with_in_distillation_and_class_weights_are_
     assert "class_weights" not in classes.inputs_of("distill.kd")
     assert changed[samples] == {"examples.train", "distill.kd", "distill.scratch", "finetune"}
     samples.execute(["label", "count", "distill"])
-    vocabulary = samples.vocabulary_of("kd")
-    learnt = samples._examples("kd", vocabulary, 1)
+    vocabulary, _ = samples.trained("kd")
+    learnt = stage._examples(samples, "kd", vocabulary, 1)
     found = [learnt.load(i) for i in range(len(learnt.sizes))]
     train = len(samples.inputs.train.texts)
     by_size = {sum(part.weights is not None for part in found): sum(len(p) for p in found if p.weights is not None)}

@@ -44,7 +44,13 @@ class Explanation:
 
 
 class Classifier:
-    """A distilled classifier. Get one with :meth:`load`; it is immutable and safe to share between threads."""
+    """A distilled classifier. Get one with :meth:`load`; it is immutable and safe to share between threads.
+
+    ``report``: of a classifier that :func:`sparsedistill.distill` has made, what was measured
+    (:class:`sparsedistill.report.Report`); else None.
+    """
+
+    report: Any = None
 
     def __init__(
         self,

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import html
+import io
+import os
 from pathlib import Path
 from typing import Any
 
@@ -34,24 +38,65 @@ _FIGURES = {
 }
 
 
+class Report:
+    """What a run measured: a table, its figures, a plot.
+
+    ``str()`` is the table, in Markdown that also reads well in a terminal; in a notebook it shows itself with the plot.
+    """
+
+    def __init__(self, result: dict[str, Any]):
+        self.result = result
+
+    @property
+    def figures(self) -> dict[str, dict[str, Any]]:
+        """Figures by system: teacher, scratch, kd_private, kd, kd_ft, as far as they were made.
+
+        Each has the metrics of its task on the part that is reported (``accuracy``, ``macro_f1`` ...), ``dev`` (the
+        figure that it was chosen by), ``agreement`` with the teacher, ``texts_per_second``, ``megabytes``.
+        """
+        return self.result["systems"]
+
+    @property
+    def selected(self) -> str:
+        """The system that was chosen on dev."""
+        return self.result["selected"]
+
+    def plot(self, path: str | os.PathLike | None = None) -> Any:
+        """Accuracy against speed, as a matplotlib Figure; with ``path`` also written there as a PNG.
+
+        Errors: :class:`MissingExtraError` without matplotlib.
+        """
+        require("matplotlib", "report")
+        figure = _plotted(self.result)
+        if path is not None:
+            save_figure(figure, Path(path))
+        return figure
+
+    def __str__(self) -> str:
+        return table(self.result)
+
+    def __repr__(self) -> str:
+        return f"<Report of {', '.join(self.figures)}; chosen: {self.selected}>"
+
+    def _repr_html_(self) -> str:
+        head, *rows = _rows(self.result)
+        cells = "".join(f"<th>{html.escape(cell)}</th>" for cell in head)
+        body = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
+        note = html.escape(_note(self.result))
+        shown = f"<table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table><p>{note}</p>"
+        try:
+            figure = self.plot()
+        except MissingExtraError:
+            return shown
+        picture = io.BytesIO()
+        figure.savefig(picture, format="png")
+        data = base64.b64encode(picture.getvalue()).decode()
+        return f'{shown}<img alt="accuracy against speed" width="640" src="data:image/png;base64,{data}">'
+
+
 def table(result: dict[str, Any]) -> str:
     """A Markdown table, aligned so that it also reads well in a terminal, of a run's ``metrics.json``."""
-    systems = result["systems"]
-    there = [name for name in _FIGURES if any(figures.get(name) is not None for figures in systems.values())]
-    teacher_rate = systems.get("teacher", {}).get("texts_per_second")
-
-    def form(name: str) -> str:
-        return _FIGURES[name][1] or _FIGURES[result["primary"]][1]
-
-    head = ["", *(_FIGURES[name][0] for name in there), *(["speed-up"] if teacher_rate else [])]
-    rows = []
-    for system, figures in systems.items():
-        mark = " *" if system == result["selected"] else ""
-        row = [NAMES.get(system, system) + mark]
-        row += ["-" if figures.get(name) is None else form(name).format(figures[name]) for name in there]
-        if teacher_rate:
-            row.append(f"{figures['texts_per_second'] / teacher_rate:,.0f}x")
-        rows.append(row)
+    head, *rows = _rows(result)
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
 
     def line(cells: list[str]) -> str:
@@ -60,8 +105,33 @@ def table(result: dict[str, Any]) -> str:
 
     rule = "|-" + "-|-".join(["-" * widths[0], *("-" * (w - 1) + ":" for w in widths[1:])]) + "-|"
     rule = rule.replace(":-|", ": |")
-    precision, device = systems.get("teacher", {}).get("precision", "given"), result.get("teacher_device", "cpu")
-    note = (
+    return "\n".join([line(head), rule, *map(line, rows), "", _note(result)])
+
+
+def _rows(result: dict[str, Any]) -> list[list[str]]:
+    """The cells of the table, headings first."""
+    systems = result["systems"]
+    there = [name for name in _FIGURES if any(figures.get(name) is not None for figures in systems.values())]
+    teacher_rate = systems.get("teacher", {}).get("texts_per_second")
+
+    def form(name: str) -> str:
+        return _FIGURES[name][1] or _FIGURES[result["primary"]][1]
+
+    rows = [["", *(_FIGURES[name][0] for name in there), *(["speed-up"] if teacher_rate else [])]]
+    for system, figures in systems.items():
+        mark = " *" if system == result["selected"] else ""
+        row = [NAMES.get(system, system) + mark]
+        row += ["-" if figures.get(name) is None else form(name).format(figures[name]) for name in there]
+        if teacher_rate:
+            row.append(f"{figures['texts_per_second'] / teacher_rate:,.0f}x")
+        rows.append(row)
+    return rows
+
+
+def _note(result: dict[str, Any]) -> str:
+    precision = result["systems"].get("teacher", {}).get("precision", "given")
+    device = result.get("teacher_device", "cpu")
+    return (
         f"{result['texts']:,} {result['part']} text{'s' if result['texts'] != 1 else ''}"
         + (", on which the student was chosen too" if result["part"] == "dev" else "")
         + f"; speed from raw text to label on {_threads(result)}"
@@ -69,7 +139,6 @@ def table(result: dict[str, Any]) -> str:
         + (f" on {device}" if device != "cpu" else "")
         + f"; * chosen on dev: {NAMES[result['selected']]}"
     )
-    return "\n".join([line(head), rule, *map(line, rows), "", note])
 
 
 def _threads(result: dict[str, Any]) -> str:
@@ -83,6 +152,10 @@ def new_figure() -> Any:
     except MissingExtraError as error:
         say(f"no picture: {error}")
         return None
+    return _empty_figure()
+
+
+def _empty_figure() -> Any:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -99,10 +172,15 @@ def save_figure(figure: Any, path: Path) -> None:
 
 def plot(result: dict[str, Any], path: Path) -> None:
     """Accuracy against speed (log axis) as a PNG; without matplotlib, one line that says so."""
-    if (figure := new_figure()) is None:
-        return
+    if new_figure() is not None:
+        save_figure(_plotted(result), path)
+
+
+def _plotted(result: dict[str, Any]) -> Any:
+    """The picture of :func:`plot`, as a Figure of matplotlib."""
     from matplotlib.ticker import FuncFormatter, NullFormatter
 
+    figure = _empty_figure()
     primary = result["primary"]
     percent = primary == "accuracy"
     points = [
@@ -141,7 +219,7 @@ def plot(result: dict[str, Any], path: Path) -> None:
         axes.set_title(f"{NAMES[result['selected']]}: {result['speedup']:,.0f} times the teacher's speed", loc="left")
     axes.grid(True, which="major", color="#e5e5e5", zorder=0)
     axes.spines[["top", "right"]].set_visible(False)
-    save_figure(figure, path)
+    return figure
 
 
 def card(name: str, result: dict[str, Any], config: dict[str, Any]) -> str:

@@ -42,6 +42,7 @@ from .stages import INPUTS, STAGES, label, teach, train
 from .stages.keys import digest, versions
 from .student.parallel import ALONE, joined
 from .student.vocabulary import Vocabulary
+from .teacher import name_of
 
 
 class Run:
@@ -56,9 +57,13 @@ class Run:
     train together).
     """
 
-    def __init__(self, directory: str | os.PathLike, settings: Settings):
-        self.directory, self.settings = Path(directory), settings
-        self.inputs = Inputs(settings, self.directory / "held_out.json")
+    def __init__(self, directory: str | os.PathLike, settings: Settings, teacher: Callable[[list], Any] | None = None):
+        """``teacher``: a function to be asked instead of what the settings name."""
+        if teacher is not None:
+            named = dataclasses.replace(settings.teach, teacher=name_of(teacher))
+            settings = dataclasses.replace(settings, teach=named)
+        self.directory, self.settings, self.function = Path(directory), settings, teacher
+        self.inputs = Inputs(settings, self.directory / "held_out.json", teacher)
         self.data: dict[str, Any] = {}
         self.group = ALONE
 

@@ -1,231 +1,75 @@
-"""Every option of every stage: the fields of these dataclasses are the command line's options.
+"""The settings of a run: an options class a stage, from TOML, Python or the command line, checked against each other.
 
-A field's ``help`` metadata is what ``--help`` prints. Settings come, the later over the earlier,
-from the defaults here, the run directory's ``settings.json``, a TOML file, and the command line.
+Settings come, the later over the earlier, from the defaults of :mod:`sparsedistill.options`, the run directory's
+``settings.json``, a TOML file, and the command line.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import difflib
+import os
 import re
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
+from .encoding import encoding_of
 from .errors import SettingsError, require
+from .options import MODES, Compress, Count, Data, Distill, Evaluate, Finetune, Label, Teach
 
-INPUT_FORMATS = ("auto", "lines", "csv", "tsv", "jsonl", "json", "fasttext", "parquet", "arrow")
-QUOTING = ("auto", "double", "none")
-TASKS = ("single", "multi", "regression")
-TOKENIZERS = ("sklearn", "words", "whitespace")
-MODES = ("scratch", "kd_private", "kd")
-
-
-def option(default: Any, help: str, choices: tuple[str, ...] = (), least: float = 0, most: float = float("inf")) -> Any:
-    """A field of a settings class: what ``--help`` says of it, and what a number (each of several) may be."""
-    return field(default=default, metadata={"help": help, "choices": choices, "least": least, "most": most})
-
-
-@dataclass(frozen=True)
-class Data:
-    """Where the texts are and how to read them."""
-
-    train: tuple[str, ...] = option((), "labelled texts: files, globs, folders or hf:name[/config][:split]")
-    dev: tuple[str, ...] = option((), "labelled texts to choose on; without it a seeded part of train is held out")
-    test: tuple[str, ...] = option((), "labelled texts to report on, used once")
-    corpus: tuple[str, ...] = option((), "unlabelled texts for the teacher to label")
-    text: str = option("text", "column of the text")
-    pair: str = option("", "column of the second text, where pairs of texts are to be labelled")
-    label: tuple[str, ...] = option(
-        ("label",),
-        "column of the gold label; for multi a list of names, names parted by --label-separator, or as many 0s and 1s "
-        "as there are --labels; or several columns, a 0 or 1 each",
-    )
-    label_separator: str = option(",", "what parts the labels of a text in a cell, for multi")
-    labels: tuple[str, ...] = option(
-        (), "label names in the order of the teacher's classes; default: those of train, sorted"
-    )
-    task: str = option("single", "single: one label a text; multi: any number; regression: a score", TASKS)
-    input_format: str = option("auto", "of all files and folders; auto goes by their suffixes", INPUT_FORMATS)
-    delimiter: str = option("", "what parts the fields of CSV and TSV files; default: a comma in CSV, a tab in TSV")
-    quoting: str = option(
-        "auto", 'fields of CSV and TSV files in "...", with quotes inside doubled; auto: in CSV, not in TSV', QUOTING
-    )
-    header: bool = option(True, "the first line of CSV and TSV files names the columns; off: they are called 1, 2 ...")
-    encoding_errors: str = option(
-        "strict", "invalid UTF-8: refuse the file, or replace the bytes by U+FFFD", ("strict", "replace")
-    )
-    skip_missing: bool = option(
-        False, "leave out rows without a text or a label (null or blank; for multi a blank label is none at all)"
-    )
-    dev_fraction: float = option(0.1, "share of train held out when no dev set is given", most=0.9)
-    class_weights: tuple[str, ...] = option(
-        (), "weights of the classes in learning from gold labels: balanced, or NAME=NUMBER for some"
-    )
-    weight: str = option("", "column of train with the weight of each text in learning from it")
-    metric: str = option(
-        "auto",
-        "figure that choices on dev are made by; auto: accuracy, for multi micro_f1, with class weights macro_f1",
-        ("auto", "accuracy", "micro_f1", "macro_f1"),
-    )
-    seed: int = option(0, "seed of everything random in the run")
-
-
-@dataclass(frozen=True)
-class Teach:
-    """The teacher, and its fine-tuning."""
-
-    teacher: str = option(
-        "", "a Hugging Face model (path or hub id), module:function, or column:NAME for scores in the data"
-    )
-    finetune: bool = option(True, "fine-tune the model on train; off: use it as it is")
-    max_length: int = option(256, "tokens of a text that the teacher reads", least=1)
-    device: str = option("auto", "cpu, cuda, cuda:1 ...; auto takes a GPU when there is one")
-    precision: str = option(
-        "auto",
-        "auto takes the faster of the two on one batch, fp32 where the processor has no bf16",
-        ("auto", "fp32", "bf16"),
-    )
-    threads: int = option(0, "CPU threads of the teacher and of training; 0: all")
-    epochs: int = option(3, "passes over train", least=1)
-    batch_size: int = option(32, "texts a step of fine-tuning", least=1)
-    learning_rate: float = option(5e-5, "peak learning rate of AdamW")
-    warmup: float = option(0.06, "share of the steps spent warming up", most=1)
-    weight_decay: float = option(0.01, "AdamW's weight decay")
-    dropout: float = option(-1.0, "dropout in fine-tuning; -1: the model's own", least=-1, most=0.9)
-    checkpoint_seconds: float = option(60.0, "seconds between checkpoints")
-
-
-@dataclass(frozen=True)
-class Label:
-    """The teacher's word on every text of the corpus."""
-
-    scores: str = option("logits", "what a callable or a column gives", ("logits", "probabilities"))
-    batch_size: int = option(64, "texts a forward pass of the teacher", least=1)
-    shard_size: int = option(1024, "texts a shard: what an interruption can lose", least=1)
-    pieces: int = option(
-        0, "runs of words from each text of train that the teacher is asked about too, for mode kd", most=1000
-    )
-
-
-@dataclass(frozen=True)
-class Count:
-    """The vocabulary: the most frequent n-grams."""
-
-    tokenizer: str = option("words", "how text becomes tokens", TOKENIZERS)
-    lowercase: bool = option(True, "lower-case the text first")
-    normalize: bool = option(True, "compose the text to Unicode's NFC first; sklearn never does")
-    max_n: int = option(4, "longest n-gram, in tokens (1 to 8)", least=1, most=8)
-    size: int = option(1_000_000, "most n-grams kept (V)", least=1)
-    min_count: int = option(1, "n-grams seen less often are dropped", least=1)
-    hashed: bool = option(False, "count nothing: every n-gram has the one of --size rows that its hash names")
-    train_weight: int = option(1, "how many times an occurrence in train counts", least=1, most=1_000_000)
-    memory: str = option("4GB", "memory of counting; what does not fit goes to disk, in the run directory")
-
-
-@dataclass(frozen=True)
-class Distill:
-    """The student and its training on the teacher's distribution."""
-
-    modes: tuple[str, ...] = option(
-        ("kd",),
-        "students to train: kd (corpus and train), kd_private (the corpus alone), scratch (train's gold labels alone)",
-        MODES,
-    )
-    hidden: tuple[int, ...] = option((64,), "widths of the hidden layers; none: a row is one number a class", least=1)
-    embedding: int = option(
-        0,
-        "width of the table before the factor W1 (the paper's d_e); 0: no W1, the table has the first hidden width",
-    )
-    pooling: str = option(
-        "mean", "how a text's rows become one vector; mean+max, both side by side, needs --embedding",
-        ("mean", "sum", "max", "mean+max", "attentive"),
-    )  # fmt: skip
-    init: str = option(
-        "random",
-        "what the table begins with: chance, or the teacher's representation of each n-gram (not from scratch)",
-        ("random", "teacher"),
-    )  # fmt: skip
-    table: str = option("float32", "numbers of the table in training; bfloat16 halves it", ("float32", "bfloat16"))
-    optimizer: str = option(
-        "adam",
-        "of the table: lazy adam as in the paper (8 bytes a number), or row-wise adagrad (4 bytes a row)",
-        ("adam", "adagrad"),
-    )
-    steps: int = option(0, "training steps; 0: as many as --epochs takes")
-    epochs: float = option(10.0, "passes over the texts when steps is 0")
-    batch_size: int = option(512, "texts a step; fewer where an epoch would have less than 64 steps", least=1)
-    learning_rate: float = option(0.0, "peak learning rate; 0: 0.01, or 0.1 without a hidden layer", most=1)
-    train_weight: int = option(1, "how many times an epoch a text of train comes", least=1, most=1000)
-    warmup: float = option(0.06, "share of the steps spent warming up", most=1)
-    schedule: str = option(
-        "polynomial", "how the learning rate falls after the warm-up", ("polynomial", "cosine", "constant")
-    )
-    power: float = option(1.0, "of the polynomial: 1 is a straight line to zero")
-    ngram_dropout: float = option(0.1, "share of n-grams left out of each bag", most=0.9)
-    dropout: float = option(0.1, "dropout before each dense layer", most=0.9)
-    evaluate_every: int = option(0, "steps between looks at dev; 0: ten looks in all")
-    keep: str = option(
-        "auto",
-        "weights to keep; auto: the last of those that learn from a teacher without --patience, else the best on dev",
-        ("auto", "best", "last"),
-    )  # fmt: skip
-    patience: int = option(0, "looks at dev without a better figure after which training stops; 0: it never does")
-    max_time: str = option("", "time after which each training stops, 45m or 8h; by then the rate has fallen")
-    resume: bool = option(True, "go on from the checkpoint of an interrupted training")
-    tensorboard: bool = option(False, "also write the curves for TensorBoard, to students/NAME/tensorboard")
-    checkpoint_seconds: float = option(60.0, "seconds between checkpoints")
-    student_seed: int = option(-1, "seed of the student's numbers, batches and dropout; -1: that of the run", least=-1)
-    device: str = option(
-        "auto", "that trains: cpu, cuda, cuda:1 ...; auto takes a GPU when there is one that can, and has the memory"
-    )
-    threads: int = option(0, "CPU threads; 0: all")
-
-
-@dataclass(frozen=True)
-class Finetune:
-    """Stage 3: the distilled student on the gold labels of train (KD+FT)."""
-
-    enabled: bool = option(
-        True, "also fine-tune the kd student; the better of the two on dev is kept as the classifier"
-    )
-    epochs: float = option(5.0, "passes over train")
-    batch_size: int = option(32, "texts a step", least=1)
-    learning_rate: float = option(1e-3, "peak learning rate", most=1)
-
-
-@dataclass(frozen=True)
-class Compress:
-    """From the student to the classifier that ships."""
-
-    rows: str = option(
-        "auto",
-        "type of a row's numbers; auto: int8, or int16 without a hidden layer",
-        ("auto", "int8", "int16", "float16", "float32"),
-    )
-    max_loss: float = option(0.005, "refuse when dev accuracy (regression: R2) falls by more than this share")
-
-
-@dataclass(frozen=True)
-class Evaluate:
-    """Figures of the classifiers as loaded from disk."""
-
-    speed_texts: int = option(5000, "texts of the speed measurement, taken from test or dev", least=1)
-    threads: int = option(0, "CPU threads of the speed measurement, for teacher and student alike; 0: all")
-    repeats: int = option(5, "alternating timings; the median counts", least=1)
+# Settings of several stages that mean the same in each: given by themselves they are those of every stage.
+SHARED = ("device", "threads", "checkpoint_seconds")
 
 
 @dataclass(frozen=True)
 class Settings:
     """All of them, a part a stage."""
 
-    data: Data = Data()
-    teach: Teach = Teach()
-    label: Label = Label()
-    count: Count = Count()
-    distill: Distill = Distill()
-    finetune: Finetune = Finetune()
-    compress: Compress = Compress()
-    evaluate: Evaluate = Evaluate()
+    data: Data = field(default_factory=Data)
+    teach: Teach = field(default_factory=Teach)
+    label: Label = field(default_factory=Label)
+    count: Count = field(default_factory=Count)
+    distill: Distill = field(default_factory=Distill)
+    finetune: Finetune = field(default_factory=Finetune)
+    compress: Compress = field(default_factory=Compress)
+    evaluate: Evaluate = field(default_factory=Evaluate)
+
+    @classmethod
+    def of(cls, **values: Any) -> Settings:
+        """Settings by their names: ``Settings.of(train="train.csv", hidden=[256], teach={"epochs": 2})``.
+
+        A name that one stage has is given by itself, what several have in a dict a stage (but ``device``, ``threads``
+        and ``checkpoint_seconds`` by themselves are those of every stage). Lists may be any sequence, and one value
+        stands for a list of one.
+
+        Errors: :class:`SettingsError` naming what is unknown, ambiguous, or of a wrong type.
+        """
+        tables: dict[str, dict[str, Any]] = {}
+        for name, value in values.items():
+            if name in SECTIONS and isinstance(value, Mapping):
+                tables.setdefault(name, {}).update(value)
+                continue
+            owners = sections_with(name)
+            if not owners:
+                close = difflib.get_close_matches(name, [f.name for kind in SECTIONS.values() for f in fields(kind)])
+                raise SettingsError(f"there is no setting {name!r}" + (f": do you mean {close[0]!r}?" if close else ""))
+            if len(owners) > 1 and name not in SHARED:
+                raise SettingsError(
+                    f"{name} is a setting of {', '.join(owners)}: give it in a dict, as in "
+                    f"{owners[0]}={{{name!r}: {value!r:.40}}}"
+                )
+            for owner in owners:
+                tables.setdefault(owner, {}).setdefault(name, value)
+        return build(tables, "settings")
+
+    @classmethod
+    def from_toml(cls, path: str | os.PathLike) -> Settings:
+        """Settings of a TOML file with a table a stage. Errors: :class:`SettingsError` for a file that is none."""
+        values = read_toml(Path(path))
+        values.pop("run", None)  # of the command line: where the run directory is
+        return build(values, str(path))
 
     @property
     def students(self) -> list[str]:
@@ -300,7 +144,21 @@ class Settings:
 # Parts that a student of each mode learns the teacher's distribution on.
 _LABELLED = {"kd": ("corpus", "train", "pieces"), "kd_private": ("corpus",), "scratch": ()}
 
-SECTIONS: dict[str, type] = {f.name: type(f.default) for f in dataclasses.fields(Settings)}
+SECTIONS: dict[str, type] = {
+    "data": Data,
+    "teach": Teach,
+    "label": Label,
+    "count": Count,
+    "distill": Distill,
+    "finetune": Finetune,
+    "compress": Compress,
+    "evaluate": Evaluate,
+}
+
+
+def sections_with(name: str) -> list[str]:
+    """The tables that have a setting of this name."""
+    return [section for section, kind in SECTIONS.items() if name in {f.name for f in fields(kind)}]
 
 
 def default_of(section: str, name: str) -> Any:
@@ -334,7 +192,7 @@ def _checked(value: Any, known: dataclasses.Field, where: str) -> Any:
     if isinstance(default, tuple):
         if isinstance(value, str | int) and not isinstance(value, bool):
             value = (value,)
-        if not isinstance(value, list | tuple):
+        if not isinstance(value, Sequence) or isinstance(value, str):
             raise SettingsError(f"{where} is {value!r}, not a list")
         item = type(default[0]) if default else str
         if not all(isinstance(v, item) and not isinstance(v, bool) for v in value):
@@ -433,3 +291,19 @@ def toml_module() -> Any:
     except ModuleNotFoundError:  # Python 3.10
         return require("tomli", "train")
     return tomllib
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Parse a TOML file. Errors: :class:`SettingsError` when it is absent or not TOML."""
+    toml = toml_module()
+    if not path.is_file():
+        raise SettingsError(f"{path} is not there")
+    data = path.read_bytes()
+    try:  # editors on Windows save with a byte order mark, or in UTF-16
+        text = data.decode(encoding_of(data) or "utf-8-sig").removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path} is not TOML: {error}; save it as UTF-8") from None
+    try:
+        return toml.loads(text.replace("\r\n", "\n").replace("\r", "\n"))
+    except toml.TOMLDecodeError as error:
+        raise SettingsError(f"{path} is not TOML: {error}") from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -37,8 +37,10 @@ class Inputs:
     text, so that the corpus need not be read once more to find it.
     """
 
-    def __init__(self, settings: Settings, held_out_file: Path | None = None):
-        self.settings, self.held_out_file = settings, held_out_file
+    def __init__(
+        self, settings: Settings, held_out_file: Path | None = None, function: Callable[[list], Any] | None = None
+    ):
+        self.settings, self.held_out_file, self.function = settings, held_out_file, function
         # By fingerprint of `_blocked`: texts of the corpus left out by the last pass over it; and rows without a text.
         self._dropped = np.zeros(0, np.int64)
         self._skipped: corpus.Skipped | None = None
@@ -53,7 +55,7 @@ class Inputs:
     def teacher_is_model(self) -> bool:
         """Whether the teacher is a Hugging Face model, not a function or a column."""
         teacher = self.settings.teach.teacher
-        return bool(teacher) and (":" not in teacher or Path(teacher).exists())
+        return bool(teacher) and self.function is None and (":" not in teacher or Path(teacher).exists())
 
     @property
     def needs_teacher(self) -> bool:
@@ -89,8 +91,10 @@ class Inputs:
             if not folder.is_dir():
                 return [teacher]
             return [_hash_file(path) for path in sorted(folder.rglob("*")) if path.is_file()]
-        from ..teacher.transformer import source_of
+        from ..teacher.transformer import fingerprint_of, source_of
 
+        if self.function is not None:
+            return [teacher, fingerprint_of(self.function)]
         source = source_of(teacher)
         return [teacher, _hash_file(source) if source else None]
 

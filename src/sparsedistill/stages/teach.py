@@ -79,6 +79,7 @@ def open_teacher(run: Run) -> Any:
         label=run.settings.label,
         directory=fitted,
         are_pairs=run.are_pairs,
+        function=run.function,
     )
     write_json(chosen, {"teacher": whose, "precision": opened.precision})
     return opened

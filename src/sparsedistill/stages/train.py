@@ -14,8 +14,9 @@ from .. import _core, evaluate
 from ..data import pairs
 from ..errors import SettingsError, require
 from ..machine import device_named, free_memory
+from ..options import Distill, Finetune
 from ..progress import say
-from ..settings import Distill, Finetune, parse_time
+from ..settings import parse_time
 from ..standard import Standard
 from ..student.dataset import Blocks, Examples, InMemory, OnDisk
 from ..student.parallel import ALONE, Group

@@ -28,9 +28,10 @@ from ..errors import DataError, RowError, SettingsError, require
 from ..evaluate import PRIMARY, chosen_by, metrics, r2
 from ..format import replacing, write_json
 from ..machine import device_named, multiplies_bf16
+from ..options import Label, Teach
 from ..progress import Progress, say
-from ..settings import Label, Teach
 from ..standard import Standard
+from . import name_of
 from .logits import fingerprint
 
 _WINDOW = 16_384  # texts tokenised and sorted by length at a time: bounds the memory of ids
@@ -210,9 +211,7 @@ class CallableTeacher:
         if isinstance(spec_or_function, str):
             self.name, self._function = spec_or_function, _import(spec_or_function)
         else:
-            self._function = spec_or_function
-            module = getattr(spec_or_function, "__module__", "") or ""
-            self.name = f"{module}:{getattr(spec_or_function, '__qualname__', type(spec_or_function).__qualname__)}"
+            self.name, self._function = name_of(spec_or_function), spec_or_function
         self._classes, self._task, self._scores, self._are_pairs = classes, task, scores, are_pairs
         self._labels = list(labels)
 
@@ -449,13 +448,18 @@ def open_teacher(
     label: Label,
     directory: str | os.PathLike[str] | None = None,
     are_pairs: bool = False,
+    function: Callable[[list], Any] | None = None,
 ) -> Teacher:
-    """The teacher that the settings name, or its fine-tuned self when ``directory`` holds one.
+    """The teacher that the settings name, or its fine-tuned self when ``directory`` holds one; or a ``function``.
 
     Errors: :class:`SettingsError`.
     """
     classes = 1 if task == "regression" else len(labels)
     path = settings.teacher
+    if function is not None:
+        return CallableTeacher(
+            function, classes=classes, task=task, scores=label.scores, are_pairs=are_pairs, labels=labels
+        )
     if directory is not None and (Path(directory) / "training.json").exists():
         path = str(directory)
     elif not path:
@@ -866,6 +870,22 @@ def source_of(spec: str) -> str | None:
         return inspect.getsourcefile(inspect.unwrap(_import(spec)))
     except TypeError:  # built in, or an object that can be called
         return None
+
+
+def fingerprint_of(function: Callable[[list], Any]) -> str:
+    """Fingerprint of a function by its source.
+
+    What a function is cannot be told where it has no source, or has values bound to it: its fingerprint is then of this
+    process alone, so that nothing is taken for its work that may not be.
+    """
+    function = inspect.unwrap(function)
+    try:
+        source = inspect.getsource(function)
+    except (OSError, TypeError):  # built in, an object that can be called, or typed in where no source is kept
+        source = ""
+    if not source or getattr(function, "__closure__", None) or getattr(function, "__self__", None) is not None:
+        source = f"{os.getpid()} {id(function)} {time.time()}"
+    return hashlib.blake2b(source.encode(), digest_size=16).hexdigest()
 
 
 def _import(spec: str) -> Callable[[list], Any]:
