@@ -32,12 +32,12 @@ def mine(texts: Sequence[str], encoder: str, path: Path) -> None:
     """
     from .neural import with_head
 
-    with_head(encoder, path.parent / "encoder")  # what it is does not matter: it is asked for representations alone
+    with_head(encoder, path.parent / "encoder")  # what it is does not matter: it is asked for embeddings alone
     model = TransformerTeacher(path.parent / "encoder", settings=Teach(max_length=64))
     parts = []
     with Progress("encode", len(texts)) as bar:
         for begin in range(0, len(texts), 4096):
-            some = model.represent(texts[begin : begin + 4096])
+            some = model.embed(texts[begin : begin + 4096])
             parts.append(some / np.linalg.norm(some, axis=1, keepdims=True))
             bar.add(len(some))
     vectors = np.concatenate(parts)

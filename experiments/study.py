@@ -115,7 +115,7 @@ def kept(task: Task, name: str, **changes: Any) -> Run:
     """The run of such a student."""
     task.taught()
     # What integer rows cost is written down, and refuses nothing.
-    given = {"distill__modes": ["kd"], "finetune__enabled": False, "compress__max_loss": 1.0, **changes}
+    given = {"distill__modes": ["kd"], "finetune__finetune_student": False, "compress__max_loss": 1.0, **changes}
     return task.variant(name, **given)
 
 

@@ -160,7 +160,7 @@ def variant(base: Run, settings: Settings, name: str) -> Run:
 
 def adopt(base: Run, run: Run) -> None:
     """Give ``base`` what a variant joined or asked the teacher, so that the next one need not do it again."""
-    for kind in ("examples", "represent"):
+    for kind in ("examples", "embed"):
         for record in (run.directory / "stages").glob(f"{kind}.*.json"):
             made = _MADE[kind].format(record.stem.partition(".")[2])
             mine, theirs = run.directory / made, base.directory / made
@@ -175,7 +175,7 @@ _MADE = {
     "teach": "teacher",
     "label": "logits/{}",
     "count": "vocabulary/{}",
-    "represent": "representations/{}",
+    "embed": "embeddings/{}",
     "examples": "examples/{}.parquet",
 }
 

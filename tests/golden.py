@@ -45,7 +45,7 @@ COMMON = {
     "label": {"shard_size": 100},
 }  # fmt: skip
 RUNS = {
-    "single": {"label": {"pieces": 1}, "distill": {"hidden": [16], "train_weight": 2}},
+    "single": {"label": {"random_crops": 1}, "distill": {"hidden": [16], "train_weight": 2}},
     "multi": {
         "data": {"train": ["multi.csv"], "corpus": [], "test": [], "task": "multi", "weight": "weight"},
         "teach": {"teacher": "golden:multi"},

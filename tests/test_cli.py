@@ -83,7 +83,7 @@ def test_run_takes_a_file_and_overrides(made, tmp_path):
     (made / "small.toml").write_text(
         '[data]\ntrain = "train.jsonl"\ncorpus = ["corpus.jsonl"]\ntest = "test.csv"\n'
         '[teach]\nteacher = "column:scores"\n[distill]\nhidden = [4]\nepochs = 2\nthreads = 1\n'
-        "[finetune]\nenabled = false\n[compress]\nmax_loss = 1\n[evaluate]\nrepeats = 1\n"
+        "[finetune]\nfinetune_student = false\n[compress]\nmax_loss = 1\n[evaluate]\nrepeats = 1\n"
     )
     done = run(
         "run", "small.toml", "--run", tmp_path / "run", "--set", "distill.hidden=", "--set", "count.max_n=2", cwd=made

@@ -38,7 +38,7 @@ def test_multi_label_figures_are_those_of_scikit_learn(seed, n, classes):
     occurs = (gold.sum(axis=0) + guess.sum(axis=0)) > 0
     each = reference.f1_score(gold, guess, average=None, zero_division=0)
     assert found["macro_f1"] == pytest.approx(each[occurs].mean() if occurs.any() else 0.0)
-    assert found["exact"] == pytest.approx(np.mean((gold > 0.5) == guess, axis=1).astype(int).mean())
+    assert found["exact_match"] == pytest.approx(np.mean((gold > 0.5) == guess, axis=1).astype(int).mean())
 
 
 @given(st.integers(0, 10_000), st.integers(2, 60))
@@ -68,14 +68,14 @@ def test_fitted_thresholds_are_the_best_there_are(seed, n):
         assert reference.f1_score(y, p >= threshold, zero_division=0) == pytest.approx(max(tried))
 
 
-def test_agreement_counts_equal_decisions():
+def test_fidelity_counts_equal_decisions():
     a = np.array([[2.0, 1.0], [0.0, 1.0], [3.0, 0.0]], np.float32)
     b = np.array([[9.0, 1.0], [1.0, 0.0], [1.0, 0.0]], np.float32)
-    assert evaluate.agreement(a, b, "single") == pytest.approx(2 / 3)
-    assert evaluate.agreement(a, -a, "multi") == pytest.approx(2 / 6)  # only the zeros, at exactly one half
-    assert evaluate.agreement(a, a, "multi", np.full(2, 0.9), np.full(2, 0.9)) == 1
-    assert evaluate.agreement(a, a, "multi", np.full(2, 0.9)) == pytest.approx(1 / 6)  # of the 3
-    assert evaluate.agreement(a[:, :1], 2 * a[:, :1], "regression") == pytest.approx(1)
+    assert evaluate.fidelity(a, b, "single") == pytest.approx(2 / 3)
+    assert evaluate.fidelity(a, -a, "multi") == pytest.approx(2 / 6)  # only the zeros, at exactly one half
+    assert evaluate.fidelity(a, a, "multi", np.full(2, 0.9), np.full(2, 0.9)) == 1
+    assert evaluate.fidelity(a, a, "multi", np.full(2, 0.9)) == pytest.approx(1 / 6)  # of the 3
+    assert evaluate.fidelity(a[:, :1], 2 * a[:, :1], "regression") == pytest.approx(1)
 
 
 def test_turns_are_taken():

@@ -401,7 +401,7 @@ max_length = 16
 epochs = 1
 precision = "fp32"
 [label]
-pieces = 1
+random_crops = 1
 [count]
 max_n = 2
 [distill]

@@ -157,7 +157,7 @@ def test_a_checkpoint_goes_on_with_any_number_of_processes(tmp_path, files, firs
         np.testing.assert_allclose(array, two[name], atol=5e-3)
 
 
-def test_a_table_that_begins_with_the_teachers_representations(tmp_path, tweets, encoder):
+def test_a_table_that_begins_with_the_teachers_embeddings(tmp_path, tweets, encoder):
     rows = [{"text": text, "label": label} for text, label in tweets[:300]]
     files = {"train": write_csv(tmp_path / "train.csv", rows[:120]), "dev": write_csv(tmp_path / "dev.csv", rows[120:])}
     asked = settings(
@@ -171,7 +171,7 @@ def test_a_table_that_begins_with_the_teachers_representations(tmp_path, tweets,
     run.execute(["teach", "label", "count", "distill"])
     vocabulary = Vocabulary.load(tmp_path / "run" / "vocabulary" / "train")
     teacher = run.teacher
-    expected = teacher.represent([vocabulary[i] for i in range(len(vocabulary))])
+    expected = teacher.embed([vocabulary[i] for i in range(len(vocabulary))])
     expected -= expected.mean(axis=0)
     table = weights(tmp_path / "run" / "students" / "kd" / "student.safetensors")["table"]
     np.testing.assert_allclose(table, expected * (0.3 / expected.std()), atol=2e-3)
@@ -184,7 +184,7 @@ def test_a_table_that_begins_with_the_teachers_representations(tmp_path, tweets,
     model = transformers.AutoModel.from_pretrained(tmp_path / "run" / "teacher").eval()
     with torch.inference_mode():
         states = model(**tokenizer("not bad at all", return_tensors="pt")).last_hidden_state[0]
-    np.testing.assert_allclose(teacher.represent(["not bad at all", "x"])[0], states.mean(0).numpy(), atol=1e-4)
+    np.testing.assert_allclose(teacher.embed(["not bad at all", "x"])[0], states.mean(0).numpy(), atol=1e-4)
     for wrong, message in (({"hidden": []}, "wider than the logits"), ({"modes": ["scratch"]}, "transformer")):
         with pytest.raises(SettingsError, match=message):
             other = {"teach": {"teacher": str(encoder)}, "distill": {"init": "teacher", **wrong}}
@@ -275,7 +275,7 @@ def test_interrupted_training_ends_in_the_same_weights(tmp_path, files, kill, mo
         "data": files,
         "teach": {"teacher": "column:scores"},
         "distill": {"hidden": [16], "steps": 400, "batch_size": 64, "threads": 1, "checkpoint_seconds": 0.2, **more},
-        "finetune": {"enabled": False},
+        "finetune": {"finetune_student": False},
         "compress": {"max_loss": 1.0},
         "evaluate": {"repeats": 1, "threads": 1},
     }
@@ -330,7 +330,7 @@ def test_the_students_seed_is_its_own(tmp_path, files):
 
 
 def test_private_student_knows_nothing_of_train(tmp_path, files, tweets):
-    modes = {"distill": {"modes": ["kd_private"]}, "finetune": {"enabled": False}}
+    modes = {"distill": {"modes": ["kd_private"]}, "finetune": {"finetune_student": False}}
     Run(tmp_path / "a", settings(files, **modes)).execute()
     other = learnable(tweets[1400:1700])
     changed = {**files, "train": write_jsonl(tmp_path / "other.jsonl", other)}
@@ -367,16 +367,16 @@ def opinion_teacher(texts: list[str]) -> list[list[float]]:
     return [scores(text) for text in texts]
 
 
-def test_pieces_of_train_are_asked_about_and_learnt(tmp_path, files, monkeypatch):
+def test_random_crops_of_train_are_labelled_and_learnt(tmp_path, files, monkeypatch):
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
 
-    def execute(name: str, pieces: int, without: str = "") -> Run:
+    def execute(name: str, crops: int, without: str = "") -> Run:
         run = Run(
             tmp_path / name,
             settings(
                 {part: file for part, file in files.items() if part != without},
                 teach={"teacher": "test_run:opinion_teacher"},
-                label={"pieces": pieces, "shard_size": 64},
+                label={"random_crops": crops, "shard_size": 64},
                 distill={"modes": ["kd"] if without else ["kd_private", "kd"]},
             ),
         )
@@ -384,16 +384,16 @@ def test_pieces_of_train_are_asked_about_and_learnt(tmp_path, files, monkeypatch
         return run
 
     none, three = execute("none", 0), execute("three", 3)
-    made = [piece for batch, _ in three.inputs.batches("pieces") for piece in batch]
+    made = [crop for batch, _ in three.inputs.batches("crops") for crop in batch]
     train = three.inputs.part("train").texts
     assert len(made) == 3 * len(train)
-    for i, piece in enumerate(made):
+    for i, crop in enumerate(made):
         text = train[i % len(train)]
-        assert piece in (" ".join(text.split()), text) or f" {piece} " in f" {' '.join(text.split())} "
-    sizes = np.array([len(piece.split()) / len(train[i % len(train)].split()) for i, piece in enumerate(made)])
+        assert crop in (" ".join(text.split()), text) or f" {crop} " in f" {' '.join(text.split())} "
+    sizes = np.array([len(crop.split()) / len(train[i % len(train)].split()) for i, crop in enumerate(made)])
     assert 0.4 < sizes.mean() < 0.7
-    np.testing.assert_array_equal(three.teacher_logits("pieces"), np.float32(opinion_teacher(made)))
-    # The student that is to know nothing of train knows nothing of its pieces, and nobody counts them.
+    np.testing.assert_array_equal(three.teacher_logits("crops"), np.float32(opinion_teacher(made)))
+    # The student that is to know nothing of train knows nothing of its crops, and nobody counts them.
     for unit in ("distill.kd_private", "count.all", "label.corpus", "label.train"):
         assert none.key(unit) == three.key(unit)
     learnt = {run: run.result_of("distill.kd")["texts"] for run in (none, three)}
@@ -401,8 +401,8 @@ def test_pieces_of_train_are_asked_about_and_learnt(tmp_path, files, monkeypatch
     # Others are asked for: these alone are made.
     labelled = (tmp_path / "three" / "logits" / "train" / "manifest.json").stat().st_mtime_ns
     fewer = execute("three", 1)
-    assert [piece for batch, _ in fewer.inputs.batches("pieces") for piece in batch] == made[: len(train)]
-    assert len(fewer.teacher_logits("pieces")) == len(train)
+    assert [crop for batch, _ in fewer.inputs.batches("crops") for crop in batch] == made[: len(train)]
+    assert len(fewer.teacher_logits("crops")) == len(train)
     assert (tmp_path / "three" / "logits" / "train" / "manifest.json").stat().st_mtime_ns == labelled
     # Without a corpus they are all there is besides train.
     assert execute("alone", 2, without="corpus").result_of("distill.kd")["texts"] == 3 * len(train)
@@ -505,10 +505,10 @@ def test_refusals_come_first(tmp_path, files, tweets):
     refused(SettingsError, "nothing to learn from", over={"train": (), "corpus": ()})
     refused(SettingsError, "kd_private", over={"corpus": ()}, distill={"modes": ["kd_private"]})
     refused(DataError, "headline", data={"text": "headline"})
-    refused(SettingsError, "pieces are new texts", label={"pieces": 1})
-    told = {"teach": {"teacher": "test_run:opinion_teacher"}, "label": {"pieces": 1}}
-    refused(SettingsError, "pieces are of train", over={"train": ()}, data={"labels": list(LABELS)}, **told)
-    refused(SettingsError, "pieces are of train", distill={"modes": ["kd_private"]}, **told)
+    refused(SettingsError, "random crops are new texts", label={"random_crops": 1})
+    told = {"teach": {"teacher": "test_run:opinion_teacher"}, "label": {"random_crops": 1}}
+    refused(SettingsError, "random crops are of train", over={"train": ()}, data={"labels": list(LABELS)}, **told)
+    refused(SettingsError, "random crops are of train", distill={"modes": ["kd_private"]}, **told)
     refused(SettingsError, "no pair", data={"pair": "text"}, distill={"embedding": 4}, **told)
     refused(SettingsError, "'plenty' is not a size of memory", count={"memory": "plenty"})
     strange = write_jsonl(tmp_path / "strange.jsonl", [{"text": "a", "label": "meh"}])

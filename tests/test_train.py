@@ -23,7 +23,7 @@ from sparsedistill.student.curve import COLUMNS
 from sparsedistill.student.dataset import Examples, InMemory
 from sparsedistill.student.model import Student
 from sparsedistill.student.schedule import Schedule
-from sparsedistill.student.table import BETAS, EPSILON, narrowed, random_table, represented_rows, widened
+from sparsedistill.student.table import BETAS, EPSILON, initial_rows, narrowed, random_table, widened
 from sparsedistill.student.train import loss_of, train
 from sparsedistill.student.vocabulary import Vocabulary
 
@@ -160,25 +160,25 @@ def test_classifiers_of_every_pooling_say_what_the_student_says(tmp_path, poolin
 
 @pytest.mark.parametrize(("h", "width"), [(12, 12), (12, 40), (50, 8)])
 @pytest.mark.parametrize("kind", ["float32", "bfloat16"])
-def test_a_table_from_representations(h, width, kind):
+def test_a_table_from_embeddings(h, width, kind):
     rng = np.random.default_rng(0)
     wanted = (rng.standard_normal((500, h)) * rng.random(h) * 3 + 5).astype(np.float32)
     shards = [(begin, wanted[begin : begin + 70]) for begin in range(0, 500, 70)]
-    parts = list(represented_rows(lambda: iter(shards), width, 0.3, 7, kind))
+    parts = list(initial_rows(lambda: iter(shards), width, 0.3, 7, kind))
     assert [place.start for place, _ in parts] == [begin for begin, _ in shards]
     table = np.concatenate([numbers for _, numbers in parts])
     assert table.shape == (500, width)
     found = widened(table) if kind == "bfloat16" else table
     assert abs(found.mean()) < 0.02
     assert found.std() == pytest.approx(0.3, rel=0.25)
-    # Whose representations are near have rows that are near.
+    # Whose embeddings are near have rows that are near.
     near = [np.linalg.norm(x[:100, None] - x[None, :100], axis=2).ravel() for x in (wanted, found)]
     assert np.corrcoef(*near)[0, 1] > (0.999 if h == width else 0.5)
 
 
-def test_equal_representations_make_a_table_of_zeros():
+def test_equal_embeddings_make_a_table_of_zeros():
     same = np.full((5, 4), 2.5, np.float32)
-    ((place, table),) = represented_rows(lambda: iter([(0, same)]), 3, 0.3, 7)
+    ((place, table),) = initial_rows(lambda: iter([(0, same)]), 3, 0.3, 7)
     assert (place, table.shape) == (slice(0, 5), (5, 3))
     assert not table.any()
 

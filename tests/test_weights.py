@@ -213,7 +213,7 @@ def test_texts_of_weight_zero_teach_nothing(tmp_path):
 def test_weights_of_train_are_learnt_with_in_distillation_and_class_weights_are_not(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
     rows = [*rare_rows(), *({"text": f"rare {i}", "label": "rare", "w": 5} for i in range(40))]
-    told = {"teach": {"teacher": "test_weights:teacher"}, "label": {"pieces": 2}}
+    told = {"teach": {"teacher": "test_weights:teacher"}, "label": {"random_crops": 2}}
     kd = {"modes": ["kd_private", "kd", "scratch"]}
 
     def run(name: str, **data) -> Run:
@@ -238,7 +238,7 @@ def test_weights_of_train_are_learnt_with_in_distillation_and_class_weights_are_
     found = [learnt.load(i) for i in range(len(learnt.sizes))]
     train = len(samples.inputs.train.texts)
     by_size = {sum(part.weights is not None for part in found): sum(len(p) for p in found if p.weights is not None)}
-    assert by_size == {2: 3 * train}  # train, and the pieces of it
+    assert by_size == {2: 3 * train}  # train, and the crops of it
     for part in found:
         if part.weights is not None:
             assert part.weights.mean() == pytest.approx(1, rel=1e-5)
@@ -294,7 +294,7 @@ def test_weights_that_cannot_be_are_refused_with_their_place(tmp_path):
             Run(tmp_path / "run", asked(tmp_path, rows, {"weight": "w"})).check()
     with pytest.raises(DataError, match="no column 'v'"):
         Run(tmp_path / "run", asked(tmp_path, rare_rows(), {"weight": "v"})).check()
-    told = {"teach": {"teacher": "test_weights:teacher"}, "finetune": {"enabled": False}}
+    told = {"teach": {"teacher": "test_weights:teacher"}, "finetune": {"finetune_student": False}}
     with pytest.raises(SettingsError, match="weigh gold labels, and none are learnt here"):
         over = asked(tmp_path, rare_rows(), {"class_weights": ["balanced"]}, distill={"modes": ["kd"]}, **told)
         Run(tmp_path / "run", over).check()

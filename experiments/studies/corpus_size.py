@@ -55,7 +55,7 @@ def _one(task: Task, share: float, seed: int) -> dict[str, Any]:
 def _settings(task: Task, share: float, seed: int, directory: Path) -> Any:
     # What the teacher said is all that there is of it here: it can be asked neither about n-grams nor about pieces.
     settings = task.settings(
-        distill__modes=["kd_private", "kd"], distill__student_seed=seed, distill__init="random", label__pieces=0,
+        distill__modes=["kd_private", "kd"], distill__student_seed=seed, distill__init="random", label__random_crops=0,
         compress__max_loss=1.0,
     )  # fmt: skip
     files = {}

@@ -40,7 +40,7 @@ def distill(
 
     Args:
         teacher: What is distilled. The id or path of a Hugging Face sequence classifier or encoder (fine-tuned on
-            ``train`` first, unless ``finetune=False`` says otherwise); a function from a list of str to scores
+            ``train`` first, unless ``finetune_teacher=False`` says otherwise); a function from a list of str to scores
             (n, C), itself or as "module:function"; scores (n, C), or (n,) for regression, of the texts of ``corpus``,
             or a dict with those of ``corpus`` and of ``train``; "column:NAME", a column that stands beside the texts.
             Whether scores are logits or probabilities says ``scores="probabilities"``. None: no teacher; the student

@@ -101,7 +101,7 @@ def _add_stage(command: argparse.ArgumentParser, stage: str) -> None:
     # What a stage alone may have to be told, because no earlier one was.
     trains = stage in ("distill", "finetune")  # a student: --device is where
     if stage != "teach":
-        add("teach", ("teacher", "finetune", "max_length", *(() if trains else ("device",)), "precision"))
+        add("teach", ("teacher", "finetune_teacher", "max_length", *(() if trains else ("device",)), "precision"))
     if stage != "distill":
         add("distill", ("modes", "resume", "max_time", "device") if trains else ("modes",))
     command.set_defaults(work="stage", stage=stage, parser=command)

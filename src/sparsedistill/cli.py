@@ -213,12 +213,12 @@ def explanation(classifier: Classifier, text: str, label: str | None = None, top
     """A text, its label and its most telling n-grams, for a terminal."""
     why, decided = classifier.explain(text, label, top), classifier.predict(text)
     if classifier.task == "regression":
-        said = f"{decided:.4g}"
+        shown = f"{decided:.4g}"
     else:
-        chance = classifier.predict_proba(text)[classifier.labels.index(why.label)]
-        said = ", ".join(decided) or "no label" if classifier.task == "multi" else decided
-        said += f" ({chance:.0%})" if said == why.label else f"; for {why.label} ({chance:.0%}) speaks:"
-    lines = [f"{text!r}", f"  -> {said}"]
+        probability = classifier.predict_proba(text)[classifier.labels.index(why.label)]
+        shown = ", ".join(decided) or "no label" if classifier.task == "multi" else decided
+        shown += f" ({probability:.0%})" if shown == why.label else f"; for {why.label} ({probability:.0%}):"
+    lines = [f"{text!r}", f"  -> {shown}"]
     lines += [f"     {contribution:+.3f}  {ngram}" for ngram, contribution in why.contributions]
     return "\n".join(lines) + "\n"
 

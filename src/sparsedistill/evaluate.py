@@ -42,7 +42,7 @@ def metrics(
     """Figures of float32 (n, C) logits against gold targets (shapes as in :class:`sparsedistill.data.corpus.Labelled`).
 
     single: ``accuracy``, ``macro_f1`` (over the classes that occur, in gold or prediction); multi: ``micro_f1``,
-    ``macro_f1``, ``exact`` (all labels right); regression: ``r2`` (:func:`r2`), ``rmse``,
+    ``macro_f1``, ``exact_match`` (share of texts with all labels right); regression: ``r2`` (:func:`r2`), ``rmse``,
     ``mae``, ``pearson``, ``spearman``.
     """
     guess = decisions(logits, task, thresholds)
@@ -68,7 +68,7 @@ def metrics(
         return {"accuracy": float((guess == targets).mean()), "macro_f1": macro}
     total = int((said + real).sum())
     micro = float(2 * true.sum() / total) if total else 0.0
-    return {"micro_f1": micro, "macro_f1": macro, "exact": float((yes == gold).all(axis=1).mean())}
+    return {"micro_f1": micro, "macro_f1": macro, "exact_match": float((yes == gold).all(axis=1).mean())}
 
 
 def one_decision(targets: np.ndarray, task: str, metric: str) -> float:
@@ -91,7 +91,7 @@ def never_predicted(
     return [(int(i), int(gold[:, i].sum())) for i in np.flatnonzero(gold.any(axis=0) & ~yes.any(axis=0))]
 
 
-def agreement(
+def fidelity(
     logits: np.ndarray,
     teacher: np.ndarray,
     task: str,

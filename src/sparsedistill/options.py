@@ -72,7 +72,7 @@ class Teach:
     teacher: str = option(
         "", "a Hugging Face model (path or hub id), module:function, or column:NAME for scores in the data"
     )
-    finetune: bool = option(True, "fine-tune the model on train; off: use it as it is")
+    finetune_teacher: bool = option(True, "fine-tune the teacher on train; off: use it as it is")
     max_length: int = option(256, "tokens of a text that the teacher reads", least=1)
     device: str = option("auto", "cpu, cuda, cuda:1 ...; auto takes a GPU when there is one")
     precision: str = option(
@@ -92,13 +92,13 @@ class Teach:
 
 @dataclass(frozen=True)
 class Label:
-    """The teacher's word on every text of the corpus."""
+    """The teacher's scores of every text of the corpus."""
 
     scores: str = option("logits", "what a callable or a column gives", ("logits", "probabilities"))
     batch_size: int = option(64, "texts a forward pass of the teacher", least=1)
     shard_size: int = option(1024, "texts a shard: what an interruption can lose", least=1)
-    pieces: int = option(
-        0, "runs of words from each text of train that the teacher is asked about too, for mode kd", most=1000
+    random_crops: int = option(
+        0, "random crops of each text of train (runs of words) that the teacher labels too, for mode kd", most=1000
     )
 
 
@@ -137,7 +137,7 @@ class Distill:
     )  # fmt: skip
     init: str = option(
         "random",
-        "what the table begins with: chance, or the teacher's representation of each n-gram (not from scratch)",
+        "initial values of the table: random, or the teacher's embedding of each n-gram (not from scratch)",
         ("random", "teacher"),
     )  # fmt: skip
     table: str = option("float32", "numbers of the table in training; bfloat16 halves it", ("float32", "bfloat16"))
@@ -158,13 +158,13 @@ class Distill:
     power: float = option(1.0, "of the polynomial: 1 is a straight line to zero")
     ngram_dropout: float = option(0.1, "share of n-grams left out of each bag", most=0.9)
     dropout: float = option(0.1, "dropout before each dense layer", most=0.9)
-    evaluate_every: int = option(0, "steps between looks at dev; 0: ten looks in all")
+    evaluate_every: int = option(0, "steps between evaluations on dev; 0: ten evaluations in all")
     keep: str = option(
         "auto",
         "weights to keep; auto: the last of those that learn from a teacher without --patience, else the best on dev",
         ("auto", "best", "last"),
     )  # fmt: skip
-    patience: int = option(0, "looks at dev without a better figure after which training stops; 0: it never does")
+    patience: int = option(0, "evaluations on dev without a better figure after which training stops; 0: it never does")
     max_time: str = option("", "time after which each training stops, 45m or 8h; by then the rate has fallen")
     resume: bool = option(True, "go on from the checkpoint of an interrupted training")
     tensorboard: bool = option(False, "also write the curves for TensorBoard, to students/NAME/tensorboard")
@@ -180,8 +180,8 @@ class Distill:
 class Finetune:
     """Stage 3: the distilled student on the gold labels of train (KD+FT)."""
 
-    enabled: bool = option(
-        True, "also fine-tune the kd student; the better of the two on dev is kept as the classifier"
+    finetune_student: bool = option(
+        True, "fine-tune the kd student on the gold labels, too; the better of the two on dev is kept as the classifier"
     )
     epochs: float = option(5.0, "passes over train")
     batch_size: int = option(32, "texts a step", least=1)

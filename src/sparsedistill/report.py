@@ -23,7 +23,7 @@ NAMES = {
 # name in metrics.json -> (heading, how to write it)
 _FIGURES = {
     "accuracy": ("accuracy", "{:.2%}"),
-    "exact": ("all labels right", "{:.2%}"),
+    "exact_match": ("exact match", "{:.2%}"),
     "micro_f1": ("micro-F1", "{:.4f}"),
     "macro_f1": ("macro-F1", "{:.4f}"),
     "r2": ("R2", "{:.4f}"),
@@ -32,7 +32,7 @@ _FIGURES = {
     "pearson": ("Pearson", "{:.4f}"),
     "spearman": ("Spearman", "{:.4f}"),
     "uncompressed": ("unquantised", ""),
-    "agreement": ("agrees with teacher", "{:.2%}"),
+    "fidelity": ("fidelity", "{:.2%}"),
     "texts_per_second": ("texts/s", "{:,.0f}"),
     "megabytes": ("MB", "{:,.1f}"),
 }
@@ -52,7 +52,8 @@ class Report:
         """Figures by system: teacher, scratch, kd_private, kd, kd_ft, as far as they were made.
 
         Each has the metrics of its task on the part that is reported (``accuracy``, ``macro_f1`` ...), ``dev`` (the
-        figure that it was chosen by), ``agreement`` with the teacher, ``texts_per_second``, ``megabytes``.
+        figure that it was chosen by), ``fidelity`` (share of the teacher's decisions), ``texts_per_second``,
+        ``megabytes``.
         """
         return self.result["systems"]
 

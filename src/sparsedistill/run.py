@@ -8,7 +8,7 @@ and settings whether what is there is still good::
     teacher/                                    the fine-tuned teacher
     logits/{corpus,train,dev,test}/             the teacher's logits
     vocabulary/{all,corpus,train}/              n-grams of corpus and train, of either alone
-    representations/{all,corpus,train}/         the teacher's embedding of each n-gram, where the table begins with it
+    embeddings/{all,corpus,train}/         the teacher's embedding of each n-gram, where the table begins with it
     examples/{corpus,train}.parquet             texts with the teacher's soft labels, as a student learns from them
     students/NAME/  classifiers/NAME/           NAME: scratch, kd_private, kd, kd_ft
     classifier/  metrics.json  report.md  report.png
@@ -210,9 +210,9 @@ class Run:
 
     def facts(self, part: str) -> dict[str, Any]:
         """Size and fingerprint of a part; those of random crops follow from train's."""
-        if part != "pieces":
+        if part != "crops":
             return self.data.get(part, {})
-        train, crops = self.data["train"], self.settings.label.pieces
+        train, crops = self.data["train"], self.settings.label.random_crops
         made = [train["fingerprint"], crops, self.settings.data.seed]
         return {"texts": crops * train["texts"], "fingerprint": digest(made)}
 
@@ -257,7 +257,7 @@ class Run:
         return teach.open_teacher(self)
 
     def teacher_logits(self, part: str) -> np.ndarray:
-        """The teacher's logits (n, C) of ``corpus``, ``train``, ``pieces``, ``dev`` or ``test``, as stored.
+        """The teacher's logits (n, C) of ``corpus``, ``train``, ``crops``, ``dev`` or ``test``, as stored.
 
         Errors: :class:`SettingsError` when that part has not been labelled.
         """

@@ -75,7 +75,7 @@ class Settings:
     def students(self) -> list[str]:
         """Names of the students that a run trains."""
         names: list[str] = [mode for mode in MODES if mode in self.distill.modes]
-        if self.finetune.enabled and "kd" in names and self.data.train:
+        if self.finetune.finetune_student and "kd" in names and self.data.train:
             names.append("kd_ft")
         return names
 
@@ -86,12 +86,12 @@ class Settings:
 
     def labelled_parts(self, mode: str) -> list[str]:
         """Parts that a student learns the teacher's distribution on: kd_private knows nothing of train."""
-        there = {"corpus": self.data.corpus, "train": self.data.train, "pieces": self.label.pieces}
+        there = {"corpus": self.data.corpus, "train": self.data.train, "crops": self.label.random_crops}
         return [part for part in _LABELLED[mode] if there[part]]
 
     def vocabulary_of(self, mode: str) -> str:
         """Which texts are counted: exactly those the student learns from, so kd_private knows no n-gram of train."""
-        parts = [part for part in self.labelled_parts(mode) if part != "pieces"] or ["train"]
+        parts = [part for part in self.labelled_parts(mode) if part != "crops"] or ["train"]
         return "all" if len(parts) == 2 else parts[0]
 
     def check(self) -> None:
@@ -124,7 +124,7 @@ class Settings:
         ):
             if wrong:
                 raise SettingsError(message)
-        if self.label.pieces:
+        if self.label.random_crops:
             self._check_crops()
         if distill.init == "teacher":
             if self.count.hashed:
@@ -134,15 +134,15 @@ class Settings:
 
     def _check_crops(self) -> None:
         if not self.data.train or "kd" not in self.distill.modes:
-            raise SettingsError("pieces are of train, for mode kd: give both, or no --pieces")
+            raise SettingsError("random crops are of train, for mode kd: give both, or no --random-crops")
         if self.teach.teacher.startswith("column:"):
-            raise SettingsError("pieces are new texts, of which a column of scores knows nothing: no --pieces")
+            raise SettingsError("random crops are new texts, for which a column has no scores: no --random-crops")
         if self.data.pair:
-            raise SettingsError("pieces of a pair are no pair: no --pieces")
+            raise SettingsError("random crops of a pair are no pair: no --random-crops")
 
 
 # Parts that a student of each mode learns the teacher's distribution on.
-_LABELLED = {"kd": ("corpus", "train", "pieces"), "kd_private": ("corpus",), "scratch": ()}
+_LABELLED = {"kd": ("corpus", "train", "crops"), "kd_private": ("corpus",), "scratch": ()}
 
 SECTIONS: dict[str, type] = {
     "data": Data,

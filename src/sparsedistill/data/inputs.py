@@ -75,7 +75,7 @@ class Inputs:
     @property
     def fine_tunes_teacher(self) -> bool:
         """Whether the teacher is fine-tuned here."""
-        return self.teacher_is_model and self.settings.teach.finetune and bool(self.settings.data.train)
+        return self.teacher_is_model and self.settings.teach.finetune_teacher and bool(self.settings.data.train)
 
     @cached_property
     def teacher_identity(self) -> Any:
@@ -320,8 +320,9 @@ class Inputs:
         where they stand.
 
         corpus: in the order of its files, without texts of dev and test. dev: where there is no labelled text at all,
-        what is held out of the corpus (:class:`~sparsedistill.data.split.CorpusSample`). pieces: ``label.pieces`` runs
-        of words from each text of train (:func:`_piece`), all texts once, then all of them again.
+        what is held out of the corpus (:class:`~sparsedistill.data.split.CorpusSample`). crops:
+        ``label.random_crops`` runs of words from each text of train (:func:`_crop`), all texts once, then all of them
+        again.
 
         Errors: :class:`DataError` naming file and row of a score that is none.
         """
@@ -338,13 +339,13 @@ class Inputs:
             one = self._held_out
             places = Places([(source, [row]) for source, row in one.places])
             yield one.texts, None if one.scores is None else np.array(one.scores, np.float64), places
-        elif part == "pieces":
+        elif part == "crops":
             texts, places = self.part("train").texts, self.part("train").places
-            for turn in range(self.settings.label.pieces):
+            for turn in range(self.settings.label.random_crops):
                 random = np.random.default_rng([self.settings.data.seed, turn])
                 for i in range(0, len(texts), BATCH):
-                    pieces = [_piece(text, random) for text in texts[i : i + BATCH]]
-                    yield pieces, None, places.take(slice(i, i + BATCH))
+                    crops = [_crop(text, random) for text in texts[i : i + BATCH]]
+                    yield crops, None, places.take(slice(i, i + BATCH))
         else:
             found = self.part(part)
             values = found.extra.get(self.column) if self.column else None
@@ -479,7 +480,7 @@ class Inputs:
         return {name: _describe_files(getattr(self.settings.data, name), self._form, before) for name in PARTS}
 
 
-def _piece(text: str, random: np.random.Generator) -> str:
+def _crop(text: str, random: np.random.Generator) -> str:
     """A run of a text's words (what white space parts), of any length with equal chance, from any place."""
     words = text.split()
     if len(words) < 2:

@@ -24,7 +24,7 @@ STAGES: dict[str, Any] = {
 # Also of units that a stage has others make.
 INPUTS: dict[str, Callable[[Any, str], dict[str, Any]]] = {
     **{name: stage.inputs for name, stage in STAGES.items()},
-    "represent": embed.inputs,
+    "embed": embed.inputs,
     "examples": join.inputs,
 }
 

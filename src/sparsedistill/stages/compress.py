@@ -16,7 +16,7 @@ from .keys import versions
 if TYPE_CHECKING:
     from ..run import Run
 
-HELP = "fold and quantise the student into a classifier"
+HELP = "fold and quantise the student: the classifier"
 
 
 def inputs(run: Run, name: str) -> dict[str, Any]:
@@ -58,7 +58,7 @@ def _compress(run: Run, name: str, threads: int) -> dict[str, Any]:
         )
         compressed = classifier.decision_function(run.for_classifier(texts), threads)
         after = evaluate.metrics(compressed, targets, task, cut)[primary]
-        same, lost = evaluate.agreement(compressed, exact, task, cut, cut), before - after
+        same, lost = evaluate.fidelity(compressed, exact, task, cut, cut), before - after
         if task == "regression":  # of what the student itself varies by, where dev has another unit
             lost = min(lost, 1 - evaluate.r2(compressed[:, 0], exact[:, 0]))
         # On few texts a single flipped decision is more than the bound.
@@ -75,7 +75,7 @@ def _compress(run: Run, name: str, threads: int) -> dict[str, Any]:
         )
     _warn_never_predicted(run, name, evaluate.never_predicted(compressed, targets, task, cut))
     classifier.save(run.directory / "classifiers" / name)
-    return {"before": before, "after": after, "agreement": same, "bytes": classifier.nbytes}
+    return {"before": before, "after": after, "fidelity": same, "bytes": classifier.nbytes}
 
 
 def _warn_never_predicted(run: Run, name: str, missed: list[tuple[int, int]]) -> None:

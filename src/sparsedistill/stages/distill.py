@@ -10,7 +10,7 @@ from .keys import keyed
 if TYPE_CHECKING:
     from ..run import Run
 
-HELP = "train the student on the teacher's scores"
+HELP = "train the student on the teacher's soft labels"
 
 
 def inputs(run: Run, name: str) -> dict[str, Any]:
@@ -21,7 +21,7 @@ def inputs(run: Run, name: str) -> dict[str, Any]:
         "distill": keyed(settings.distill, "modes"),
         "vocabulary": run.key(f"count.{vocabulary}"),
         "logits": labelled or None,
-        "represented": run.key(f"represent.{vocabulary}") if train.is_initialised(run, name) else None,
+        "embedded": run.key(f"embed.{vocabulary}") if train.is_initialised(run, name) else None,
         "train": run.texts_of("train") if name == "scratch" else None,
         "dev": run.texts_of("dev"),
         **(run.weighted(gold=name == "scratch") if name != "kd_private" else {}),

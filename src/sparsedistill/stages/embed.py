@@ -24,18 +24,18 @@ def inputs(run: Run, name: str) -> dict[str, Any]:
 
 def embed(run: Run, name: str, vocabulary: Vocabulary) -> Callable[[], Iterator[tuple[int, np.ndarray]]]:
     """The embeddings of a vocabulary's n-grams, made in shards: (first row, float32 (n, h))."""
-    directory = run.directory / "representations" / name
+    directory = run.directory / "embeddings" / name
 
     def work() -> dict[str, Any]:
         size = run.settings.label.shard_size
         batches = ([vocabulary[i] for i in range(b, min(b + size, len(vocabulary)))]
                    for b in range(0, len(vocabulary), size))  # fmt: skip
-        made = digest(run.inputs_of(f"represent.{name}"))
+        made = digest(run.inputs_of(f"embed.{name}"))
         write_shards(
-            run.teacher.represent, batches, directory, teacher=f"{run.teacher.name} {made[:12]}",
-            classes=run.teacher.width, shard_size=size, total=len(vocabulary), what=f"represent {name}",
+            run.teacher.embed, batches, directory, teacher=f"{run.teacher.name} {made[:12]}",
+            classes=run.teacher.width, shard_size=size, total=len(vocabulary), what=f"embed {name}",
         )  # fmt: skip
         return {"ngrams": len(vocabulary), "width": run.teacher.width}
 
-    run.once(f"represent.{name}", [directory / "manifest.json"], work)
+    run.once(f"embed.{name}", [directory / "manifest.json"], work)
     return Logits.load(directory).shards

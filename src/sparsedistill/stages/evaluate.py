@@ -84,13 +84,13 @@ def _evaluate(run: Run) -> dict[str, Any]:
 
 
 def _figures(run: Run, part: str, texts: Sequence[str], targets: np.ndarray, threads: int) -> dict[str, dict[str, Any]]:
-    """Of the teacher and of every classifier: metrics, agreement with the teacher, size."""
+    """Of the teacher and of every classifier: metrics, fidelity to the teacher, size."""
     task, asked = run.settings.data.task, run.for_classifier(texts)
     systems: dict[str, dict[str, Any]] = {}
     expected = None
     if run.inputs.teacher_answers:
         expected = run.teacher_logits(part)
-        systems["teacher"] = {**evaluate.metrics(expected, targets, task), "agreement": 1.0}
+        systems["teacher"] = {**evaluate.metrics(expected, targets, task), "fidelity": 1.0}
         systems["teacher"] |= {"precision": run.teacher.precision, "megabytes": _weights(run.directory / "teacher")}
     for name in run.students:
         classifier = run.classifier(name)
@@ -102,7 +102,7 @@ def _figures(run: Run, part: str, texts: Sequence[str], targets: np.ndarray, thr
         exact = student.logits(*run.bags(vocabulary, texts, threads), threads)
         figures["uncompressed"] = evaluate.metrics(exact, targets, task, cut)[run.primary]
         if expected is not None:
-            figures["agreement"] = evaluate.agreement(logits, expected, task, cut)
+            figures["fidelity"] = evaluate.fidelity(logits, expected, task, cut)
         figures["dev"] = run.result_of(f"compress.{name}")["after"]
         figures["megabytes"] = _size(run.directory / "classifiers" / name) / 1e6
         systems[name] = figures

@@ -10,7 +10,7 @@ from . import train
 if TYPE_CHECKING:
     from ..run import Run
 
-HELP = "train the distilled student on the gold labels"
+HELP = "fine-tune the student on the gold labels"
 
 
 def inputs(run: Run, name: str) -> dict[str, Any]:

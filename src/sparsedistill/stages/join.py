@@ -52,4 +52,4 @@ def _weights_of(run: Run, part: str) -> np.ndarray | None:
     effect where it was fine-tuned.
     """
     found = run.inputs.sample_weights if part != "corpus" else None
-    return np.tile(found, (run.settings.label.pieces, 1)) if found is not None and part == "pieces" else found
+    return np.tile(found, (run.settings.label.random_crops, 1)) if found is not None and part == "crops" else found

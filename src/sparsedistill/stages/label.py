@@ -18,7 +18,7 @@ from .teach import teacher_inputs
 if TYPE_CHECKING:
     from ..run import Run
 
-HELP = "let the teacher score the corpus"
+HELP = "score the texts with the teacher: its logits"
 
 
 def inputs(run: Run, name: str) -> dict[str, Any]:
@@ -43,7 +43,7 @@ def execute(run: Run) -> None:
 
 
 def label_part(run: Run, part: str) -> None:
-    """Score ``corpus``, ``train``, ``pieces``, ``dev`` or ``test``."""
+    """Score ``corpus``, ``train``, ``crops``, ``dev`` or ``test``."""
     directory = run.directory / "logits" / part
     settings, total = run.settings.label, run.facts(part)["texts"]
 

@@ -65,7 +65,7 @@ def learn(run: Run, unit: str) -> dict[str, Any]:
     if unit != "finetune":
         student = new_student(run, len(vocabulary), run.group, where)
         if shards is not None:
-            student.begin_with(shards, run.settings.student_seed)
+            student.initialise(shards, run.settings.student_seed)
     return _train(run, student, blocks, settings, vocabulary, unit, threads)
 
 

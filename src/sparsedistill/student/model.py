@@ -21,7 +21,7 @@ from .. import _core
 from ..format import Pieces, read_into
 from ..standard import Standard
 from .parallel import ALONE, Group
-from .table import random_table, represented_rows, widened
+from .table import initial_rows, random_table, widened
 
 SPREAD = 0.3  # standard deviation of the table's first numbers
 
@@ -130,10 +130,10 @@ class Student(nn.Module):
             x = layer(self.dropout(torch.relu(x)))
         return x
 
-    def begin_with(self, representations: Callable[[], Iterator[tuple[int, np.ndarray]]], seed: int) -> None:
-        """Fill the table from representations of its n-grams (:func:`sparsedistill.student.table.represented_rows`)."""
+    def initialise(self, embeddings: Callable[[], Iterator[tuple[int, np.ndarray]]], seed: int) -> None:
+        """Fill the table from embeddings of its n-grams (:func:`sparsedistill.student.table.initial_rows`)."""
         kind = "float32" if self.table.dtype in (np.float32, torch.float32) else "bfloat16"
-        for place, numbers in represented_rows(representations, self.width, SPREAD, seed, kind):
+        for place, numbers in initial_rows(embeddings, self.width, SPREAD, seed, kind):
             if isinstance(whole := self.whole(self.table), Pieces):
                 whole.put(place, numbers)
             else:

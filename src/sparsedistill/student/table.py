@@ -108,8 +108,8 @@ def random_rows(
         yield place, numbers if kind == "float32" else narrowed(numbers)
 
 
-def represented_rows(
-    representations: Callable[[], Iterator[tuple[int, np.ndarray]]],
+def initial_rows(
+    embeddings: Callable[[], Iterator[tuple[int, np.ndarray]]],
     width: int,
     scale: float,
     seed: int,
@@ -118,18 +118,18 @@ def represented_rows(
     """A table (V, ``width``) made from other vectors of its rows, centred and of this deviation: as
     :func:`random_rows`.
 
-    ``representations()`` gives (first row, float32 (n, h)) and is gone through twice. Where h is not the width, they
+    ``embeddings()`` gives (first row, float32 (n, h)) and is gone through twice. Where h is not the width, they
     are projected at random, which keeps their distances (Johnson and Lindenstrauss 1984).
     """
     count, total, squares = 0, np.zeros(()), np.zeros(())
-    for _, part in representations():
+    for _, part in embeddings():
         count, total = count + len(part), total + part.sum(axis=0, dtype=np.float64)
         squares = squares + np.square(part, dtype=np.float64).sum(axis=0)
     mean = total / max(count, 1)
     size = np.sqrt(np.mean(squares / max(count, 1) - mean**2))
     factor = np.float32(scale / size if size > 0 else 0.0)
     projection: np.ndarray | None = None
-    for begin, part in representations():
+    for begin, part in embeddings():
         if projection is None:
             wide = part.shape[1]
             projection = np.eye(wide, dtype=np.float32)

@@ -89,13 +89,13 @@ class TransformerTeacher:
         names = tuple(str(model.config.id2label[i]) for i in range(model.config.num_labels))
         if info["missing_keys"]:
             raise SettingsError(
-                f"the teacher {self._path} has no trained classification head, fine-tune it (finetune = true) "
+                f"the teacher {self._path} has no trained classification head, fine-tune it (finetune_teacher = true) "
                 "or name a model that was trained to classify"
             )
         if classes is not None and classes != len(names):
             raise SettingsError(
                 f"the teacher {self._path} has {len(names)} classes ({', '.join(names)}), the data {classes}, "
-                "fine-tune it (finetune = true) or name the teacher's classes in labels"
+                "fine-tune it (finetune_teacher = true) or name the teacher's classes in labels"
             )
         self._columns = _columns(names, labels, self._path) if labels is not None and task != "regression" else None
         self.labels = names if self._columns is None else tuple(names[i] for i in self._columns)
@@ -126,11 +126,11 @@ class TransformerTeacher:
 
     @property
     def width(self) -> int:
-        """Numbers of a representation."""
+        """Numbers of an embedding."""
         return int(self._model.config.hidden_size)
 
-    def represent(self, texts: Sequence[str]) -> np.ndarray:
-        """What the last layer makes of each text, float32 (n, ``width``): the mean over its tokens."""
+    def embed(self, texts: Sequence[str]) -> np.ndarray:
+        """Embeddings float32 (n, ``width``): of each text the mean of the last layer's states over its tokens."""
 
         def forward(model: Any, inputs: dict[str, Any], precision: str) -> np.ndarray:
             with self._computing(precision):
@@ -378,10 +378,11 @@ def finetune(
         standard.check("train")
     if not len(texts):
         raise DataError(
-            "there are no labelled texts to fine-tune the teacher on, name some in train or set finetune = false"
+            "there are no labelled texts to fine-tune the teacher on: name some in train, or set finetune_teacher = "
+            "false"
         )
     if settings.epochs < 1 or settings.batch_size < 1:
-        raise SettingsError("epochs and batch_size of the teacher must be at least 1, set finetune = false to skip it")
+        raise SettingsError("epochs and batch_size of the teacher must be at least 1")
     device = device_named(torch, settings.device)
     with _seeded(torch, device):
         torch.manual_seed(seed)  # the new head's weights
@@ -468,7 +469,8 @@ def open_teacher(
         )
     elif path.startswith("column:"):
         raise SettingsError(
-            f"{path} is a column of scores, which needs no labelling, use finetune = false and keep it in the corpus"
+            f"{path} is a column of scores, which needs no labelling: set finetune_teacher = false and keep it in the "
+            "corpus"
         )
     elif ":" in path and not Path(path).exists():
         return CallableTeacher(
