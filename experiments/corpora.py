@@ -11,12 +11,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sparsedistill.data import corpus
-from sparsedistill.data.inputs import run_of_words
-from sparsedistill.format import read_json, replacing, write_json
-from sparsedistill.options import Teach
-from sparsedistill.progress import Progress, say
-from sparsedistill.teacher.transformer import TransformerTeacher
+from .package import (
+    Progress,
+    Teach,
+    TransformerTeacher,
+    corpus,
+    read_json,
+    replacing,
+    run_of_words,
+    say,
+    write_json,
+)
 
 SENTENCES = 400_000  # of reviews, and a phrase of each
 PAIRED = (60_000, 20_000)  # texts of news and questions that become pairs
@@ -32,7 +37,7 @@ def mine(texts: Sequence[str], encoder: str, path: Path) -> None:
     """
     from .neural import with_head
 
-    with_head(encoder, path.parent / "encoder")  # what it is does not matter: it is asked for embeddings alone
+    with_head(encoder, path.parent / "encoder")  # the head does not matter: it is asked for embeddings alone
     model = TransformerTeacher(path.parent / "encoder", settings=Teach(max_length=64))
     parts = []
     with Progress("encode", len(texts)) as bar:
@@ -83,7 +88,7 @@ def reviews(files: Sequence[Path], encoder: str, folder: Path) -> None:
     """For SST-2 ``train.parquet``, ``dev.parquet`` and ``corpus.parquet``.
 
     The corpus are sentences and phrases of reviews, written as the treebank writes its own. Half of the treebank's
-    train set are phrases of a few words: a teacher that is asked about phrases says which words it was that made a
+    train set are phrases of a few words: a teacher that labels phrases says which words it was that made a
     sentence good or bad.
     """
     table = pq.read_table(files[0], columns=["text", "label_name"])

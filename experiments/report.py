@@ -1,186 +1,254 @@
-"""``python -m experiments.report``: all that was found, as ``docs/results.json``, ``docs/results.md`` and a page.
+"""``python -m experiments.report``: the records as ``docs/results.md``, with pictures in ``docs/results/``.
 
-``--check --data DIR`` computes every accuracy anew from the predictions that are kept, and the labels.
+``--check --data DIR`` recomputes every accuracy from the predictions that are recorded, and the labels; ``--json FILE``
+writes all figures as JSON.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
+import re
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from sparsedistill.errors import SparsedistillError
-from sparsedistill.format import read_json, replacing, write_json
-from sparsedistill.progress import say
-
+from . import claims, paper
 from .__main__ import place_arguments, place_of
-from .names import TITLES
-from .page import page
-from .records import STUDIES, kept_voice, predictions_of, selected, systems_of
-from .sections import COMMANDS, Table, sections
-from .task import HERE, PAIRS, TASKS, Task
+from .cells import SYSTEMS, TASKS, Table, by_system, mean
+from .package import SparsedistillError, replacing, say, write_json
+from .records import Recorded, every_task
+from .studies import NAMES, module_of
+from .task import HERE, PAIRS, Place, Task
 
 DOCS = HERE.parent / "docs"
+Results = dict[str, Recorded]
 _INTRO = (
-    "The systems and the studies of <a href='https://arxiv.org/abs/2110.08536'>Sparse Distillation</a> (Ye et al., "
-    "NAACL 2022), made anew with smaller teachers and smaller corpora (the paper's: RoBERTa-Large, 10 to 418 million "
-    "texts): what carries over are shares, gaps and ratios, not the figures themselves. A study without a row for a "
-    "task was not run on it; an empty cell is a system that was not."
+    "The systems and the studies of [Sparse Distillation](https://arxiv.org/abs/2110.08536) (Ye et al., NAACL 2022), "
+    "reproduced with smaller teachers and smaller corpora (the paper's: RoBERTa-Large, 10 to 418 million texts): what "
+    "carries over are shares, gaps and ratios, not the figures themselves. A study without a row for a task was not "
+    "run on it; an empty cell is a system that was not. `experiments/results/` has the predictions and every run."
+)
+_ACCURACY = (
+    "On test texts, percent, mean over the seeds ± standard deviation; <small>the paper's figure, with its own teacher "
+    "and data</small>. Bold: the student that dev chose, fine-tuned nearly always, since fine-tuning keeps the KD "
+    "student as it was where dev gains nothing. The networks are the paper's other students: they learn soft labels of "
+    "50,000 texts and 2 million words of corpus and train at most, the sparse students those of all texts; their "
+    "settings are not tuned, and figures without ± are of one seed. “Half the teacher's layers” stands where the paper "
+    "has DistilRoBERTa distilled, “half the encoder's layers” where it has DistilBERT; neither was pre-trained again. "
+    "Wiki Toxic, a balanced part of it, and MRPC have no corpus of their own, and there are no acceptance criteria for "
+    "their students. Letters to newsgroups and random crops of train stand in for the one's; who learns from the "
+    "letters alone takes their share of classes for the task's. For MRPC's stand pairs of neighbours, some words of "
+    "which gave way to the other half's own. Of pairs the networks learn 25,000."
+)
+_CRITERIA = (
+    "Of the student that dev chose. The shares asked for are those of the paper's student of the same task (TREC-6 has "
+    "TREC-50's; the tweets' and the average are this project's own); the gap from scratch to teacher counts where it "
+    "is above 2 points. ± spans 95 % over the texts of the test set, at most: of paired differences between decisions, "
+    "seeds together; “within chance” where that spans the criterion."
+)
+_CLAIMS = (
+    "Confirmed or contradicted by the studies below. ± is 95 % over three seeds alone, not over the texts, and over "
+    "the texts of the test set for pruning, of one seed."
 )
 
 
-def studies() -> dict[str, dict[str, Any]]:
-    """What each study found, by task in their usual order."""
-    read = {path.stem: read_json(path) for path in sorted(STUDIES.glob("*.json"))}
-    return {name: {key: found[key] for key in [*TITLES, *found] if key in found} for name, found in read.items()}
+def study_of(results: Results, name: str, field: str = "figures") -> dict[str, Any]:
+    """What a study measured, by task."""
+    return {key: task.studies[name][field] for key, task in results.items() if name in task.studies}
 
 
-def mean(record: dict[str, Any], test: str) -> float:
-    """Accuracy on a test set, over the seeds."""
-    return statistics.fmean(one["accuracy"][test] for one in record.values())
+def accuracy(results: Results) -> Table:
+    """Systems below each other, test sets beside each other."""
+    columns = {}
+    for key, task in results.items():
+        for test in task.tests:
+            shown = "published dev" if test == "dev" else test  # not the dev that anything was chosen on
+            columns[f"{TASKS[key]}, {shown}" if len(task.tests) > 1 else TASKS[key]] = task, test
+
+    def cell(name: str, column: str) -> str:
+        task, test = columns[column]
+        values = [100 * value for value in task.accuracies(name, test)]
+        if not values:
+            return ""
+        if test != task.tests[0]:
+            values = [statistics.fmean(values)]  # of further test sets the mean alone
+        theirs = paper.SYSTEMS.get(task.key, {}).get(name) if test == task.tests[0] else None
+        shown = f"<b>{mean(values)}</b>" if task.selected == name else mean(values)
+        return shown + (f" <small>{100 * theirs:.1f}</small>" if theirs else "")
+
+    return by_system(columns, cell)
 
 
-def spread(record: dict[str, Any], test: str) -> float | None:
-    """Standard deviation over the seeds; None of a single one."""
-    values = [one["accuracy"][test] for one in record.values()]
-    return statistics.stdev(values) if len(values) > 1 else None
+def markdown(results: Results) -> str:
+    """``docs/results.md``."""
+    parts = {name: _study(results, name) for name in NAMES if study_of(results, name)}
+    of_paper = [
+        claim for name in parts if hasattr(module_of(name), "claims")
+        for claim in module_of(name).claims(study_of(results, name))
+    ]  # fmt: skip
+    lines = ["# Results", "", _INTRO, "", *parts.pop("sizes", [])]
+    lines += _section("Accuracy", _ACCURACY, [accuracy(results)])
+    lines += _section("Acceptance criteria", _CRITERIA, [claims.table(claims.criteria(results))])
+    lines += _section("The paper's findings", _CLAIMS, [claims.table(of_paper)])
+    return "\n".join([*lines, *(line for part in parts.values() for line in part)])
 
 
-def apart(key: str, some: Sequence[str], systems: Sequence[str], texts: int) -> dict[str, dict[str, float]]:
-    """By each of ``some`` and system: the share of a test set's ``texts`` decided otherwise, over pairs of seeds."""
-    kept = {name: [ids[:texts] for ids in predictions_of(key, name).values()] for name in systems}
+def _study(results: Results, name: str) -> list[str]:
+    module, study = module_of(name), study_of(results, name)
+    trained = {key: {one.get("teacher") for one in results[key].systems.get("kd", {}).values()} for key in study}
+    earlier = [TASKS[key] for key in study if trained[key] - {results[key].studies[name].get("teacher")}]
+    note = module.NOTE + (
+        f" <b>Of an earlier teacher than the one recorded: {', '.join(earlier)}.</b>" if earlier else ""
+    )
+    picture = [f"![{module.TITLE}](results/{name}.svg)", ""] if hasattr(module, "draw") else []
+    by_command: dict[str, list[str]] = {}
+    for key in study:
+        record = results[key].studies[name]
+        by_command.setdefault(f"<code>{record['command']}</code> at <code>{record['commit']}</code>", []).append(
+            TASKS[key]
+        )
+    source = "; ".join(f"{', '.join(titles)}: {command}" for command, titles in by_command.items())
+    return [*_section(module.TITLE, note, module.tables(study, results), picture), f"<small>{source}</small>", ""]
+
+
+def _section(title: str, note: str, tables: Iterable[Table], picture: Iterable[str] = ()) -> list[str]:
+    lines = [f"## {title}", "", note, "", *picture]
+    for table in tables:
+        head, *rows = ["| " + " | ".join(cell.replace("|", "&#124;") for cell in row) + " |" for row in table]
+        lines += [head, "|---" + "|---:" * (len(table[0]) - 1) + "|", *rows, ""]
+    return lines
+
+
+def picture(results: Results, name: str) -> str:
+    """A plot a task, as SVG: the same records, the same file."""
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    module, study, out = module_of(name), study_of(results, name), io.StringIO()
+    columns = min(3, len(study))
+    with rc_context(
+        {"svg.hashsalt": "sparsedistill", "svg.fonttype": "none", "font.sans-serif": ["DejaVu Sans"], "font.size": 8}
+    ):
+        figure = Figure(figsize=(3.6 * columns, 2.7 * -(-len(study) // columns) + 0.6), layout="constrained")
+        FigureCanvasSVG(figure)
+        names: dict[str, Any] = {}
+        for place, (key, figures) in enumerate(study.items(), 1):
+            axes = figure.add_subplot(-(-len(study) // columns), columns, place)
+            module.draw(axes, figures, results[key])
+            axes.set_title(TASKS[key], loc="left")
+            axes.set_xlabel(module.AXES[0])
+            axes.set_ylabel(module.AXES[1])
+            axes.grid(True, color="#e8e8e8")
+            axes.set_axisbelow(True)
+            axes.minorticks_off()
+            axes.spines[["top", "right"]].set_visible(False)
+            marks, labels = axes.get_legend_handles_labels()
+            names |= dict(zip(labels, marks, strict=True))
+        order = [title for title in SYSTEMS.values() if title in names] or list(names)
+        if names:
+            figure.legend([names[n] for n in order], order, loc="outside lower center", ncols=columns, frameon=False)
+        figure.savefig(out, format="svg", metadata={"Date": None})
+    svg = re.sub(r"<metadata>.*</metadata>", "", out.getvalue(), flags=re.DOTALL)
+    svg = re.sub(r" transform=\"rotate\(-0 [^\"]*\"| font-family: [^;\"]*;|(?<=\.\d\d)\d{3,}", "", svg)  # a third of it
+    return " ".join(svg.replace("<svg", "<svg font-family='DejaVu Sans, sans-serif'", 1).split()) + "\n"
+
+
+def as_json(results: Results) -> dict[str, Any]:
+    """All figures of all tasks: means and standard deviations over the seeds, and the records themselves."""
     return {
-        name: {
-            other: round(float(np.mean([one != another for one in kept[name] for another in kept[other]])), 6)
-            for other in systems if other != name
+        key: {
+            "kind": "pair" if key in PAIRS else "single",
+            "selected": task.selected,
+            "accuracy": {
+                test: {
+                    name: {"mean": statistics.fmean(values), "sd": statistics.stdev(values) if values[1:] else None}
+                    for name in task.systems if (values := task.accuracies(name, test))
+                }
+                for test in task.tests
+            },
+            "systems": task.systems,
+            "studies": task.studies,
         }
-        for name in some if texts and name in kept
+        for key, task in results.items()
     }  # fmt: skip
 
 
-def results() -> dict[str, Any]:
-    """What ``docs/results.json`` holds."""
-    found: dict[str, Any] = {"tasks": {}, "more": {}, "studies": studies()}
-    for key in TASKS:
-        if not (systems := systems_of(key)):
+def check(place: Place) -> int:
+    """Recompute every accuracy from the predictions; returns how many are not what the records say."""
+    wrong = total = 0
+
+    def differs(message: str) -> None:
+        nonlocal wrong
+        wrong += 1
+        say(message)
+
+    results = every_task()
+    for key, recorded in results.items():
+        task = Task(key, place)
+        try:
+            task.inputs.part("test")
+        except SparsedistillError as error:
+            differs(f"{key}: {error}")
             continue
-        tests = list(next(iter(next(iter(systems.values())).values()))["accuracy"])
-        entry: dict[str, Any] = {"kind": "pair" if key in PAIRS else "single"}
-        if chosen := selected(systems):
-            entry["selected"] = chosen
-        entry |= {name: mean(record, tests[0]) for name, record in systems.items()}
-        found["tasks"][key] = entry
-        texts = found["studies"].get("sizes", {}).get(key, {}).get("found", {}).get("tests", {}).get(tests[0], 0)
-        found["more"][key] = {
-            "test_set": tests[0],
-            "test_texts": texts,
-            "apart": apart(key, ("teacher", chosen), list(systems), texts),
-            "spread": {name: spread(record, tests[0]) for name, record in systems.items()},
-            "other_test_sets": {
-                test: {name: mean(record, test) for name, record in systems.items()} for test in tests[1:]
-            },
-            "runs": systems,
-        }
-    return found
+        for part, made in _texts(recorded).items():
+            if len(made) > 1:
+                apart = " - ".join(", ".join(names) for names in made.values())
+                differs(f"{key}: not of the same texts of {part}: {apart}: run some of them again")
+        for name, seeds in recorded.systems.items():
+            for seed, one in seeds.items():
+                total, right = total + 1, task.accuracies(recorded.predictions[f"{name}/{seed}"])
+                if recorded.teacher not in (None, one.get("teacher", recorded.teacher)):
+                    differs(f"{key} {name} seed {seed}: of another teacher than the one recorded: run it again")
+                if right != one["accuracy"]:
+                    differs(f"{key} {name} seed {seed}: the predictions give {right}, the record {one['accuracy']}")
+        for name, study in recorded.studies.items():
+            if recorded.teacher not in (None, study.get("teacher")):
+                say(f"{key} {name}: a study of an earlier teacher than the one recorded, trained by the same recipe")
+    page = DOCS / "results.md"
+    if page.exists() and page.read_text(encoding="utf-8") != markdown(results):
+        differs(f"{page} is not what the records give: run python -m experiments.report")
+    say(f"{total} accuracies computed from predictions; {wrong} differences")
+    return wrong
 
 
-def markdown(found: dict[str, Any]) -> str:
-    """``docs/results.md``: the tables, less what is folded on the page."""
-    lines = ["# Results", "", _INTRO, "", "[results.html](results.html) has pictures and every run besides.", ""]
-    for section in sections(found):
-        every = [block for block in section.blocks if isinstance(block, Table)]
-        tables = [table for table in every if not table.folded]
-        if not tables:
-            continue
-        lines += [f"## {section.title}", ""]
-        if section.text:
-            lines += [section.text, ""]
-        for table in tables:
-            lines += [_row(table.head), "|---" + "|---:" * (len(table.head) - 1) + "|"]
-            lines += [*map(_row, table.rows), ""]
-        for table in every:
-            if table.folded == COMMANDS:
-                by_command: dict[str, list[str]] = {}
-                for row in table.rows:
-                    by_command.setdefault(f"{row[-1]} at {row[-2]}", []).append(row[0])
-                made = (f"{', '.join(titles)}: {command}" for command, titles in by_command.items())
-                lines += [f"<small>{'; '.join(made)}</small>", ""]
-    return "\n".join(lines)
-
-
-def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "&#124;") for cell in cells) + " |"
-
-
-def _texts(systems: dict[str, dict[str, Any]]) -> dict[str, dict[str, list[str]]]:
-    """By part and fingerprint, the systems made of it; the corpus counts where a teacher was asked about it."""
+def _texts(recorded: Recorded) -> dict[str, dict[str, list[str]]]:
+    """By part and fingerprint, the systems made of it; the corpus counts where a teacher labelled it."""
     made: dict[str, dict[str, list[str]]] = {}
-    for name, record in systems.items():
+    for name, record in recorded.systems.items():
         for part, found in {item for one in record.values() for item in one["data"].items()}:
-            if part != "corpus" or any("taught_by" in one for one in record.values()):
+            if part != "corpus" or any("teacher" in one for one in record.values()):
                 made.setdefault(part, {}).setdefault(found, []).append(name)
     return made
 
 
-def check(place: Any) -> int:
-    """Recompute every accuracy from the predictions; returns how many are not what the records say."""
-    wrong = total = 0
-    for key in TASKS:
-        if not (systems := systems_of(key)):
-            continue
-        task, said = Task(key, place), kept_voice(key)
-        try:
-            task.inputs.part("test")
-        except SparsedistillError as error:
-            wrong += 1
-            say(f"{key}: {error}")
-            continue
-        for part, made in _texts(systems).items():
-            if len(made) > 1:
-                wrong += 1
-                apart = " - ".join(", ".join(names) for names in made.values())
-                say(f"{key}: not of the same texts of {part}: {apart}: run some of them again")
-        for name, record in systems.items():
-            kept = predictions_of(key, name)
-            for seed, one in record.items():
-                total, right = total + 1, task.accuracies(kept[seed])
-                if said not in (None, one.get("taught_by", said)):
-                    wrong += 1
-                    say(f"{key} {name} seed {seed}: learnt from another teacher than the one kept: run it again")
-                if right != one["accuracy"]:
-                    wrong += 1
-                    say(f"{key} {name} seed {seed}: the predictions give {right}, the record {one['accuracy']}")
-        for name, study in studies().items():
-            if said and key in study and study[key].get("taught_by") != said:
-                say(f"{key} {name}: a study of an earlier teacher than the one kept, trained by the same recipe")
-    recorded, shown, found = DOCS / "results.json", DOCS / "results.md", results()
-    if recorded.exists() and (read_json(recorded), shown.read_text(encoding="utf-8")) != (found, markdown(found)):
-        wrong += 1
-        say(f"{recorded} and {shown.name} are not what the records give: run python -m experiments.report")
-    say(f"{total} accuracies computed from predictions; {wrong} differences")
-    return wrong
+def write(results: Results) -> None:
+    """The page and its pictures."""
+    files = {"results.md": markdown(results)}
+    for name in NAMES:
+        if study_of(results, name) and hasattr(module_of(name), "draw"):
+            files[f"results/{name}.svg"] = picture(results, name)
+    for name, text in files.items():
+        with replacing(DOCS / name) as temporary:
+            Path(temporary).write_text(text, encoding="utf-8")
 
 
 def main() -> int:
     """Write the report, or check it."""
     parser = argparse.ArgumentParser(prog="python -m experiments.report", description=__doc__)
     place_arguments(parser)
-    parser.add_argument("--check", action="store_true", help="compute every accuracy anew from the predictions")
+    parser.add_argument("--check", action="store_true", help="recompute every accuracy from the predictions")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there, and no page")
     arguments = parser.parse_args()
     if arguments.check:
         return 1 if check(place_of(arguments)) else 0
-    found = results()
-    write_json(DOCS / "results.json", found)
-    with replacing(DOCS / "results.md") as temporary:
-        Path(temporary).write_text(markdown(found), encoding="utf-8")
-    with replacing(DOCS / "results.html") as temporary:
-        Path(temporary).write_text(page(_INTRO, sections(found)), encoding="utf-8")
-    sys.stdout.write(markdown(found))
+    if arguments.json:
+        write_json(arguments.json, as_json(every_task()))
+    else:
+        write(every_task())
     return 0
 
 

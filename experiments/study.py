@@ -1,96 +1,83 @@
-"""What the studies share: their command line, and students with other settings, trained, measured and forgotten."""
+"""What the studies share: students with other settings, trained, measured and forgotten, and the timing of systems."""
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import shutil
 import statistics
-import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks.tasks import sample
-from sparsedistill.errors import SparsedistillError
-from sparsedistill.format import read_json, write_json
-from sparsedistill.progress import say
-from sparsedistill.run import Run
-from sparsedistill.student.vocabulary import Vocabulary
 
 from . import records
-from .__main__ import place_arguments, place_of
-from .task import PAIRS, TASKS, Task, adopt, decided, dev_figure
+from .package import Run, Vocabulary, read_json, say, write_json
+from .task import Task, decided, dev_figure, share
 
 SECONDS, TURNS = 2.0, 5  # of a turn, about; of each system
 # What gets texts ready, uncounted, and what labels them.
 System = tuple[Callable[[list[str]], Any], Callable[[Any], Any]]
 
 
-def main(
-    description: str,
-    tasks: Sequence[str],
-    measure: Callable[[Task], Any],
-    teacher: Callable[[Task], dict[str, str]] = records.taught_by,
-) -> None:
-    """``python -m experiments.studies.NAME [TASK ...]``: ``measure`` each task, and write down what it gives.
+def measured(task: Task, run: Run, stages: Sequence[str], keep: bool = False) -> dict[str, Any]:
+    """Run ``stages`` and give the figures of each student, which stay in the run's directory as ``figures.json``.
 
-    ``teacher`` says which teacher that is of; the usual one trains it first, if need be.
+    What was measured once with the same settings is not measured again. All else of the run is deleted unless ``keep``.
     """
-    name = Path(sys.argv[0]).stem
-    parser = argparse.ArgumentParser(prog=f"python -m experiments.studies.{name}", description=description)
-    parser.add_argument("tasks", nargs="*", metavar="TASK", help=f"default: {' '.join(tasks)}")
-    place_arguments(parser)
-    arguments = parser.parse_args()
-    possible = [key for key in TASKS if key in tasks or key not in PAIRS]
-    if unknown := set(arguments.tasks) - set(possible):
-        parser.error(f"not for {', '.join(sorted(unknown))}: {', '.join(possible)}")
-    status = 0
-    for key in arguments.tasks or tasks:
-        task = Task(key, place_of(arguments))
-        try:
-            said = teacher(task)
-            records.keep_study(name, task, measure(task), said)
-        except SparsedistillError as error:
-            say(f"{key}: {error}")
-            status = 2
-    sys.exit(status)
+    last = run.students[-1]
+    key = records.recipe_of(task, [run.key(f"compress.{last}"), records.teacher_of(task)])
+    path = run.directory / "figures.json"
+    known = read_json(path) if path.exists() else {}
+    if known.get("key") != key or (keep and not (run.directory / "classifiers" / last / "config.json").exists()):
+        run.execute(stages)
+        share(run, task.run)
+        known = {"key": key, "figures": {name: _figures(task, run, name) for name in run.students}}
+        write_json(path, known)
+    if not keep:
+        forget(run)
+    return dict(known["figures"])
+
+
+def _figures(task: Task, run: Run, name: str) -> dict[str, Any]:
+    trained = run.result_of("finetune" if name == "kd_ft" else f"distill.{name}")
+    compressed = run.result_of(f"compress.{name}")
+    figures = {
+        "accuracy": task.accuracies(decided(task, run, name)),
+        "dev": compressed["after"],
+        "uncompressed_dev": compressed["before"],
+        "parameters": trained["parameters"],
+        "megabytes": compressed["bytes"] / 1e6,
+        "seconds": trained["seconds"],
+    }
+    shown = ", ".join(f"{test} {value:.2%}" for test, value in figures["accuracy"].items())
+    say(f"{task.key} {run.directory.name} {name}: {shown}; dev {figures['dev']:.2%}; {figures['seconds']:.0f} s")
+    return figures
+
+
+def forget(run: Run) -> None:
+    """Delete all of a run but its figures; what it inherited stays where it came from."""
+    for path in run.directory.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != "figures.json":
+            path.unlink()
+
+
+def kd_run(task: Task, name: str, **changes: Any) -> Run:
+    """A run of the task that trains the KD student alone, with other settings (``stage__field``)."""
+    task.taught()
+    # What integer rows cost is recorded, and refuses nothing.
+    given = {"distill__modes": ["kd"], "finetune__finetune_student": False, "compress__max_loss": 1.0, **changes}
+    return task.variant(name, **given)
 
 
 def student(task: Task, name: str, keep: bool = False, **changes: Any) -> dict[str, Any]:
-    """Train the KD student of the task with other settings (``stage__field``) and say how right it is.
-
-    What was measured once with the same settings is not measured again. The student is deleted unless ``keep``: its
-    run is then ``runs/KEY/variants/NAME``.
-    """
-    run = kept(task, name, **changes)
-    known = task.directory / "measured" / f"{name}.json"
-    key = records.measured(task, [run.key("compress.kd"), records.taught_by(task)])
-    if known.exists() and (found := read_json(known))["key"] == key and not (keep and not _there(run)):
-        if not keep:
-            shutil.rmtree(run.directory)
-        return dict(found["figures"])
-    run.execute(("count", "distill", "compress"))
-    adopt(task.run, run)
-    result = run.result_of("distill.kd")
-    figures = {
-        "accuracy": task.accuracies(decided(task, run, "kd")),
-        "dev": dev_figure(run, "kd"),
-        "uncompressed_dev": run.result_of("compress.kd")["before"],
-        "parameters": result["parameters"],
-        "megabytes": run.result_of("compress.kd")["bytes"] / 1e6,
-        "seconds": result["seconds"],
-    }
-    write_json(known, {"key": key, "figures": figures})
-    shown = ", ".join(f"{test} {value:.2%}" for test, value in figures["accuracy"].items())
-    say(f"{task.key} {name}: {shown}; dev {figures['dev']:.2%}; {figures['seconds']:.0f} s")
-    if not keep:
-        shutil.rmtree(run.directory)
-    return figures
+    """The figures of such a student."""
+    return dict(measured(task, kd_run(task, name, **changes), ("count", "distill", "compress"), keep)["kd"])
 
 
 def tuned(task: Task, name: str, rates: Sequence[float], seeds: int, changes: dict[str, Any]) -> dict[str, Any]:
@@ -111,30 +98,13 @@ def tuned(task: Task, name: str, rates: Sequence[float], seeds: int, changes: di
     return {"learning_rate": best, "seeds": {str(seed): made(best, seed) for seed in range(seeds)}}
 
 
-def kept(task: Task, name: str, **changes: Any) -> Run:
-    """The run of such a student."""
-    task.taught()
-    # What integer rows cost is written down, and refuses nothing.
-    given = {"distill__modes": ["kd"], "finetune__finetune_student": False, "compress__max_loss": 1.0, **changes}
-    return task.variant(name, **given)
-
-
-def _there(run: Run) -> bool:
-    return (run.directory / "classifiers" / "kd" / "config.json").exists()
-
-
-def first(task: Task) -> Run:
-    """The run of the first seed, its students trained."""
+def first_seed(task: Task) -> tuple[Run, str]:
+    """The run of the first seed, its students trained, and the one that dev chooses, over the recorded seeds if any."""
     task.taught()
     run = task.variant("seed0", distill__student_seed=0)
     run.execute(("count", "distill", "finetune", "compress"))
-    return run
-
-
-def selected(task: Task, run: Run) -> str:
-    """The student that dev chooses: over the seeds that are written down, else of this run."""
-    known = records.selected(records.systems_of(task.key))
-    return known or max((name for name in ("kd", "kd_ft") if name in run.students), key=lambda n: dev_figure(run, n))
+    names = [name for name in ("kd", "kd_ft") if name in run.students]
+    return run, records.Recorded(task.key).selected or max(names, key=lambda name: dev_figure(run, name))
 
 
 def timed(task: Task, systems: dict[str, System]) -> dict[str, dict[str, float]]:
@@ -145,7 +115,7 @@ def timed(task: Task, systems: dict[str, System]) -> dict[str, dict[str, float]]
     between slowest and fastest turn, as a share of the median.
     """
     texts = task.inputs.part("test").texts
-    more = [text for batch, _ in task.inputs.batches("corpus") for text in batch]
+    more = task.texts("corpus")
     turns, sizes = [], []
     for prepare, label in systems.values():
         chosen = [texts[i] for i in sample(texts, 16)]

@@ -1,7 +1,7 @@
-"""Every system of a task, trained, measured once on the test texts, and written down.
+"""Every system of a task, trained, measured once on the test texts, and recorded.
 
-The students are those of the task's run; the paper's other students learn the same teacher's word; fastText, TF-IDF and
-model2vec are what people use today, and learn the same labels with settings chosen on the same dev texts.
+The students are those of the task's run; the paper's other students learn the same teacher's soft labels; fastText,
+TF-IDF and model2vec are the baselines, and learn the same labels with settings chosen on the same dev texts.
 """
 
 from __future__ import annotations
@@ -15,44 +15,42 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import rivals
-from sparsedistill.errors import SettingsError
-from sparsedistill.format import read_json
-from sparsedistill.teacher.transformer import TransformerTeacher, finetune
 
 from . import records
-from .task import Task, accuracy, adopt, decided, dev_figure
+from .package import SettingsError, TransformerTeacher, finetune, read_json
+from .task import Task, accuracy, decided, dev_figure, share
 
 SEEDS = (0, 1, 2)
 
 
 def teacher(task: Task, seed: int) -> None:
     """The fine-tuned transformer: the same one for all seeds."""
-    said, run = records.taught_by(task), task.run
-    recipe = [run.key("label.test"), run.key("label.dev"), said]
+    which, run = records.teacher_of(task), task.run
+    recipe = [run.key("label.test"), run.key("label.dev"), which]
     if not records.have(task, "teacher", 0, recipe):
         figures = read_json(run.directory / "teacher" / "training.json")
         records.keep(
-            task, "teacher", 0, recipe, task.run.teacher_logits("test").argmax(axis=1),
-            accuracy(task.run.teacher_logits("dev"), task.inputs.part("dev").targets),
+            task, "teacher", 0, recipe, run.teacher_logits("test").argmax(axis=1),
+            accuracy(run.teacher_logits("dev"), task.inputs.part("dev").targets),
             seconds=figures["seconds"], dev_by_epoch=figures["dev"],
         )  # fmt: skip
 
 
 def students(task: Task, seed: int) -> None:
     """The sparse students: from scratch, without train, with it, and fine-tuned."""
-    said = records.taught_by(task)
+    which = records.teacher_of(task)
     first, run = (task.variant(f"seed{s}", distill__student_seed=s) for s in (0, seed))
-    learnt: dict[str, dict[str, str]] = {name: {} if name == "scratch" else said for name in run.students}
-    recipes = {name: [first.key(f"compress.{name}"), learnt[name]] for name in run.students}
+    teachers: dict[str, dict[str, str]] = {name: {} if name == "scratch" else which for name in run.students}
+    recipes = {name: [first.key(f"compress.{name}"), teachers[name]] for name in run.students}
     if all(records.have(task, name, seed, recipe) for name, recipe in recipes.items()):
         return
     run.execute(("count", "distill", "finetune", "compress"))
-    adopt(task.run, run)
+    share(run, task.run)
     for name, recipe in recipes.items():
         trained = run.result_of("finetune" if name == "kd_ft" else f"distill.{name}")
         records.keep(
             task, name, seed, recipe, decided(task, run, name), dev_figure(run, name), seconds=trained["seconds"],
-            **learnt[name],
+            **teachers[name],
         )  # fmt: skip
     if seed:
         shutil.rmtree(run.directory)  # a gigabyte or more; the first seed's students are looked into by the studies
@@ -63,7 +61,7 @@ def students(task: Task, seed: int) -> None:
 
 @dataclass(frozen=True)
 class Network:
-    """How one is made and trained: ``start`` writes it untrained, ``soft``: from the teacher's word, else labels."""
+    """How one is made and trained: ``start`` writes it untrained, ``soft``: on soft labels, else on gold labels."""
 
     start: partial[None]  # of (task, directory, seed)
     learning_rate: float
@@ -98,9 +96,9 @@ SOFT_TEXTS, SOFT_WORDS = 50_000, 2_000_000
 
 
 def network(task: Task, seed: int, name: str) -> None:
-    """One of :data:`NETWORKS`, learning the teacher's word on some texts, or labels."""
+    """One of :data:`NETWORKS`, trained on soft labels of some texts, or on gold labels of train."""
     made, teach = NETWORKS[name], task.run.settings.teach
-    said = records.taught_by(task) if made.soft else {}
+    which = records.teacher_of(task) if made.soft else {}
     most = SOFT_TEXTS // 2 if task.run.are_pairs else SOFT_TEXTS
     directory = task.directory / "networks" / f"{name}-{seed}"
     train, dev, test = (task.inputs.part(part) for part in ("train", "dev", "test"))
@@ -111,7 +109,7 @@ def network(task: Task, seed: int, name: str) -> None:
     learnt = [task.run.key(f"label.{part}") for part in ("corpus", "train")] if made.soft else task.run.data["train"]
     asked = {field: value for field, value in asdict(settings).items() if not field.startswith(("teacher", "check"))}
     recipe = [
-        learnt, said, task.run.data["dev"], asked, [most, SOFT_WORDS] if made.soft else None, made.start.keywords,
+        learnt, which, task.run.data["dev"], asked, [most, SOFT_WORDS] if made.soft else None, made.start.keywords,
         task.run.inputs.teacher_identity,
     ]  # fmt: skip
     if records.have(task, name, seed, recipe):
@@ -130,15 +128,15 @@ def network(task: Task, seed: int, name: str) -> None:
     )
     records.keep(
         task, name, seed, recipe, trained.logits(test.texts).argmax(axis=1), max(figures["dev"]),
-        seconds=figures["seconds"], texts=len(texts), **said,
+        seconds=figures["seconds"], texts=len(texts), **which,
     )  # fmt: skip
 
 
-# ---- what people use today -------------------------------------------------------------------------------------------
+# ---- baselines -------------------------------------------------------------------------------------------------------
 
 
 class Labels:
-    """A task as the rivals want it: the run's train and dev, class indices for labels."""
+    """A task as the baselines want it: the run's train and dev, class indices for labels."""
 
     def __init__(self, task: Task):
         inputs = task.inputs
@@ -149,12 +147,12 @@ class Labels:
         self.split = (self.train, (dev.texts, dev.targets))
 
 
-RIVALS = ("fasttext", "tfidf", "model2vec")
+BASELINES = ("fasttext", "tfidf", "model2vec")
 
 
-def rival_of(task: Task, name: str, seed: int) -> rivals.Rival:
-    """A rival, not yet loaded: it trains itself then, unless it was trained before."""
-    labels, cache = Labels(task), task.place.runs / "rivals"
+def baseline_of(task: Task, name: str, seed: int) -> rivals.Rival:
+    """A baseline, not yet loaded: it trains itself then, unless it was trained before."""
+    labels, cache = Labels(task), task.place.runs / "baselines"
     if name == "fasttext":
         return rivals.FastText(labels, cache, None, 1, seed + 1)  # whose seeds 0 and 1 are the same
     if name == "tfidf":
@@ -162,10 +160,10 @@ def rival_of(task: Task, name: str, seed: int) -> rivals.Rival:
     return rivals.Model2Vec(labels, cache, task.run.settings.teach.teacher, 1, seed)
 
 
-def rival(task: Task, seed: int, name: str) -> None:
-    """What people use today, its settings chosen on dev."""
+def baseline(task: Task, seed: int, name: str) -> None:
+    """A baseline, its settings chosen on dev."""
     encoder = task.inputs.teacher_identity if name == "model2vec" else None  # it learns labels: no teacher taught it
-    made = rival_of(task, name, seed)
+    made = baseline_of(task, name, seed)
     recipe = [Labels(task).key, made.VERSION, encoder]
     if records.have(task, name, seed, recipe):
         return
@@ -173,18 +171,18 @@ def rival(task: Task, seed: int, name: str) -> None:
     try:
         chosen = made.load()
     except ImportError as error:
-        raise SettingsError(f"{error}: pip install -r benchmarks/requirements.txt, which has the rivals") from None
+        raise SettingsError(f"{error}: pip install -r benchmarks/requirements.txt, which has the baselines") from None
     seconds = round(time.monotonic() - start, 1)
     dev, test = (task.inputs.part(part) for part in ("dev", "test"))
-    answers = [made.ids(made.label(made.prepare(part.texts))) for part in (dev, test)]
-    right = float((answers[0] == dev.targets).mean())
-    records.keep(task, name, seed, recipe, answers[1], right, seconds=seconds, settings=chosen)
+    on_dev, on_test = (made.ids(made.label(made.prepare(part.texts))) for part in (dev, test))
+    right = float((on_dev == dev.targets).mean())
+    records.keep(task, name, seed, recipe, on_test, right, seconds=seconds, settings=chosen)
 
 
 SYSTEMS: dict[str, Callable[[Task, int], None]] = {
     "teacher": teacher,
     "students": students,
     **{name: partial(network, name=name) for name in NETWORKS},
-    **{name: partial(rival, name=name) for name in RIVALS},
+    **{name: partial(baseline, name=name) for name in BASELINES},
 }
 ONCE = ("teacher", "tfidf")  # the same for all seeds

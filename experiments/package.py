@@ -1,0 +1,21 @@
+"""What the experiments use of the package, all in one place."""
+
+from sparsedistill.classifier import probabilities
+from sparsedistill.data import corpus
+from sparsedistill.data.inputs import Inputs, run_of_words
+from sparsedistill.errors import SettingsError, SparsedistillError
+from sparsedistill.format import read_json, replacing, write_json
+from sparsedistill.options import Teach
+from sparsedistill.progress import Progress, say
+from sparsedistill.run import Run
+from sparsedistill.settings import Settings, build, read_toml
+from sparsedistill.stages.keys import versions
+from sparsedistill.stages.label import label_part
+from sparsedistill.student.vocabulary import Vocabulary
+from sparsedistill.teacher.transformer import TransformerTeacher, finetune
+
+__all__ = [
+    "Inputs", "Progress", "Run", "Settings", "SettingsError", "SparsedistillError", "Teach", "TransformerTeacher",
+    "Vocabulary", "build", "corpus", "finetune", "label_part", "probabilities", "read_json", "read_toml", "replacing",
+    "run_of_words", "say", "versions", "write_json",
+]  # fmt: skip
