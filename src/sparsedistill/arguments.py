@@ -46,12 +46,14 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"sparsedistill {__version__}")
     commands = top.add_subparsers(metavar="COMMAND", required=True)
-    _add_fit(commands.add_parser("fit", help="make a classifier of your texts", description=_FIT_TEXT))
+    usage = "sparsedistill fit [TRAIN ...] -o DIR [--corpus FILE ...] [--teacher TEACHER] [options]"
+    _add_fit(commands.add_parser("fit", help="make a classifier of your texts", description=_FIT_TEXT, usage=usage))
     _add_run(commands.add_parser("run", help="all stages, from a TOML file", description=_STAGE_TEXT))
     for stage, module in STAGES.items():
         text = module.HELP
         description = f"{text[0].upper()}{text[1:]}. {_STAGE_TEXT}"
-        _add_stage(commands.add_parser(stage, help=text, description=description), stage)
+        usage = f"sparsedistill {stage} [CONFIG] [--run DIR] [options]"
+        _add_stage(commands.add_parser(stage, help=text, description=description, usage=usage), stage)
     _add_predict(commands.add_parser("predict", help="label texts with a classifier", description=_PREDICT_TEXT))
     _add_inspect(commands.add_parser("inspect", help="look into a classifier or a run directory"))
     return top
@@ -69,11 +71,11 @@ def _add_fit(command: argparse.ArgumentParser) -> None:
         (field,) = (field for field in dataclasses.fields(SECTIONS[section]) if field.name == name)
         common.add_argument(
             f"--{name.replace('_', '-')}", dest=f"*.{name}", default=argparse.SUPPRESS, type=type(field.default),
-            metavar=name.upper(), help=f"of every stage that has one (default: {field.default})",
+            metavar=_metavar(field), help=f"{field.metadata['help']} (all stages; default: {field.default})",
         )  # fmt: skip
     for section, kind in SECTIONS.items():
         names = tuple(f.name for f in dataclasses.fields(kind) if f.name not in _COMMON.get(section, ()))
-        group = command.add_argument_group(f"options of [{section}]")
+        group = _group(command, section)
         _add_options(group, section, [name for name in names if (section, name) != ("data", "train")], prefixed=True)
     command.set_defaults(work="fit", parser=command)
 
@@ -94,7 +96,7 @@ def _add_stage(command: argparse.ArgumentParser, stage: str) -> None:
     command.add_argument("--run", metavar="DIR", help="run directory, which remembers the settings of earlier stages")
 
     def add(section: str, only: Sequence[str] = ()) -> None:
-        _add_options(command.add_argument_group(f"options of [{section}]"), section, only)
+        _add_options(_group(command, section), section, only)
 
     add("data")
     add(stage)
@@ -151,6 +153,20 @@ def _add_inspect(command: argparse.ArgumentParser) -> None:
     command.set_defaults(work="inspect", parser=command)
 
 
+def _group(command: argparse.ArgumentParser, section: str) -> Any:
+    return command.add_argument_group(f"[{section}]", SECTIONS[section].__doc__)
+
+
+def _metavar(field: dataclasses.Field) -> str:
+    """What stands for the value of an option in the help."""
+    if field.name in ("train", "dev", "test", "corpus"):
+        return "FILE"
+    value = field.default
+    if isinstance(value, tuple):
+        value = value[0] if value else ""
+    return {int: "N", float: "X"}.get(type(value), field.name.removesuffix("s").upper())
+
+
 def _add_options(group: Any, section: str, only: Sequence[str] = (), prefixed: bool = False) -> None:
     """Options of a section's fields (or of ``only`` some); ``prefixed``: those of several sections by the section."""
     known = {field.name: field for field in dataclasses.fields(SECTIONS[section])}
@@ -172,6 +188,6 @@ def _add_options(group: Any, section: str, only: Sequence[str] = (), prefixed: b
             type=str if many else type(default),
             nargs="*" if many else None,
             choices=choices or None,
-            metavar=None if choices else field.name.upper(),
+            metavar=None if choices else _metavar(field),
             help=(field.metadata["help"] + (f" (default: {shown})" if shown != "" else "")).replace("%", "%%"),
         )  # fmt: skip
