@@ -175,6 +175,6 @@ def int8_against_float(run: Path, task: Task) -> tuple[float, int]:
         rows["int8"] = shipped
     texts, gold = task.test
     ids = np.array([task.labels.index(label) for label in shipped.labels])
-    said = {kind: ids[one.decision_function(texts).argmax(axis=1)] for kind, one in rows.items()}
-    right = {kind: 100 * float((answers == gold).mean()) for kind, answers in said.items()}
-    return right["float32"] - right["int8"], int((said["float32"] != said["int8"]).sum())
+    predicted = {kind: ids[one.decision_function(texts).argmax(axis=1)] for kind, one in rows.items()}
+    right = {kind: 100 * float((answers == gold).mean()) for kind, answers in predicted.items()}
+    return right["float32"] - right["int8"], int((predicted["float32"] != predicted["int8"]).sum())

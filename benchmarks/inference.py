@@ -18,10 +18,10 @@ from typing import Any
 
 import engine
 import tasks
-from rivals import FASTTEXT_DEFAULT
+from baselines import FASTTEXT_DEFAULT
 from tasks import Task
 from timing import Others, alternate, load_average, paired, rates
-from workers import RivalError, Worker
+from workers import BaselineError, Worker
 
 from sparsedistill.format import read_json, write_json
 from sparsedistill.machine import default_threads
@@ -32,11 +32,11 @@ SLOW_REPEATS = 3  # of a contender whose one run takes many seconds
 
 @dataclass(frozen=True)
 class Contender:
-    """One row: which rival, with which options, on how many texts (0: all) and which numbers of threads."""
+    """One row: which baseline, with which options, on how many texts (0: all) and which numbers of threads."""
 
     key: str
     title: str
-    rival: str
+    baseline: str
     options: dict[str, Any]
     threads: tuple[int, ...]
     forks: bool = False  # it cannot use threads: as many processes take their place
@@ -44,18 +44,18 @@ class Contender:
     trained: bool = True  # random weights are never right
     measure: str = ""
     linear_measure: str = ""  # of the student without hidden layer
-    kind: str = "rival"
+    kind: str = "baseline"
 
 
 @dataclass
 class Row:
     title: str
     accuracy: float | None = None  # percent
-    judged: int = 0  # texts it was judged on
+    scored: int = 0  # texts it was scored on
     rates: dict[int, float] = field(default_factory=dict)  # threads -> documents a second
     ratio: float | None = None
     note: str = ""
-    kind: str = "rival"
+    kind: str = "baseline"
 
     def add(self, threads: int, found: list[list[float]]) -> None:
         """The speeds of a race: its own, and how much faster ours was with the fewest threads raced."""
@@ -128,7 +128,7 @@ def classifier_of(path: Path) -> Path:
 
 
 class Contest:
-    """One data set: ours, other students, and every rival, row by row."""
+    """One data set: ours, other students, and every baseline, row by row."""
 
     def __init__(self, bench: Bench, name: str, run: Path):
         self.bench, self.run, self.args = bench, run, bench.args
@@ -162,7 +162,7 @@ class Contest:
                 if threads not in self._rates:  # nobody raced it
                     self._race([self.mine[threads]], self.args.repeats, "this classifier alone")
             self.ours.rates = {threads: statistics.median(found) for threads, found in self._rates.items()}
-            judge(self.ours, self.mine[min(self._rates, default=1)])
+            score(self.ours, self.mine[min(self._rates, default=1)])
         self._conclude()
 
     def _start(self, path: Path, threads: int) -> Worker:
@@ -201,13 +201,13 @@ class Contest:
         for threads in self.counts:
             try:
                 worker = self._start(path, threads)
-            except RivalError as error:
+            except BaselineError as error:
                 row.note = f"did not run: {error}"
                 return
             found = self._race([self.mine[threads], worker], self.args.repeats, row.title)
             row.note = worker.note
             row.add(threads, found)
-            judge(row, worker)
+            score(row, worker)
             if width == 0 and threads == 1:
                 self.linear = worker
             else:
@@ -222,15 +222,15 @@ class Contest:
         for threads in contender.threads:
             split = {"processes": threads} if contender.forks else {"threads": threads}
             try:
-                with Worker(contender.rival, task=self._bare, **split, **contender.options) as rival:
-                    way = rival.give([texts[i] for i in picked], gold[picked])
-                    row.note = "; ".join(filter(None, (rival.note, way)))
-                    repeats = self.args.repeats if rival.run() < 5 else min(self.args.repeats, SLOW_REPEATS)
+                with Worker(contender.baseline, task=self._bare, **split, **contender.options) as baseline:
+                    way = baseline.give([texts[i] for i in picked], gold[picked])
+                    row.note = "; ".join(filter(None, (baseline.note, way)))
+                    repeats = self.args.repeats if baseline.run() < 5 else min(self.args.repeats, SLOW_REPEATS)
                     also = [self.linear] if self.linear and contender.linear_measure and threads == 1 else []
-                    found = self._race([self.mine[threads], *also, rival], repeats, contender.title)
+                    found = self._race([self.mine[threads], *also, baseline], repeats, contender.title)
                     if contender.trained:
-                        judge(row, rival)
-            except RivalError as error:
+                        score(row, baseline)
+            except BaselineError as error:
                 row.note = f"did not run: {error}"
                 say(f"{tasks.NAMES[self.task.name]}, {contender.title}: {row.note}")
                 return
@@ -259,8 +259,8 @@ class Contest:
         )
 
 
-def judge(row: Row, worker: Worker) -> None:
-    row.accuracy, row.judged = 100 * worker.accuracy, worker.texts
+def score(row: Row, worker: Worker) -> None:
+    row.accuracy, row.scored = 100 * worker.accuracy, worker.texts
 
 
 # ---- what concerns this package alone --------------------------------------------------------------------------------
@@ -363,21 +363,21 @@ def embedding_of(run: Path) -> int:
     return read_json(settings)["distill"]["embedding"] if settings.exists() else 0
 
 
-# ---- what a person looks at ------------------------------------------------------------------------------------------
+# ---- table and picture ------------------------------------------------------------------------------------------
 
 
 def markdown(rows: list[Row], counts: list[int]) -> str:
     head = ["", "accuracy", *(f"documents/s, {plural(n)}" for n in counts), "ours is faster", "how"]
-    total = max(row.judged for row in rows)
+    total = max(row.scored for row in rows)
     lines = []
     for row in rows:
         accuracy = "-" if row.accuracy is None else f"{row.accuracy:.2f}%"
-        if row.accuracy is not None and row.judged < total:
+        if row.accuracy is not None and row.scored < total:
             accuracy = f"({row.accuracy:.1f}%)"
         speed = [f"{row.rates[n]:,.{0 if row.rates[n] >= 100 else 1}f}" if n in row.rates else "-" for n in counts]
         ratio = "" if row.ratio is None else f"{row.ratio:,.{1 if row.ratio < 100 else 0}f}x"
-        judged = f"{row.judged:,} texts" if 0 < row.judged < total else ""
-        lines.append([row.title, accuracy, *speed, ratio, "; ".join(filter(None, (row.note, judged)))])
+        scored = f"{row.scored:,} texts" if 0 < row.scored < total else ""
+        lines.append([row.title, accuracy, *speed, ratio, "; ".join(filter(None, (row.note, scored)))])
     size = [max(len(line[i]) for line in [head, *lines]) for i in range(len(head))]
 
     def formed(cells: list[str]) -> str:
@@ -403,16 +403,16 @@ def plot(bench: Bench, path: Path) -> None:
         return
     figure = Figure(figsize=(7.6 * len(shown), 6.0), layout="constrained", dpi=150)
     FigureCanvasAgg(figure)
-    colours = {"ours": "#c44e00", "other": "#2a6f97", "teacher": "#444444", "rival": "#777777", "best": "#777777"}
+    colours = {"ours": "#c44e00", "other": "#2a6f97", "teacher": "#444444", "baseline": "#777777", "best": "#777777"}
     for axes, (name, rows) in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown.items(), strict=True):
         axes.set_xscale("log")
         rows = [row for row in rows if threads in row.rates]
-        total = max(row.judged for row in rows)
-        judged = [row for row in rows if row.accuracy is not None]
+        total = max(row.scored for row in rows)
+        scored = [row for row in rows if row.accuracy is not None]
         # One far below the others would press these into a line: it is named at the bottom.
-        floor = max((row.accuracy for row in judged if row.kind == "ours"), default=0) - 10
-        points = [row for row in judged if row.accuracy >= floor]
-        for row in judged:
+        floor = max((row.accuracy for row in scored if row.kind == "ours"), default=0) - 10
+        points = [row for row in scored if row.accuracy >= floor]
+        for row in scored:
             if row.accuracy < floor:
                 axes.annotate(
                     f"{row.title}: {row.accuracy:.1f}%", (row.rates[threads], 0), xycoords=("data", "axes fraction"),
@@ -420,11 +420,11 @@ def plot(bench: Bench, path: Path) -> None:
                     arrowprops={"arrowstyle": "->", "color": "#999999"},
                 )  # fmt: skip
         for row in points:
-            error = 100 * math.sqrt(row.accuracy / 100 * (1 - row.accuracy / 100) / row.judged)
+            error = 100 * math.sqrt(row.accuracy / 100 * (1 - row.accuracy / 100) / row.scored)
             axes.errorbar(
-                row.rates[threads], row.accuracy, yerr=error if row.judged < total else None, fmt="o",
+                row.rates[threads], row.accuracy, yerr=error if row.scored < total else None, fmt="o",
                 ms=9 if row.kind == "ours" else 6, color=colours[row.kind], ecolor="#bbbbbb", zorder=3,
-                mfc=colours[row.kind] if row.judged == total else "white",
+                mfc=colours[row.kind] if row.scored == total else "white",
             )  # fmt: skip
         names = list(spread(points, threads))
         for row, height in names:
@@ -442,7 +442,7 @@ def plot(bench: Bench, path: Path) -> None:
                 )  # fmt: skip
         if names:
             low, high = axes.get_ylim()
-            low -= 0.1 * (high - low) if len(points) < len(judged) else 0
+            low -= 0.1 * (high - low) if len(points) < len(scored) else 0
             axes.set_ylim(low, max(high, max(height for _, height in names) + 0.03 * (high - low)))
         slow, fast = min(row.rates[threads] for row in rows), max(row.rates[threads] for row in rows)
         axes.set_xlim(slow / 2, fast * 40)  # room for the names
@@ -491,7 +491,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=7, help="turns of each contender; medians count")
     parser.add_argument("--threads", type=int, default=default_threads(), help="threads of the second column")
     parser.add_argument("--out", type=Path, default=Path.home() / ".cache" / "sparsedistill-benchmarks",
-                        help="folder for rivals' models, table and picture")  # fmt: skip
+                        help="folder for baselines' models, table and picture")  # fmt: skip
     args = parser.parse_args()
     given = [getattr(args, name) for name in tasks.NAMES if getattr(args, name)]
     for path in [*given, *args.imdb_others]:

@@ -1,4 +1,4 @@
-"""The texts: what rivals are trained on, what everyone is timed on."""
+"""The texts: what baselines are trained on, what everyone is timed on."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Task:
 
     @cached_property
     def split(self) -> tuple[tuple[list[str], np.ndarray], tuple[list[str], np.ndarray]]:
-        """Train without, and as, a seeded tenth: rivals choose their settings on it, never on test."""
+        """Train without, and as, a seeded tenth: baselines choose their settings on it, never on test."""
         texts, gold = self.train
         order = np.random.default_rng(0).permutation(len(texts))
         cut = int(len(texts) * _DEV_SHARE)

@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 
 
-class RivalError(Exception):
+class BaselineError(Exception):
     """Why a contender cannot take part, in one line."""
 
 
 class Worker:
-    """``rivals.NAME(**options)``, loaded. Errors: RivalError."""
+    """``baselines.NAME(**options)``, loaded. Errors: BaselineError."""
 
     def __init__(self, name: str, threads: int = 1, processes: int = 1, **options: Any):
         pools = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
@@ -71,17 +71,17 @@ class Worker:
             self._process.stdin.flush()
             kind, answer = pickle.load(self._process.stdout)
         except (EOFError, BrokenPipeError):
-            raise RivalError(f"its process ended with status {self._process.wait()}") from None
+            raise BaselineError(f"its process ended with status {self._process.wait()}") from None
         if kind == "error":
-            raise RivalError(answer)
+            raise BaselineError(answer)
         return answer
 
 
 class _Share:
-    """A rival and the part of the texts it labels in this process."""
+    """A baseline and the part of the texts it labels in this process."""
 
-    def __init__(self, rival: Any):
-        self._rival, self._raw, self._texts = rival, [], None
+    def __init__(self, baseline: Any):
+        self._rival, self._raw, self._texts = baseline, [], None
 
     def texts(self, texts: list[str], gold: np.ndarray) -> str:
         self._raw = [text.encode() for text in texts]
@@ -108,14 +108,14 @@ def _child(share: _Share, pipe: Any) -> None:
 
 
 class _Shares:
-    """The rival forked into ``processes``, for one that cannot use threads: text i goes to the i-th of them, modulo."""
+    """A baseline forked into ``processes``, for one that cannot use threads: text i goes to the i-th, modulo."""
 
-    def __init__(self, rival: Any, processes: int):
+    def __init__(self, baseline: Any, processes: int):
         fork = multiprocessing.get_context("fork")
         self._pipes, self._total = [], 0
         for _ in range(processes):
             pipe, end = fork.Pipe()
-            fork.Process(target=_child, args=(_Share(rival), end), daemon=True).start()
+            fork.Process(target=_child, args=(_Share(baseline), end), daemon=True).start()
             self._pipes.append(pipe)
 
     def texts(self, texts: list[str], gold: np.ndarray) -> str:
@@ -138,7 +138,7 @@ class _Shares:
         answers = [pipe.recv() for pipe in self._pipes]
         for error, _ in answers:
             if error:
-                raise RivalError(error)
+                raise BaselineError(error)
         return [answer for _, answer in answers]
 
 
@@ -150,13 +150,13 @@ def _serve() -> None:
         pickle.dump((kind, answer), replies)
         replies.flush()
 
-    import rivals
+    import baselines
 
     name, options, processes = pickle.load(sys.stdin.buffer)
     try:
-        rival = getattr(rivals, name)(**options)
-        note = rival.load()
-        share = _Share(rival) if processes == 1 else _Shares(rival, processes)
+        baseline = getattr(baselines, name)(**options)
+        note = baseline.load()
+        share = _Share(baseline) if processes == 1 else _Shares(baseline, processes)
     except Exception as error:
         reply("error", _line(error))
         return

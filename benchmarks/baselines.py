@@ -1,6 +1,6 @@
 """The contenders. Each runs in a process of its own (workers.py) and turns a list of str into class ids.
 
-A rival trains what it needs on the task's train labels, once: models are kept below ``cache``, named by their settings.
+A baseline trains what it needs on the train labels, once: models are kept below ``cache``, named by their settings.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from tasks import Task
 
 
-class Rival:
+class Baseline:
     """``load`` gets everything ready, ``label`` is what the clock runs for."""
 
-    VERSION = 0  # of what it learns: raised with every change of it, so that what was trained before is trained anew
+    VERSION = 0  # of what it learns: raised with every change of it, so that what was trained before is trained again
 
     def load(self) -> str | None:
         """Everything that does not count; returns what the table should say of this contender."""
@@ -38,7 +38,7 @@ class Rival:
         self.label(self.prepare(texts[:64]))
 
     def prepare(self, texts: list[str]) -> list[str]:
-        """Uncounted work on the texts, done in the rival's favour."""
+        """Uncounted work on the texts, done in the baseline's favour."""
         return texts
 
     def label(self, texts: list[str]) -> Any:
@@ -49,7 +49,7 @@ class Rival:
         return np.asarray(answers, np.int64)
 
 
-class Ours(Rival):
+class Ours(Baseline):
     """A classifier directory of this package."""
 
     def __init__(self, task: Task, path: Path, threads: int):
@@ -74,7 +74,7 @@ _GRID = {"wordNgrams": (2, 4), "epoch": (5, 25), "lr": (0.1, 0.5, 1.0)}
 _ENDS = {"epoch": (1, 400), "lr": (0.01, 4.0)}  # of the grid, should less or more be better all the time
 
 
-class FastText(Rival):
+class FastText(Baseline):
     """fastText's supervised classifier; ``settings`` None: the best on dev of a grid that grows where it is best."""
 
     VERSION = 3
@@ -203,7 +203,7 @@ def _name(settings: dict[str, Any]) -> str:
     return "-".join(parts).replace("spacedTrue", "spaced")
 
 
-class TfIdf(Rival):
+class TfIdf(Baseline):
     """scikit-learn: TF-IDF of words and bigrams under a linear ``head``, its C chosen on dev."""
 
     VERSION = 2
@@ -250,7 +250,7 @@ class TfIdf(Rival):
         return self._model.predict(texts)
 
 
-class Model2Vec(Rival):
+class Model2Vec(Baseline):
     """model2vec: static vectors distilled from an ``encoder`` by its own recipe, then fine-tuned on train.
 
     Its ready-made base models live on a hub; this one is made here, of the encoder that the teacher began with.
@@ -302,7 +302,7 @@ class Model2Vec(Rival):
         return answers.astype(np.int64)
 
 
-class PaperWay(Rival):
+class PaperWay(Baseline):
     """What the paper's students are served with: CountVectorizer, EmbeddingBag of 1M x 1000, two dense layers.
 
     The weights are random: only its speed is looked at. The n-grams are the task's own most frequent ones.
@@ -353,7 +353,7 @@ class PaperWay(Rival):
         return torch.cat(found).numpy()
 
 
-class MiniLM(Rival):
+class MiniLM(Baseline):
     """The fine-tuned teacher in torch, by this package's own label stage: sorted by length, in small batches."""
 
     def __init__(self, task: Task, path: Path, precision: str, threads: int):
@@ -371,7 +371,7 @@ class MiniLM(Rival):
         return self._teacher.logits(texts).argmax(axis=1)
 
 
-class MiniLMInt8(Rival):
+class MiniLMInt8(Baseline):
     """The fine-tuned teacher in ONNX Runtime: int8 weights, activations quantised as they come."""
 
     def __init__(self, task: Task, cache: Path, path: Path, threads: int):
@@ -434,7 +434,7 @@ class MiniLMInt8(Rival):
         return self._ids[out]
 
 
-class RobertaLarge(Rival):
+class RobertaLarge(Baseline):
     """RoBERTa-Large by its published configuration, with random weights: only its speed is looked at."""
 
     def __init__(self, task: Task, precision: str, threads: int):
