@@ -15,7 +15,7 @@ from .package import (
     Progress,
     Teach,
     TransformerTeacher,
-    corpus,
+    read,
     read_json,
     replacing,
     run_of_words,
@@ -161,7 +161,7 @@ def phrase(text: str, random: np.random.Generator) -> str:
 
 
 def _texts(files: Sequence[Path]) -> Iterator[str]:
-    for batch in corpus.read([str(file) for file in files], "text"):
+    for batch in read([str(file) for file in files], "text"):
         yield from batch.texts
 
 

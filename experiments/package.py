@@ -1,8 +1,9 @@
 """What the experiments use of the package, all in one place."""
 
 from sparsedistill.classifier import probabilities
-from sparsedistill.data import corpus
 from sparsedistill.data.inputs import Inputs, run_of_words
+from sparsedistill.data.labelled import labelled
+from sparsedistill.data.records import read
 from sparsedistill.errors import SettingsError, SparsedistillError
 from sparsedistill.format import read_json, replacing, write_json
 from sparsedistill.options import Teach
@@ -16,6 +17,6 @@ from sparsedistill.teacher.transformer import TransformerTeacher, finetune
 
 __all__ = [
     "Inputs", "Progress", "Run", "Settings", "SettingsError", "SparsedistillError", "Teach", "TransformerTeacher",
-    "Vocabulary", "build", "corpus", "finetune", "label_part", "probabilities", "read_json", "read_toml", "replacing",
+    "Vocabulary", "build", "finetune", "label_part", "labelled", "probabilities", "read", "read_json", "read_toml", "replacing",
     "run_of_words", "say", "versions", "write_json",
 ]  # fmt: skip

@@ -20,8 +20,8 @@ from .package import (
     Settings,
     SettingsError,
     build,
-    corpus,
     label_part,
+    labelled,
     probabilities,
     read_json,
     read_toml,
@@ -115,7 +115,7 @@ class Task:
         data, begin, found = self.inputs.settings.data, 0, {}
         for source in data.test:
             name = source.rpartition(":")[2] if source.startswith("hf:") else Path(source).stem
-            size = len(corpus.labelled([source], data, self.inputs.labels).texts) if len(data.test) > 1 else None
+            size = len(labelled([source], data, self.inputs.labels).texts) if len(data.test) > 1 else None
             found[name] = slice(begin, None if size is None else begin + size)
             begin += size or 0
         return found

@@ -1,4 +1,4 @@
-"""What comes out of corpus.py is what was written, in every format, or a DataError that says where and what to do."""
+"""What comes out of data/ is what was written, in every format, or a DataError that says where and what to do."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sparsedistill.data import corpus
+from sparsedistill.data import files, labelled, labels, records
+from sparsedistill.encoding import encoding_of
 from sparsedistill.errors import DataError, SettingsError
 from sparsedistill.options import Data
 
@@ -93,26 +94,26 @@ def write(path: Path, records=RECORDS) -> str:
 
 
 def texts(*sources, **options):
-    return [text for batch in corpus.read(sources, **options) for text in batch.texts]
+    return [text for batch in records.read(sources, **options) for text in batch.texts]
 
 
 def column(name, *sources, **options):
-    return [v for batch in corpus.read(sources, columns=[name], **options) for v in batch.columns[name]]
+    return [v for batch in records.read(sources, columns=[name], **options) for v in batch.columns[name]]
 
 
 def rows(*sources, **options):
-    return [row for batch in corpus.read(sources, **options) for row in batch.rows]
+    return [row for batch in records.read(sources, **options) for row in batch.rows]
 
 
 def whole_texts(source, **options):
-    pieces = list(corpus.whole(source, **options))
+    pieces = list(records.whole(source, **options))
     assert len(pieces[0].rows) == 0 and all(len(piece.rows) == len(piece.texts) > 0 for piece in pieces[1:])
     return [
         text for piece in pieces for text in (piece.texts if isinstance(piece.texts, list) else piece.texts.to_pylist())
     ]
 
 
-QUOTED = corpus.Form(quoting="double")  # the fields of TSV stand in quotes only where that is asked for
+QUOTED = files.Form(quoting="double")  # the fields of TSV stand in quotes only where that is asked for
 TABLES = [".parquet", ".feather", ".arrow", ".csv", ".tsv", ".jsonl", ".csv.gz", ".jsonl.zst", ".tsv.zst"]
 LINES = [".txt", ".txt.gz", ".txt.zst", ".ft", ".ft.gz"]
 
@@ -121,19 +122,19 @@ LINES = [".txt", ".txt.gz", ".txt.zst", ".ft", ".ft.gz"]
 @pytest.mark.parametrize("batch_size", [1, 3, 100])
 def test_tables_give_back_what_was_written(tmp_path, suffix, batch_size):
     path = write(tmp_path / f"a{suffix}")
-    batches = list(corpus.read([path], columns=["label", "id"], batch_size=batch_size, form=QUOTED))
+    batches = list(records.read([path], columns=["label", "id"], batch_size=batch_size, form=QUOTED))
     assert [t for b in batches for t in b.texts] == TEXTS
     assert [v for b in batches for v in b.columns["label"]] == NAMES
     assert [int(v) for b in batches for v in b.columns["id"]] == list(range(len(RECORDS)))
     assert all(len(b.texts) == len(b.rows) <= batch_size and b.first_row == b.rows[0] for b in batches)
     assert {b.source for b in batches} == {path}
-    pieces = list(corpus.whole(path, most=batch_size, form=QUOTED))
+    pieces = list(records.whole(path, most=batch_size, form=QUOTED))
     assert [row for piece in pieces for row in piece.rows] == [row for b in batches for row in b.rows]
     assert [str(i) for piece in pieces for i in piece.values("id")] == [str(i) for i in range(len(RECORDS))]
     assert all(len(piece.rows) <= batch_size for piece in pieces)
     assert whole_texts(path, keep=["label"], form=QUOTED) == TEXTS
-    assert corpus.count([path]) == (len(RECORDS) if suffix in (".parquet", ".feather", ".arrow") else None)
-    corpus.check([path], columns=["label", "id"], form=QUOTED)
+    assert records.count([path]) == (len(RECORDS) if suffix in (".parquet", ".feather", ".arrow") else None)
+    records.check([path], columns=["label", "id"], form=QUOTED)
 
 
 # The csv module took no zero bytes before Python 3.11.
@@ -248,8 +249,8 @@ def test_refusals_name_place_and_way_out(tmp_path, name, content, message):
     path = put(tmp_path / name, content)
     columns = [] if ".txt" in name else ["label"]
     with pytest.raises(DataError, match=message) as caught:
-        corpus.check([path], columns=columns)  # may see only the start
-        for _ in corpus.read([path], columns=columns):
+        records.check([path], columns=columns)  # may see only the start
+        for _ in records.read([path], columns=columns):
             pass
     assert "\n" not in str(caught.value)
 
@@ -334,12 +335,12 @@ def test_parquet_columns_and_nulls(tmp_path):
     with pytest.raises(DataError, match=r"\(column 'text'\) at .*a\.parquet row 3 is null; drop the row"):
         texts(path, batch_size=2)
     with pytest.raises(DataError, match=r"a\.parquet has no column 'label'; it has 'text', 'n', 'l'"):
-        corpus.check([path], columns=["label"])
+        records.check([path], columns=["label"])
     for name in ("n", "l"):
         with pytest.raises(DataError, match=rf"column '{name}' of .*a\.parquet holds .*, not strings.*--text"):
-            corpus.check([path], text=name)
+            records.check([path], text=name)
     parquet.write_table(pa.table({"body": ["a", "b"], "n": [1, None], "l": [["x"], []]}), path)
-    (batch,) = corpus.read([path], text="body", columns=["n", "l"])
+    (batch,) = records.read([path], text="body", columns=["n", "l"])
     assert batch.texts == ["a", "b"] and batch.columns == {"n": [1, None], "l": [["x"], []]}
     assert list(batch.rows) == [1, 2]
 
@@ -354,10 +355,10 @@ def test_expand(tmp_path, monkeypatch):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     folder = [os.path.join("d", "a.csv.gz"), os.path.join("d", "b.csv"), os.path.join("d", "sub", "c.parquet")]
-    assert corpus.expand(["d"]) == folder
-    assert corpus.expand([Path("d")]) == corpus.expand("d") == folder
-    assert corpus.expand(["e/[1].txt", "d/*.csv", "hf:a/b:train", "-"]) == ["e/[1].txt", "d/b.csv", "hf:a/b:train", "-"]
-    assert corpus.expand(["d/**/*.parquet"]) == ["d/sub/c.parquet"]
+    assert files.expand(["d"]) == folder
+    assert files.expand([Path("d")]) == files.expand("d") == folder
+    assert files.expand(["e/[1].txt", "d/*.csv", "hf:a/b:train", "-"]) == ["e/[1].txt", "d/b.csv", "hf:a/b:train", "-"]
+    assert files.expand(["d/**/*.parquet"]) == ["d/sub/c.parquet"]
     for sources, message in [
         (["d/b.csv", "nope.csv"], r"no such file or folder: 'nope\.csv'"),
         (["d/*.tsv"], r"no file matches 'd/\*\.tsv'"),
@@ -365,25 +366,25 @@ def test_expand(tmp_path, monkeypatch):
         (["-", "-"], "only once"),
     ]:
         with pytest.raises(DataError, match=message):
-            corpus.expand(sources)
+            files.expand(sources)
     Path("empty").mkdir()
     with pytest.raises(DataError, match="folder empty holds no file"):
-        corpus.expand(["empty"])
+        files.expand(["empty"])
 
 
 def test_several_sources_in_order(tmp_path):
     first, second = write(tmp_path / "z.csv"), write(tmp_path / "a.parquet")
     put(tmp_path / "m.jsonl", "")
-    found = list(corpus.read([first, second], batch_size=100))
+    found = list(records.read([first, second], batch_size=100))
     assert [batch.source for batch in found] == [first, second]  # a batch never spans files
     assert texts(str(tmp_path)) == TEXTS + TEXTS
-    corpus.check([str(tmp_path)])  # one empty file among others is no fault
-    assert corpus.count([second, second]) == 2 * len(TEXTS)
-    assert corpus.count([str(tmp_path)]) is None
+    records.check([str(tmp_path)])  # one empty file among others is no fault
+    assert records.count([second, second]) == 2 * len(TEXTS)
+    assert records.count([str(tmp_path)]) is None
     with pytest.raises(DataError, match="no text in"):
-        corpus.check([str(tmp_path / "m.jsonl")])
+        records.check([str(tmp_path / "m.jsonl")])
     with pytest.raises(DataError, match="no file is named"):
-        corpus.check([])
+        records.check([])
 
 
 @pytest.mark.parametrize(
@@ -393,9 +394,9 @@ def test_several_sources_in_order(tmp_path):
 )  # fmt: skip
 def test_stdin(monkeypatch, data, expected):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
-    corpus.check(["-"])
-    assert corpus.count(["-"]) is None
-    batches = list(corpus.read(["-"]))
+    records.check(["-"])
+    assert records.count(["-"]) is None
+    batches = list(records.read(["-"]))
     assert [text for batch in batches for text in batch.texts] == expected
     assert all(batch.source == "stdin" for batch in batches)
 
@@ -413,7 +414,7 @@ def test_long_records_come_in_small_pieces(tmp_path, suffix):
             parquet.write_table(table(long), path, use_dictionary=False)
     else:
         write(path, long)
-    sizes = [len(piece.rows) for piece in corpus.whole(str(path))]
+    sizes = [len(piece.rows) for piece in records.whole(str(path))]
     assert sum(sizes) == 50 and max(sizes) <= 17
 
 
@@ -423,9 +424,9 @@ def test_stdlib_formats_need_no_extra(tmp_path):
     program = (
         "import sys\n"
         "for name in ('pyarrow', 'zstandard', 'torch', 'datasets', 'pandas'): sys.modules[name] = None\n"
-        "from sparsedistill.data import corpus\n"
-        "for batch in corpus.read(sys.argv[1:] + ['-']): print(batch.source.split('/')[-1], len(batch.texts))\n"
-        "try: list(corpus.read(['x.parquet']))\n"
+        "from sparsedistill.data import records\n"
+        "for batch in records.read(sys.argv[1:] + ['-']): print(batch.source.split('/')[-1], len(batch.texts))\n"
+        "try: list(records.read(['x.parquet']))\n"
         "except ImportError as error: print(error)\n"
     )
     write(tmp_path / "x.parquet")
@@ -476,9 +477,9 @@ def hub(tmp_path_factory):
 )  # fmt: skip
 def test_hugging_face_datasets(hub, source, expected):
     source = f"hf:{hub}/{source}"
-    corpus.check([source], columns=["label"])
-    assert corpus.count([source]) == len(expected)
-    batches = list(corpus.read([source], columns=["label", "many"], batch_size=2))
+    records.check([source], columns=["label"])
+    assert records.count([source]) == len(expected)
+    batches = list(records.read([source], columns=["label", "many"], batch_size=2))
     assert [text for batch in batches for text in batch.texts] == expected
     names = dict(zip(["a", "b\n", "", "d"], ["neg", "pos", "pos", "neg"]))
     assert [name for batch in batches for name in batch.columns["label"]] == [names[text] for text in expected]
@@ -487,7 +488,7 @@ def test_hugging_face_datasets(hub, source, expected):
 def test_class_names_are_read_from_the_schema(hub):
     path = str(hub / "raw" / "train.parquet")  # the same file, as Parquet
     assert column("label", path) == ["neg", "pos", "pos", "neg"]
-    found = corpus.labelled([path], Data(label="many", task="multi"))
+    found = labelled.labelled([path], Data(label="many", task="multi"))
     assert found.labels == ("x", "y") and found.targets.tolist() == [[0, 0], [0, 1], [1, 1], [1, 0]]
 
 
@@ -498,11 +499,11 @@ def test_hugging_face_refusals(hub):
         ("one:nope", r"has no splits; leave out :nope"),
     ]:
         with pytest.raises(DataError, match=message):
-            corpus.check([f"hf:{hub}/{source}"])
+            records.check([f"hf:{hub}/{source}"])
     with pytest.raises(DataError, match="has no column 'body'; it has 'text', 'label', 'many'"):
-        corpus.check([f"hf:{hub}/raw"], text="body")
+        records.check([f"hf:{hub}/raw"], text="body")
     with pytest.raises(DataError, match=r"saved:test row 2 is missing"):  # -1
-        corpus.labelled([f"hf:{hub}/saved:test"], CLASSES)
+        labelled.labelled([f"hf:{hub}/saved:test"], CLASSES)
 
 
 # -- labels -------------------------------------------------------------------------------------------------------
@@ -515,7 +516,7 @@ def label_file(tmp_path, values, name="a.jsonl"):
 @pytest.mark.parametrize("suffix", [*TABLES, ".ft", ".ft.gz"])
 def test_labelled_single(tmp_path, suffix):
     records = [(text.replace("\r", "").replace("\n", ""), name) for text, name in RECORDS]
-    found = corpus.labelled([write(tmp_path / f"a{suffix}", records)], Data(quoting="double"))
+    found = labelled.labelled([write(tmp_path / f"a{suffix}", records)], Data(quoting="double"))
     assert found.texts == [text for text, _ in records] and found.labels == ("neg", "pos") and found.extra == {}
     assert found.targets.dtype == np.int64 and found.targets.tolist() == [1, 0, 1, 0, 1]
 
@@ -537,21 +538,21 @@ def test_labelled_single(tmp_path, suffix):
     ],
 )
 def test_labels_single(tmp_path, values, options, labels, targets):
-    found = corpus.labelled([label_file(tmp_path, values)], Data(**options))
+    found = labelled.labelled([label_file(tmp_path, values)], Data(**options))
     assert found.labels == labels and found.targets.tolist() == targets
 
 
 def test_labels_of_another_set(tmp_path):
     path = label_file(tmp_path, ["pos", "neg", "meh"], "dev.jsonl")
     with pytest.raises(DataError, match=r"label 'meh' at .*dev\.jsonl:3 is not among those of train \(neg, pos\);"):
-        corpus.labelled([path], Data(), labels=("neg", "pos"))
+        labelled.labelled([path], Data(), labels=("neg", "pos"))
     with pytest.raises(DataError, match=r"'meh' at .*dev\.jsonl:3 is not among --labels \(pos, neg\)"):
-        corpus.labelled([path], Data(labels=("pos", "neg")))
-    assert corpus.labelled([path], Data(), labels=("meh", "neg", "pos")).targets.tolist() == [2, 1, 0]
+        labelled.labelled([path], Data(labels=("pos", "neg")))
+    assert labelled.labelled([path], Data(), labels=("meh", "neg", "pos")).targets.tolist() == [2, 1, 0]
     with pytest.raises(DataError, match=r"label '0' at .*:1 is not among those of train"):
-        corpus.labelled([label_file(tmp_path, [0, 1])], Data(), labels=("neg", "pos"))
+        labelled.labelled([label_file(tmp_path, [0, 1])], Data(), labels=("neg", "pos"))
     with pytest.raises(DataError, match=r"label '2' at .*:2 is not among --labels"):
-        corpus.labelled([label_file(tmp_path, [0, 2])], Data(labels=("neg", "pos")))
+        labelled.labelled([label_file(tmp_path, [0, 2])], Data(labels=("neg", "pos")))
 
 
 @pytest.mark.parametrize(
@@ -576,15 +577,15 @@ def test_labels_of_another_set(tmp_path):
 )
 def test_label_refusals(tmp_path, values, options, message):
     with pytest.raises(DataError, match=message):
-        corpus.labelled([label_file(tmp_path, values)], Data(**options))
+        labelled.labelled([label_file(tmp_path, values)], Data(**options))
 
 
 def test_label_settings(tmp_path):
     path = label_file(tmp_path, ["a", "b"])
     with pytest.raises(SettingsError, match="named twice"):
-        corpus.labelled([path], Data(labels=("a", "b", "a")))
+        labelled.labelled([path], Data(labels=("a", "b", "a")))
     with pytest.raises(SettingsError, match="task 'triple' is not known"):
-        corpus.labelled([path], Data(task="triple"))
+        labelled.labelled([path], Data(task="triple"))
     with pytest.raises(SettingsError, match="encoding errors 'ignore' is not known"):
         texts(path, encoding_errors="ignore")
 
@@ -592,30 +593,30 @@ def test_label_settings(tmp_path):
 def test_labelled_row_is_the_line_of_the_file(tmp_path):
     path = put(tmp_path / "a.csv", 'text,label\n"two\nlines",x\n\nb,\n')
     with pytest.raises(DataError, match=r"a\.csv:5 is missing"):
-        corpus.labelled([path], CLASSES)
+        labelled.labelled([path], CLASSES)
     parquet.write_table(pa.table({"text": ["a", "b", "c"], "label": ["x", "y", "z"]}), tmp_path / "a.parquet")
     other = write(tmp_path / "b.csv", [("a", "x")])
     with pytest.raises(DataError, match=r"'z' at .*a\.parquet row 3 is not among"):
-        corpus.labelled([other, str(tmp_path / "a.parquet")], CLASSES, labels=("x", "y"))
+        labelled.labelled([other, str(tmp_path / "a.parquet")], CLASSES, labels=("x", "y"))
 
 
 def test_multi(tmp_path):
     path = label_file(tmp_path, [["b", "a"], [], "a, c", "", 7, ["a"]])
-    found = corpus.labelled([path], Data(task="multi"))
+    found = labelled.labelled([path], Data(task="multi"))
     assert found.labels == ("7", "a", "b", "c") and found.targets.dtype == np.float32
     assert found.targets.tolist() == [[0, 1, 1, 0], [0] * 4, [0, 1, 0, 1], [0] * 4, [1, 0, 0, 0], [0, 1, 0, 0]]
-    found = corpus.labelled([label_file(tmp_path, [[0, 2], [], [1]])], Data(task="multi", labels=("x", "y", "z")))
+    found = labelled.labelled([label_file(tmp_path, [[0, 2], [], [1]])], Data(task="multi", labels=("x", "y", "z")))
     assert found.targets.tolist() == [[1, 0, 1], [0, 0, 0], [0, 1, 0]]
     fast = put(tmp_path / "a.txt", "__label__b __label__a one\n__label__b two\n")
-    found = corpus.labelled([fast], Data(task="multi", label="kind"))
+    found = labelled.labelled([fast], Data(task="multi", label="kind"))
     assert found.texts == ["one", "two"] and found.targets.tolist() == [[1, 1], [0, 1]]
     with pytest.raises(DataError, match=r"a\.txt:1 has 2 names \(b, a\), not one; use --task multi"):
-        corpus.labelled([fast], Data(label="kind"))
+        labelled.labelled([fast], Data(label="kind"))
 
 
 def test_regression_and_extra(tmp_path):
     path = put(tmp_path / "a.csv", "text,label,group\na,0.5,x\nb,-2,y\nc,1e3,x\n")
-    found = corpus.labelled([path], Data(task="regression"), columns=["group"])
+    found = labelled.labelled([path], Data(task="regression"), columns=["group"])
     assert found.labels == ("score",) and found.targets.dtype == np.float64 and found.targets.shape == (3,)
     assert found.targets.tolist() == [0.5, -2, 1000] and found.extra == {"group": ["x", "y", "x"]}
 
@@ -623,10 +624,10 @@ def test_regression_and_extra(tmp_path):
 @pytest.mark.skipif(not (ROOT / "../shared/data").exists(), reason="needs the shared data")
 def test_sst2():
     path = str(ROOT / "../shared/data/sst2/dev.parquet")
-    assert corpus.count([path]) == len(texts(path)) == 872
-    found = corpus.labelled([path], Data(label="label_name"))
+    assert records.count([path]) == len(texts(path)) == 872
+    found = labelled.labelled([path], Data(label="label_name"))
     assert found.labels == ("negative", "positive") and found.targets.sum() == 444
-    by_index = corpus.labelled([path], Data(labels=("negative", "positive")))
+    by_index = labelled.labelled([path], Data(labels=("negative", "positive")))
     assert (by_index.targets == found.targets).all()
 
 
@@ -635,7 +636,7 @@ def test_sst2():
 
 def both(source, **form):
     """The texts of a source, which both ways of reading give alike."""
-    form = corpus.Form(**form)
+    form = files.Form(**form)
     found = texts(source, form=form)
     assert whole_texts(source, form=form) == found
     return found
@@ -684,21 +685,21 @@ def test_delimiters(tmp_path):
         assert both(put(tmp_path / "t.csv", "text\tlabel\na,b\tx\n"), delimiter=tab) == ["a,b"]
     for wrong in (";;", '"', "\n", "\r"):
         with pytest.raises(SettingsError, match=r"--delimiter .* is not one character"):
-            corpus.Form(delimiter=wrong)
+            files.Form(delimiter=wrong)
     with pytest.raises(SettingsError, match="input format 'xml' is not known"):
-        corpus.Form("xml")
+        files.Form("xml")
     with pytest.raises(SettingsError, match="quoting 'all' is not known"):
-        corpus.Form(quoting="all")
+        files.Form(quoting="all")
 
 
 def test_no_header(tmp_path):
     path = put(tmp_path / "a.csv", '3,"Wall St. Bears","again"\n1,b,c\n')
-    read = {"text": "2", "form": corpus.Form(header=False)}
+    read = {"text": "2", "form": files.Form(header=False)}
     assert texts(path, **read) == whole_texts(path, **read) == ["Wall St. Bears", "b"]
     assert rows(path, **read) == [1, 2]
-    found = corpus.labelled([path], Data(text="2", label="1", header=False))
+    found = labelled.labelled([path], Data(text="2", label="1", header=False))
     assert found.labels == ("1", "3") and found.targets.tolist() == [1, 0]
-    assert texts(put(tmp_path / "b.tsv", "text\nx\ntext\n"), text="1", form=corpus.Form(header=False)) == [
+    assert texts(put(tmp_path / "b.tsv", "text\nx\ntext\n"), text="1", form=files.Form(header=False)) == [
         "text",
         "x",
         "text",
@@ -714,7 +715,7 @@ def test_a_header_once_more_is_no_record_and_is_said(tmp_path, capsys, suffix):
     )
     assert both(path) == ["good", "bad", "so"] and rows(path) == [2, 4, 6]
     assert capsys.readouterr().err == f"{path}: 2 repeated headers were left out (the first at line 3)\n"  # once
-    assert corpus.labelled([path], CLASSES).labels == ("neg", "pos")
+    assert labelled.labelled([path], CLASSES).labels == ("neg", "pos")
     path = put(tmp_path / f"b{suffix}", f"{header}good{comma}pos\nlabel{comma}text\nneg{comma}bad\n")
     with pytest.raises(DataError, match=rf"b\{suffix}:3 is a header with the columns in another order; split the file"):
         both(path)
@@ -780,7 +781,7 @@ def test_what_a_file_is_instead_is_said(tmp_path, name, content, message):
     path = put(tmp_path / name, content)
     for read in (texts, whole_texts):
         with pytest.raises(DataError, match=message):
-            corpus.expand([path])
+            files.expand([path])
             read(path)
 
 
@@ -793,7 +794,7 @@ def test_zero_bytes_are_characters(tmp_path):
 @quiet
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40))
 def test_no_text_in_utf8_is_taken_for_another_encoding(text):
-    assert corpus.encoding_of(text.encode()) == ""
+    assert encoding_of(text.encode()) == ""
 
 
 @quiet
@@ -801,7 +802,7 @@ def test_no_text_in_utf8_is_taken_for_another_encoding(text):
 def test_lines_in_utf16_are_known_without_a_mark(lines):
     text = "text\n" + "".join(line + "\n" for line in lines)
     for encoding in ("utf-16-le", "utf-16-be"):
-        found = corpus.encoding_of(text.encode(encoding))
+        found = encoding_of(text.encode(encoding))
         assert found in ("", encoding.replace("-16-", "-16"))  # never the other one
         if text.isascii():
             assert found
@@ -826,17 +827,17 @@ def test_input_format_goes_over_the_suffix(tmp_path):
         path.write_bytes(Path(write(tmp_path / f"a{suffix}")).read_bytes())
         assert both(str(path), format=kind) == TEXTS
         columnar = kind in ("parquet", "arrow")
-        assert corpus.count([str(path)], corpus.Form(kind)) == (len(TEXTS) if columnar else None)
-        corpus.check([str(path)], columns=["label"], form=corpus.Form(kind))
+        assert records.count([str(path)], files.Form(kind)) == (len(TEXTS) if columnar else None)
+        records.check([str(path)], columns=["label"], form=files.Form(kind))
     path = put(tmp_path / "b.csv", "__label__a one\n\n")
     assert both(path, format="lines") == ["__label__a one", ""]
-    assert texts(path, form=corpus.Form("fasttext")) == ["one"]
-    assert corpus.labelled([str(tmp_path / "csv.dat")], Data(input_format="csv")).labels == ("neg", "pos")
+    assert texts(path, form=files.Form("fasttext")) == ["one"]
+    assert labelled.labelled([str(tmp_path / "csv.dat")], Data(input_format="csv")).labels == ("neg", "pos")
     folder = tmp_path / "shards"
     folder.mkdir()
     for name in ("part-1", "part-0", "_SUCCESS", ".part-0.crc"):
         put(folder / name, "" if name[0] in "_." else f"{name}\n")
-    assert texts(str(folder), form=corpus.Form("lines")) == ["part-0", "part-1"]
+    assert texts(str(folder), form=files.Form("lines")) == ["part-0", "part-1"]
 
 
 def test_one_list_of_json(tmp_path):
@@ -844,13 +845,13 @@ def test_one_list_of_json(tmp_path):
     for indent in (None, 2):
         path = put(tmp_path / "a.json", "\ufeff" * bool(indent) + json.dumps(records, indent=indent))
         assert both(path) == TEXTS and rows(path) == [1, 2, 3, 4, 5]
-        assert corpus.labelled([path], CLASSES).targets.tolist() == [1, 0, 1, 0, 1]
+        assert labelled.labelled([path], CLASSES).targets.tolist() == [1, 0, 1, 0, 1]
     assert both(put(tmp_path / "b.json", '{"text": "one"}\n{"text": "two"}\n')) == ["one", "two"]
     assert both(put(tmp_path / "c.json", "[]")) == []
     with pytest.raises(DataError, match=r"d\.json row 2 has half a surrogate pair"):
         both(put(tmp_path / "d.json", '[{"text": "a"}, {"text": "\\ud800"}]'))
     with pytest.raises(DataError, match=r"label \(column 'label'\) at .*e\.json row 2 is missing"):
-        corpus.labelled([put(tmp_path / "e.json", '[{"text":"a","label":"x"},{"text":"b","label":null}]')], CLASSES)
+        labelled.labelled([put(tmp_path / "e.json", '[{"text":"a","label":"x"},{"text":"b","label":null}]')], CLASSES)
 
 
 @pytest.mark.parametrize(
@@ -900,8 +901,8 @@ def test_input_format_of_stdin(tmp_path, monkeypatch, suffix):
     expected = both(str(tmp_path / f"a{suffix}"))
     for read in (texts, whole_texts):
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
-        assert read("-", form=corpus.Form(kind)) == expected
-    assert corpus.count(["-"], corpus.Form(kind)) is None
+        assert read("-", form=files.Form(kind)) == expected
+    assert records.count(["-"], files.Form(kind)) is None
 
 
 def test_a_table_on_stdin_that_does_not_say_so_is_asked_about(monkeypatch, capsys):
@@ -913,7 +914,7 @@ def test_a_table_on_stdin_that_does_not_say_so_is_asked_about(monkeypatch, capsy
 def test_what_lies_about_in_a_folder_of_data(tmp_path, capsys):
     for name in ("LICENSE.txt", "README.txt", "notes.txt"):
         put(tmp_path / name, "no warranty\n")
-    assert corpus.expand([str(tmp_path)]) == [str(tmp_path / "notes.txt")]  # a folder of texts
+    assert files.expand([str(tmp_path)]) == [str(tmp_path / "notes.txt")]  # a folder of texts
     write(tmp_path / "a.parquet")
     assert texts(str(tmp_path)) == TEXTS
     said = capsys.readouterr().err
@@ -921,7 +922,7 @@ def test_what_lies_about_in_a_folder_of_data(tmp_path, capsys):
     assert texts(str(tmp_path / "LICENSE.txt")) == ["no warranty"]
     put(tmp_path / "state.json", "{}")
     with pytest.raises(DataError, match=rf"{tmp_path} is a Hugging Face dataset saved to disk; write hf:{tmp_path}"):
-        corpus.expand([str(tmp_path)])
+        files.expand([str(tmp_path)])
 
 
 # -- several labels a text ----------------------------------------------------------------------------------------
@@ -941,7 +942,7 @@ def multi(tmp_path, values, kind="jsonl", names=(), **options):
         parquet.write_table(pa.table(made), path)
     else:
         path = label_file(tmp_path, values)
-    return corpus.labelled([path], data)
+    return labelled.labelled([path], data)
 
 
 HOT = [[0, 0, 1], [1, 0, 1], [0, 0, 0], [1, 1, 1]]
@@ -976,7 +977,7 @@ label_name = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1,
 def test_lists_in_cells_are_what_was_written(tmp_path, sets):
     for how in (str, json.dumps, lambda names: json.dumps(names, ensure_ascii=False), lambda names: str(tuple(names)),
                 lambda names: str(np.array(names, object)) if names else "[]"):  # fmt: skip
-        assert [corpus._names(how(names), ",") for names in sets] == [tuple(names) for names in sets]
+        assert [labels.names_of(how(names), ",") for names in sets] == [tuple(names) for names in sets]
 
 
 @pytest.mark.parametrize(
@@ -995,9 +996,9 @@ def test_brackets_that_are_a_name(tmp_path):
     assert multi(tmp_path, ["(other)", "{x}"], "csv").labels == ("(other)", "{x}")
     assert multi(tmp_path, ["[]", "set()", "['a']"], "csv").targets.tolist() == [[0], [0], [1]]
     path = put(tmp_path / "a.csv", "text,label\na,[PAD]\nb,['x']\n")
-    assert corpus.labelled([path], CLASSES).labels == ("[PAD]", "x")
+    assert labelled.labelled([path], CLASSES).labels == ("[PAD]", "x")
     with pytest.raises(DataError, match=r"a\.csv:2 has 2 names \(x, y\), not one; use --task multi"):
-        corpus.labelled([put(tmp_path / "a.csv", "text,label\na,\"['x', 'y']\"\n")], CLASSES)
+        labelled.labelled([put(tmp_path / "a.csv", "text,label\na,\"['x', 'y']\"\n")], CLASSES)
 
 
 @pytest.mark.parametrize(
@@ -1040,14 +1041,14 @@ def test_dev_means_what_train_means(tmp_path):
     two = Data(task="multi", labels=("x", "y"))
     unclear = label_file(tmp_path, [[0, 1], [1, 0]])
     for hot, expected in ((True, [[0, 1], [1, 0]]), (False, [[1, 1], [1, 1]])):
-        found = corpus.labelled([unclear], two, ("x", "y"), multi_hot=hot)
+        found = labelled.labelled([unclear], two, ("x", "y"), multi_hot=hot)
         assert found.targets.tolist() == expected and found.multi_hot is hot
     with pytest.raises(DataError, match=r"at .*:1 .* are a 0 or 1 for each label, but those of train name labels"):
-        corpus.labelled([label_file(tmp_path, [[0, 0], [1, 0]])], two, ("x", "y"), multi_hot=False)
+        labelled.labelled([label_file(tmp_path, [[0, 0], [1, 0]])], two, ("x", "y"), multi_hot=False)
     with pytest.raises(DataError, match=r"a 0 or 1 for each label in train, but not at .*:1;"):
-        corpus.labelled([label_file(tmp_path, [[2], [0]])], Data(task="multi", labels=XYZ), XYZ, multi_hot=True)
+        labelled.labelled([label_file(tmp_path, [[2], [0]])], Data(task="multi", labels=XYZ), XYZ, multi_hot=True)
     with pytest.raises(DataError, match=r"but at .*:1 there are 1"):
-        corpus.labelled([label_file(tmp_path, [[1], [0]])], Data(task="multi", labels=XYZ), XYZ, multi_hot=True)
+        labelled.labelled([label_file(tmp_path, [[1], [0]])], Data(task="multi", labels=XYZ), XYZ, multi_hot=True)
 
 
 def test_label_separator(tmp_path):
@@ -1064,17 +1065,17 @@ def test_label_separator(tmp_path):
 def test_a_column_for_each_label(tmp_path):
     columns = ("toxic", "spam", "sport")
     path = put(tmp_path / "a.csv", "text,toxic,spam,sport\na,0,1,0\nb,1.0,False,TRUE\n")
-    found = corpus.labelled([path], Data(task="multi", label=columns))
+    found = labelled.labelled([path], Data(task="multi", label=columns))
     assert (
         found.labels == columns
         and found.targets.tolist() == [[0, 1, 0], [1, 0, 1]]
         and found.targets.dtype == np.float32
     )
-    found = corpus.labelled([path], Data(task="multi", label=columns[:2], labels=("T", "S")), ("S", "T"))
+    found = labelled.labelled([path], Data(task="multi", label=columns[:2], labels=("T", "S")), ("S", "T"))
     assert found.labels == ("S", "T") and found.targets.tolist() == [[1, 0], [0, 1]]
     made = {"text": ["a", "b"], "toxic": [True, False], "spam": pa.array([1, 0], pa.int8()), "sport": [0.0, 1.0]}
     parquet.write_table(pa.table(made), tmp_path / "a.parquet")
-    found = corpus.labelled([str(tmp_path / "a.parquet")], Data(task="multi", label=columns))
+    found = labelled.labelled([str(tmp_path / "a.parquet")], Data(task="multi", label=columns))
     assert found.targets.tolist() == [[1, 1, 0], [0, 0, 1]]
     for value, why in (
         ("", "is missing"),
@@ -1084,7 +1085,7 @@ def test_a_column_for_each_label(tmp_path):
     ):
         path = put(tmp_path / "b.csv", f"text,toxic,spam\na,0,1\nb,1,{value}\n")
         with pytest.raises(DataError, match=rf"label \(column 'spam'\) at .*b\.csv:3 {why}"):
-            corpus.labelled([path], Data(task="multi", label=("toxic", "spam")))
+            labelled.labelled([path], Data(task="multi", label=("toxic", "spam")))
     for options, message in (
         ({"label": ("toxic", "spam")}, "names 2 columns, one a class, which is for --task multi"),
         ({"label": ("toxic", "toxic"), "task": "multi"}, "named twice"),
@@ -1092,9 +1093,9 @@ def test_a_column_for_each_label(tmp_path):
         ({"label": ("toxic", "spam"), "task": "multi", "labels": ("T",)}, "names 1 classes, but --label 2 columns"),
     ):
         with pytest.raises(SettingsError, match=message):
-            corpus.labelled([path], Data(**options))
+            labelled.labelled([path], Data(**options))
     with pytest.raises(SettingsError, match="columns of --label are toxic, spam, but the labels a, b"):
-        corpus.labelled(
+        labelled.labelled(
             [put(tmp_path / "c.csv", "text,toxic,spam\na,0,1\n")],
             Data(task="multi", label=("toxic", "spam")),
             ("a", "b"),
@@ -1103,14 +1104,14 @@ def test_a_column_for_each_label(tmp_path):
 
 def test_spaces_and_case_of_labels(tmp_path, capsys):
     path = put(tmp_path / "a.csv", "text,label\ngood film,Spam\nbad film,spam\nok film,SPAM \nfine,ham\n")
-    assert corpus.labelled([path], CLASSES).labels == ("SPAM", "Spam", "ham", "spam")
+    assert labelled.labelled([path], CLASSES).labels == ("SPAM", "Spam", "ham", "spam")
     assert "labels 'SPAM' (1), 'Spam' (1), 'spam' (1) in" in capsys.readouterr().err
     path = put(tmp_path / "b.csv", "text,label\na, pos\nb,pos \nc,neg\n")
-    found = corpus.labelled([path], CLASSES)
+    found = labelled.labelled([path], CLASSES)
     assert found.labels == ("neg", "pos") and found.targets.tolist() == [1, 1, 0] and capsys.readouterr().err == ""
-    assert corpus.labelled([path], Data(labels=("neg ", "pos"))).labels == ("neg ", "pos")
+    assert labelled.labelled([path], Data(labels=("neg ", "pos"))).labels == ("neg ", "pos")
     with pytest.raises(DataError, match=r"c\.csv:2 is missing"):
-        corpus.labelled([put(tmp_path / "c.csv", "text,label\na, \nb,x\n")], CLASSES)
+        labelled.labelled([put(tmp_path / "c.csv", "text,label\na, \nb,x\n")], CLASSES)
 
 
 @pytest.mark.parametrize(
@@ -1126,6 +1127,6 @@ def test_spaces_and_case_of_labels(tmp_path, capsys):
     ],
 )
 def test_labels_that_look_like_something_else_are_asked_about(tmp_path, capsys, values, message):
-    corpus.labelled([label_file(tmp_path, values)], CLASSES)
+    labelled.labelled([label_file(tmp_path, values)], CLASSES)
     said = capsys.readouterr().err
     assert message in said and bool(said) == bool(message)

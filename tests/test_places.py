@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from sparsedistill import DataError
-from sparsedistill.data.corpus import Places
+from sparsedistill.data.records import Places
 from sparsedistill.run import Run
 from sparsedistill.settings import build
 from sparsedistill.teacher.transformer import CallableTeacher

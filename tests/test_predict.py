@@ -23,7 +23,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sparsedistill import Classifier
-from sparsedistill.data import corpus
+from sparsedistill.data import files
+from sparsedistill.data import records as data
 from sparsedistill.errors import DataError, MissingExtraError, SettingsError
 from sparsedistill.predict import FILES, predict
 
@@ -467,12 +468,12 @@ def test_what_tsv_holds_reads_back_and_the_rest_is_refused(single, tmp_path, rec
             predict(single, [source], str(out))
         assert not out.exists()
         predict(single, [source], str(out), quoting="double")
-        form = corpus.Form(quoting="double")
+        form = files.Form(quoting="double")
     else:
         predict(single, [source], str(out))
-        form = corpus.AUTO
+        form = files.AUTO
     records = [record for record in records if record != ("text", "id")]  # the header once more
-    found = list(corpus.read([str(out)], columns=["id"], form=form))
+    found = list(data.read([str(out)], columns=["id"], form=form))
     assert [text for batch in found for text in batch.texts] == [text for text, _ in records]
     assert [name for batch in found for name in batch.columns["id"]] == [name for _, name in records]
     assert out.read_bytes().count(b"\n") >= len(records) + 1
@@ -914,5 +915,5 @@ def test_memory_with_many_labels(tmp_path):
 
 def test_the_total_is_known_where_it_is_cheap(tmp_path):
     columnar = [write(tmp_path / f"in{suffix}") for suffix in (".parquet", ".arrow", ".feather")]
-    assert corpus.count(columnar) == 3 * len(TEXTS)
-    assert corpus.count([*columnar, write(tmp_path / "in.csv")]) is None
+    assert data.count(columnar) == 3 * len(TEXTS)
+    assert data.count([*columnar, write(tmp_path / "in.csv")]) is None

@@ -39,7 +39,7 @@ def decisions(logits: np.ndarray, task: str, thresholds: np.ndarray | None = Non
 def metrics(
     logits: np.ndarray, targets: np.ndarray, task: str, thresholds: np.ndarray | None = None
 ) -> dict[str, float]:
-    """Figures of float32 (n, C) logits against gold targets (shapes as in :class:`sparsedistill.data.corpus.Labelled`).
+    """Figures of float32 (n, C) logits against gold targets (shapes as in ``data.labelled.Labelled``).
 
     single: ``accuracy``, ``macro_f1`` (over the classes that occur, in gold or prediction); multi: ``micro_f1``,
     ``macro_f1``, ``exact_match`` (share of texts with all labels right); regression: ``r2`` (:func:`r2`), ``rmse``,

@@ -18,8 +18,9 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from .classifier import Classifier, probabilities
-from .data import corpus
-from .data.corpus import Piece
+from .data import files, records
+from .data.records import Piece
+from .data.tables import plain_type
 from .errors import DataError, SettingsError, require
 from .format import replacing
 from .progress import Progress, say
@@ -57,14 +58,14 @@ def predict(
     stdout in ``format`` (one of ``STREAMS``). A record has the columns ``keep`` of the input (None: all) as they were,
     then those of :func:`results` with ``prefix`` before their names; "lines" are the results alone. ``pair`` is the
     column of the second text for a classifier of pairs, and is among the columns kept. ``input_format``, ``delimiter``,
-    ``quoting`` and ``header`` are those of :class:`corpus.Form`; with quoting "double" TSV is written in quotes, too.
+    ``quoting`` and ``header`` are those of :class:`files.Form`; with quoting "double" TSV is written in quotes, too.
     Memory is a few pieces of the input, whatever its size.
 
     Errors: :class:`SettingsError` and :class:`DataError`, before the first text is scored wherever that is possible.
     """
     kind = FILES.get(Path(output).suffix, "") if output else format
-    form = corpus.Form(input_format, delimiter, quoting, header)
-    found = corpus.expand(sources, form)
+    form = files.Form(input_format, delimiter, quoting, header)
+    found = files.expand(sources, form)
     _refuse_options(classifier, found, output, kind, keep, proba, top_k, threads)
     if classifier.pairs != bool(pair):
         raise SettingsError(
@@ -85,7 +86,7 @@ def predict(
     if found == ["-"] and sys.stdin.isatty():
         say("reading lines of text from the terminal: end with Ctrl-D")
     most = max(1, min(1 << 14, (1 << 22) // labels))  # texts in a piece: their probabilities are in memory, too
-    read = partial(corpus.whole, text=text, keep=keep, encoding_errors=encoding_errors, most=most, form=form)
+    read = partial(records.whole, text=text, keep=keep, encoding_errors=encoding_errors, most=most, form=form)
     columns, metadata, stdin = _agreed(found, read, keep, kind, names)
     with ExitStack() as stack:
         file = stack.enter_context(replacing(output)) if output else None
@@ -94,7 +95,7 @@ def predict(
         else:
             sink = stack.enter_context(open(file, "wb")) if file else sys.stdout.buffer
             write = _text(sink, kind, list(columns), names, encoding_errors, form.quoted(kind))
-        bar = stack.enter_context(Progress("predict", corpus.count(found, form) if sys.stderr.isatty() else None))
+        bar = stack.enter_context(Progress("predict", records.count(found, form) if sys.stderr.isatty() else None))
         for source in found:
             for piece in stdin if source == "-" else read(source):
                 if nulls == "error":
@@ -245,7 +246,7 @@ def _unified(one: Any, other: Any, first: str, piece: Piece) -> Any:
 def _wide(held: Any) -> Any:
     """The type of a dictionary's values; and views, of which Parquet has none, are plain strings."""
     pa = require("pyarrow", "arrow")
-    held = corpus.plain_type(held)
+    held = plain_type(held)
     return {"string_view": pa.large_string(), "binary_view": pa.large_binary()}.get(str(held), held)
 
 
@@ -458,7 +459,7 @@ def _arrow(
 ) -> Iterator[Write]:
     pa = require("pyarrow", "arrow")
     if kind == "arrow":  # such a file has one dictionary a column, but pieces come each with their own
-        columns = {name: field.with_type(corpus.plain_type(field.type)) for name, field in columns.items()}
+        columns = {name: field.with_type(plain_type(field.type)) for name, field in columns.items()}
     special = {
         "predicted": {"single": pa.string(), "multi": pa.list_(pa.string()), "regression": pa.float32()}[task],
         "top_labels": pa.list_(pa.string()),

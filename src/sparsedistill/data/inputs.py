@@ -20,8 +20,9 @@ from ..progress import Progress, say
 from ..settings import Settings
 from ..standard import Standard
 from ..teacher.logits import fingerprint
-from . import corpus, pairs, split, weights
-from .corpus import Labelled, Places
+from . import files, labelled, pairs, records, split, weights
+from .labelled import Labelled
+from .records import Places
 
 PARTS = ("train", "dev", "test", "corpus")
 BATCH = 8192
@@ -43,7 +44,7 @@ class Inputs:
         self.settings, self.held_out_file, self.function = settings, held_out_file, function
         # By fingerprint of `_blocked`: texts of the corpus left out by the last pass over it; and rows without a text.
         self._dropped = np.zeros(0, np.int64)
-        self._skipped: corpus.Skipped | None = None
+        self._skipped: records.Skipped | None = None
 
     @property
     def column(self) -> str | None:
@@ -108,12 +109,12 @@ class Inputs:
             if sources := getattr(data, name):
                 if "-" in sources:
                     raise DataError(f"{name} is stdin, which can be read only once: write it to a file")
-                gold = corpus.label_columns(data)
+                gold = labelled.label_columns(data)
                 labels = () if name == "corpus" else gold
                 columns = [*self._pair, *labels, *(self._weight if name == "train" else [])]
-                corpus.check(
+                records.check(
                     sources, data.text, columns, encoding_errors=data.encoding_errors, label=gold[0], form=self._form,
-                    skipped=corpus.skipping(data, labels),
+                    skipped=records.skipping(data, labels),
                 )  # fmt: skip
                 if self.column and (name == "corpus" or (name == "train" and self.uses_train_logits)):
                     self._check_column(name)
@@ -123,9 +124,9 @@ class Inputs:
     def _check_column(self, name: str) -> None:
         data, column = self.settings.data, str(self.column)
         try:
-            corpus.check(
+            records.check(
                 getattr(data, name), data.text, [column], encoding_errors=data.encoding_errors, form=self._form,
-                skipped=corpus.skipping(dataclasses.replace(data, pair="")),
+                skipped=records.skipping(dataclasses.replace(data, pair="")),
             )  # fmt: skip
         except DataError as error:
             train = "; without scores for train, take --modes kd_private" if name == "train" else ""
@@ -139,7 +140,7 @@ class Inputs:
             return ("score",)
         if data.labels:
             return data.labels
-        if len(gold := corpus.label_columns(data)) > 1:
+        if len(gold := labelled.label_columns(data)) > 1:
             return gold
         if data.train:
             return self._train_all.labels
@@ -159,15 +160,15 @@ class Inputs:
         data = self.settings.data
         # Lists of 0 and 1 mean in dev and test what they mean in train.
         multi_hot = self._train_all.multi_hot if labels is not None and data.train and data.task == "multi" else None
-        found = corpus.labelled(sources, data, labels, columns=(*columns, *self._pair), multi_hot=multi_hot)
+        found = labelled.labelled(sources, data, labels, columns=(*columns, *self._pair), multi_hot=multi_hot)
         if not self._pair:
             return found
         second = self._second(found.extra.pop(data.pair), found.places)
         return dataclasses.replace(found, texts=pairs.joined(found.texts, second))
 
     @property
-    def _form(self) -> corpus.Form:
-        return corpus.Form.of(self.settings.data)
+    def _form(self) -> files.Form:
+        return files.Form.of(self.settings.data)
 
     @property
     def _weight(self) -> list[str]:
@@ -241,7 +242,7 @@ class Inputs:
             lacks = [f"{train.labels[i]!r} ({counts[i]:,})" for i in np.flatnonzero((counts > 0) & (there == 0))]
             if lacks:
                 say(
-                    f"warning: dev: no text could be held out of {corpus._several(lacks)}, which "
+                    f"warning: dev: no text could be held out of {files.several(lacks)}, which "
                     f"{'have' if len(lacks) > 1 else 'has'} too few different texts for a share of "
                     f"{self.settings.data.dev_fraction:g}: figures on dev tell nothing of "
                     f"{'them' if len(lacks) > 1 else 'it'}, give --dev or a larger --dev-fraction"
@@ -358,8 +359,8 @@ class Inputs:
         """The corpus without texts of dev and test: texts, their fingerprints, the scores of the column, and places."""
         data = self.settings.data
         columns = [self.column] if self.column else []
-        self._dropped, self._skipped = np.zeros(len(self._blocked), np.int64), corpus.skipping(data)
-        for batch in corpus.read(
+        self._dropped, self._skipped = np.zeros(len(self._blocked), np.int64), records.skipping(data)
+        for batch in records.read(
             data.corpus, data.text, columns + self._pair, encoding_errors=data.encoding_errors, form=self._form,
             skipped=self._skipped,
         ):  # fmt: skip
@@ -530,7 +531,7 @@ def _without(part: Labelled, other: Labelled | None, name: str, others: str) -> 
             of = part.targets == lost[0] if part.targets.ndim == 1 else part.targets[:, lost[0]] > 0.5
             names = [f"{part.labels[i]!r} ({before[i]:,})" for i in lost]
             raise DataError(
-                f"no text of {corpus._several(names)} is left in {name}: all of them are texts of {others} ({ASIDE}), "
+                f"no text of {files.several(names)} is left in {name}: all of them are texts of {others} ({ASIDE}), "
                 f"such as {_examples([part.texts[i] for i in np.flatnonzero(of)], found[of])}; "
                 f"{remedy.format('the class')}"
             )
@@ -587,9 +588,9 @@ def _hash_file(path: str | os.PathLike) -> str:
     return state.hexdigest()
 
 
-def _describe_files(sources: tuple[str, ...], form: corpus.Form, known: dict[str, Any]) -> list[dict[str, Any]]:
+def _describe_files(sources: tuple[str, ...], form: files.Form, known: dict[str, Any]) -> list[dict[str, Any]]:
     result: list[dict[str, Any]] = []
-    for source in corpus.expand(sources, form) if sources else []:
+    for source in files.expand(sources, form) if sources else []:
         entry: dict[str, Any] = {"source": source}
         if os.path.isfile(source):
             status = os.stat(source)

@@ -35,7 +35,7 @@ def hold_out(
     """Choose which labelled texts leave train for dev: bool (n,), and which stand on both sides: bool (n,).
 
     ``targets``: class indices int (n,), 0/1 float (n, C) of a multi-label task, or scores float (n,), as in
-    :class:`sparsedistill.data.corpus.Labelled`. Groups of equal texts leave together, about ``fraction`` of each
+    :class:`sparsedistill.data.labelled.Labelled`. Groups of equal texts leave together, about ``fraction`` of each
     class's texts (of each label's; of each tenth of the scores), and of every class with two or more distinct texts at
     least one, as far as ``fraction`` of all texts allows. Never does a class lose a group that is larger than its
     share, nor more than the larger of ``fraction`` and a half of its distinct texts.

@@ -55,7 +55,7 @@ def gold_weights(
 ) -> np.ndarray | None:
     """Weights of what gold labels teach, float32 (n, 1), or (n, C) for a multi-label task; None where all are 1.
 
-    ``targets`` as in :class:`sparsedistill.data.corpus.Labelled`; ``samples`` as of :func:`sample_weights`. Balanced is
+    ``targets`` as in ``data.labelled.Labelled``; ``samples`` as of :func:`sample_weights`. Balanced is
     scikit-learn's: n / (classes * texts of the class), over the classes that occur; of a multi-label task each label is
     balanced against its absence. A named weight is that of the class's texts, of a multi-label task that of the texts
     that have the label. Each column averages to 1, so that the learning rate keeps its meaning.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..data.corpus import Places
+from ..data.records import Places
 from ..errors import FormatError
 from ..teacher.logits import Logits
 from ..teacher.logits import label as write_shards
