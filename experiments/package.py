@@ -17,6 +17,6 @@ from sparsedistill.teacher.transformer import TransformerTeacher, finetune
 
 __all__ = [
     "Inputs", "Progress", "Run", "Settings", "SettingsError", "SparsedistillError", "Teach", "TransformerTeacher",
-    "Vocabulary", "build", "finetune", "label_part", "labelled", "probabilities", "read", "read_json", "read_toml", "replacing",
-    "run_of_words", "say", "versions", "write_json",
+    "Vocabulary", "build", "finetune", "label_part", "labelled", "probabilities", "read", "read_json", "read_toml",
+    "replacing", "run_of_words", "say", "versions", "write_json",
 ]  # fmt: skip
