@@ -1,15 +1,14 @@
 """``python -m experiments TASK ...``: train and measure the systems, or the studies, of tasks."""
 
-from __future__ import annotations
-
 import argparse
 import sys
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from . import cells, records, studies
+from . import records
+from .cells import TASKS
 from .package import SparsedistillError, say
+from .studies import STUDIES
 from .systems import ONCE, SEEDS, SYSTEMS
 from .task import PAIRS, Place, Task
 
@@ -17,36 +16,36 @@ from .task import PAIRS, Place, Task
 def main() -> int:
     """Train what is asked for, one after the other; what is finished is not done again."""
     parser = argparse.ArgumentParser(prog="python -m experiments", description=__doc__)
-    parser.add_argument("tasks", nargs="*", choices=[*cells.TASKS, []], metavar="TASK", help=", ".join(cells.TASKS))
+    parser.add_argument("tasks", nargs="*", metavar="TASK", help=", ".join(TASKS))
     place_arguments(parser)
+    names = {"systems": ", ".join(SYSTEMS), "studies": ", ".join(STUDIES)}
     parser.add_argument("--systems", nargs="*", choices=SYSTEMS, metavar="SYSTEM", default=list(SYSTEMS),
-                        help=f"default: all of {', '.join(SYSTEMS)}")  # fmt: skip
+                        help=f"default: all of {names['systems']}")  # fmt: skip
     parser.add_argument("--seeds", nargs="*", type=int, default=list(SEEDS), help="default: 0 1 2")
-    parser.add_argument("--studies", nargs="*", choices=studies.NAMES, metavar="STUDY", default=[],
-                        help=f"instead of systems; without TASK on its own: {', '.join(studies.NAMES)}")  # fmt: skip
-    arguments = parser.parse_args()
-    if not (arguments.tasks or arguments.studies):
-        parser.error("say which tasks")
-    work: list[tuple[str, str, Callable[[Task], None]]] = []
-    for name in arguments.studies:
-        meant = studies.module_of(name).TASKS
-        if unknown := [key for key in arguments.tasks if key in PAIRS and key not in meant]:
-            parser.error(f"{name} is not for {', '.join(unknown)}")
-        work += [(key, name, partial(study, name=name)) for key in arguments.tasks or meant]
-    for key in [] if arguments.studies else arguments.tasks:
-        for name in arguments.systems:
-            seeds = arguments.seeds[:1] if name in ONCE else arguments.seeds
-            work += [(key, name, partial(SYSTEMS[name], seed=seed)) for seed in seeds]
-    tasks = {key: Task(key, place_of(arguments)) for key, _, _ in work}
-    failed: set[str] = set()
-    status = 0
+    parser.add_argument("--studies", nargs="*", choices=STUDIES, metavar="STUDY", default=[],
+                        help=f"instead of systems; each has TASKs of its own: {names['studies']}")  # fmt: skip
+    given = parser.parse_args()
+    if unknown := set(given.tasks) - set(TASKS):
+        parser.error(f"no task {', '.join(sorted(unknown))}: {', '.join(TASKS)}")
+    if not given.tasks and not given.studies:
+        parser.error(f"say which tasks: {', '.join(TASKS)}")
+    work = [(key, name, partial(study, name=name)) for name in given.studies
+            for key in given.tasks or STUDIES[name].tasks]  # fmt: skip
+    if unfit := [f"{name} of {key}" for key, name, _ in work if key in PAIRS and key not in STUDIES[name].tasks]:
+        parser.error(f"not for pairs: {', '.join(unfit)}")
+    if not given.studies:
+        work = [(key, name, partial(SYSTEMS[name], seed=seed)) for key in given.tasks for name in given.systems
+                for seed in (given.seeds[:1] if name in ONCE else given.seeds)]  # fmt: skip
+    tasks = {key: Task(key, place_of(given)) for key, _, _ in work}
+    wrong, status = set(), 0
     for key, name, measure in work:
+        if key in wrong:
+            continue
+        wrong.add(key)  # what is wrong with its files is said once
         try:
-            if key not in failed:
-                failed.add(key)  # what is wrong with its files is said once
-                tasks[key].run  # noqa: B018
-                failed.remove(key)
-                measure(tasks[key])
+            tasks[key].run  # noqa: B018
+            wrong.remove(key)
+            measure(tasks[key])
         except SparsedistillError as error:
             say(f"{key} {name}: {error}")
             status = 2
@@ -55,9 +54,8 @@ def main() -> int:
 
 def study(task: Task, name: str) -> None:
     """Measure a study on a task and record it."""
-    module = studies.module_of(name)
-    teacher = getattr(module, "teacher", records.teacher_of)(task)
-    records.keep_study(name, task, module.measure(task), teacher)
+    teacher = STUDIES[name].teacher(task)
+    records.keep_study(name, task, STUDIES[name].measure(task), teacher)
 
 
 def place_arguments(parser: argparse.ArgumentParser) -> None:
@@ -75,9 +73,9 @@ def _folder(path: str) -> Path:
     return Path(path)
 
 
-def place_of(arguments: argparse.Namespace) -> Place:
+def place_of(given: argparse.Namespace) -> Place:
     """What these options say."""
-    return Place(arguments.data and arguments.data.resolve(), arguments.runs.resolve(), arguments.teacher)
+    return Place(given.data and given.data.resolve(), given.runs.resolve(), given.teacher)
 
 
 if __name__ == "__main__":

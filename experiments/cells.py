@@ -1,23 +1,13 @@
 """Names of tasks and systems, and cells of the tables on the page of results: HTML of the kind that Markdown takes."""
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 TASKS = {
-    "imdb": "IMDB",
-    "sst2": "SST-2",
-    "trec6": "TREC-6",
-    "trec50": "TREC-50",
-    "agnews": "AG News",
-    "tweets": "tweets",
-    "wikitoxic": "Wiki Toxic",
-    "mrpc": "MRPC",
-    "civil": "Civil Comments",
-    "qqp": "QQP",
-}
+    "imdb": "IMDB", "sst2": "SST-2", "trec6": "TREC-6", "trec50": "TREC-50", "agnews": "AG News", "tweets": "tweets",
+    "wikitoxic": "Wiki Toxic", "mrpc": "MRPC", "civil": "Civil Comments", "qqp": "QQP",
+}  # fmt: skip
 SYSTEMS = {
     "teacher": "teacher",
     "scratch": "DAN from scratch",
@@ -75,11 +65,6 @@ def digits(value: float, count: int) -> str:
 def small(*cells: object) -> list[str]:
     """Cells in small print, as the paper's figures are."""
     return [f"<small>{cell}</small>" if cell != "" else "" for cell in cells]
-
-
-def theirs(rows: dict[str, tuple[float, ...]]) -> Table:
-    """Rows of the paper's figures."""
-    return [small(f"the paper, {what}", *figures) for what, figures in rows.items()]
 
 
 def by_system(columns: Iterable[str], cell: Callable[[str, str], str], corner: str = "") -> Table:

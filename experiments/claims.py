@@ -1,13 +1,10 @@
 """Acceptance criteria of the figures, and what claims of the paper and of this project are held against them."""
 
-from __future__ import annotations
-
 import math
 import statistics
-from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from .cells import SYSTEMS, TASKS, Table, percent
+from .cells import SYSTEMS, TASKS, percent
 from .records import Recorded
 
 # What a student is to keep of its teacher's accuracy: more than the paper's of the same task. Of trec6 it has none, so
@@ -26,15 +23,6 @@ class Claim(NamedTuple):
     figure: str
     holds: bool
     is_open: bool = False
-
-
-def table(claims: Iterable[Claim]) -> Table:
-    """Claims below each other."""
-    rows = [
-        [one.what, one.figure, ("yes" if one.holds else "<b>no</b>") + (", within chance" if one.is_open else "")]
-        for one in claims
-    ]
-    return [["", "figure", "holds"], *rows]
 
 
 def points(what: str, figure: float, half: float, bound: float = 0.0, more: str = "") -> Claim:

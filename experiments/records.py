@@ -5,14 +5,10 @@
 a time works on a task.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
-import shlex
 import statistics
 import subprocess
-import sys
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -94,6 +90,11 @@ class Recorded:
         """Fingerprint of the teacher that is recorded."""
         return fingerprint(self.predictions["teacher/0"]) if "teacher/0" in self.predictions else None
 
+    def as_json(self) -> dict[str, Any]:
+        """The records, and the means over the seeds by test set and system."""
+        means = {test: {name: self.mean(name, test) for name in self.systems} for test in self.tests}
+        return {"selected": self.selected, "accuracy": means, "systems": self.systems, "studies": self.studies}
+
     def disagreement(self, one: str, other: str) -> float:
         """The share of the first test set's texts that two systems decide otherwise, over pairs of seeds."""
         first, second = (
@@ -144,7 +145,9 @@ def keep(task: Task, system: str, seed: int, recipe: Any, predictions: np.ndarra
     seeds = known.systems.setdefault(system, {})
     for stale in [name for name, one in seeds.items() if one["recipe"] != made]:
         del seeds[stale], known.predictions[f"{system}/{stale}"]
-    seeds[str(seed)] = {"accuracy": accuracy, "dev": dev, **facts, "recipe": made, **provenance(task)}
+    asked = "students" if system in ("scratch", "kd_private", "kd", "kd_ft") else system
+    source = provenance(task, f"--systems {asked} --seeds {seed}")
+    seeds[str(seed)] = {"accuracy": accuracy, "dev": dev, **facts, "recipe": made, **source}
     known.predictions[f"{system}/{seed}"] = predictions.astype(np.uint8)
     known.save()
     shown = ", ".join(f"{name} {value:.2%}" for name, value in accuracy.items())
@@ -154,37 +157,23 @@ def keep(task: Task, system: str, seed: int, recipe: Any, predictions: np.ndarra
 def keep_study(name: str, task: Task, figures: Any, teacher: dict[str, str]) -> None:
     """Record what a study measured, in place of what it measured before."""
     known = Recorded(task.key)
-    known.studies[name] = {"figures": figures, **teacher, **provenance(task)}
+    known.studies[name] = {"figures": figures, **teacher, **provenance(task, f"--studies {name}")}
     known.save()
 
 
-def provenance(task: Task) -> dict[str, Any]:
+def provenance(task: Task, what: str) -> dict[str, Any]:
     """Command, commit, encoder of the teacher, data and versions behind a figure."""
+    given = (" --data DIR" if task.place.data else "") + (" --teacher MODEL" if task.place.teacher else "")
     data, encoder = task.run.data, Path(task.run.settings.teach.teacher)
     # The folder that a package ships its weights in is named after nothing.
     name = encoder.parent.name if encoder.name == "model" else encoder.name
     return {
-        "command": command(sys.argv),
+        "command": f"python -m experiments {task.key} {what}{given}",
         "commit": _COMMIT,
         "encoder": f"{name} {_hash(task.run.inputs.teacher_identity)}",
         "data": {part: data[part]["fingerprint"] for part in ("train", "dev", "test", "corpus") if part in data},
         "versions": versions(),
     }
-
-
-def command(words: list[str]) -> str:
-    """What was typed, with capitals for places, or nothing where they do not matter."""
-    program = Path(words[0]).resolve()
-    shown, given = ["python -m experiments" if program.parent == HERE else program.name], iter(words[1:])
-    for word in given:
-        option, equals, _ = word.partition("=")
-        shown += _PLACES.get(option, [shlex.quote(word)])
-        if option in _PLACES and not equals:
-            next(given, None)
-    return " ".join(shown)
-
-
-_PLACES = {"--data": ["--data DIR"], "--teacher": ["--teacher MODEL"], "--runs": []}
 
 
 def _commit() -> str:

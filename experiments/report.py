@@ -4,24 +4,23 @@
 writes all figures as JSON.
 """
 
-from __future__ import annotations
-
 import argparse
 import io
 import re
 import statistics
 import sys
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from . import claims, paper
+from . import paper
 from .__main__ import place_arguments, place_of
 from .cells import SYSTEMS, TASKS, Table, by_system, mean
+from .claims import Claim, criteria
 from .package import SparsedistillError, replacing, say, write_json
 from .records import Recorded, every_task
-from .studies import NAMES, module_of
-from .task import HERE, PAIRS, Place, Task
+from .studies import STUDIES
+from .task import HERE, Place, Task
 
 DOCS = HERE.parent / "docs"
 Results = dict[str, Recorded]
@@ -55,11 +54,6 @@ _CLAIMS = (
 )
 
 
-def study_of(results: Results, name: str, field: str = "figures") -> dict[str, Any]:
-    """What a study measured, by task."""
-    return {key: task.studies[name][field] for key, task in results.items() if name in task.studies}
-
-
 def accuracy(results: Results) -> Table:
     """Systems below each other, test sets beside each other."""
     columns = {}
@@ -70,56 +64,63 @@ def accuracy(results: Results) -> Table:
 
     def cell(name: str, column: str) -> str:
         task, test = columns[column]
-        values = [100 * value for value in task.accuracies(name, test)]
-        if not values:
+        if not (values := [100 * value for value in task.accuracies(name, test)]):
             return ""
-        if test != task.tests[0]:
-            values = [statistics.fmean(values)]  # of further test sets the mean alone
-        theirs = paper.SYSTEMS.get(task.key, {}).get(name) if test == task.tests[0] else None
-        shown = f"<b>{mean(values)}</b>" if task.selected == name else mean(values)
+        is_first = test == task.tests[0]  # of further test sets the mean alone
+        shown = mean(values if is_first else [statistics.fmean(values)])
+        shown = f"<b>{shown}</b>" if task.selected == name else shown
+        theirs = paper.SYSTEMS.get(task.key, {}).get(name) if is_first else None
         return shown + (f" <small>{100 * theirs:.1f}</small>" if theirs else "")
 
     return by_system(columns, cell)
 
 
+def figures_of(results: Results, name: str) -> dict[str, Any]:
+    """What a study measured, by task."""
+    return {key: task.studies[name]["figures"] for key, task in results.items() if name in task.studies}
+
+
 def markdown(results: Results) -> str:
     """``docs/results.md``."""
-    parts = {name: _study(results, name) for name in NAMES if study_of(results, name)}
-    of_paper = [
-        claim for name in parts if hasattr(module_of(name), "claims")
-        for claim in module_of(name).claims(study_of(results, name))
+    studies = {name: figures_of(results, name) for name in STUDIES if figures_of(results, name)}
+    parts = {name: _study(results, name, study) for name, study in studies.items()}
+    found = [
+        claim for name, study in studies.items() for key, figures in study.items()
+        for claim in STUDIES[name].claims(TASKS[key], figures)
     ]  # fmt: skip
     lines = ["# Results", "", _INTRO, "", *parts.pop("sizes", [])]
     lines += _section("Accuracy", _ACCURACY, [accuracy(results)])
-    lines += _section("Acceptance criteria", _CRITERIA, [claims.table(claims.criteria(results))])
-    lines += _section("The paper's findings", _CLAIMS, [claims.table(of_paper)])
+    lines += _section("Acceptance criteria", _CRITERIA, [_claims(criteria(results))])
+    lines += _section("The paper's findings", _CLAIMS, [_claims(found)])
     return "\n".join([*lines, *(line for part in parts.values() for line in part)])
 
 
-def _study(results: Results, name: str) -> list[str]:
-    module, study = module_of(name), study_of(results, name)
-    trained = {key: {one.get("teacher") for one in results[key].systems.get("kd", {}).values()} for key in study}
-    earlier = [TASKS[key] for key in study if trained[key] - {results[key].studies[name].get("teacher")}]
-    note = module.NOTE + (
-        f" <b>Of an earlier teacher than the one recorded: {', '.join(earlier)}.</b>" if earlier else ""
-    )
-    picture = [f"![{module.TITLE}](results/{name}.svg)", ""] if hasattr(module, "draw") else []
-    by_command: dict[str, list[str]] = {}
-    for key in study:
-        record = results[key].studies[name]
-        by_command.setdefault(f"<code>{record['command']}</code> at <code>{record['commit']}</code>", []).append(
-            TASKS[key]
-        )
-    source = "; ".join(f"{', '.join(titles)}: {command}" for command, titles in by_command.items())
-    return [*_section(module.TITLE, note, module.tables(study, results), picture), f"<small>{source}</small>", ""]
+def _study(results: Results, name: str, figures: dict[str, Any]) -> list[str]:
+    study, records = STUDIES[name], {key: results[key].studies[name] for key in figures}
+    trained = {key: {one.get("teacher") for one in results[key].systems.get("kd", {}).values()} for key in figures}
+    earlier = ", ".join(TASKS[key] for key, record in records.items() if trained[key] - {record.get("teacher")})
+    note = study.note + (f" <b>Of an earlier teacher than the one recorded: {earlier}.</b>" if earlier else "")
+    sources: dict[str, list[str]] = {}
+    for key, record in records.items():
+        source = f"<code>{record['command']}</code> at <code>{record['commit']}</code>"
+        sources.setdefault(source, []).append(TASKS[key])
+    shown = "; ".join(f"{', '.join(titles)}: {source}" for source, titles in sources.items())
+    picture = [f"![{study.title}](results/{name}.svg)", ""] if study.axes else []
+    return [*_section(study.title, note, study.tables(figures, results), picture), f"<small>{shown}</small>", ""]
 
 
-def _section(title: str, note: str, tables: Iterable[Table], picture: Iterable[str] = ()) -> list[str]:
+def _section(title: str, note: str, tables: Sequence[Table], picture: Sequence[str] = ()) -> list[str]:
     lines = [f"## {title}", "", note, "", *picture]
     for table in tables:
         head, *rows = ["| " + " | ".join(cell.replace("|", "&#124;") for cell in row) + " |" for row in table]
         lines += [head, "|---" + "|---:" * (len(table[0]) - 1) + "|", *rows, ""]
     return lines
+
+
+def _claims(claims: Sequence[Claim]) -> Table:
+    answers = (("yes" if one.holds else "<b>no</b>") + (", within chance" if one.is_open else "") for one in claims)
+    rows = [[one.what, one.figure, answer] for one, answer in zip(claims, answers, strict=True)]
+    return [["", "figure", "holds"], *rows]
 
 
 def picture(results: Results, name: str) -> str:
@@ -128,91 +129,61 @@ def picture(results: Results, name: str) -> str:
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    module, study, out = module_of(name), study_of(results, name), io.StringIO()
-    columns = min(3, len(study))
-    with rc_context(
-        {"svg.hashsalt": "sparsedistill", "svg.fonttype": "none", "font.sans-serif": ["DejaVu Sans"], "font.size": 8}
-    ):
-        figure = Figure(figsize=(3.6 * columns, 2.7 * -(-len(study) // columns) + 0.6), layout="constrained")
+    study, figures, out = STUDIES[name], figures_of(results, name), io.StringIO()
+    columns = min(3, len(figures))
+    font = {"svg.fonttype": "none", "font.sans-serif": ["DejaVu Sans"], "font.size": 8}
+    with rc_context({"svg.hashsalt": "sparsedistill", **font}):
+        figure = Figure(figsize=(3.6 * columns, 2.7 * -(-len(figures) // columns) + 0.6), layout="constrained")
         FigureCanvasSVG(figure)
-        names: dict[str, Any] = {}
-        for place, (key, figures) in enumerate(study.items(), 1):
-            axes = figure.add_subplot(-(-len(study) // columns), columns, place)
-            module.draw(axes, figures, results[key])
+        marks: dict[str, Any] = {}
+        for place, (key, one) in enumerate(figures.items(), 1):
+            axes = figure.add_subplot(-(-len(figures) // columns), columns, place)
+            study.draw(axes, one, results[key])
             axes.set_title(TASKS[key], loc="left")
-            axes.set_xlabel(module.AXES[0])
-            axes.set_ylabel(module.AXES[1])
+            axes.set(xlabel=study.axes[0], ylabel=study.axes[1], axisbelow=True)
             axes.grid(True, color="#e8e8e8")
-            axes.set_axisbelow(True)
             axes.minorticks_off()
             axes.spines[["top", "right"]].set_visible(False)
-            marks, labels = axes.get_legend_handles_labels()
-            names |= dict(zip(labels, marks, strict=True))
-        order = [title for title in SYSTEMS.values() if title in names] or list(names)
-        if names:
-            figure.legend([names[n] for n in order], order, loc="outside lower center", ncols=columns, frameon=False)
+            marks |= {label: mark for mark, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+        order = [title for title in SYSTEMS.values() if title in marks] or list(marks)
+        if marks:
+            figure.legend([marks[n] for n in order], order, loc="outside lower center", ncols=columns, frameon=False)
         figure.savefig(out, format="svg", metadata={"Date": None})
     svg = re.sub(r"<metadata>.*</metadata>", "", out.getvalue(), flags=re.DOTALL)
     svg = re.sub(r" transform=\"rotate\(-0 [^\"]*\"| font-family: [^;\"]*;|(?<=\.\d\d)\d{3,}", "", svg)  # a third of it
     return " ".join(svg.replace("<svg", "<svg font-family='DejaVu Sans, sans-serif'", 1).split()) + "\n"
 
 
-def as_json(results: Results) -> dict[str, Any]:
-    """All figures of all tasks: means and standard deviations over the seeds, and the records themselves."""
-    return {
-        key: {
-            "kind": "pair" if key in PAIRS else "single",
-            "selected": task.selected,
-            "accuracy": {
-                test: {
-                    name: {"mean": statistics.fmean(values), "sd": statistics.stdev(values) if values[1:] else None}
-                    for name in task.systems if (values := task.accuracies(name, test))
-                }
-                for test in task.tests
-            },
-            "systems": task.systems,
-            "studies": task.studies,
-        }
-        for key, task in results.items()
-    }  # fmt: skip
-
-
 def check(place: Place) -> int:
     """Recompute every accuracy from the predictions; returns how many are not what the records say."""
-    wrong = total = 0
-
-    def differs(message: str) -> None:
-        nonlocal wrong
-        wrong += 1
-        say(message)
-
-    results = every_task()
+    results, differences, total = every_task(), [], 0
     for key, recorded in results.items():
         task = Task(key, place)
         try:
             task.inputs.part("test")
         except SparsedistillError as error:
-            differs(f"{key}: {error}")
+            differences.append(f"{key}: {error}")
             continue
         for part, made in _texts(recorded).items():
             if len(made) > 1:
                 apart = " - ".join(", ".join(names) for names in made.values())
-                differs(f"{key}: not of the same texts of {part}: {apart}: run some of them again")
-        for name, seeds in recorded.systems.items():
-            for seed, one in seeds.items():
-                total, right = total + 1, task.accuracies(recorded.predictions[f"{name}/{seed}"])
-                if recorded.teacher not in (None, one.get("teacher", recorded.teacher)):
-                    differs(f"{key} {name} seed {seed}: of another teacher than the one recorded: run it again")
-                if right != one["accuracy"]:
-                    differs(f"{key} {name} seed {seed}: the predictions give {right}, the record {one['accuracy']}")
+                differences.append(f"{key}: not of the same texts of {part}: {apart}: run some of them again")
+        for name, seed, one in ((n, s, one) for n, seeds in recorded.systems.items() for s, one in seeds.items()):
+            total, right = total + 1, task.accuracies(recorded.predictions[f"{name}/{seed}"])
+            if recorded.teacher not in (None, one.get("teacher", recorded.teacher)):
+                differences.append(f"{key} {name} seed {seed}: of another teacher than the one recorded: run it again")
+            if right != one["accuracy"]:
+                differences.append(f"{key} {name} seed {seed}: {right} by predictions, {one['accuracy']} by record")
         for name, study in recorded.studies.items():
             if recorded.teacher not in (None, study.get("teacher")):
                 say(f"{key} {name}: a study of an earlier teacher than the one recorded, trained by the same recipe")
     page = DOCS / "results.md"
     if page.exists() and page.read_text(encoding="utf-8") != markdown(results):
-        differs(f"{page} is not what the records give: run python -m experiments.report")
-    say(f"{total} accuracies computed from predictions; {wrong} differences")
-    return wrong
+        differences.append(f"{page} is not what the records give: run python -m experiments.report")
+    for difference in differences:
+        say(difference)
+    say(f"{total} accuracies computed from predictions; {len(differences)} differences")
+    return len(differences)
 
 
 def _texts(recorded: Recorded) -> dict[str, dict[str, list[str]]]:
@@ -228,8 +199,8 @@ def _texts(recorded: Recorded) -> dict[str, dict[str, list[str]]]:
 def write(results: Results) -> None:
     """The page and its pictures."""
     files = {"results.md": markdown(results)}
-    for name in NAMES:
-        if study_of(results, name) and hasattr(module_of(name), "draw"):
+    for name, study in STUDIES.items():
+        if study.axes and figures_of(results, name):
             files[f"results/{name}.svg"] = picture(results, name)
     for name, text in files.items():
         with replacing(DOCS / name) as temporary:
@@ -246,7 +217,7 @@ def main() -> int:
     if arguments.check:
         return 1 if check(place_of(arguments)) else 0
     if arguments.json:
-        write_json(arguments.json, as_json(every_task()))
+        write_json(arguments.json, {key: task.as_json() for key, task in every_task().items()})
     else:
         write(every_task())
     return 0

@@ -1,26 +1,57 @@
-"""What the studies share: students with other settings, trained, measured and forgotten, and the timing of systems."""
-
-from __future__ import annotations
+"""What a study is, and what studies share: students with other settings, measured and forgotten; systems, timed."""
 
 import itertools
 import shutil
 import statistics
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 
+from benchmarks import timing
 from benchmarks.tasks import sample
 
-from . import records
+from .cells import TASKS, Table
+from .claims import Claim
 from .package import Run, Vocabulary, read_json, say, write_json
+from .records import Recorded, recipe_of, teacher_of
 from .task import Task, decided, dev_figure, share
 
 SECONDS, TURNS = 2.0, 5  # of a turn, about; of each system
 # What gets texts ready, uncounted, and what labels them.
 System = tuple[Callable[[list[str]], Any], Callable[[Any], Any]]
+
+
+class Study:
+    """A study owns its ``title``, the ``note`` below it, and what it measures and shows."""
+
+    title = note = ""
+    tasks: tuple[str, ...] = ()  # that it is run on where none are named
+    head: tuple[str, ...] = ()  # of the table
+    paper: Sequence[list[str]] = ()  # rows of the paper's figures
+    axes: tuple[str, ...] = ()  # names of those of the plot that some have
+    teacher = staticmethod(teacher_of)  # fingerprint of the one that it is of
+
+    def measure(self, task: Task) -> dict[str, Any]:
+        """The figures of a task, as JSON can hold them."""
+        raise NotImplementedError
+
+    def rows(self, title: str, figures: dict[str, Any], record: Recorded) -> Table:
+        """The figures of a task, called ``title``, in the table."""
+        return []
+
+    def tables(self, study: dict[str, Any], results: dict[str, Recorded]) -> list[Table]:
+        """The figures of all tasks, by task; ``results`` are the records of all tasks."""
+        rows = [row for key, figures in study.items() for row in self.rows(TASKS[key], figures, results[key])]
+        return [[[*self.head], *rows, *self.paper]]
+
+    def claims(self, title: str, figures: dict[str, Any]) -> list[Claim]:
+        """What the paper found, held against the figures of a task."""
+        return []
+
+    def draw(self, axes: Any, figures: dict[str, Any], record: Recorded) -> None:
+        """The figures of a task as a plot, on matplotlib's ``axes``."""
 
 
 def measured(task: Task, run: Run, stages: Sequence[str], keep: bool = False) -> dict[str, Any]:
@@ -29,7 +60,7 @@ def measured(task: Task, run: Run, stages: Sequence[str], keep: bool = False) ->
     What was measured once with the same settings is not measured again. All else of the run is deleted unless ``keep``.
     """
     last = run.students[-1]
-    key = records.recipe_of(task, [run.key(f"compress.{last}"), records.teacher_of(task)])
+    key = recipe_of(task, [run.key(f"compress.{last}"), teacher_of(task)])
     path = run.directory / "figures.json"
     known = read_json(path) if path.exists() else {}
     if known.get("key") != key or (keep and not (run.directory / "classifiers" / last / "config.json").exists()):
@@ -75,9 +106,9 @@ def kd_run(task: Task, name: str, **changes: Any) -> Run:
     return task.variant(name, **given)
 
 
-def student(task: Task, name: str, keep: bool = False, **changes: Any) -> dict[str, Any]:
-    """The figures of such a student."""
-    return dict(measured(task, kd_run(task, name, **changes), ("count", "distill", "compress"), keep)["kd"])
+def student(task: Task, run: Run, keep: bool = False) -> dict[str, Any]:
+    """The figures of the KD student of such a run."""
+    return dict(measured(task, run, ("count", "distill", "compress"), keep)["kd"])
 
 
 def tuned(task: Task, name: str, rates: Sequence[float], seeds: int, changes: dict[str, Any]) -> dict[str, Any]:
@@ -85,7 +116,7 @@ def tuned(task: Task, name: str, rates: Sequence[float], seeds: int, changes: di
 
     def made(rate: float, seed: int) -> dict[str, Any]:
         given = {"distill__learning_rate": rate, "distill__student_seed": seed, **changes}
-        return student(task, f"{name}-{rate:g}-{seed}", **given)
+        return student(task, kd_run(task, f"{name}-{rate:g}-{seed}", **given))
 
     tried, most = sorted(rates), len(rates) + 3
     while True:
@@ -104,7 +135,7 @@ def first_seed(task: Task) -> tuple[Run, str]:
     run = task.variant("seed0", distill__student_seed=0)
     run.execute(("count", "distill", "finetune", "compress"))
     names = [name for name in ("kd", "kd_ft") if name in run.students]
-    return run, records.Recorded(task.key).selected or max(names, key=lambda name: dev_figure(run, name))
+    return run, Recorded(task.key).selected or max(names, key=lambda name: dev_figure(run, name))
 
 
 def timed(task: Task, systems: dict[str, System]) -> dict[str, dict[str, float]]:
@@ -123,15 +154,15 @@ def timed(task: Task, systems: dict[str, System]) -> dict[str, dict[str, float]]
             ready = prepare(chosen)
             label(ready)  # once uncounted: caches, threads, lazy loading
             turn = partial(label, ready)
-            if (seconds := _seconds(turn)) > SECONDS / 2:
+            if (seconds := timing.seconds(turn)) > SECONDS / 2:
                 break
             size = round(len(chosen) * min(SECONDS / seconds, 30.0))
             chosen = alike(texts, more, size) if size > len(texts) else [texts[i] for i in sample(texts, size)]
         turns.append(turn)
         sizes.append(len(chosen))
-    rounds = [[_seconds(turn) for turn in turns] for _ in range(TURNS)]
+    taken_by = timing.alternate([partial(timing.seconds, turn) for turn in turns], TURNS)
     found = {}
-    for name, size, taken in zip(systems, sizes, zip(*rounds, strict=True), strict=True):
+    for name, size, taken in zip(systems, sizes, taken_by, strict=True):
         middle, between = statistics.median(taken), max(taken) - min(taken)
         found[name] = {"texts_per_second": size / middle, "spread": between / 2 / middle, "texts": size}
     return found
@@ -148,12 +179,6 @@ def alike(texts: list[str], more: list[str], size: int) -> list[str]:
             by_length[len(text)].append(text)
     turns = {length: itertools.cycle(some) for length, some in by_length.items()}
     return [next(turns[len(text)]) for text in itertools.islice(itertools.cycle(texts), size)]
-
-
-def _seconds(work: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
 
 
 def without(keep: np.ndarray, ids: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

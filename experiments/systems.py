@@ -4,8 +4,6 @@ The students are those of the task's run; the paper's other students learn the s
 TF-IDF and model2vec are the baselines, and learn the same labels with settings chosen on the same dev texts.
 """
 
-from __future__ import annotations
-
 import shutil
 import time
 from collections.abc import Callable
@@ -14,10 +12,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks import rivals
+from benchmarks import baselines
 
 from . import records
-from .package import SettingsError, TransformerTeacher, finetune, read_json
+from .package import SettingsError, finetune, read_json
 from .task import Task, accuracy, decided, dev_figure, share
 
 SEEDS = (0, 1, 2)
@@ -123,11 +121,9 @@ def network(task: Task, seed: int, name: str) -> None:
         settings, directory / "trained", texts, targets, dev.texts, dev.targets, labels=task.inputs.labels,
         task="single", seed=seed, are_pairs=task.run.are_pairs,
     )  # fmt: skip
-    trained = TransformerTeacher(
-        directory / "trained", settings=settings, labels=task.inputs.labels, are_pairs=task.run.are_pairs
-    )
+    logits = task.opened(directory / "trained", settings).logits(test.texts)
     records.keep(
-        task, name, seed, recipe, trained.logits(test.texts).argmax(axis=1), max(figures["dev"]),
+        task, name, seed, recipe, logits.argmax(axis=1), max(figures["dev"]),
         seconds=figures["seconds"], texts=len(texts), **which,
     )  # fmt: skip
 
@@ -150,14 +146,14 @@ class Labels:
 BASELINES = ("fasttext", "tfidf", "model2vec")
 
 
-def baseline_of(task: Task, name: str, seed: int) -> rivals.Rival:
+def baseline_of(task: Task, name: str, seed: int) -> baselines.Baseline:
     """A baseline, not yet loaded: it trains itself then, unless it was trained before."""
     labels, cache = Labels(task), task.place.runs / "baselines"
     if name == "fasttext":
-        return rivals.FastText(labels, cache, None, 1, seed + 1)  # whose seeds 0 and 1 are the same
+        return baselines.FastText(labels, cache, None, 1, seed + 1)  # whose seeds 0 and 1 are the same
     if name == "tfidf":
-        return rivals.TfIdf(labels, cache, "LogisticRegression", 1)
-    return rivals.Model2Vec(labels, cache, task.run.settings.teach.teacher, 1, seed)
+        return baselines.TfIdf(labels, cache, "LogisticRegression", 1)
+    return baselines.Model2Vec(labels, cache, task.run.settings.teach.teacher, 1, seed)
 
 
 def baseline(task: Task, seed: int, name: str) -> None:

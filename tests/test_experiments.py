@@ -19,8 +19,9 @@ pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 sys.path.append(str(ROOT))
-from benchmarks import rivals
-from experiments import cells, claims, corpora, records, report, studies, study
+from benchmarks import baselines
+from experiments import cells, claims, corpora, records, report, study
+from experiments.studies import STUDIES
 from experiments.task import Place, Task, share, variant
 from sparsedistill.run import Run
 from sparsedistill.settings import build
@@ -107,6 +108,7 @@ class Fake(Task):
     def __init__(self, run: Run):
         run.check()
         self.key, self.run, self.inputs, self.directory = "fake", run, run.inputs, run.directory
+        self.place = Place(run.directory, run.directory, "another")
 
 
 def test_records_are_kept_by_seed_and_checked(run, tmp_path, monkeypatch, capsys):
@@ -119,6 +121,8 @@ def test_records_are_kept_by_seed_and_checked(run, tmp_path, monkeypatch, capsys
     for seed, ids in given.items():
         records.keep(fake, "kd", seed, ["settings"], ids, 0.5, seconds=1.0)
     assert records.have(fake, "kd", 1, ["settings"])
+    command = records.Recorded("fake").systems["kd"]["1"]["command"]
+    assert command == "python -m experiments fake --systems students --seeds 1 --data DIR --teacher MODEL"
     assert not records.have(fake, "kd", 1, ["other settings"])
     assert not records.have(fake, "kd", 2, ["settings"])
     found = records.every_task()["fake"]
@@ -173,18 +177,6 @@ def test_a_record_is_a_line(tmp_path, monkeypatch):
     lines = (tmp_path / "fake.json").read_text("utf-8").splitlines()
     assert lines[3:5] == ['"0": {"accuracy": {"test": 0.25}},', '"1": {"accuracy": {"test": 0.5}}']
     assert records.Recorded("fake").accuracies("kd") == [0.25, 0.5]
-
-
-@pytest.mark.parametrize(
-    ("words", "shown"),
-    [
-        (["--data", "/data", "--runs", "/runs", "--seeds", "1"], "tweets --data DIR --seeds 1"),
-        (["--data=/data", "--runs=/runs", "--teacher=/model"], "tweets --data DIR --teacher MODEL"),
-    ],
-)
-def test_commands_are_recorded_without_places(words, shown):
-    program = ROOT / "experiments" / "__main__.py"
-    assert records.command([str(program), "tweets", *words]) == f"python -m experiments {shown}"
 
 
 def test_bags_without_some_rows(tweets):
@@ -307,9 +299,9 @@ def test_fasttexts_grid_grows_where_the_best_is_at_an_edge(tmp_path, monkeypatch
     def score(self, settings, *_):
         return -sum(abs(np.log2(settings[name] / value)) for name, value in best.items())
 
-    monkeypatch.setattr(rivals.FastText, "_score", score)
+    monkeypatch.setattr(baselines.FastText, "_score", score)
     labels = SimpleNamespace(name="any", key="any", split=(([], []), ([], [])))
-    chosen = rivals.FastText(labels, tmp_path, None, 1).choose()
+    chosen = baselines.FastText(labels, tmp_path, None, 1).choose()
     assert {name: chosen[name] for name in best} == best
 
 
@@ -412,7 +404,7 @@ def test_half_a_transformer_has_every_other_layer(tmp_path, encoder):
 def test_auc_counts_pairs(members, others):
     from sklearn.metrics import roc_auc_score
 
-    from experiments.studies.privacy import auc
+    from experiments.studies.students import auc
 
     truth = [1] * len(members) + [0] * len(others)
     assert auc(np.array(members), np.array(others)) == pytest.approx(
@@ -475,7 +467,6 @@ def tiny(tmp_path_factory, tweets, encoder) -> Task:
 def test_every_system_and_study_from_end_to_end(tiny, tmp_path, monkeypatch):
     from experiments import __main__ as program
     from experiments import systems
-    from experiments.studies import adaptation, architecture, budget, corpus_size, ngrams, speed, width
 
     monkeypatch.setattr(records, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(report, "DOCS", tmp_path)
@@ -487,27 +478,26 @@ def test_every_system_and_study_from_end_to_end(tiny, tmp_path, monkeypatch):
             systems.SYSTEMS[name](tiny, 0)
     assert list(tiny.tests) == ["test", "other"]
 
-    monkeypatch.setattr(architecture, "VARIANTS", {name: architecture.VARIANTS[name] for name in ("mean", "max")})
-    monkeypatch.setattr(architecture, "RATES", (1e-2,))
-    monkeypatch.setattr(budget, "BUDGETS", {"small": [(100, 8), (200, 4)]})
-    monkeypatch.setattr(budget, "RATES", (1e-2,))
-    monkeypatch.setattr(width, "WIDTHS", (0, 4))
-    for module in (architecture, budget):
-        monkeypatch.setattr(module, "SEEDS", 1)
-    for module in (width, ngrams, corpus_size):
-        monkeypatch.setattr(module, "SEEDS", (0,))
-    monkeypatch.setattr(corpus_size, "SHARES", (0.3, 1.0))
-    monkeypatch.setattr(adaptation, "TARGETS", {"tweets": "tweets"})
-    monkeypatch.setattr(adaptation, "RATES", (1e-3,))
-    monkeypatch.setattr(adaptation, "Task", lambda key, place: tiny)
-    monkeypatch.setattr(speed, "BASELINES", ("tfidf",))
+    variants = STUDIES["architecture"].variants
+    for name, fewer in {
+        "architecture": {"variants": {name: variants[name] for name in ("mean", "max")}, "rates": (1e-2,), "seeds": 1},
+        "budget": {"budgets": {"small": [(100, 8), (200, 4)]}, "rates": (1e-2,), "seeds": 1},
+        "width": {"widths": (0, 4), "seeds": (0,), "head": ("", "0", "4")},
+        "ngrams": {"seeds": (0,)},
+        "corpus_size": {"shares": (0.3, 1.0), "seeds": (0,), "head": ("", "30 %", "100 %")},
+        "adaptation": {"targets": {"tweets": "tweets"}, "rates": (1e-3,)},
+        "speed": {"baselines": ("tfidf",)},
+    }.items():
+        for field, value in fewer.items():
+            assert hasattr(STUDIES[name], field)
+            monkeypatch.setattr(STUDIES[name], field, value, raising=False)
     monkeypatch.setattr(study, "SECONDS", 0.05)
-    for name in studies.NAMES:
+    for name in STUDIES:
         program.study(tiny, name)
 
     found = records.every_task()["tweets"]
     measured = {name: record["figures"] for name, record in found.studies.items()}
-    assert set(measured) == set(studies.NAMES)
+    assert set(measured) == set(STUDIES)
     wanted = {"teacher", "scratch", "kd_private", "kd", "kd_ft", "transformer_student", "cnn", "tfidf"}
     assert wanted <= set(found.systems)
     assert measured["corpus_size"]["1"]["0"]["kd"]["accuracy"]["test"] == pytest.approx(found.mean("kd"), abs=0.2)
@@ -521,19 +511,18 @@ def test_every_system_and_study_from_end_to_end(tiny, tmp_path, monkeypatch):
     assert {path.name for path in (tiny.directory / "variants" / "width-4-0").iterdir()} == {"figures.json"}
     with monkeypatch.context() as patch:  # nor are the figures of variants that were forgotten
         patch.setattr(study, "_figures", None)
-        assert measured["budget"] == budget.measure(tiny)
+        assert measured["budget"] == STUDIES["budget"].measure(tiny)
 
     report.write({"tweets": found})
     page = (tmp_path / "results.md").read_text("utf-8")
-    assert page.count("\n## ") == 3 + len(studies.NAMES)
-    pictures = [name for name in studies.NAMES if f"results/{name}.svg" in page]
+    assert page.count("\n## ") == 3 + len(STUDIES)
+    pictures = [name for name in STUDIES if f"results/{name}.svg" in page]
     assert len(pictures) == 4
     for name in pictures:
         svg = (tmp_path / "results" / f"{name}.svg").read_text("utf-8")
         assert ElementTree.fromstring(svg).tag == "{http://www.w3.org/2000/svg}svg"
         assert svg == report.picture({"tweets": found}, name)
-    shown = report.as_json({"tweets": found})["tweets"]["accuracy"]["test"]
-    assert shown["kd"] == {"mean": found.mean("kd"), "sd": None}
+    assert found.as_json()["accuracy"]["test"]["kd"] == found.mean("kd")
     assert report.check(None) == 0
 
 
