@@ -13,7 +13,16 @@ import numpy as np
 
 from . import corpora
 from .package import (
-    Inputs, Run, Settings, SettingsError, TransformerTeacher, build, label_part, labelled, probabilities, read_json,
+    Inputs,
+    Run,
+    Settings,
+    SettingsError,
+    TransformerTeacher,
+    build,
+    label_part,
+    labelled,
+    probabilities,
+    read_json,
     read_toml,
 )  # fmt: skip
 
