@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import sys
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,9 @@ def asked_threads(threads: int) -> int:
 @lru_cache(maxsize=1)
 def default_threads() -> int:
     """Processors this process may run on, less where a container's quota (cgroup v2) grants fewer; at least 1."""
-    try:
+    if sys.platform == "linux":
         processors = len(os.sched_getaffinity(0))
-    except AttributeError:  # not on Linux
+    else:
         processors = os.cpu_count() or 1
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()

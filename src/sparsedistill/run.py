@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import json
 import os
 import time
@@ -35,6 +34,7 @@ from .data import pairs, weights
 from .data.inputs import Inputs
 from .errors import SettingsError, require
 from .format import read_json, write_json
+from .locks import lock
 from .machine import default_threads
 from .progress import Progress, clock, say
 from .settings import Settings
@@ -103,7 +103,7 @@ class Run:
         self.directory.mkdir(parents=True, exist_ok=True)
         with open(self.directory / ".lock", "w") as file:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                lock(file)
             except BlockingIOError:
                 raise SettingsError(
                     f"another process works in {self.directory}: wait for it, or give --run DIR"
