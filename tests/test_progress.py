@@ -1,16 +1,19 @@
-"""Where stderr is no terminal, long work prints a line every half minute; time is a fake clock's."""
+"""Messages, bars in a terminal, and a line every half minute elsewhere; time is a fake clock's."""
 
 from __future__ import annotations
 
 import io
+import logging
+import re
 import sys
+import threading
 import time
 from types import SimpleNamespace
 
 import pytest
 
 from sparsedistill import progress
-from sparsedistill.progress import Progress
+from sparsedistill.progress import Progress, say
 from sparsedistill.run import Run
 from sparsedistill.settings import Settings
 
@@ -103,15 +106,92 @@ def test_a_silent_process_prints_nothing(clock, capsys, monkeypatch):
 
 def test_a_terminal_has_a_bar_and_no_thread(clock, monkeypatch):
     monkeypatch.setattr(sys, "stderr", Terminal())
+    threads = threading.active_count()
     with Progress("outer", 10) as outer:
         clock(10)
         with Progress("inner", 4, "steps") as inner:
             clock(3)
             outer.add(5)  # would draw over the inner one
+            inner.add(1, note="loss 0.5")
+            assert threading.active_count() <= threads  # one of another test may end
+            clock(1)
             inner.add(1)
-    drawn = sys.stderr.getvalue()
-    assert "inner [#####...............]  25% 1/4 steps, 0.33/s, 0:09 left" in drawn
-    assert "outer" not in drawn
+    first, second, *_ = re.findall(r"\r(inner.*?)\s*(?=[\r\n])", sys.stderr.getvalue())
+    assert re.fullmatch(r"inner  25%\|##[^|]*\| 1/4 steps, 0\.33/s, 0:09 left, loss 0\.5", first)
+    assert "50%" in second and "2/4 steps, 0.50/s, 0:04 left, loss 0.5" in second
+    assert "outer" not in sys.stderr.getvalue()
+    assert sys.stderr.getvalue().endswith("\n")
+
+
+def test_a_message_stands_above_the_bar(clock, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    with Progress("train", 4, "steps") as bar:
+        clock(3)
+        bar.add(1)
+        say("dev 0.9")
+    shown = sys.stderr.getvalue()
+    before, after = shown.split("dev 0.9\n")
+    assert before.endswith("\r")  # the line was wiped
+    assert "train  25%" in before and "train  25%" in after
+
+
+def test_without_tqdm_a_terminal_has_lines(clock, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.setattr(progress, "_bars", lambda: None)
+    with Progress("predict", 100) as bar:
+        bar.add(10)
+        clock(30)
+    assert sys.stderr.getvalue() == "predict: 10% (10 of 100 texts), 0.33/s, 4:30 left\n"
+
+
+def test_a_notebook_has_a_bar(clock, monkeypatch, capsys):
+    shell = SimpleNamespace(kernel=object())
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    with Progress("train", 4, "steps") as bar:
+        clock(3)
+        bar.add(1)
+    assert "train  25%|" in capsys.readouterr().err
+
+
+def test_warnings_have_a_level_and_a_word(capsys):
+    say("warning: dev is small")
+    say("dev: 3 texts")
+    assert capsys.readouterr().err == "warning: dev is small\ndev: 3 texts\n"
+
+
+@pytest.fixture
+def level():
+    before = progress.logger.level
+    yield progress.logger.setLevel
+    progress.logger.setLevel(before)
+
+
+def test_a_level_silences_messages_and_bars(clock, level, capsys, monkeypatch):
+    level(logging.WARNING)
+    say("dev: 3 texts")
+    say("warning: dev is small")
+    with Progress("train", 100):
+        clock(31)
+    assert capsys.readouterr().err == "warning: dev is small\n"
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    with Progress("train", 100) as bar:
+        clock(3)
+        bar.add(1)
+    assert sys.stderr.getvalue() == ""
+
+
+def test_an_application_with_handlers_of_its_own_prints_messages_itself(capsys, monkeypatch):
+    lines = io.StringIO()
+    handler = logging.StreamHandler(lines)
+    handler.setFormatter(logging.Formatter("%(name)s %(levelname)s %(message)s"))
+    monkeypatch.setattr(progress.logger, "propagate", True)  # the command line turns it off
+    logging.getLogger().addHandler(handler)
+    try:
+        say("warning: dev is small")
+    finally:
+        logging.getLogger().removeHandler(handler)
+    assert capsys.readouterr().err == ""
+    assert lines.getvalue() == "sparsedistill WARNING dev is small\n"
 
 
 def test_the_thread_prints_while_the_work_is_busy(capsys, monkeypatch):

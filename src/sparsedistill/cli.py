@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import logging
 import os
 import shutil
 import sys
@@ -40,6 +41,7 @@ def _main(argv: Sequence[str] | None) -> int:
         arguments.parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if rest:
         arguments.input += rest
+    logging.getLogger("sparsedistill").propagate = False  # only our own handler prints: bare, to stderr
     try:
         _WORK[arguments.work](arguments)
     except SparsedistillError as error:
