@@ -1,5 +1,6 @@
 # make quickstart   the main job on real input
 # make test         lint, types, tests
+# make docs         the documentation, into build/site
 # make sanitize     the core's tests on a build with AddressSanitizer and UndefinedBehaviorSanitizer, for those who change core/
 # All make .venv where there is none and install pinned versions (constraints.txt) into it.
 
@@ -9,7 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 CORE := CMakeLists.txt pyproject.toml $(wildcard core/*)
 PACKAGE := $(CORE) $(wildcard src/sparsedistill/*.py src/sparsedistill/*/*.py src/sparsedistill/*.pyi src/sparsedistill/py.typed)
 
-.PHONY: all quickstart test sanitize lint clean
+.PHONY: all quickstart docs test sanitize lint clean
 
 all: .venv/.installed
 
@@ -39,6 +40,14 @@ all: .venv/.installed
 
 quickstart: .venv/.installed .venv/.quickstart
 	$(BIN)/python examples/quickstart.py
+
+.venv/.docs: constraints.txt pyproject.toml | .venv/.requirements
+	$(PIP) $$($(BIN)/python tools/requirements.py docs)
+	@touch $@
+
+docs: .venv/.installed .venv/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo "build/site/index.html"
 
 lint: .venv/.requirements
 	$(BIN)/ruff check .
