@@ -27,13 +27,9 @@ def mine(texts: Sequence[str], encoder: str, path: Path) -> None:
 
     with_head(encoder, path.parent / "encoder")  # the head does not matter: it is asked for embeddings alone
     model = TransformerTeacher(path.parent / "encoder", settings=Teach(max_length=64))
-    parts = []
-    with Progress("encode", len(texts)) as bar:
-        for begin in range(0, len(texts), 4096):
-            some = model.embed(texts[begin : begin + 4096])
-            parts.append(some / np.linalg.norm(some, axis=1, keepdims=True))
-            bar.add(len(some))
-    vectors = np.concatenate(parts)
+    with Progress("embed"):
+        vectors = np.concatenate([model.embed(texts[begin : begin + 4096]) for begin in range(0, len(texts), 4096)])
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     partners = np.empty(len(texts), np.int64)
     ranks = np.random.default_rng(0).choice(NEIGHBOURS, len(texts))
     with Progress("pair", len(texts)) as bar:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from benchmarks import baselines
@@ -131,16 +132,12 @@ def network(task: Task, seed: int, name: str) -> None:
 # ---- baselines -------------------------------------------------------------------------------------------------------
 
 
-class Labels:
+def labelled(task: Task) -> SimpleNamespace:
     """A task as the baselines want it: the run's train and dev, class indices for labels."""
-
-    def __init__(self, task: Task):
-        inputs = task.inputs
-        train, dev = inputs.part("train"), inputs.part("dev")
-        self.name, self.labels = task.key, inputs.labels
-        self.key = f"{task.key}-{task.run.data['train']['fingerprint'][:6]}{task.run.data['dev']['fingerprint'][:6]}"
-        self.train = (train.texts, train.targets)
-        self.split = (self.train, (dev.texts, dev.targets))
+    texts, data = {part: task.inputs.part(part) for part in ("train", "dev")}, task.run.data
+    train, dev = ((part.texts, part.targets) for part in texts.values())
+    key = f"{task.key}-{data['train']['fingerprint'][:6]}{data['dev']['fingerprint'][:6]}"
+    return SimpleNamespace(name=task.key, labels=task.inputs.labels, key=key, train=train, split=(train, dev))
 
 
 BASELINES = ("fasttext", "tfidf", "model2vec")
@@ -148,7 +145,7 @@ BASELINES = ("fasttext", "tfidf", "model2vec")
 
 def baseline_of(task: Task, name: str, seed: int) -> baselines.Baseline:
     """A baseline, not yet loaded: it trains itself then, unless it was trained before."""
-    labels, cache = Labels(task), task.place.runs / "baselines"
+    labels, cache = labelled(task), task.place.runs / "baselines"
     if name == "fasttext":
         return baselines.FastText(labels, cache, None, 1, seed + 1)  # whose seeds 0 and 1 are the same
     if name == "tfidf":
@@ -160,7 +157,7 @@ def baseline(task: Task, seed: int, name: str) -> None:
     """A baseline, its settings chosen on dev."""
     encoder = task.inputs.teacher_identity if name == "model2vec" else None  # it learns labels: no teacher taught it
     made = baseline_of(task, name, seed)
-    recipe = [Labels(task).key, made.VERSION, encoder]
+    recipe = [labelled(task).key, made.VERSION, encoder]
     if records.have(task, name, seed, recipe):
         return
     start = time.monotonic()
