@@ -261,6 +261,14 @@ def test_what_is_wrong_with_the_data_is_said_once(tmp_path, monkeypatch, capsys)
     with pytest.raises(SystemExit, match="2"):
         said("sst2", "--data", str(tmp_path / "nowhere"))
     assert f"there is no folder {tmp_path / 'nowhere'}" in capsys.readouterr().err
+    for words, message in (
+        (["nope"], "no task nope"),
+        ([], "say which tasks"),
+        (["mrpc", "--studies", "sizes", "ngrams"], "not for pairs: ngrams of mrpc"),
+    ):
+        with pytest.raises(SystemExit, match="2"):
+            said(*words)
+        assert message in capsys.readouterr().err
     assert said("mrpc").count("say --data DIR") == 1
     assert said("sst2", "--data", str(tmp_path)).count(f"there is no {tmp_path / 'sst2' / 'train.parquet'}") == 1
 
