@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import math
 import os
@@ -375,3 +376,12 @@ def tensor(
     if len(shape) != array.ndim or any(want not in (None, have) for want, have in zip(shape, array.shape, strict=True)):
         raise FormatError(f"{path}: tensor {name!r} has the shape {array.shape}, not {shape}")
     return array
+
+
+def file_fingerprint(path: str | os.PathLike) -> str:
+    """16 bytes of BLAKE2b of a file's content, in hex."""
+    state = hashlib.blake2b(digest_size=16)
+    with open(path, "rb") as file:
+        while block := file.read(1 << 22):
+            state.update(block)
+    return state.hexdigest()

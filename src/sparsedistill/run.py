@@ -42,7 +42,7 @@ from .stages import INPUTS, STAGES, label, teach, train
 from .stages.keys import digest, versions
 from .student.parallel import ALONE, joined
 from .student.vocabulary import Vocabulary
-from .teacher import name_of
+from .teacher.kinds import kind_of
 
 
 class Run:
@@ -59,11 +59,12 @@ class Run:
 
     def __init__(self, directory: str | os.PathLike, settings: Settings, teacher: Callable[[list], Any] | None = None):
         """``teacher``: a function to be asked instead of what the settings name."""
-        if teacher is not None:
-            named = dataclasses.replace(settings.teach, teacher=name_of(teacher))
+        self.kind = kind_of(teacher or settings.teach.teacher)
+        if teacher is not None and self.kind is not None:
+            named = dataclasses.replace(settings.teach, teacher=self.kind.name)
             settings = dataclasses.replace(settings, teach=named)
-        self.directory, self.settings, self.function = Path(directory), settings, teacher
-        self.inputs = Inputs(settings, self.directory / "held_out.json", teacher)
+        self.directory, self.settings = Path(directory), settings
+        self.inputs = Inputs(settings, self.directory / "held_out.json", self.kind)
         self.data: dict[str, Any] = {}
         self.group = ALONE
 
@@ -114,9 +115,10 @@ class Run:
         """Look at the settings and all input that these stages need, read every text once, and write ``data.json``."""
         settings, data = self.settings, self.settings.data
         settings.check()
-        if settings.distill.init == "teacher" and not (self.inputs.needs_teacher and self.inputs.teacher_is_model):
+        trainable = self.needs_teacher and self.kind is not None and self.kind.trainable
+        if settings.distill.init == "teacher" and not trainable:
             raise SettingsError("init teacher asks a transformer for its embedding of each n-gram: give one")
-        if self.inputs.needs_teacher and not settings.teach.teacher and {"teach", "label", "evaluate"} & set(stages):
+        if self.needs_teacher and self.kind is None and {"teach", "label", "evaluate"} & set(stages):
             raise SettingsError(
                 "no teacher: give `sparsedistill teach` or [teach] teacher = a Hugging Face model, module:function, "
                 "or column:NAME"
@@ -126,17 +128,17 @@ class Run:
             train.device(self)
             if settings.distill.tensorboard:
                 require("tensorboard", "tensorboard")
-            if self.inputs.needs_teacher and self.inputs.teacher_is_model:
+            if trainable:
                 require("transformers", "teacher")
         _ = self.primary  # a figure of the task, or refused now
         self.inputs.check()
-        gold = "kd_ft" in settings.students or "scratch" in settings.students or self.inputs.fine_tunes_teacher
+        gold = "kd_ft" in settings.students or "scratch" in settings.students or self.fine_tunes_teacher
         if weights.class_weights(data.class_weights, self.inputs.labels, data.task) and not gold:
             raise SettingsError(
                 "--class-weights weigh gold labels, and none are learnt here: students learn the teacher's "
                 "distribution; fine-tune the teacher, or a student, or leave them out"
             )
-        _ = self.inputs.labels, self.inputs.needs_teacher and self.inputs.teacher_identity  # found, or refused, now
+        _ = self.inputs.labels, self.needs_teacher and self.teacher_identity  # found, or refused, now
         self._read()
 
     def _read(self) -> None:
@@ -250,6 +252,27 @@ class Run:
     def students(self) -> list[str]:
         """Names of the students this run trains."""
         return self.settings.students
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether any student learns from a teacher."""
+        return self.inputs.needs_teacher
+
+    @property
+    def fine_tunes_teacher(self) -> bool:
+        """Whether the teacher is fine-tuned here."""
+        trainable = self.kind is not None and self.kind.trainable
+        return trainable and self.settings.teach.finetune_teacher and bool(self.settings.data.train)
+
+    @property
+    def teacher_answers(self) -> bool:
+        """Whether the teacher can score any text: a column only knows its own."""
+        return self.needs_teacher and self.kind is not None and self.kind.answers
+
+    @cached_property
+    def teacher_identity(self) -> Any:
+        """What the teacher is; see :meth:`sparsedistill.teacher.Kind.identity`."""
+        return self.kind.identity() if self.kind else None
 
     @cached_property
     def teacher(self) -> Any:

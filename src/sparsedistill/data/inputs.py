@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import numpy as np
 
 from .. import _core
 from ..errors import DataError, SettingsError
-from ..format import read_json, write_json
+from ..format import file_fingerprint, read_json, write_json
 from ..machine import default_threads
 from ..progress import Progress, say
 from ..settings import Settings
@@ -35,13 +35,12 @@ class Inputs:
 
     Texts of dev and test are taken out of train and corpus by their letters and digits, so that neither case nor
     punctuation hides one. ``held_out_file`` keeps the part of the corpus that is held out where there is no labelled
-    text, so that the corpus need not be read once more to find it.
+    text, so that the corpus need not be read once more to find it. ``kind``: of the teacher
+    (:mod:`sparsedistill.teacher`), which may be a column beside the texts.
     """
 
-    def __init__(
-        self, settings: Settings, held_out_file: Path | None = None, function: Callable[[list], Any] | None = None
-    ):
-        self.settings, self.held_out_file, self.function = settings, held_out_file, function
+    def __init__(self, settings: Settings, held_out_file: Path | None = None, kind: Any = None):
+        self.settings, self.held_out_file, self.kind = settings, held_out_file, kind
         # By fingerprint of `_blocked`: texts of the corpus left out by the last pass over it; and rows without a text.
         self._dropped = np.zeros(0, np.int64)
         self._skipped: records.Skipped | None = None
@@ -49,14 +48,7 @@ class Inputs:
     @property
     def column(self) -> str | None:
         """The column that holds the teacher's scores, where that is the teacher."""
-        kind, _, name = self.settings.teach.teacher.partition(":")
-        return name if kind == "column" else None
-
-    @property
-    def teacher_is_model(self) -> bool:
-        """Whether the teacher is a Hugging Face model, not a function or a column."""
-        teacher = self.settings.teach.teacher
-        return bool(teacher) and self.function is None and (":" not in teacher or Path(teacher).exists())
+        return self.kind.column or None if self.kind else None
 
     @property
     def needs_teacher(self) -> bool:
@@ -64,40 +56,9 @@ class Inputs:
         return bool(set(self.settings.distill.modes) - {"scratch"})
 
     @property
-    def teacher_answers(self) -> bool:
-        """Whether the teacher can be asked about any text: a column only knows its own."""
-        return self.needs_teacher and not self.column
-
-    @property
     def uses_train_logits(self) -> bool:
         """Whether a student learns the teacher's word on train."""
         return bool(self.settings.data.train) and "kd" in self.settings.distill.modes
-
-    @property
-    def fine_tunes_teacher(self) -> bool:
-        """Whether the teacher is fine-tuned here."""
-        return self.teacher_is_model and self.settings.teach.finetune_teacher and bool(self.settings.data.train)
-
-    @cached_property
-    def teacher_identity(self) -> Any:
-        """What the teacher is, so that another one under the same name is noticed, and the same one where it has moved.
-
-        Of a folder its files' contents, of a function its name and its file's content, else the name.
-        """
-        teacher = self.settings.teach.teacher
-        if self.column:
-            return teacher  # the scores themselves are fingerprinted with the texts
-        if self.teacher_is_model:
-            folder = Path(teacher)
-            if not folder.is_dir():
-                return [teacher]
-            return [_hash_file(path) for path in sorted(folder.rglob("*")) if path.is_file()]
-        from ..teacher.transformer import fingerprint_of, source_of
-
-        if self.function is not None:
-            return [teacher, fingerprint_of(self.function)]
-        source = source_of(teacher)
-        return [teacher, _hash_file(source) if source else None]
 
     def check(self) -> None:
         """Look at the start of every file: is it there, does it have the columns, is there a text?
@@ -144,10 +105,8 @@ class Inputs:
             return gold
         if data.train:
             return self._train_all.labels
-        if self.teacher_is_model:
-            from ..teacher.transformer import model_labels
-
-            return model_labels(self.settings.teach.teacher)
+        if self.kind and (own := self.kind.labels()):
+            return own
         raise SettingsError("the label names are not known: give --labels in the order of the teacher's classes")
 
     @cached_property
@@ -580,14 +539,6 @@ def _select(part: Labelled, keep: np.ndarray) -> Labelled:
     )
 
 
-def _hash_file(path: str | os.PathLike) -> str:
-    state = hashlib.blake2b(digest_size=16)
-    with open(path, "rb") as file:
-        while block := file.read(1 << 22):
-            state.update(block)
-    return state.hexdigest()
-
-
 def _describe_files(sources: tuple[str, ...], form: files.Form, known: dict[str, Any]) -> list[dict[str, Any]]:
     result: list[dict[str, Any]] = []
     for source in files.expand(sources, form) if sources else []:
@@ -597,6 +548,6 @@ def _describe_files(sources: tuple[str, ...], form: files.Form, known: dict[str,
             entry |= {"bytes": status.st_size, "modified": status.st_mtime_ns}
             before = known.get(source, {})
             same = all(before.get(name) == value for name, value in entry.items())
-            entry["fingerprint"] = before["fingerprint"] if same else _hash_file(source)
+            entry["fingerprint"] = before["fingerprint"] if same else file_fingerprint(source)
         result.append(entry)
     return result

@@ -88,7 +88,7 @@ def _warn_never_predicted(run: Run, name: str, missed: list[tuple[int, int]]) ->
         for label, count in ((run.inputs.labels[i], count) for i, count in missed)
     ]
     more = f" and {len(shown) - 8} more" if len(shown) > 8 else ""
-    weighable = name in ("scratch", "kd_ft") or run.inputs.fine_tunes_teacher
+    weighable = name in ("scratch", "kd_ft") or run.fine_tunes_teacher
     remedy = ", or --class-weights balanced," if weighable and not run.settings.data.class_weights else ""
     say(
         f"warning: {report.NAMES[name]} never predicts {', '.join(shown[:8])}{more} on dev: more such "

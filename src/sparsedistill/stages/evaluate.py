@@ -30,13 +30,13 @@ def inputs(run: Run, name: str) -> dict[str, Any]:
         "evaluate": dataclasses.asdict(run.settings.evaluate),
         "classifiers": {student: run.key(f"compress.{student}") for student in run.students},
         "texts": run.texts_of(part),
-        "logits": run.key(f"label.{part}") if run.inputs.teacher_answers else None,
+        "logits": run.key(f"label.{part}") if run.teacher_answers else None,
     }
 
 
 def execute(run: Run) -> None:
     """Measure every classifier, choose one on dev, and write the report."""
-    if run.inputs.teacher_answers:
+    if run.teacher_answers:
         label_part(run, _part(run))
     outputs = [run.directory / "metrics.json", run.directory / "classifier" / "config.json"]
     result = run.once("evaluate", outputs, partial(_evaluate, run))
@@ -50,7 +50,7 @@ def _part(run: Run) -> str:
 
 def _evaluate(run: Run) -> dict[str, Any]:
     settings, task, part = run.settings.evaluate, run.settings.data.task, _part(run)
-    teacher = run.teacher if run.inputs.teacher_answers else None
+    teacher = run.teacher if run.teacher_answers else None
     threads = run.threads(settings.threads)  # after the teacher, which has threads of its own
     if part == "test":
         texts, targets = run.inputs.part("test").texts, run.inputs.part("test").targets
@@ -88,7 +88,7 @@ def _figures(run: Run, part: str, texts: Sequence[str], targets: np.ndarray, thr
     task, asked = run.settings.data.task, run.for_classifier(texts)
     systems: dict[str, dict[str, Any]] = {}
     expected = None
-    if run.inputs.teacher_answers:
+    if run.teacher_answers:
         expected = run.teacher_logits(part)
         systems["teacher"] = {**evaluate.metrics(expected, targets, task), "fidelity": 1.0}
         systems["teacher"] |= {"precision": run.teacher.precision, "megabytes": _weights(run.directory / "teacher")}
@@ -115,7 +115,7 @@ def _rates(run: Run, texts: Sequence[str], threads: int) -> dict[str, float]:
     sample = np.random.default_rng(run.settings.data.seed).permutation(len(texts))[: settings.speed_texts]
     some = [texts[i] for i in sample]
     workers: dict[str, tuple[Callable[[], object], int]] = {}
-    if run.inputs.teacher_answers:
+    if run.teacher_answers:
         few = some[:32]
         rate = evaluate.alternate([(partial(run.teacher.logits, few), len(few))], 1)[0]
         few = some[: max(32, int(rate * _TEACHER_SECONDS))]

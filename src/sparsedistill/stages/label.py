@@ -32,11 +32,11 @@ def inputs(run: Run, name: str) -> dict[str, Any]:
 
 def execute(run: Run) -> None:
     """Score corpus, train and dev, as far as a student or a choice needs them."""
-    if not run.inputs.needs_teacher:
+    if not run.needs_teacher:
         return
     settings = run.settings
     parts = {part for mode in settings.distill.modes for part in settings.labelled_parts(mode)}
-    if run.inputs.teacher_answers or not run.inputs.has_dev:
+    if run.teacher_answers or not run.inputs.has_dev:
         parts.add("dev")
     for part in sorted(parts):
         label_part(run, part)
@@ -84,7 +84,7 @@ def stored(run: Run, part: str) -> np.ndarray:
 
 def _column_scores(run: Run, part: str, trail: _Trail) -> tuple[Callable[[list[str]], np.ndarray], Iterator[list[str]]]:
     """(score, batches) of the scores that stand beside the texts: ``score`` answers for the batches in order."""
-    from ..teacher.transformer import to_logits
+    from ..teacher.scores import to_logits
 
     waiting: list[np.ndarray] = []
 

@@ -19,7 +19,7 @@ def inputs(run: Run, name: str) -> dict[str, Any]:
     """What a fine-tuned teacher depends on."""
     return {
         "teach": keyed(run.settings.teach, "teacher"),
-        "model": run.inputs.teacher_identity,
+        "model": run.teacher_identity,
         "train": run.texts_of("train"),
         "dev": run.texts_of("dev"),
         **run.weighted(gold=True),
@@ -29,16 +29,16 @@ def inputs(run: Run, name: str) -> dict[str, Any]:
 
 def execute(run: Run) -> None:
     """Fine-tune the teacher on train, where it is a model that wants it."""
-    if not run.inputs.needs_teacher or not run.inputs.fine_tunes_teacher:
+    if not run.needs_teacher or not run.fine_tunes_teacher:
         say("teach: nothing to fine-tune")
         return
-    from ..teacher import transformer as teacher
+    from ..teacher.finetune import finetune
 
     directory, data = run.directory / "teacher", run.settings.data
     train, dev = run.inputs.part("train"), run.inputs.part("dev")
     run.once(
         "teach", [directory / "config.json"],
-        lambda: teacher.finetune(
+        lambda: finetune(
             run.settings.teach, directory, train.texts, train.targets, dev.texts, dev.targets,
             labels=run.inputs.labels, task=data.task, seed=data.seed,
             are_pairs=run.are_pairs, weights=run.inputs.gold_weights, metric=run.common.get("metric", "auto"),
@@ -50,7 +50,7 @@ def teacher_inputs(run: Run) -> dict[str, Any]:
     """What the teacher's logits of any text depend on."""
     teach = run.settings.teach
     return {
-        "teacher": run.key("teach") if run.inputs.fine_tunes_teacher else run.inputs.teacher_identity,
+        "teacher": run.key("teach") if run.fine_tunes_teacher else run.teacher_identity,
         "max_length": teach.max_length,
         "precision": teach.precision,
         "scores": run.settings.label.scores,
@@ -61,10 +61,9 @@ def teacher_inputs(run: Run) -> dict[str, Any]:
 
 def open_teacher(run: Run) -> Any:
     """The teacher, at the precision that the run has settled on."""
-    from ..teacher import transformer as teacher
-
+    assert run.kind is not None  # or check() has refused
     fitted = None
-    if run.inputs.fine_tunes_teacher:
+    if run.fine_tunes_teacher:
         run.result_of("teach")
         fitted = run.directory / "teacher"
     # Half a corpus must not be labelled at one precision and half at another.
@@ -72,14 +71,8 @@ def open_teacher(run: Run) -> Any:
     settings, whose = run.settings.teach, digest([teacher_inputs(run), run.settings.teach.device])
     if settings.precision == "auto" and chosen.is_file() and (found := read_json(chosen))["teacher"] == whose:
         settings = dataclasses.replace(settings, precision=found["precision"])
-    opened = teacher.open_teacher(
-        settings,
-        labels=run.inputs.labels,
-        task=run.settings.data.task,
-        label=run.settings.label,
-        directory=fitted,
-        are_pairs=run.are_pairs,
-        function=run.function,
+    opened = run.kind.open(
+        settings, run.settings.label, run.inputs.labels, run.settings.data.task, run.are_pairs, fitted
     )
     write_json(chosen, {"teacher": whose, "precision": opened.precision})
     return opened

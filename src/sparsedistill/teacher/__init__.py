@@ -1,12 +1,59 @@
-"""Teachers: the slow, accurate classifiers that a student learns from."""
+"""Teachers: the slow, accurate classifiers that a student learns from.
+
+What a setting names is of one :class:`Kind`; opened, it is a :class:`Teacher`. :mod:`sparsedistill.teacher.kinds` lists
+the kinds.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import os
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..options import Label, Teach
 
 
-def name_of(function: Callable[[list], Any]) -> str:
-    """``module:function`` of a function, or of the type of an object that can be called."""
-    named = function if hasattr(function, "__qualname__") else type(function)
-    return f"{getattr(named, '__module__', '') or ''}:{named.__qualname__}"
+class Teacher(Protocol):
+    """What the stages need of a teacher; ``precision``: what it computes in, or "given"."""
+
+    name: str
+    precision: str
+
+    def logits(self, texts: Sequence[str]) -> np.ndarray:
+        """float32 ``(len(texts), classes)``, in the order of the texts; scores of regression may be float64."""
+        ...
+
+
+class Kind(Protocol):
+    """What a setting names as teacher, before it is opened.
+
+    ``name``: as in the settings. ``answers``: whether it scores any text, or only those it has scores of.
+    ``trainable``: whether it can be fine-tuned, and embeds texts. ``column``: the column that holds its scores, or "".
+    """
+
+    name: str
+    answers: bool
+    trainable: bool
+    column: str
+
+    def identity(self) -> Any:
+        """What the teacher is, as values that JSON can hold, so that another one under the same name is noticed."""
+        ...
+
+    def labels(self) -> tuple[str, ...] | None:
+        """Its own class names, None where it has none."""
+        ...
+
+    def open(
+        self,
+        settings: Teach,
+        label: Label,
+        labels: Sequence[str],
+        task: str,
+        are_pairs: bool = False,
+        directory: str | os.PathLike[str] | None = None,
+    ) -> Teacher:
+        """The teacher; ``directory``: its fine-tuned self. Errors: :class:`SettingsError`."""
+        ...

@@ -1,0 +1,46 @@
+"""Scores that stand in a column beside the texts, as teacher."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from ..errors import SettingsError
+from ..options import Label, Teach
+from . import Teacher
+
+
+class Column:
+    """``column:NAME``: knows the texts it stands beside, and no other."""
+
+    answers = trainable = False
+
+    def __init__(self, column: str):
+        self.name, self.column = f"column:{column}", column
+
+    @classmethod
+    def named(cls, name: str) -> Column | None:
+        """The kind, where it has this name."""
+        kind, _, column = name.partition(":")
+        return cls(column) if kind == "column" else None
+
+    def identity(self) -> Any:
+        """Its name: the scores themselves are fingerprinted with the texts."""
+        return self.name
+
+    def labels(self) -> tuple[str, ...] | None:
+        """None: scores have no names."""
+        return None
+
+    def open(
+        self,
+        settings: Teach,
+        label: Label,
+        labels: Sequence[str],
+        task: str,
+        are_pairs: bool = False,
+        directory: str | os.PathLike[str] | None = None,
+    ) -> Teacher:
+        """Errors: :class:`SettingsError`, for nobody is there to be asked."""
+        raise SettingsError(f"the teacher {self.name} is a column of scores, which can score no other text")
