@@ -13,7 +13,8 @@ from sparsedistill.settings import Settings, build, read_toml
 from sparsedistill.stages.keys import versions
 from sparsedistill.stages.label import label_part
 from sparsedistill.student.vocabulary import Vocabulary
-from sparsedistill.teacher.transformer import TransformerTeacher, finetune
+from sparsedistill.teacher.finetune import finetune
+from sparsedistill.teacher.transformer import TransformerTeacher
 
 __all__ = [
     "Inputs", "Progress", "Run", "Settings", "SettingsError", "SparsedistillError", "Teach", "TransformerTeacher",

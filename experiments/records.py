@@ -170,7 +170,7 @@ def provenance(task: Task, what: str) -> dict[str, Any]:
     return {
         "command": f"python -m experiments {task.key} {what}{given}",
         "commit": _COMMIT,
-        "encoder": f"{name} {_hash(task.run.inputs.teacher_identity)}",
+        "encoder": f"{name} {_hash(task.run.teacher_identity)}",
         "data": {part: data[part]["fingerprint"] for part in ("train", "dev", "test", "corpus") if part in data},
         "versions": versions(),
     }

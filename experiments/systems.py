@@ -109,7 +109,7 @@ def network(task: Task, seed: int, name: str) -> None:
     asked = {field: value for field, value in asdict(settings).items() if not field.startswith(("teacher", "check"))}
     recipe = [
         learnt, which, task.run.data["dev"], asked, [most, SOFT_WORDS] if made.soft else None, made.start.keywords,
-        task.run.inputs.teacher_identity,
+        task.run.teacher_identity,
     ]  # fmt: skip
     if records.have(task, name, seed, recipe):
         return
@@ -155,7 +155,7 @@ def baseline_of(task: Task, name: str, seed: int) -> baselines.Baseline:
 
 def baseline(task: Task, seed: int, name: str) -> None:
     """A baseline, its settings chosen on dev."""
-    encoder = task.inputs.teacher_identity if name == "model2vec" else None  # it learns labels: no teacher taught it
+    encoder = task.run.teacher_identity if name == "model2vec" else None  # it learns labels: no teacher taught it
     made = baseline_of(task, name, seed)
     recipe = [labelled(task).key, made.VERSION, encoder]
     if records.have(task, name, seed, recipe):

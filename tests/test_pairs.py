@@ -26,7 +26,7 @@ from sparsedistill.student.model import Student
 from sparsedistill.student.schedule import Schedule
 from sparsedistill.student.train import train
 from sparsedistill.student.vocabulary import Vocabulary
-from sparsedistill.teacher.transformer import _Padding, _tokenise
+from sparsedistill.teacher.batching import Padding, tokenise
 
 WORDS = ("good", "bad", "film", "plot", "odd", "very")
 
@@ -161,8 +161,8 @@ def test_a_teacher_reads_both(encoder):
     tokenizer = transformers.AutoTokenizer.from_pretrained(encoder)
     model = transformers.AutoModel.from_pretrained(encoder)
     strings = pairs.joined(["not bad at all", "x"], ["a good film", ""])
-    rows = _tokenise(tokenizer, strings, 32, are_pairs=True)
-    made = _Padding.of(tokenizer, model, are_pairs=True)(torch, rows, "cpu")
+    rows = tokenise(tokenizer, strings, 32, are_pairs=True)
+    made = Padding.of(tokenizer, model, are_pairs=True)(torch, rows, "cpu")
     theirs = tokenizer(["not bad at all", "x"], ["a good film", ""], padding=True, return_tensors="pt")
     for name in ("input_ids", "attention_mask", "token_type_ids"):
         assert torch.equal(made[name] * made["attention_mask"], theirs[name] * theirs["attention_mask"]), name

@@ -13,7 +13,7 @@ from sparsedistill import DataError
 from sparsedistill.data.records import Places
 from sparsedistill.run import Run
 from sparsedistill.settings import build
-from sparsedistill.teacher.transformer import CallableTeacher
+from sparsedistill.teacher.function import FunctionTeacher
 
 WORDS = ("good", "film", "room", "food", "bad", "very", "nice", "cold", "old", "new")
 
@@ -189,7 +189,7 @@ def test_a_column_is_named_by_file_and_line(tmp_path, part, score, scores, messa
     ],
 )
 def test_a_function_that_returns_something_else_is_told_what_is_wanted(given, task, message):
-    teacher = CallableTeacher(
+    teacher = FunctionTeacher(
         lambda texts: given, classes=1 if task == "regression" else 2, task=task, labels=("a", "b")
     )
     with pytest.raises(DataError) as caught:
@@ -204,7 +204,7 @@ def test_what_else_a_function_may_return():
     rows = [[1.0, 2.0], [3.0, 4.0]]
     for given in (rows, np.array(rows), (row for row in rows), pandas.DataFrame(rows), tuple(map(tuple, rows)),
                   pandas.DataFrame(rows, columns=["a", "b"])[["b", "a"]]):  # fmt: skip
-        teacher = CallableTeacher(lambda texts, given=given: given, classes=2, task="single", labels=("a", "b"))
+        teacher = FunctionTeacher(lambda texts, given=given: given, classes=2, task="single", labels=("a", "b"))
         assert teacher.logits(["x", "y"]).tolist() == rows
 
 

@@ -30,7 +30,8 @@ from sparsedistill.student.model import Student
 from sparsedistill.student.schedule import Schedule
 from sparsedistill.student.train import train
 from sparsedistill.student.vocabulary import Vocabulary
-from sparsedistill.teacher.transformer import finetune, open_teacher
+from sparsedistill.teacher.finetune import finetune
+from sparsedistill.teacher.kinds import kind_of
 
 WORDS = [f"w{i}" for i in range(40)]
 WORTH = dict(zip(WORDS, np.random.default_rng(0).normal(size=len(WORDS)), strict=True))
@@ -417,7 +418,7 @@ def tuned(model: Path, directory: Path, unit: str, **over):
 
 
 def opened(settings: Teach, directory: Path):
-    return open_teacher(settings, labels=("score",), task="regression", label=Label(), directory=directory)
+    return kind_of(settings.teacher).open(settings, Label(), ("score",), "regression", directory=directory)
 
 
 @pytest.mark.parametrize("unit", ["year", "small", "negative", "offset", "constant"])

@@ -19,8 +19,13 @@ from hypothesis import strategies as st
 
 from sparsedistill.errors import DataError, SettingsError
 from sparsedistill.options import Label, Teach
-from sparsedistill.teacher import transformer as module
-from sparsedistill.teacher.transformer import CallableTeacher, TransformerTeacher, finetune, open_teacher, to_logits
+from sparsedistill.teacher import batching, machine, transformer
+from sparsedistill.teacher import finetune as tuning
+from sparsedistill.teacher.finetune import finetune
+from sparsedistill.teacher.function import FunctionTeacher
+from sparsedistill.teacher.kinds import kind_of
+from sparsedistill.teacher.scores import to_logits
+from sparsedistill.teacher.transformer import TransformerTeacher
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -116,14 +121,14 @@ def test_order_and_windows(tuned, monkeypatch):
     teacher = opened(tuned[0])
     texts = [f"{'so ' * (i % 5)}{TEXTS[i]}" for i in range(20)]
     want = teacher.logits(texts)
-    monkeypatch.setattr(module, "_WINDOW", 7)
+    monkeypatch.setattr(transformer, "_WINDOW", 7)
     assert np.abs(teacher.logits(texts) - want).max() < 1e-4
     assert np.abs(teacher.logits(texts[::-1])[::-1] - want).max() < 1e-4
 
 
 def test_no_texts(tuned):
     assert opened(tuned[0]).logits([]).shape == (0, 2)
-    assert CallableTeacher(lambda texts: 1 / 0, classes=3, task="single").logits([]).shape == (0, 3)
+    assert FunctionTeacher(lambda texts: 1 / 0, classes=3, task="single").logits([]).shape == (0, 3)
 
 
 @pytest.fixture(scope="session")
@@ -141,7 +146,7 @@ def tiny(tmp_path_factory):
 @pytest.fixture(params=[True, False], ids=["with bf16", "without bf16"])
 def processor(request, monkeypatch):
     """Whether the processor has instructions for bf16."""
-    monkeypatch.setattr(module, "multiplies_bf16", lambda torch: request.param)
+    monkeypatch.setattr(machine, "multiplies_bf16", lambda torch: request.param)
     return request.param
 
 
@@ -154,7 +159,7 @@ def test_bf16_agrees_and_auto_takes_what_can_win(tiny, processor, monkeypatch, c
     values = half.logits(TEXTS)
     assert 0 < np.abs(values - full).max() < 0.05 * np.abs(full).max()
     # Whichever is faster here, it is taken; bf16 is not even tried where it cannot be.
-    monkeypatch.setattr(module, "_time", lambda candidates: {"fp32": 2.0, "bf16": 1.0})
+    monkeypatch.setattr(transformer, "time_each", lambda candidates: {"fp32": 2.0, "bf16": 1.0})
     auto = opened(tiny, precision="auto")
     assert auto.precision == ("bf16" if processor else "fp32")
     assert f"runs in {auto.precision}" in capsys.readouterr().err
@@ -163,7 +168,7 @@ def test_bf16_agrees_and_auto_takes_what_can_win(tiny, processor, monkeypatch, c
 
 def test_fine_tuning_takes_what_can_win(tiny, processor, tmp_path, monkeypatch, capsys):
     timed = []
-    monkeypatch.setattr(module, "_time", lambda candidates: timed.append([c() for c in candidates.values()]) or
+    monkeypatch.setattr(tuning, "time_each", lambda candidates: timed.append([c() for c in candidates.values()]) or
                         dict(zip(candidates, (2.0, 1.0), strict=True)))  # fmt: skip
     teach = dataclasses.replace(TEACH, teacher=str(tiny), precision="auto", batch_size=4)
     few = {"texts": TEXTS[:8], "targets": TARGETS[:8]}
@@ -173,7 +178,7 @@ def test_fine_tuning_takes_what_can_win(tiny, processor, tmp_path, monkeypatch, 
 
 
 def test_both_precisions_are_timed(tiny, monkeypatch, capsys):
-    monkeypatch.setattr(module, "multiplies_bf16", lambda torch: True)
+    monkeypatch.setattr(machine, "multiplies_bf16", lambda torch: True)
     auto = opened(tiny, precision="auto")
     assert auto.precision in ("fp32", "bf16")
     said = capsys.readouterr().err
@@ -236,14 +241,14 @@ def test_interrupted_training_ends_as_if_undisturbed(tmp_path, monkeypatch, erro
     whole = tune(tmp_path / "whole", teach, **few)
     steps = []
 
-    class Bar(module.Progress):
+    class Bar(tuning.Progress):
         def add(self, units=1, note=""):
             steps.append(units)
             if len(steps) == 4:
                 raise error
             super().add(units, note)
 
-    monkeypatch.setattr(module, "Progress", Bar)
+    monkeypatch.setattr(tuning, "Progress", Bar)
     with pytest.raises(error):
         tune(tmp_path / "cut", teach, **few)
     assert (tmp_path / "cut" / "checkpoint.pt").exists()
@@ -263,12 +268,12 @@ def test_a_checkpoint_of_other_data_or_damaged_starts_over(tmp_path, monkeypatch
     few = {"texts": TEXTS[:16], "targets": TARGETS[:16]}
     teach = dataclasses.replace(TEACH, checkpoint_seconds=0.0)
 
-    class Bar(module.Progress):
+    class Bar(tuning.Progress):
         def add(self, units=1, note=""):
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "Progress", Bar)
+        patch.setattr(tuning, "Progress", Bar)
         with pytest.raises(KeyboardInterrupt):
             tune(tmp_path / "a", teach, **few)
     assert "goes on from step 1 of 2" in capsys.readouterr().err
@@ -287,7 +292,7 @@ def test_the_best_epoch_is_kept(tmp_path, monkeypatch):
         seen.append({k: v.clone() for k, v in self.model.state_dict().items()})
         return next(scores)
 
-    monkeypatch.setattr(module._Run, "evaluate", evaluate)
+    monkeypatch.setattr(tuning._Run, "evaluate", evaluate)
     result = tune(tmp_path / "t", dataclasses.replace(TEACH, epochs=3), texts=TEXTS[:8], targets=TARGETS[:8])
     assert result["dev"] == [0.5, 0.9, 0.7]
     assert result["best_epoch"] == 2
@@ -317,8 +322,8 @@ def test_dropout_can_be_set(tmp_path, monkeypatch):
         seen.append([original(self, ids, gold, precision).item() for _ in range(3)])
         return original(self, ids, gold, precision)
 
-    original = module._Run.loss
-    monkeypatch.setattr(module._Run, "loss", loss)
+    original = tuning._Run.loss
+    monkeypatch.setattr(tuning._Run, "loss", loss)
     for share in (0.0, 0.5, -1.0):
         tune(tmp_path / str(share), dataclasses.replace(TEACH, dropout=share), texts=TEXTS[:8], targets=TARGETS[:8])
     none, half, own = (np.ptp(losses) for losses in seen)
@@ -346,7 +351,7 @@ def test_multi_and_regression(tmp_path, capsys):
     assert "new one is trained" in capsys.readouterr().err
     assert score["dev"] == []
     assert score["best_epoch"] == 3
-    teacher = open_teacher(TEACH, labels=("x",), task="regression", label=Label(), directory=tmp_path / "r")
+    teacher = kind_of(TEACH.teacher).open(TEACH, Label(), ("x",), "regression", directory=tmp_path / "r")
     values = teacher.logits(DEV)
     assert values.shape == (4, 1)
     assert values[[0, 2]].mean() > values[[1, 3]].mean() + 0.5
@@ -370,30 +375,30 @@ def test_a_model_learns_another_teachers_probabilities(tmp_path):
 
 def test_batches_of_an_epoch_are_a_function_of_seed_and_epoch():
     lengths = np.random.default_rng(0).integers(1, 60, 1000)
-    a, b = module._shuffled(lengths, 16, 3, 1), module._shuffled(lengths, 16, 3, 1)
+    a, b = batching.shuffled(lengths, 16, 3, 1), batching.shuffled(lengths, 16, 3, 1)
     assert all(np.array_equal(x, y) for x, y in zip(a, b, strict=False))
     assert sorted(np.concatenate(a)) == list(range(1000))
     assert len(a) == 63
-    assert not np.array_equal(np.concatenate(a), np.concatenate(module._shuffled(lengths, 16, 3, 2)))
+    assert not np.array_equal(np.concatenate(a), np.concatenate(batching.shuffled(lengths, 16, 3, 2)))
     padded = sum(lengths[x].max() * len(x) for x in a)
     assert padded < 1.1 * lengths.sum()
 
 
 def test_schedule():
-    rates = [module._schedule(step, 100, 0.1) for step in range(100)]
+    rates = [tuning._schedule(step, 100, 0.1) for step in range(100)]
     assert rates[0] == 0.1
     assert max(rates) == rates[9] == rates[10] == 1.0
     assert rates[-1] == pytest.approx(1 / 90)
-    assert module._schedule(0, 1, 0.06) == 1.0
+    assert tuning._schedule(0, 1, 0.06) == 1.0
 
 
 def test_columns_follow_the_labels_of_the_data(tuned, capsys):
-    plain = open_teacher(TEACH, labels=("Bad", "Good"), task="single", label=Label(), directory=tuned[0])
-    turned = open_teacher(TEACH, labels=("good", "bad"), task="single", label=Label(), directory=tuned[0])
+    plain = kind_of(TEACH.teacher).open(TEACH, Label(), ("Bad", "Good"), "single", directory=tuned[0])
+    turned = kind_of(TEACH.teacher).open(TEACH, Label(), ("good", "bad"), "single", directory=tuned[0])
     assert turned.labels == ("good", "bad")
     assert capsys.readouterr().err == ""
     assert np.array_equal(turned.logits(DEV), plain.logits(DEV)[:, ::-1])
-    open_teacher(TEACH, labels=("minus", "plus"), task="single", label=Label(), directory=tuned[0])
+    kind_of(TEACH.teacher).open(TEACH, Label(), ("minus", "plus"), "single", directory=tuned[0])
     assert "bad = minus, good = plus" in capsys.readouterr().err
 
 
@@ -401,14 +406,14 @@ def test_teachers_that_cannot_be_opened(tuned, tmp_path):
     def refuses(match, path, labels=("bad", "good")):
         teach = dataclasses.replace(TEACH, teacher=str(path))
         with pytest.raises(SettingsError, match=match) as caught:
-            open_teacher(teach, labels=labels, task="single", label=Label())
+            kind_of(teach.teacher).open(teach, Label(), labels, "single")
         assert "\n" not in str(caught.value)
 
     refuses("has 2 classes .* the data 3", tuned[0], ("a", "b", "c"))
     refuses("no trained classification head", ENCODER)
     refuses("is not a folder", tmp_path / "nothing")
     refuses("hub id and the network", "nobody/no-such-model")
-    refuses("no teacher is named", "")
+    assert kind_of("") is None
     refuses("column of scores", "column:score")
     (tmp_path / "empty").mkdir()
     refuses("cannot be loaded", tmp_path / "empty")
@@ -451,7 +456,7 @@ def test_callable_teachers(tmp_path, monkeypatch):
     )
     monkeypatch.chdir(tmp_path)
     teach = dataclasses.replace(TEACH, teacher="my_scores:score")
-    teacher = open_teacher(teach, labels=("a", "b"), task="single", label=Label())
+    teacher = kind_of(teach.teacher).open(teach, Label(), ("a", "b"), "single")
     assert teacher.name == "my_scores:score"
     assert teacher.precision == "given"
     values = teacher.logits(["abc", "d"])
@@ -459,14 +464,14 @@ def test_callable_teachers(tmp_path, monkeypatch):
     assert values.tolist() == [[3, 1], [1, 1]]
     for spec in ("my_scores:missing", "my_scores:NUMBER", "no_such_module:score"):
         with pytest.raises(SettingsError, match=spec):
-            CallableTeacher(spec, classes=2, task="single")
-    tensor = CallableTeacher(
+            FunctionTeacher(spec, classes=2, task="single")
+    tensor = FunctionTeacher(
         lambda t: torch.ones(len(t), 2, dtype=torch.bfloat16, requires_grad=True), classes=2, task="single"
     )
     assert tensor.logits(["a"]).tolist() == [[1, 1]]
-    numbers = CallableTeacher(lambda t: [float(len(x)) for x in t], classes=1, task="regression")
+    numbers = FunctionTeacher(lambda t: [float(len(x)) for x in t], classes=1, task="regression")
     assert numbers.logits(["ab", "c"]).tolist() == [[2], [1]]
-    short = CallableTeacher(lambda t: np.zeros((1, 2)), classes=2, task="single")
+    short = FunctionTeacher(lambda t: np.zeros((1, 2)), classes=2, task="single")
     with pytest.raises(DataError, match=r"\(1, 2\) for 2 texts"):
         short.logits(["a", "b"])
 
@@ -517,18 +522,18 @@ def test_unknown_scores():
 
 KEPT = """
 import numpy as np
-from sparsedistill import teacher
+from sparsedistill.teacher import machine
 
 def resident():
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * 4096
 
-teacher._keep_memory()
+machine._keep_memory()
 blocks = [np.ones(2**20, np.uint8) for _ in range(300)]
 full = resident()
 del blocks[::2], blocks[:30]
 kept = resident()
-teacher._give_memory_back()
+machine.give_memory_back()
 print(full - kept, full - resident())
 """
 
