@@ -15,6 +15,8 @@ import numpy as np
 from sparsedistill import _core
 from sparsedistill.progress import deferred_interrupt
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
+
 threads = int(sys.argv[1])
 words = [f"w{i}" for i in range(5000)]
 rng = np.random.default_rng(0)
