@@ -83,11 +83,18 @@ private:
 
 constexpr const char* null_remedy = ": fill or drop the nulls first, or score them as empty texts with nulls=\"empty\"";
 
+// With its module, where that is not builtins; `tp_name` is not there for builds of one wheel for many versions of Python.
+std::string full_type_name(nb::handle item) {
+    const nb::handle type = item.type();
+    const std::string module = nb::str(type.attr("__module__")).c_str();
+    const std::string name = nb::str(type.attr("__qualname__")).c_str();
+    return module == "builtins" ? name : module + "." + name;
+}
+
 // None, and what numpy and pandas have in its place: NaN and NaT, which differ from themselves, and NA.
 bool is_null(nb::handle item) {
     if (item.is_none()) return true;
-    const std::string_view type = Py_TYPE(item.ptr())->tp_name;
-    if (type == "NAType" || type.ends_with(".NAType")) return true;
+    if (full_type_name(item).ends_with(".NAType")) return true;
     PyObject* const differs = PyObject_RichCompare(item.ptr(), item.ptr(), Py_NE);
     const int answer = differs ? PyObject_IsTrue(differs) : -1;
     Py_XDECREF(differs);
@@ -198,24 +205,24 @@ Texts::Texts(nb::handle source, bool nulls_are_empty) {
     // A tuple of our own: another thread may change the list while we read without the GIL.
     items_ = nb::steal(PySequence_Tuple(source.ptr()));
     if (!items_.is_valid()) throw nb::python_error();
-    const auto count = static_cast<std::size_t>(PyTuple_GET_SIZE(items_.ptr()));
+    const auto count = static_cast<std::size_t>(PyTuple_Size(items_.ptr()));
     views_.reserve(count);
     for (std::size_t i = 0; i < count; ++i) {
         // Strings are encoded here, which may take long.
         if (i % 1024 == 1023 && PyErr_CheckSignals()) throw nb::python_error();
-        add_python(PyTuple_GET_ITEM(items_.ptr(), static_cast<Py_ssize_t>(i)), nulls_are_empty);
+        add_python(PyTuple_GetItem(items_.ptr(), static_cast<Py_ssize_t>(i)), nulls_are_empty);
     }
 }
 
 void Texts::add_python(nb::handle item, bool nulls_are_empty) {
     if (PyBytes_Check(item.ptr())) {
-        views_.emplace_back(PyBytes_AS_STRING(item.ptr()), static_cast<std::size_t>(PyBytes_GET_SIZE(item.ptr())));
+        views_.emplace_back(PyBytes_AsString(item.ptr()), static_cast<std::size_t>(PyBytes_Size(item.ptr())));
         return;
     }
     if (!PyUnicode_Check(item.ptr())) {
         const bool null = is_null(item);
         if (!null || !nulls_are_empty)
-            throw nb::type_error(("text " + std::to_string(views_.size()) + " is " + Py_TYPE(item.ptr())->tp_name +
+            throw nb::type_error(("text " + std::to_string(views_.size()) + " is " + full_type_name(item) +
                                   ", not str" + (null ? null_remedy : ""))
                                      .c_str());
         views_.emplace_back("", 0);
