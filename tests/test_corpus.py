@@ -98,7 +98,7 @@ def texts(*sources, **options):
 
 
 def column(name, *sources, **options):
-    return [v for batch in records.read(sources, columns=[name], **options) for v in batch.columns[name]]
+    return [v for batch in records.read(sources, columns=[name], **options) for v in batch.named(name)]
 
 
 def rows(*sources, **options):
@@ -106,7 +106,7 @@ def rows(*sources, **options):
 
 
 def whole_texts(source, **options):
-    pieces = list(records.whole(source, **options))
+    pieces = list(records.stream(source, **options))
     assert len(pieces[0].rows) == 0 and all(len(piece.rows) == len(piece.texts) > 0 for piece in pieces[1:])
     return [
         text for piece in pieces for text in (piece.texts if isinstance(piece.texts, list) else piece.texts.to_pylist())
@@ -124,11 +124,11 @@ def test_tables_give_back_what_was_written(tmp_path, suffix, batch_size):
     path = write(tmp_path / f"a{suffix}")
     batches = list(records.read([path], columns=["label", "id"], batch_size=batch_size, form=QUOTED))
     assert [t for b in batches for t in b.texts] == TEXTS
-    assert [v for b in batches for v in b.columns["label"]] == NAMES
-    assert [int(v) for b in batches for v in b.columns["id"]] == list(range(len(RECORDS)))
+    assert [v for b in batches for v in b.named("label")] == NAMES
+    assert [int(v) for b in batches for v in b.named("id")] == list(range(len(RECORDS)))
     assert all(len(b.texts) == len(b.rows) <= batch_size and b.first_row == b.rows[0] for b in batches)
     assert {b.source for b in batches} == {path}
-    pieces = list(records.whole(path, most=batch_size, form=QUOTED))
+    pieces = list(records.stream(path, most=batch_size, form=QUOTED))
     assert [row for piece in pieces for row in piece.rows] == [row for b in batches for row in b.rows]
     assert [str(i) for piece in pieces for i in piece.values("id")] == [str(i) for i in range(len(RECORDS))]
     assert all(len(piece.rows) <= batch_size for piece in pieces)
@@ -341,7 +341,7 @@ def test_parquet_columns_and_nulls(tmp_path):
             records.check([path], text=name)
     parquet.write_table(pa.table({"body": ["a", "b"], "n": [1, None], "l": [["x"], []]}), path)
     (batch,) = records.read([path], text="body", columns=["n", "l"])
-    assert batch.texts == ["a", "b"] and batch.columns == {"n": [1, None], "l": [["x"], []]}
+    assert batch.texts == ["a", "b"] and batch.named("n") == [1, None] and batch.named("l") == [["x"], []]
     assert list(batch.rows) == [1, 2]
 
 
@@ -414,7 +414,7 @@ def test_long_records_come_in_small_pieces(tmp_path, suffix):
             parquet.write_table(table(long), path, use_dictionary=False)
     else:
         write(path, long)
-    sizes = [len(piece.rows) for piece in records.whole(str(path))]
+    sizes = [len(piece.rows) for piece in records.stream(str(path))]
     assert sum(sizes) == 50 and max(sizes) <= 17
 
 
@@ -482,7 +482,7 @@ def test_hugging_face_datasets(hub, source, expected):
     batches = list(records.read([source], columns=["label", "many"], batch_size=2))
     assert [text for batch in batches for text in batch.texts] == expected
     names = dict(zip(["a", "b\n", "", "d"], ["neg", "pos", "pos", "neg"]))
-    assert [name for batch in batches for name in batch.columns["label"]] == [names[text] for text in expected]
+    assert [name for batch in batches for name in batch.named("label")] == [names[text] for text in expected]
 
 
 def test_class_names_are_read_from_the_schema(hub):

@@ -1,35 +1,29 @@
-"""Labels for texts in files of any size: read, scored and written piece by piece, beside what came with the texts."""
+"""Labels for texts in files of any size: read, scored and written batch by batch, beside what came with the texts."""
 
 from __future__ import annotations
 
-import csv
 import itertools
-import json
-import math
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
 from .classifier import Classifier, probabilities
 from .data import files, records
-from .data.records import Piece
+from .data.records import Batch
 from .data.tables import plain_type
+from .data.write import Write, array_of, arrow_writer, cells, refuse_clash, text_writer
 from .errors import DataError, SettingsError, require
 from .format import replacing
 from .progress import Progress, say
 
 FILES = {".parquet": "parquet", ".arrow": "arrow", ".jsonl": "jsonl", ".csv": "csv", ".tsv": "tsv"}
 STREAMS = ("lines", "jsonl", "csv", "tsv", "arrow")
-_GROUP_ROWS, _GROUP_BYTES = 1 << 17, 1 << 25  # at which a row group of Parquet is full
-
-Write = Callable[[Piece, dict[str, Any]], None]
 
 
 def predict(
@@ -59,20 +53,14 @@ def predict(
     then those of :func:`results` with ``prefix`` before their names; "lines" are the results alone. ``pair`` is the
     column of the second text for a classifier of pairs, and is among the columns kept. ``input_format``, ``delimiter``,
     ``quoting`` and ``header`` are those of :class:`files.Form`; with quoting "double" TSV is written in quotes, too.
-    Memory is a few pieces of the input, whatever its size.
+    Memory is a few batches of the input, whatever its size.
 
     Errors: :class:`SettingsError` and :class:`DataError`, before the first text is scored wherever that is possible.
     """
     kind = FILES.get(Path(output).suffix, "") if output else format
     form = files.Form(input_format, delimiter, quoting, header)
     found = files.expand(sources, form)
-    _refuse_options(classifier, found, output, kind, keep, proba, top_k, threads)
-    if classifier.pairs != bool(pair):
-        raise SettingsError(
-            "the classifier labels pairs of texts: name the second's column with --pair"
-            if classifier.pairs
-            else "the classifier labels single texts: leave out --pair"
-        )
+    _refuse_options(classifier, found, output, kind, keep, pair, proba, top_k, threads)
     if kind == "lines":
         keep = ()
     if pair and keep is not None:
@@ -85,25 +73,40 @@ def predict(
     names = list(scored(np.zeros((0, labels), np.float32)))
     if found == ["-"] and sys.stdin.isatty():
         say("reading lines of text from the terminal: end with Ctrl-D")
-    most = max(1, min(1 << 14, (1 << 22) // labels))  # texts in a piece: their probabilities are in memory, too
-    read = partial(records.whole, text=text, keep=keep, encoding_errors=encoding_errors, most=most, form=form)
+    most = max(1, min(1 << 14, (1 << 22) // labels))  # texts in a batch: their probabilities are in memory, too
+    read = partial(records.stream, text=text, keep=keep, encoding_errors=encoding_errors, most=most, form=form)
     columns, metadata, stdin = _agreed(found, read, keep, kind, names)
     with ExitStack() as stack:
-        file = stack.enter_context(replacing(output)) if output else None
-        if kind in ("parquet", "arrow"):
-            write = stack.enter_context(_arrow(file, kind, columns, names, prefix, classifier.task, metadata))
-        else:
-            sink = stack.enter_context(open(file, "wb")) if file else sys.stdout.buffer
-            write = _text(sink, kind, list(columns), names, encoding_errors, form.quoted(kind))
+        write = _writer(
+            stack,
+            output,
+            kind,
+            columns,
+            names,
+            form,
+            partial(arrow_writer, prefix=prefix, task=classifier.task, metadata=metadata),
+        )
         bar = stack.enter_context(Progress("predict", records.count(found, form) if sys.stderr.isatty() else None))
         for source in found:
-            for piece in stdin if source == "-" else read(source):
+            for batch in stdin if source == "-" else read(source):
                 if nulls == "error":
-                    _refuse_null(piece, text)
-                texts = _paired(piece, pair, encoding_errors, nulls) if pair else piece.texts
-                write(piece, scored(classifier.decision_function(texts, threads, "empty")))
+                    _refuse_null(batch, text)
+                texts = _paired(batch, pair, nulls) if pair else batch.texts
+                write(batch, scored(classifier.decision_function(texts, threads, "empty")))
                 if output or not sys.stdout.isatty():  # else the results themselves show how far it is
-                    bar.add(len(piece.rows))
+                    bar.add(len(batch.rows))
+
+
+def _writer(
+    stack: ExitStack, output: str | None, kind: str, columns: dict[str, Any], names: list[str], form: files.Form,
+    arrow: Callable[..., Any],
+) -> Write:  # fmt: skip
+    """What writes to ``output`` (None: stdout), until the stack is left."""
+    file = stack.enter_context(replacing(output)) if output else None
+    if kind in ("parquet", "arrow"):
+        return stack.enter_context(arrow(file, kind, columns, names))
+    sink = stack.enter_context(open(file, "wb")) if file else sys.stdout.buffer  # noqa: SIM115
+    return text_writer(sink, kind, list(columns), names, form.quoted(kind))
 
 
 def results(
@@ -133,7 +136,7 @@ def results(
 
 
 def _refuse_options(
-    classifier: Classifier, found: list[str], output: str | None, kind: str, keep: Sequence[str] | None,
+    classifier: Classifier, found: list[str], output: str | None, kind: str, keep: Sequence[str] | None, pair: str,
     proba: bool, top_k: int | None, threads: int,
 ) -> None:  # fmt: skip
     if output and not kind:
@@ -148,6 +151,12 @@ def _refuse_options(
         raise SettingsError(f"a regression classifier has no labels: leave out {'--proba' if proba else '--top-k'}")
     if top_k is not None and top_k < 1:
         raise SettingsError(f"--top-k is {top_k}: give 1 or more")
+    if classifier.pairs != bool(pair):
+        raise SettingsError(
+            "the classifier labels pairs of texts: name the second's column with --pair"
+            if classifier.pairs
+            else "the classifier labels single texts: leave out --pair"
+        )
     if threads < 0:
         raise SettingsError(f"--threads is {threads}: give 0 for all processors, or a number")
     joined = kind in ("lines", "csv", "tsv") and (classifier.task == "multi" or top_k)
@@ -158,15 +167,15 @@ def _refuse_options(
 
 
 def _agreed(
-    found: list[str], read: Callable[..., Iterator[Piece]], keep: Sequence[str] | None, kind: str, names: list[str]
-) -> tuple[dict[str, Any], Any, Iterator[Piece]]:
+    found: list[str], read: Callable[..., Iterator[Batch]], keep: Sequence[str] | None, kind: str, names: list[str]
+) -> tuple[dict[str, Any], Any, Iterator[Batch]]:
     """What all sources bring: columns, metadata of an Arrow schema; and stdin, of which the start had to be read.
 
     Columns are name -> Arrow field, or None where the output has no types. Records of JSON need not agree.
     """
     agreed: dict[str, Any] = {}
     first, metadata = "", None
-    stdin: Iterator[Piece] = iter(())
+    stdin: Iterator[Batch] = iter(())
     for source in found:
         stream = read(source) if source == "-" else read(source, most=1)
         head = list(itertools.islice(stream, 2))  # the columns, and records to see that they can be read
@@ -181,7 +190,7 @@ def _agreed(
         for name in keep or ():
             if name not in columns and len(head) > 1:
                 raise DataError(f"{here} has no column {name!r} in its first records: name the right one with --keep")
-        _refuse_clash(names, columns, here)
+        refuse_clash(names, columns, here)
         if kind == "jsonl" or not columns:
             continue
         if not agreed:
@@ -197,30 +206,30 @@ def _agreed(
     return agreed, metadata, stdin
 
 
-def _columns(pieces: Iterator[Piece], kind: str) -> dict[str, Any]:
+def _columns(batches: Iterator[Batch], kind: str) -> dict[str, Any]:
     """The columns of one source, as :func:`_agreed` returns them."""
     pa = require("pyarrow", "arrow") if kind in ("parquet", "arrow") else None
-    head = next(pieces)
+    head = next(batches)
     if isinstance(head.columns, list):
         return {name: pa.field(name, pa.string()) if pa else None for name in head.columns}
     if head.columns is not None:
         if kind in ("csv", "tsv"):
             for name in head.columns.names:
-                _cells(head, name, kind, "strict")  # refuses what no cell can hold
+                cells(head, name, kind)  # refuses what no cell can hold
         return {field.name: field if pa else None for field in head.columns}
     columns: dict[str, Any] = {}
     with Progress("columns") as bar:
-        for piece in pieces:
-            for name in dict.fromkeys(itertools.chain.from_iterable(piece.records)):
-                field = pa.field(name, _array(piece, name, None).type) if pa else None
-                columns[name] = _unified(columns.get(name, field), field, piece.source, piece)
+        for batch in batches:
+            for name in dict.fromkeys(itertools.chain.from_iterable(batch.records)):
+                field = pa.field(name, array_of(batch, name, None).type) if pa else None
+                columns[name] = _unified(columns.get(name, field), field, batch.source, batch)
                 if kind in ("csv", "tsv"):
-                    _cells(piece, name, kind, "strict")
-            bar.add(len(piece.rows))
+                    cells(batch, name, kind)
+            bar.add(len(batch.rows))
     return columns
 
 
-def _unified(one: Any, other: Any, first: str, piece: Piece) -> Any:
+def _unified(one: Any, other: Any, first: str, batch: Batch) -> Any:
     """The Arrow field for both: nulls fit any type, and what differs in width alone is of the wider.
 
     In JSON, where 1 may stand for 1.0, integers fit floats.
@@ -233,12 +242,12 @@ def _unified(one: Any, other: Any, first: str, piece: Piece) -> Any:
     same_kind = _family(widened[0].type) == _family(widened[1].type) != ""
     if same_kind and not one.type.equals(other.type):
         fields = [pa.schema([field]) for field in widened]
-    promote = "permissive" if piece.columns is None or same_kind else "default"
+    promote = "permissive" if batch.columns is None or same_kind else "default"
     try:
         return pa.unify_schemas(fields, promote_options=promote).field(0)
     except (pa.ArrowInvalid, pa.ArrowTypeError):
         raise DataError(
-            f"column {one.name!r} is {other.type} in {piece.source}, but {one.type} in {first}: convert one of them, "
+            f"column {one.name!r} is {other.type} in {batch.source}, but {one.type} in {first}: convert one of them, "
             "name other columns with --keep, or write .jsonl"
         ) from None
 
@@ -262,245 +271,25 @@ def _family(held: Any) -> str:
     return "float" if types.is_floating(held) else ""
 
 
-def _refuse_clash(names: Iterable[str], columns: Iterable[str], where: str) -> None:
-    for name in names:
-        if name in columns:
-            raise DataError(
-                f"{where} has a column {name!r} already: begin the names of the results otherwise with --prefix, or "
-                "name other columns with --keep"
-            )
-
-
-def _paired(piece: Piece, pair: str, errors: str, nulls: str) -> list[tuple[Any, Any]]:
-    """The pairs of a piece. Errors: :class:`DataError` for a second text that is null, where that is one."""
-    first = piece.texts if isinstance(piece.texts, list) else piece.texts.to_pylist()
+def _paired(batch: Batch, pair: str, nulls: str) -> list[tuple[Any, Any]]:
+    """The pairs of a batch. Errors: :class:`DataError` for a second text that is null, where that is one."""
+    first = batch.texts if isinstance(batch.texts, list) else batch.texts.to_pylist()
     if not first:
         return []
-    second = piece.values(pair, errors)
+    second = batch.values(pair)
     for i, value in enumerate(second):
         if not (isinstance(value, str) or (value is None and nulls == "empty")):
-            raise DataError(f"the second text (column {pair!r}) at {piece.place(i)} is {value!r:.60}, not a text")
+            raise DataError(f"the second text (column {pair!r}) at {batch.place(i)} is {value!r:.60}, not a text")
     return list(zip(first, second, strict=True))
 
 
-def _refuse_null(piece: Piece, text: str) -> None:
-    if isinstance(piece.texts, list):
-        i = piece.texts.index(None) if None in piece.texts else -1
+def _refuse_null(batch: Batch, text: str) -> None:
+    if isinstance(batch.texts, list):
+        i = batch.texts.index(None) if None in batch.texts else -1
     else:
-        i = piece.texts.is_null().index(True).as_py() if piece.texts.null_count else -1
+        i = batch.texts.is_null().index(True).as_py() if batch.texts.null_count else -1
     if i >= 0:
         raise DataError(
-            f"the text (column {text!r}) at {piece.place(i)} is null; drop the row, or score it as an empty text with "
+            f"the text (column {text!r}) at {batch.place(i)} is null; drop the row, or score it as an empty text with "
             "--nulls empty"
         )
-
-
-def _refuse_new(piece: Piece, columns: Iterable[str]) -> None:
-    """JSON lines of stdin cannot be looked through before."""
-    if piece.columns is None:
-        for i, record in enumerate(piece.records):
-            for name in record.keys() - columns:
-                raise DataError(
-                    f"{piece.place(i)} has a column {name!r}, which the first records had not: put the lines into a "
-                    "file, write .jsonl, or name the columns to write with --keep"
-                )
-
-
-# -- formats of text ----------------------------------------------------------------------------------------------
-
-
-def _text(sink: BinaryIO, kind: str, columns: list[str], names: list[str], errors: str, quoted: bool) -> Write:
-    if kind in ("csv", "tsv"):
-        sink.write(_table([[*columns, *names]], kind, quoted, None, [*columns, *names]).encode())
-
-    def write(piece: Piece, found: dict[str, Any]) -> None:
-        if kind == "jsonl":
-            data = _objects(piece, found, errors)
-        else:
-            shown = [list(map(_shown, _listed(values))) for values in found.values()]
-            if kind == "lines":
-                data = "".join("\t".join(line) + "\n" for line in zip(*shown, strict=True))
-            else:
-                _refuse_new(piece, columns)
-                cells = [_cells(piece, name, kind, errors) for name in columns]
-                data = _table(zip(*cells, *shown, strict=True), kind, quoted, piece, [*columns, *found])
-        sink.write(data.encode())
-        sink.flush()
-
-    return write
-
-
-def _listed(values: Any) -> list:
-    return values.tolist() if isinstance(values, np.ndarray) else values
-
-
-def _shown(value: Any) -> str:
-    """A result as text."""
-    if isinstance(value, list):
-        return ",".join(map(_shown, value))
-    return f"{value:.6g}" if isinstance(value, float) else value
-
-
-def _rounded(value: Any) -> Any:
-    """A result for JSON, with as many digits as it has elsewhere."""
-    if isinstance(value, list):
-        return [_rounded(one) for one in value]
-    return float(f"{value:.6g}") if isinstance(value, float) else value
-
-
-def _table(rows: Iterable[Sequence[str]], kind: str, quoted: bool, piece: Piece | None, names: list[str]) -> str:
-    """Lines of CSV or TSV; ``piece`` is where they come from (None: this is the header), ``names`` their columns."""
-    lines: list[str] = []
-    if not quoted:
-        for i, row in enumerate(rows):
-            line = "\t".join(row)
-            if line.count("\t") >= len(row) or "\n" in line or "\r" in line:
-                name = next(name for name, cell in zip(names, row, strict=True) if set(cell) & set("\t\n\r"))
-                where = "the header" if piece is None else piece.place(i)
-                raise DataError(
-                    f"column {name!r} at {where} has a tab or a line end, which TSV cannot hold: write .csv or .jsonl, "
-                    "leave it out with --keep, or give --quoting double"
-                )
-            lines.append(line + "\n")
-        return "".join(lines)
-    # The writer does not quote a lone \r unless its own lines end in one: so they do, until they are here.
-    sink = SimpleNamespace(write=lambda line: lines.append(line[:-2] + "\n"))
-    csv.writer(sink, delimiter="," if kind == "csv" else "\t").writerows(rows)
-    return "".join(lines)
-
-
-def _cells(piece: Piece, name: str, kind: str, errors: str) -> list[str]:
-    """A column as CSV has it: a null is an empty cell."""
-    values = _values(piece, name, kind, errors)
-    if isinstance(piece.columns, list):
-        return values  # strings, verbatim
-    cells = []
-    for i, value in enumerate(values):
-        if isinstance(value, (list, dict)):
-            raise _nested(name, piece.place(i), type(value).__name__, kind)
-        cells.append("" if value is None else str(value).lower() if isinstance(value, bool) else str(value))
-    return cells
-
-
-def _values(piece: Piece, name: str, kind: str, errors: str) -> list:
-    """A column as Python values that ``kind`` can hold."""
-    if isinstance(piece.records, list):
-        return piece.values(name)
-    pa = require("pyarrow", "arrow")
-    try:
-        return piece.values(name, errors, flat=kind != "jsonl")
-    except pa.ArrowNotImplementedError:
-        raise _nested(name, piece.source, piece.columns.field(name).type, kind) from None
-    except pa.ArrowInvalid as error:
-        raise _unfit(piece, name, kind, error) from None
-
-
-def _nested(name: str, where: str, held: Any, kind: str) -> DataError:
-    return DataError(
-        f"column {name!r} of {where} is {held}, which {kind} cannot hold: name other columns with --keep, or write "
-        ".jsonl or .parquet"
-    )
-
-
-def _unfit(piece: Piece, name: str, kind: Any, error: Exception) -> DataError:
-    return DataError(
-        f"column {name!r} of {piece.source} (rows {piece.rows[0]} to {piece.rows[-1]}) cannot be written as {kind}: "
-        f"{error}; name other columns with --keep, or write .jsonl"
-    )
-
-
-def _objects(piece: Piece, found: dict[str, Any], errors: str) -> str:
-    if isinstance(piece.records, list):
-        records = piece.records
-        if piece.columns is None:
-            for i, record in enumerate(records):
-                if not found.keys().isdisjoint(record):
-                    _refuse_clash(found, record, piece.place(i))
-    else:
-        names = piece.columns.names
-        rows = zip(*(_values(piece, name, "jsonl", errors) for name in names), strict=True)
-        records = [dict(zip(names, row, strict=True)) for row in rows] if names else [{}] * len(piece.rows)
-    rounded = zip(*(map(_rounded, _listed(values)) for values in found.values()), strict=True)
-    return "".join(
-        _json(record | dict(zip(found, row, strict=True))) + "\n" for record, row in zip(records, rounded, strict=True)
-    )
-
-
-def _json(record: dict[str, Any]) -> str:
-    try:
-        return _encode(record)
-    except ValueError:
-        return _encode(_finite(record))
-
-
-def _finite(value: Any) -> Any:
-    """``value`` with null for what JSON has no word for: NaN and infinity."""
-    if isinstance(value, dict):
-        return {name: _finite(one) for name, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(one) for one in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _spelled(value: Any) -> str:
-    """Times, decimals and bytes inside nested columns."""
-    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
-
-
-_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=_spelled).encode
-
-
-# -- formats of Arrow ---------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _arrow(
-    file: Path | None, kind: str, columns: dict[str, Any], names: list[str], prefix: str, task: str, metadata: Any
-) -> Iterator[Write]:
-    pa = require("pyarrow", "arrow")
-    if kind == "arrow":  # such a file has one dictionary a column, but pieces come each with their own
-        columns = {name: field.with_type(plain_type(field.type)) for name, field in columns.items()}
-    special = {
-        "predicted": {"single": pa.string(), "multi": pa.list_(pa.string()), "regression": pa.float32()}[task],
-        "top_labels": pa.list_(pa.string()),
-        "top_probabilities": pa.list_(pa.float64()),
-    }
-    results = [pa.field(name, special.get(name.removeprefix(prefix), pa.float64())) for name in names]
-    schema = pa.schema([*columns.values(), *results], metadata)
-
-    def batch(piece: Piece, found: dict[str, Any]) -> Any:
-        _refuse_new(piece, columns)
-        arrays = [_array(piece, name, field.type) for name, field in columns.items()]
-        arrays += [pa.array(found[field.name], field.type) for field in results]
-        return pa.RecordBatch.from_arrays(arrays, schema=schema)
-
-    try:
-        if kind == "arrow":
-            with pa.ipc.new_file(file, schema) if file else pa.ipc.new_stream(sys.stdout.buffer, schema) as writer:
-                yield lambda piece, found: writer.write_batch(batch(piece, found))
-            return
-        with require("pyarrow.parquet", "arrow").ParquetWriter(file, schema, compression="zstd") as writer:
-            group: list[Any] = []
-
-            def write(piece: Piece, found: dict[str, Any]) -> None:
-                group.append(batch(piece, found))
-                if sum(b.num_rows for b in group) >= _GROUP_ROWS or sum(b.nbytes for b in group) >= _GROUP_BYTES:
-                    writer.write_table(pa.Table.from_batches(group))
-                    group.clear()
-
-            yield write
-            writer.write_table(pa.Table.from_batches(group, schema))
-    except pa.ArrowException as error:
-        raise DataError(f"cannot write the columns as {kind}: {error}; name others with --keep") from None
-
-
-def _array(piece: Piece, name: str, held: Any) -> Any:
-    """A column as an Arrow array of type ``held`` (None: what its values call for)."""
-    pa = require("pyarrow", "arrow")
-    try:
-        if isinstance(piece.records, list):
-            return pa.array(piece.values(name), held)
-        column = piece.records.column(name)
-        return column if column.type == held else column.cast(held)
-    except (pa.ArrowException, OverflowError) as error:
-        raise _unfit(piece, name, held or "one type", error) from None

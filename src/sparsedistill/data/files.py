@@ -301,13 +301,14 @@ def _checked_start(file: io.BufferedReader, name: str) -> None:
         )
 
 
-def decoded(file: io.BufferedReader, name: str, errors: str) -> Iterator[str]:
+def decoded(file: io.BufferedReader, name: str, errors: str, size: list[int]) -> Iterator[str]:
     """Lines with their ends, cut at line feeds: no part of another character is that byte, so each decodes alone.
 
-    The byte order mark before the first is taken away.
+    The byte order mark before the first is taken away. To ``size[0]`` the bytes of each line are added.
     """
     _checked_start(file, name)
     for number, line in enumerate(file, 1):
+        size[0] += len(line)
         if number == 1 and not (line := line.removeprefix(b"\xef\xbb\xbf")):
             return  # a file of nothing but the mark has no line
         try:

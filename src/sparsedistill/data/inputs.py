@@ -325,7 +325,7 @@ class Inputs:
         ):  # fmt: skip
             texts, places = batch.texts, Places([(batch.source, batch.rows)])
             if self._pair:
-                texts = pairs.joined(texts, self._second(batch.columns[data.pair], places))
+                texts = pairs.joined(texts, self._second(batch.named(data.pair), places))
             found = _core.fingerprints(texts, default_threads())
             blocked = _among(found, self._blocked)
             if blocked.any():
@@ -335,7 +335,7 @@ class Inputs:
             keep = ~blocked
             scores = None
             if columns:
-                scores = self._scores(batch.columns[columns[0]], places)[keep]
+                scores = self._scores(batch.named(columns[0]), places)[keep]
             if keep.any():
                 yield [texts[i] for i in np.flatnonzero(keep)], found[keep], scores, places.take(keep)
 

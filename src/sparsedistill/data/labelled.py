@@ -13,7 +13,7 @@ import numpy as np
 
 from ..errors import DataError, SettingsError
 from ..options import TASKS, Data
-from .files import Form, expand, no_text, place_of, say_once, several
+from .files import Form, expand, no_text, say_once, several
 from .labels import are_multi_hot, is_integer, is_number, names_of, one_name, score, sorted_names, zero_or_one
 from .records import Places, read_expanded, skipping
 
@@ -59,43 +59,8 @@ def labelled(
     """
     if data.task not in TASKS:
         raise SettingsError(f"task {data.task!r} is not known (known: {', '.join(TASKS)})")
-    named = label_columns(data)
-    parse: Callable[[Any], Any] = one_name if data.task == "single" else score
-    if data.task == "multi":
-        parse = zero_or_one if len(named) > 1 else partial(names_of, separator=data.label_separator)
-    form = Form.of(data)
-    found = expand(sources, form)
-    texts: list[str] = []
-    values: list = []
-    extra: dict[str, list] = {name: [] for name in columns}
-    places: list[tuple[str, Sequence[int]]] = []
-    skipped = skipping(data, named)
-    for batch in read_expanded(
-        found, data.text, [*named, *columns], data.encoding_errors, label=named[0], form=form, skipped=skipped
-    ):
-        parsed: list[list] = []
-        for name in named:
-            parsed.append([])
-            for row, value in zip(batch.rows, batch.columns[name], strict=True):
-                try:
-                    parsed[-1].append(parse(value))
-                except ValueError as error:
-                    raise DataError(f"the label (column {name!r}) at {place_of(batch.source, row)} {error}") from None
-        values += parsed[0] if len(named) == 1 else zip(*parsed, strict=True)
-        texts += batch.texts
-        places.append((batch.source, batch.rows))
-        for name, rest in extra.items():
-            theirs = batch.columns[name]
-            rest += _weights(theirs, name, Places(places[-1:])) if name == data.weight else theirs
-    if skipped and skipped.count:
-        what = f"{skipped.count:,} rows of {several(found)} have no text or no label (the first: {skipped.first})"
-        if not texts:
-            raise DataError(f"all {what}: name the right columns with --text and --label")
-        say_once(f"{what} and were left out")
-    if not texts:
-        raise no_text(found)
-
-    where = Places(places)
+    named, found = label_columns(data), expand(sources, Form.of(data))
+    texts, values, extra, where = _read(found, data, named, columns)
     if data.task == "regression":
         return Labelled(texts, np.array(values, np.float64), ("score",), extra, where)
     if len(named) > 1:
@@ -119,9 +84,58 @@ def labelled(
         )
     if given is None:
         _doubt(sets, classes, several(found), column, data)
+    # With the spaces that count for nothing, as the caller has them.
+    shown = tuple(data.labels if labels is None else labels) or classes
     if multi_hot:
         hot = [[name in ("1", "True") for name in names] for names in sets]
-        return Labelled(texts, np.array(hot, np.float32), _as_given(classes, data, labels), extra, where, True)
+        return Labelled(texts, np.array(hot, np.float32), shown, extra, where, True)
+    targets = _targets(sets, classes, data, labels is not None, where)
+    return Labelled(texts, targets, shown, extra, where, multi_hot if data.task == "multi" else None)
+
+
+def _read(
+    found: Sequence[str], data: Data, named: tuple[str, ...], columns: Sequence[str]
+) -> tuple[list[str], list, dict[str, list], Places]:
+    """Texts, labels as :mod:`labels` parses them, further columns, and places."""
+    parse: Callable[[Any], Any] = one_name if data.task == "single" else score
+    if data.task == "multi":
+        parse = zero_or_one if len(named) > 1 else partial(names_of, separator=data.label_separator)
+    texts: list[str] = []
+    values: list = []
+    extra: dict[str, list] = {name: [] for name in columns}
+    places: list[tuple[str, Sequence[int]]] = []
+    form, skipped = Form.of(data), skipping(data, named)
+    for batch in read_expanded(
+        found, data.text, [*named, *columns], data.encoding_errors, label=named[0], form=form, skipped=skipped
+    ):
+        parsed: list[list] = []
+        for name in named:
+            parsed.append([])
+            for i, value in enumerate(batch.named(name)):
+                try:
+                    parsed[-1].append(parse(value))
+                except ValueError as error:
+                    raise DataError(f"the label (column {name!r}) at {batch.place(i)} {error}") from None
+        values += parsed[0] if len(named) == 1 else zip(*parsed, strict=True)
+        texts += batch.texts
+        places.append((batch.source, batch.rows))
+        for name, rest in extra.items():
+            theirs = batch.named(name)
+            rest += _weights(theirs, name, Places(places[-1:])) if name == data.weight else theirs
+    if skipped and skipped.count:
+        what = f"{skipped.count:,} rows of {several(found)} have no text or no label (the first: {skipped.first})"
+        if not texts:
+            raise DataError(f"all {what}: name the right columns with --text and --label")
+        say_once(f"{what} and were left out")
+    if not texts:
+        raise no_text(found)
+    return texts, values, extra, Places(places)
+
+
+def _targets(
+    sets: list[tuple[str, ...]], classes: tuple[str, ...], data: Data, of_train: bool, where: Places
+) -> np.ndarray:
+    """The targets of sets of names or indices; ``of_train``: the classes are those of train."""
     index = {name: i for i, name in enumerate(classes)}
     # Whether an integer is an index or a name must not depend on the rows at hand: train and dev have to agree.
     if data.labels and not any(is_integer(name) for name in classes):
@@ -130,18 +144,17 @@ def labelled(
         ids = [[index[name] for name in names] for names in sets]
     except KeyError:
         stranger, at = next((name, where[i]) for i, names in enumerate(sets) for name in names if name not in index)
-        known = f"those of train ({several(classes)})" if labels is not None else f"--labels ({several(classes)})"
+        known = f"those of train ({several(classes)})" if of_train else f"--labels ({several(classes)})"
         raise DataError(
             f"label {stranger!r} at {at} is not among {known}; correct it, drop the row, or add it to "
-            f"{'train or --labels' if labels is not None else '--labels'}"
+            f"{'train or --labels' if of_train else '--labels'}"
         ) from None
-    classes = _as_given(classes, data, labels)
     if data.task == "single":
-        return Labelled(texts, np.array(ids, np.int64).reshape(len(ids)), classes, extra, where)
+        return np.array(ids, np.int64).reshape(len(ids))
     targets = np.zeros((len(ids), len(classes)), np.float32)
     for row, positives in enumerate(ids):
         targets[row, positives] = 1
-    return Labelled(texts, targets, classes, extra, where, multi_hot)
+    return targets
 
 
 def _weights(values: list, column: str, places: Places) -> list[float]:
@@ -194,11 +207,6 @@ def _order_of(named: tuple[str, ...], data: Data, labels: Sequence[str] | None) 
             "with --labels, in their order"
         )
     return [own.index(name) for name in labels]
-
-
-def _as_given(classes: tuple[str, ...], data: Data, labels: Sequence[str] | None) -> tuple[str, ...]:
-    """The classes as the caller has them, with the spaces that count for nothing."""
-    return tuple(data.labels if labels is None else labels) or classes
 
 
 def _doubt(sets: list, classes: tuple[str, ...], where: str, column: str, data: Data) -> None:

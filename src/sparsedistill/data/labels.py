@@ -65,6 +65,7 @@ def zero_or_one(value: Any) -> float:
     return number
 
 
+_REMEDY = "write names, or give a column to each label (--label NAME NAME ...)"
 _ITEM = re.compile(r"""("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[^\s,'"\[\](){}:]+)(\s*,\s*|\s+|$)""", re.DOTALL)
 
 
@@ -116,6 +117,26 @@ def _literal(word: str) -> Any:
     return word
 
 
+def _refuse_numbers_among_names(
+    sets: list[tuple[str, ...]], places: Places, multi_hot: tuple[str, ...] | None, digits: set[str], column: str
+) -> None:
+    """Errors: :class:`DataError` where names stand among numbers that seem to be 0 and 1 for each label.
+
+    ``multi_hot``: the classes, where the labels of train are so.
+    """
+    if multi_hot and not digits <= set(multi_hot):
+        place = places[next((i for i, names in enumerate(sets) if not digits.isdisjoint(names)), 0)]
+        raise DataError(
+            f"the labels (column {column}) are a 0 or 1 for each label in train, but not at {place}; {_REMEDY}"
+        )
+    for i, names in enumerate(sets):
+        if len(given := [name for name in names if name in digits]) > len(set(given)):
+            raise DataError(
+                f"the label (column {column}) at {places[i]} has a number twice, as lists of 0 and 1 do, but "
+                f"others are no 0 and 1; {_REMEDY}"
+            )
+
+
 def are_multi_hot(
     sets: list[tuple[str, ...]],
     places: Places,
@@ -140,22 +161,11 @@ def are_multi_hot(
     def tells(names: tuple[str, ...]) -> bool:
         return len(set(names)) < len(names) or "True" in names or "False" in names
 
-    remedy = "write names, or give a column to each label (--label NAME NAME ...)"
     numbers = all(name in ("0", "1", "True", "False") for names in sets for name in names)
     sure = numbers and any(map(tells, sets))
     lengths = {len(names) for names in sets}
     if not numbers:
-        if before and classes and not digits <= set(classes):
-            place = where(lambda names: not digits.isdisjoint(names))
-            raise DataError(
-                f"the labels (column {column}) are a 0 or 1 for each label in train, but not at {place}; {remedy}"
-            )
-        for i, names in enumerate(sets):
-            if len(given := [name for name in names if name in digits]) > len(set(given)):
-                raise DataError(
-                    f"the label (column {column}) at {places[i]} has a number twice, as lists of 0 and 1 do, but "
-                    f"others are no 0 and 1; {remedy}"
-                )
+        _refuse_numbers_among_names(sets, places, classes if before else None, digits, column)
         return False
     if classes is None:
         if sure or (lengths == {2}):
@@ -170,7 +180,7 @@ def are_multi_hot(
             names = next(names for names in sets if len(names) != len(classes))
             raise DataError(
                 f"the labels (column {column}) seem to be a 0 or 1 for each of {len(classes)} labels "
-                f"({several(classes)}), but at {place} there are {len(names)}; correct it, or {remedy}"
+                f"({several(classes)}), but at {place} there are {len(names)}; correct it, or {_REMEDY}"
             )
         return False
     named_so = len(classes) < 3 and not digits.isdisjoint(classes)
@@ -185,12 +195,12 @@ def are_multi_hot(
     if told is None:
         raise DataError(
             f"the lists of 0 and 1 at {where(bool)} (column {column}) may name labels, or say of each whether it "
-            f"applies (labels: {several(classes)}); {remedy}"
+            f"applies (labels: {several(classes)}); {_REMEDY}"
         )
     if before is False and told:
         raise DataError(
             f"the lists at {where(tells)} (column {column}) are a 0 or 1 for each label, but those of train name "
-            f"labels; {remedy}"
+            f"labels; {_REMEDY}"
         )
     return told
 

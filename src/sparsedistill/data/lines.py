@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import itertools
 import json
 import re
@@ -12,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..errors import DataError
-from .files import BYTE_ORDER_MARK, STDIN, Form, decoded, missing_column, no_string, not_utf8, place_of, say_once
+from .files import BYTE_ORDER_MARK, STDIN, Form, missing_column, no_string, not_utf8, place_of, say_once
 
 _JSON_SPACE = " \t\r\n"
 # What begins an object or a list of JSON (or Python, to be refused), and hardly a text in braces or brackets.
@@ -23,65 +22,44 @@ _HALF_PAIR = re.compile(r"\\u[dD][89a-fA-F]")  # escapes of JSON, two of which m
 _SPACE = r"[ \t\v\f\r\0]"
 _FASTTEXT_HEAD = re.compile(rf"{_SPACE}*__label__([^ \t\v\f\r\0]*){_SPACE}?")
 _FASTTEXT_LATER = re.compile(rf"{_SPACE}+__label__([^ \t\v\f\r\0]*)")
-Record = tuple[int, str, Sequence]  # row, text, values of the columns asked for
+Record = tuple[int, str | None, Any]  # row, text, values of its columns: a list, or a dict of JSON
 
 
 def _bare(line: str) -> str:
     return line[: -2 if line.endswith("\r\n") else -1] if line.endswith("\n") else line
 
 
-def records_of(
-    file: io.BufferedReader,
-    name: str,
-    kind: str | None,
-    text: str,
-    columns: list[str],
-    errors: str,
-    label: str,
-    form: Form,
-    nulls: bool,
-) -> Iterator[Record]:
-    """Row, text and the columns asked for of each record."""
-    kind, lines = _sniffed(kind, decoded(file, name, errors), name, text)
-    if kind in ("jsonl", "list"):
-        return _jsonl(_objects(lines, name, kind), name, text, columns, errors, nulls)
-    if kind in ("csv", "tsv"):
-        return _table(*_headed(lines, name, kind, form), name, kind, text, columns, form)
-    if kind == "fasttext":
-        return _fasttext(lines, name, columns, label)
-    return _plain(lines, name, columns)
+def read_lines(
+    lines: Iterator[str], name: str, kind: str | None, text: str, keep: Sequence[str] | None, errors: str, form: Form,
+    label: str, absent: str, blank_lines: bool,
+) -> tuple[list[str] | None, Iterator[Record]]:  # fmt: skip
+    """Names of the columns (None: each record has its own), and each record: its row, its text, and the values of those
+    columns in their order, or what it has of them as a dict.
 
-
-def whole_records(
-    lines: Iterator[str], name: str, kind: str | None, text: str, keep: Sequence[str] | None, errors: str, form: Form
-) -> tuple[list[str] | None, Iterator[tuple[int, str | None, dict]]]:
-    """Names of the columns to keep (None: each record has its own), and row, text and those columns of each record."""
+    ``keep``: the columns asked for (None: all). ``label`` is another name for fastText's labels, ``blank_lines``:
+    whether those of fastText are records. ``absent`` says what a record of JSON is that lacks a column: an "error", one
+    with a "null" there, or one that has columns of its "own", as all then do.
+    """
     kind, lines = _sniffed(kind, lines, name, text)
     if kind in ("jsonl", "list"):
-        return None, _whole_jsonl(_objects(lines, name, kind), name, text, keep, errors)
-    records: Iterator[Record]
+        columns = None if absent == "own" else list(dict.fromkeys(keep or ()))
+        return columns, _json(_objects(lines, name, kind), name, text, keep, errors, absent)
     if kind in ("csv", "tsv"):
         header, spare, rows = _headed(lines, name, kind, form)
-        kept = kept_columns(header, keep, name) if header else []
-        records = _table(header, spare, rows, name, kind, text, kept, form)
-    elif kind == "fasttext":
-        kept = kept_columns(["label", text], keep, name)
-        records = (
-            (row, value, [",".join(names) if column == "label" else value for column in kept])
-            for row, value, (names,) in _fasttext(lines, name, ["label"], "label", blank=True)
-        )
-    else:
-        kept = kept_columns([text], keep, name, "; say what stdin is with --input-format" if name == STDIN else "")
-        records = ((row, value, [value] * len(kept)) for row, value, _ in _plain(lines, name, []))
-    return kept, ((row, value, dict(zip(kept, values, strict=True))) for row, value, values in records)
+        columns = _ordered(header, keep) if header else []
+        return columns, _table(header, spare, rows, name, kind, text, columns, form)
+    if kind == "fasttext":
+        columns = _ordered(["label", text], keep)
+        return columns, _fasttext(lines, name, columns, text, label, blank_lines)
+    columns = _ordered([text], keep)
+    return columns, _plain(lines, name, columns, text)
 
 
-def kept_columns(there: list[str], keep: Sequence[str] | None, name: str, hint: str = "") -> list[str]:
-    """Those columns of a file that are to be kept (``keep`` None: all)."""
-    for column in keep or ():
-        if column not in there:
-            raise missing_column(column, name, there, hint)
-    return [column for column in there if keep is None or column in keep]
+def _ordered(there: list[str], keep: Sequence[str] | None) -> list[str]:
+    """The columns asked for in the order of the file, those that it lacks at the end."""
+    if keep is None:
+        return there
+    return [*(name for name in there if name in keep), *dict.fromkeys(name for name in keep if name not in there)]
 
 
 def _sniffed(kind: str | None, lines: Iterator[str], name: str, text: str) -> tuple[str | None, Iterator[str]]:
@@ -136,72 +114,67 @@ def _refuse_table(line: str, kind: str, name: str, text: str) -> None:
         )
 
 
-def _plain(lines: Iterator[str], name: str, columns: list[str]) -> Iterator[Record]:
-    if columns:
-        raise DataError(
-            f"{name} holds plain lines and has no column {columns[0]!r}; "
-            "begin each line with __label__NAME, or use CSV, JSON lines or Parquet"
-        )
-    for row, line in enumerate(lines, 1):
-        yield row, _bare(line).removeprefix(BYTE_ORDER_MARK), ()
-
-
-def _fasttext(lines: Iterator[str], name: str, columns: list[str], label: str, blank: bool = False) -> Iterator[Record]:
-    """``blank`` lines are texts, or as in fastText's own training no records."""
+def _plain(lines: Iterator[str], name: str, columns: list[str], text: str) -> Iterator[Record]:
     for column in columns:
-        if column not in ("label", "text", label):
+        if column != text:
+            hint = "; say what stdin is with --input-format" if name == STDIN else ""
+            raise DataError(
+                f"{name} holds plain lines and has no column {column!r}; begin each line with __label__NAME, or use "
+                f"CSV, JSON lines or Parquet{hint}"
+            )
+    for row, line in enumerate(lines, 1):
+        value = _bare(line).removeprefix(BYTE_ORDER_MARK)
+        yield row, value, [value] * len(columns)
+
+
+def _fasttext(
+    lines: Iterator[str], name: str, columns: list[str], text: str, label: str, blank_lines: bool
+) -> Iterator[Record]:
+    """Labels are lists of names. ``blank_lines`` are empty texts, or as in fastText's own training no records."""
+    for column in columns:
+        if column not in ("label", "text", label, text):
             raise missing_column(column, f"{name} (fastText)", ["label", "text"])
     for row, line in enumerate(lines, 1):
         line, names, start = _bare(line).removeprefix(BYTE_ORDER_MARK), [], 0
-        if not blank and not line.strip(" \t\v\f\r\0"):
+        if not blank_lines and not line.strip(" \t\v\f\r\0"):
             continue
         while head := _FASTTEXT_HEAD.match(line, start):
             names.append(head[1])
             start = head.end()
-        text = line[start:]
-        if "__label__" in text:  # fastText takes labels anywhere; left in the text they would give the answer away
-            names += _FASTTEXT_LATER.findall(text)
-            text = _FASTTEXT_LATER.sub("", text)
-        yield row, text, [text if column == "text" else names for column in columns]
+        value = line[start:]
+        if "__label__" in value:  # fastText takes labels anywhere; left in the text they would give the answer away
+            names += _FASTTEXT_LATER.findall(value)
+            value = _FASTTEXT_LATER.sub("", value)
+        yield row, value, [value if column in ("text", text) else names for column in columns]
 
 
 Object = tuple[int, bool, dict]  # row, whether there may be half a surrogate pair, the object
 
 
-def _jsonl(
-    objects: Iterator[Object], name: str, text: str, columns: list[str], errors: str, nulls: bool
+def _json(
+    objects: Iterator[Object], name: str, text: str, keep: Sequence[str] | None, errors: str, absent: str
 ) -> Iterator[Record]:
     for row, broken, record in objects:
-        if nulls:
-            record = dict.fromkeys((text, *columns)) | record
+        values: Any
         try:
             value = record[text]
-            rest = [record[column] for column in columns]
+            if absent == "own":
+                values = record if keep is None else {key: record[key] for key in record if key in keep}
+            else:
+                values = [record[column] for column in keep or ()]
         except KeyError as error:
-            raise missing_column(error.args[0], place_of(name, row), list(record)) from None
-        if not isinstance(value, str) and not (nulls and value is None):
-            raise no_string(value, text, place_of(name, row))
+            if absent != "null":
+                raise missing_column(error.args[0], place_of(name, row), list(record)) from None
+            value, values = record.get(text), [record.get(column) for column in keep or ()]
+        if type(value) is not str and value is not None:
+            if value == value:
+                raise no_string(value, text, place_of(name, row))
+            value = None  # NaN: what pandas has for a null
+            if text in values and isinstance(values, dict):
+                values[text] = None
         if broken:
-            value = _paired(value, place_of(name, row), errors)
-        yield row, value, rest
-
-
-def _whole_jsonl(
-    objects: Iterator[Object], name: str, text: str, keep: Sequence[str] | None, errors: str
-) -> Iterator[tuple[int, str | None, dict]]:
-    for row, broken, record in objects:
-        if text not in record:
-            raise missing_column(text, place_of(name, row), list(record))
-        if record[text] != record[text]:  # NaN: what pandas has for a null
-            record[text] = None
-        if not isinstance(record[text], str | None):
-            raise no_string(record[text], text, place_of(name, row))
-        if keep is not None:
-            record = {column: value for column, value in record.items() if column in keep or column == text}
-        if broken:
-            record = _paired(record, place_of(name, row), errors)
-        value = record[text] if keep is None or text in keep else record.pop(text)
-        yield row, value, record
+            value, values = _paired([value, values], place_of(name, row), errors)
+        yield row, value, values
 
 
 def _objects(lines: Iterator[str], name: str, kind: str) -> Iterator[Object]:

@@ -5,47 +5,111 @@ from __future__ import annotations
 import itertools
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from ..errors import SettingsError, require
 from ..options import Data
-from .files import AUTO, BATCH_BYTES, STDIN, TABLE_FORMATS, Form, decoded, expand, no_text, opened, place_of
-from .lines import Record, kept_columns, records_of, whole_records
+from .files import (
+    AUTO,
+    BATCH_BYTES,
+    STDIN,
+    TABLE_FORMATS,
+    Form,
+    decoded,
+    expand,
+    no_string,
+    no_text,
+    opened,
+    place_of,
+)
+from .lines import Record, read_lines
 from .tables import (
     STRING_TYPES,
     as_names,
-    check_schema,
     class_names,
-    in_place,
     plain_type,
+    read_tables,
     rows_of,
     strings,
-    tables_of,
 )
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Up to ``batch_size`` consecutive records of one file.
+    """Consecutive records of one file.
 
-    ``source`` is the file as the user knows it, ``hf:...`` or ``stdin``. ``rows`` holds the 1-based number of each
-    record as its format counts: the line (CSV: the one the record starts on), the row of a columnar file, or the
-    element of a list of JSON. ``columns`` holds the other columns asked for, Python values, as long as ``texts``; class
-    indices of Hugging Face datasets are already names there, and fastText's ``label`` is a list of names a text.
+    Attributes:
+        source: The file as the user knows it, ``hf:...`` or ``stdin``.
+        rows: The 1-based number of each record as its format counts: the line (CSV: the one the record starts on), the
+            row of a columnar file, or the element of a list of JSON.
+        texts: A list of str or an Arrow array; either may hold nulls, unless :func:`read` gave it.
+        records: The columns asked for as they came: a list of dicts (JSON, where each has its own), a dict of lists,
+            or an Arrow record batch.
+        columns: What the file brings: a list of names, an Arrow schema, or None where each record has names of its own.
+        errors: What becomes of bytes that are no UTF-8: "strict" or "replace".
     """
 
     source: str
     rows: Sequence[int]
-    texts: list[str]
-    columns: dict[str, list]
+    texts: Any
+    records: Any
+    columns: Any
+    errors: str = "strict"
 
     @property
     def first_row(self) -> int:
         """1-based number of the first record."""
         return self.rows[0]
+
+    @property
+    def in_arrow(self) -> bool:
+        """Whether ``records`` is an Arrow record batch."""
+        return not isinstance(self.records, list | dict)
+
+    def place(self, i: int) -> str:
+        """Where record ``i`` stands: file and row."""
+        return place_of(self.source, self.rows[i])
+
+    def values(self, column: str, flat: bool = False) -> list:
+        """One column as it is written: Python values, None where a record does not have it.
+
+        Of an Arrow column, bytes are decoded as UTF-8, times and decimals become strings; all do that are ``flat``.
+        Several labels of a fastText file are parted by commas.
+        """
+        if isinstance(self.records, list):
+            return [record.get(column) for record in self.records]
+        if isinstance(self.records, dict):
+            values = self.records[column]
+            return [",".join(one) for one in values] if values and isinstance(values[0], list) else values
+        types, array = require("pyarrow", "arrow").types, self.records.column(column)
+        held = plain_type(array.type)
+        if str(held) not in STRING_TYPES and (flat or types.is_temporal(held) or types.is_decimal(held)):
+            array = array.cast("string")
+        return strings(array, self.source, self.rows[0] if self.rows else 0, column, self.errors)
+
+    def named(self, column: str) -> list:
+        """One column as what it means: class indices of Hugging Face datasets as names, fastText's labels as lists."""
+        if not self.in_arrow:
+            return self.records[column] if isinstance(self.records, dict) else self.values(column)
+        array = self.records.column(column)
+        values = strings(array, self.source, self.rows[0] if self.rows else 0, column, self.errors, raw=True)
+        names = class_names(self.columns).get(column)
+        return values if names is None else as_names(values, names)
+
+    def take(self, which: list[int]) -> Batch:
+        """The records at ``which``."""
+        rows, texts = [self.rows[i] for i in which], self.texts
+        texts = [texts[i] for i in which] if isinstance(texts, list) else texts.take(which)
+        if isinstance(self.records, list):
+            records: Any = [self.records[i] for i in which]
+        elif isinstance(self.records, dict):
+            records = {name: [values[i] for i in which] for name, values in self.records.items()}
+        else:
+            records = self.records.take(require("pyarrow", "arrow").array(which, "int64"))
+        return replace(self, rows=rows, texts=texts, records=records)
 
 
 class Skipped:
@@ -59,20 +123,16 @@ class Skipped:
         self.count, self.first = 0, ""
         self._needed, self._blank = needed, blank
 
-    def out_of(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        """The batches without those records; none is empty."""
-        for batch in batches:
-            out = [text is None or not text.strip() for text in batch.texts]
-            for name in self._needed:
-                out = [gone or self._nothing(value) for gone, value in zip(out, batch.columns[name], strict=True)]
-            keep = [i for i, gone in enumerate(out) if not gone]
-            if len(keep) < len(out):
-                self.first = self.first or place_of(batch.source, batch.rows[out.index(True)])
-                self.count += len(out) - len(keep)
-                columns = {name: [values[i] for i in keep] for name, values in batch.columns.items()}
-                batch = Batch(batch.source, [batch.rows[i] for i in keep], [batch.texts[i] for i in keep], columns)
-            if batch.texts:
-                yield batch
+    def out_of(self, batch: Batch) -> Batch:
+        """The batch, whose texts are a list, without those records."""
+        out = [text is None or not text.strip() for text in batch.texts]
+        for name in self._needed:
+            out = [gone or self._nothing(value) for gone, value in zip(out, batch.named(name), strict=True)]
+        if not any(out):
+            return batch
+        self.first = self.first or batch.place(out.index(True))
+        self.count += sum(out)
+        return batch.take([i for i, gone in enumerate(out) if not gone])
 
     def _nothing(self, value: Any) -> bool:
         if value is None or value != value:
@@ -80,39 +140,6 @@ class Skipped:
         if isinstance(value, list) and len(value) == 1:
             return self._nothing(value[0])
         return self._blank and (not value.strip() if isinstance(value, str) else value == [])
-
-
-@dataclass(frozen=True)
-class Piece:
-    """Consecutive records of one file with all columns asked for, as they came: for those who hand them on.
-
-    ``source`` and ``rows`` are as in :class:`Batch`. ``texts`` is a list or an Arrow array, and may hold nulls.
-    ``records`` is a list of dicts or an Arrow record batch. ``columns`` says what the file brings: a list of names
-    (every value is a str), an Arrow schema, or None where each record has names of its own (JSON lines).
-    """
-
-    source: str
-    rows: Sequence[int]
-    texts: Any
-    records: Any
-    columns: Any
-
-    def place(self, i: int) -> str:
-        """Where record ``i`` stands: file and row."""
-        return place_of(self.source, self.rows[i])
-
-    def values(self, column: str, errors: str = "strict", flat: bool = False) -> list:
-        """One column as Python values, None where a record does not have it.
-
-        Of an Arrow column, bytes are decoded as UTF-8, times and decimals become strings; all do that are ``flat``.
-        """
-        if isinstance(self.records, list):
-            return [record.get(column) for record in self.records]
-        types, array = require("pyarrow", "arrow").types, self.records.column(column)
-        held = plain_type(array.type)
-        if str(held) not in STRING_TYPES and (flat or types.is_temporal(held) or types.is_decimal(held)):
-            array = array.cast("string")
-        return strings(array, self.source, self.rows[0] if self.rows else 0, column, errors, nulls=True)
 
 
 class Places:
@@ -168,7 +195,7 @@ def read(
     return read_expanded(expand(sources, form), text, columns, encoding_errors, batch_size, label, form, skipped)
 
 
-def whole(
+def stream(
     source: str,
     text: str = "text",
     keep: Sequence[str] | None = None,
@@ -176,42 +203,44 @@ def whole(
     encoding_errors: str = "strict",
     most: int = 1 << 14,
     form: Form = AUTO,
-) -> Iterator[Piece]:
-    """Stream the records of one source with the columns ``keep`` (None: all), up to ``most`` in a piece.
+    label: str = "label",
+    absent: str = "own",
+    blank_lines: bool = True,
+) -> Iterator[Batch]:
+    """Stream the records of one source as they came, with the columns ``keep`` (None: all), up to ``most`` a batch.
 
-    The first piece is empty: it tells the columns of a file that has no record, too. Plain lines have one column,
-    ``text``; fastText files have ``label``, names joined by commas, and ``text``, and their blank lines are texts.
-    Invalid UTF-8 in an Arrow array of texts is refused, or with ``encoding_errors="replace"`` stays as it is: the
-    classifier reads it as U+FFFD.
+    The first batch is empty: it tells the columns of a file that has no record, too. Plain lines have one column,
+    ``text``; fastText files have ``text`` and ``label`` (which answers to the name given as ``label``, too), and their
+    ``blank_lines`` are texts, or no records. Invalid UTF-8 in an Arrow array of texts is refused, or with
+    ``encoding_errors="replace"`` stays as it is: the classifier reads it as U+FFFD. A record of JSON that lacks a
+    column is an ``absent`` "error", has a "null" there, or has columns of its "own", as all then do.
 
     Errors: :class:`DataError` as of :func:`read`, except that a text may be null.
     """
-    kind = form.kind(source)
+    kind, name = form.kind(source), STDIN if source == "-" else source
     if kind in TABLE_FORMATS:
-        yield from whole_tables(source, kind, text, keep, encoding_errors, most)
+        schema = None
+        for row, texts, records in read_tables(source, kind, text, keep, encoding_errors, most):
+            schema = schema or records.schema
+            yield Batch(name, range(row, row + records.num_rows), texts, records, schema, encoding_errors)
         return
-    name, size = STDIN if source == "-" else source, 0
     if source == "-" and sys.stdin.isatty():
         most = 1  # who types a line wants its answer
 
-    def measured(lines: Iterator[str]) -> Iterator[str]:
-        nonlocal size
-        for line in lines:
-            size += len(line)
-            yield line
-
     with opened(source) as file:
-        lines = measured(decoded(file, name, encoding_errors))
-        columns, records = whole_records(lines, name, kind, text, keep, encoding_errors, form)
-        yield Piece(name, [], [], [], columns)
-        part: list[tuple[int, str | None, dict]] = []
-        for record in records:
-            part.append(record)
-            if len(part) == most or size >= BATCH_BYTES:
-                yield _piece(name, part, columns)
-                part, size = [], 0
+        size = [0]
+        lines = decoded(file, name, encoding_errors, size)
+        columns, records = read_lines(lines, name, kind, text, keep, encoding_errors, form, label, absent, blank_lines)
+        yield _batch(name, [], columns, encoding_errors)
+        part: list[Record] = []
+        few = min(most, 16)  # records whose size nobody looks at: a look at each would take a fifth of the time
+        while some := list(itertools.islice(records, min(few, most - len(part)))):
+            part += some
+            if len(part) == most or size[0] >= BATCH_BYTES:
+                yield _batch(name, part, columns, encoding_errors)
+                part, size[0] = [], 0
         if part:
-            yield _piece(name, part, columns)
+            yield _batch(name, part, columns, encoding_errors)
 
 
 def check(
@@ -273,72 +302,40 @@ def read_expanded(
     if batch_size < 1:
         raise SettingsError(f"a batch of {batch_size} texts is too small; 1 is the least")
     columns = list(dict.fromkeys(columns))
+    absent = "error" if skipped is None else "null"
     for source in found:
-        kind = form.kind(source)
-        if kind in TABLE_FORMATS:
-            batches = columnar(source, kind, text, columns, errors, batch_size, skipped is not None)
-            yield from batches if skipped is None else skipped.out_of(batches)
-        else:
-            name = STDIN if source == "-" else source
-            with opened(source) as file:
-                records = records_of(file, name, kind, text, columns, errors, label, form, skipped is not None)
-                batches = _batches(records, name, columns, batch_size)
-                yield from batches if skipped is None else skipped.out_of(batches)
+        for batch in stream(
+            source,
+            text,
+            columns,
+            encoding_errors=errors,
+            most=batch_size,
+            form=form,
+            label=label,
+            absent=absent,
+            blank_lines=False,
+        ):
+            batch = _strict(batch, text, skipped)
+            if batch.rows:
+                yield batch
 
 
-def _piece(name: str, part: list[tuple[int, str | None, dict]], columns: list[str] | None) -> Piece:
-    rows, texts, records = zip(*part, strict=True)
-    return Piece(name, rows, list(texts), list(records), columns)
+def _strict(batch: Batch, text: str, skipped: Skipped | None) -> Batch:
+    """The batch with its texts as a list without nulls."""
+    texts = batch.texts
+    if not isinstance(texts, list):
+        texts = strings(texts, batch.source, batch.first_row, text, batch.errors)
+        batch = replace(batch, texts=texts)
+    if skipped is not None:
+        return skipped.out_of(batch)
+    if None in texts:
+        raise no_string(None, text, batch.place(texts.index(None)))
+    return batch
 
 
-def _batches(records: Iterator[Record], name: str, columns: list[str], size: int) -> Iterator[Batch]:
-    while part := list(itertools.islice(records, size)):
-        rows, texts, values = zip(*part, strict=True)
-        by_column = list(zip(*values, strict=True)) if columns else []
-        yield Batch(name, rows, list(texts), {c: list(v) for c, v in zip(columns, by_column, strict=False)})
-
-
-def columnar(
-    source: str, kind: str, text: str, columns: list[str], errors: str, size: int, nulls: bool
-) -> Iterator[Batch]:
-    """Parquet, Arrow files and streams, and Hugging Face datasets: all are tables of Arrow arrays."""
-    wanted = list(dict.fromkeys([text, *columns]))
-    row = 1
-    with tables_of(source, kind, wanted, size) as (schema, tables):
-        source = STDIN if source == "-" else source
-        check_schema(schema, source, text, wanted)
-        classes = class_names(schema)
-        for table in tables:
-            for start in range(0, table.num_rows, size):
-                part = table.slice(start, size)
-                texts = strings(part.column(part.schema.names.index(text)), source, row, text, errors, nulls)
-                rest = {}
-                for column in columns:
-                    values = part.column(part.schema.names.index(column))
-                    values = strings(values, source, row, column, errors, nulls=True, raw=True)
-                    rest[column] = as_names(values, classes[column]) if column in classes else values
-                yield Batch(source, range(row, row + len(texts)), texts, rest)
-                row += len(texts)
-
-
-def whole_tables(
-    source: str, kind: str, text: str, keep: Sequence[str] | None, errors: str, most: int
-) -> Iterator[Piece]:
-    """:func:`whole` of tables of Arrow arrays: nothing becomes a Python object."""
-    pa = require("pyarrow", "arrow")
-    wanted = None if keep is None else list(dict.fromkeys([text, *keep]))
-    row = 1
-    with tables_of(source, kind, wanted, most) as (schema, tables):
-        source = STDIN if source == "-" else source
-        kept = kept_columns(schema.names, keep, source)
-        check_schema(schema, source, text, [text, *kept])
-        columns = pa.schema([schema.field(name) for name in kept], schema.metadata)
-        yield Piece(source, [], [], pa.RecordBatch.from_pylist([], columns), columns)
-        for table in tables:
-            for batch in table.to_batches() if isinstance(table, pa.Table) else [table]:
-                size = max(1, min(most, batch.num_rows * BATCH_BYTES // max(batch.nbytes, 1)))
-                for start in range(0, batch.num_rows, size):
-                    part = batch.slice(start, size)
-                    texts = in_place(part, text, source, row, errors)
-                    yield Piece(source, range(row, row + len(texts)), texts, part.select(kept), columns)
-                    row += len(texts)
+def _batch(name: str, part: list[Record], columns: list[str] | None, errors: str) -> Batch:
+    rows, texts, values = zip(*part, strict=True) if part else ((), (), ())
+    if columns is None:
+        return Batch(name, rows, list(texts), list(values), None, errors)
+    by_column = map(list, zip(*values, strict=True)) if part else ([] for _ in columns)
+    return Batch(name, rows, list(texts), dict(zip(columns, by_column, strict=True)), columns, errors)

@@ -6,7 +6,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -17,7 +17,6 @@ from .files import (
     STDIN,
     foreign_format,
     missing_column,
-    no_string,
     not_utf8,
     place_of,
     raw_bytes,
@@ -27,7 +26,32 @@ from .files import (
 STRING_TYPES = {"string", "large_string", "string_view", "binary", "large_binary", "binary_view"}
 
 
-def in_place(batch: Any, name: str, source: str, row: int, errors: str) -> Any:
+def read_tables(
+    source: str, kind: str, text: str, keep: Sequence[str] | None, errors: str, most: int
+) -> Iterator[tuple[int, Any, Any]]:
+    """Row of the first record, texts and record batch with the columns ``keep`` (None: all), up to ``most`` at a time.
+
+    Nothing becomes a Python object. The first batch is empty: its schema is that of the columns.
+    """
+    pa = require("pyarrow", "arrow")
+    wanted = None if keep is None else list(dict.fromkeys([text, *keep]))
+    row = 1
+    with _tables(source, kind, wanted, most) as (schema, tables):
+        source = STDIN if source == "-" else source
+        _check_schema(schema, source, text, [text, *(schema.names if keep is None else keep)])
+        kept = [name for name in schema.names if keep is None or name in keep]
+        columns = pa.schema([schema.field(name) for name in kept], schema.metadata)
+        yield row, [], pa.RecordBatch.from_pylist([], columns)
+        for table in tables:
+            for batch in table.to_batches() if isinstance(table, pa.Table) else [table]:
+                size = max(1, min(most, batch.num_rows * BATCH_BYTES // max(batch.nbytes, 1)))
+                for start in range(0, batch.num_rows, size):
+                    part = batch.slice(start, size)
+                    yield row, _in_place(part, text, source, row, errors), part.select(kept)
+                    row += part.num_rows
+
+
+def _in_place(batch: Any, name: str, source: str, row: int, errors: str) -> Any:
     """The texts of a batch that starts at ``row``, as the classifier takes them: no dictionary, UTF-8 checked."""
     pa = require("pyarrow", "arrow")
     texts = batch.column(name)
@@ -40,12 +64,12 @@ def in_place(batch: Any, name: str, source: str, row: int, errors: str) -> Any:
             else:  # nobody has checked strings either, least of all when they come from Parquet
                 texts.validate(full=True)
         except pa.ArrowInvalid:
-            strings(texts, source, row, name, errors, nulls=True)  # names the row
+            strings(texts, source, row, name, errors)  # names the row
             raise
     return texts
 
 
-def check_schema(schema: Any, source: str, text: str, wanted: list[str]) -> None:
+def _check_schema(schema: Any, source: str, text: str, wanted: list[str]) -> None:
     """Errors: :class:`DataError` for a column that is missing or there twice, and for texts that are no strings."""
     for column in wanted:
         if schema.names.count(column) > 1:
@@ -60,7 +84,7 @@ def check_schema(schema: Any, source: str, text: str, wanted: list[str]) -> None
 
 
 @contextmanager
-def tables_of(source: str, kind: str, columns: list[str] | None, size: int) -> Iterator[tuple[Any, Iterator]]:
+def _tables(source: str, kind: str, columns: list[str] | None, size: int) -> Iterator[tuple[Any, Iterator]]:
     """Schema of a source, and its tables or record batches with at least those ``columns`` (None: all) that it has."""
     if kind == "hf":
         dataset = _hub(source)
@@ -117,7 +141,7 @@ def plain_type(held: Any) -> Any:
     return held.value_type if hasattr(held, "index_type") else held
 
 
-def strings(column: Any, source: str, row: int, name: str, errors: str, nulls: bool = False, raw: bool = False) -> list:
+def strings(column: Any, source: str, row: int, name: str, errors: str, raw: bool = False) -> list:
     """Python values of an Arrow array that starts at ``row``; bytes are decoded, unless ``raw`` lets them be."""
     try:
         values = column.to_pylist()
@@ -135,8 +159,6 @@ def strings(column: Any, source: str, row: int, name: str, errors: str, nulls: b
                 values[i] = value.decode("utf-8", errors)
             except UnicodeDecodeError:
                 raise not_utf8(f"column {name!r} at {place_of(source, row + i)}") from None
-        elif value is None and not nulls:
-            raise no_string(None, name, place_of(source, row + i))
     return values
 
 
@@ -214,7 +236,7 @@ def rows_of(source: str, kind: str) -> int:
     """Number of rows of a source."""
     if kind == "hf":
         return len(_hub(source))
-    with tables_of(source, kind, None, 1) as (_, tables):
+    with _tables(source, kind, None, 1) as (_, tables):
         if kind == "parquet":
             return require("pyarrow.parquet", "arrow").read_metadata(source).num_rows
         return sum(table.num_rows for table in tables)
