@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -233,10 +232,9 @@ def stream(
         columns, records = read_lines(lines, name, kind, text, keep, encoding_errors, form, label, absent, blank_lines)
         yield _batch(name, [], columns, encoding_errors)
         part: list[Record] = []
-        few = min(most, 16)  # records whose size nobody looks at: a look at each would take a fifth of the time
-        while some := list(itertools.islice(records, min(few, most - len(part)))):
-            part += some
-            if len(part) == most or size[0] >= BATCH_BYTES:
+        for record in records:
+            part.append(record)
+            if size[0] >= BATCH_BYTES or len(part) == most:
                 yield _batch(name, part, columns, encoding_errors)
                 part, size[0] = [], 0
         if part:
