@@ -1,5 +1,6 @@
 # make quickstart   the main job on real input
 # make test         lint, types, tests
+# make test-fast    the tests that take no training and no processes: a minute, for everyday work
 # make docs         the documentation, into build/site
 # make sanitize     the core's tests on a build with AddressSanitizer and UndefinedBehaviorSanitizer, for those who change core/
 # All make .venv where there is none and install pinned versions (constraints.txt) into it.
@@ -59,6 +60,9 @@ lint: .venv/.requirements
 TESTERS ?= 2
 test: lint .venv/.installed .venv/.quickstart
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest -n $(TESTERS) --dist worksteal
+
+test-fast: .venv/.installed .venv/.quickstart
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest -n $(TESTERS) --dist worksteal -m "not slow"
 
 # Python itself is no build with sanitizers: their library is loaded before it, and what it never frees is no leak of ours. The
 # program that fails allocations is built and run with them, too, and looks for leaks.

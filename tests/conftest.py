@@ -23,10 +23,21 @@ settings.load_profile("sparsedistill")
 ROOT = Path(__file__).parent.parent
 
 
+# Files whose tests train, start processes or take long for another reason: `make test-fast` leaves them out. A single slow
+# test elsewhere has the marker itself, or a name that begins with one of SLOW_TESTS.
+SLOW_FILES = {
+    "api", "cli", "core_memory", "core_signals", "cuda", "docs", "experiments", "golden", "install", "pairs", "places",
+    "regression", "run", "teacher_transformer", "train", "weights",
+}  # fmt: skip
+SLOW_TESTS = ("test_every_code_point", "test_fingerprint_of_every_code_point", "test_counts_through_the_disk")
+
+
 def pytest_collection_modifyitems(items):
-    """Fewer examples of each property where a build is slow (`make sanitize`)."""
+    """Mark what is slow; fewer examples of each property where a build is slow (`make sanitize`)."""
     most = int(os.environ.get("SPARSEDISTILL_EXAMPLES", "0"))
     for item in items:
+        if item.path.stem.removeprefix("test_") in SLOW_FILES or item.name.startswith(SLOW_TESTS):
+            item.add_marker(pytest.mark.slow)
         given = getattr(getattr(item, "obj", None), "_hypothesis_internal_use_settings", None)
         if most and given:
             item.obj._hypothesis_internal_use_settings = settings(given, max_examples=min(most, given.max_examples))
