@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 CORE := CMakeLists.txt pyproject.toml $(wildcard core/*)
 PACKAGE := $(CORE) $(wildcard src/sparsedistill/*.py src/sparsedistill/*/*.py src/sparsedistill/*.pyi src/sparsedistill/py.typed)
 
-.PHONY: all quickstart docs test sanitize lint clean
+.PHONY: all quickstart docs test test-fast sanitize lint clean
 
 all: .venv/.installed
 

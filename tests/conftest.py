@@ -23,8 +23,8 @@ settings.load_profile("sparsedistill")
 ROOT = Path(__file__).parent.parent
 
 
-# Files whose tests train, start processes or take long for another reason: `make test-fast` leaves them out. A single slow
-# test elsewhere has the marker itself, or a name that begins with one of SLOW_TESTS.
+# Files whose tests train, start processes or take long for another reason: `make test-fast` leaves them out. Slow tests
+# of other files have names that begin with one of SLOW_TESTS.
 SLOW_FILES = {
     "api", "cli", "core_memory", "core_signals", "cuda", "docs", "experiments", "golden", "install", "pairs", "places",
     "regression", "run", "teacher_transformer", "train", "weights",

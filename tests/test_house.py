@@ -1,6 +1,6 @@
 """How the package is laid out: what may import what, and how long things may be.
 
-Each list of exceptions is what is not in order yet: whoever puts a thing in order takes its entry out, nothing is added.
+Each list of exceptions is what is not in order yet: whoever puts a thing in order takes its entry out.
 """
 
 from __future__ import annotations
