@@ -279,7 +279,8 @@ def step_against_torch(data: str, threads: int, repeats: int) -> tuple[float, fl
     from sparsedistill.student.dataset import Examples
     from sparsedistill.student.model import Student
     from sparsedistill.student.table import BETAS, EPSILON, LazyAdam
-    from sparsedistill.student.train import learn, loss_of
+    from sparsedistill.student.train import learn
+    from sparsedistill.tasks import TASKS
 
     torch.set_num_threads(threads)
     task, width = Task("sst2", Path(data)), 1000
@@ -315,7 +316,7 @@ def step_against_torch(data: str, threads: int, repeats: int) -> tuple[float, fl
             optimizer.zero_grad(set_to_none=True)
             optimizer.param_groups[0]["lr"] = 5e-4
         ids, starts = torch.from_numpy(batch.ids.view(np.int32)), torch.from_numpy(batch.offsets[:-1].astype(np.int32))
-        loss = loss_of(twin(layer(ids, starts)), torch.from_numpy(batch.targets), "single")
+        loss = TASKS["single"].loss(twin(layer(ids, starts)), torch.from_numpy(batch.targets))
         loss.backward()
         for optimizer in (sparse, other):
             optimizer.step()

@@ -5,6 +5,7 @@ import importlib.util
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -244,7 +245,9 @@ def test_interrupted_training_ends_as_if_undisturbed(tmp_path, monkeypatch, erro
     class Bar(tuning.Progress):
         def add(self, units=1, note=""):
             steps.append(units)
-            if len(steps) == 4:
+            if len(steps) == 4 and error is KeyboardInterrupt:
+                signal.raise_signal(signal.SIGINT)
+            elif len(steps) == 4:
                 raise error
             super().add(units, note)
 
@@ -270,13 +273,13 @@ def test_a_checkpoint_of_other_data_or_damaged_starts_over(tmp_path, monkeypatch
 
     class Bar(tuning.Progress):
         def add(self, units=1, note=""):
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
 
     with monkeypatch.context() as patch:
         patch.setattr(tuning, "Progress", Bar)
         with pytest.raises(KeyboardInterrupt):
             tune(tmp_path / "a", teach, **few)
-    assert "goes on from step 1 of 2" in capsys.readouterr().err
+    assert "interrupted at step 1 of 2" in capsys.readouterr().err
     tune(tmp_path / "a", teach, **{**few, "targets": [1 - t for t in TARGETS[:16]]})
     assert "other data or settings" in capsys.readouterr().err
     (tmp_path / "a" / "checkpoint.pt").write_bytes(b"PK torn")

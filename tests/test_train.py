@@ -24,8 +24,9 @@ from sparsedistill.student.dataset import Examples, InMemory
 from sparsedistill.student.model import Student
 from sparsedistill.student.schedule import Schedule
 from sparsedistill.student.table import BETAS, EPSILON, initial_rows, narrowed, random_table, widened
-from sparsedistill.student.train import loss_of, train
+from sparsedistill.student.train import train
 from sparsedistill.student.vocabulary import Vocabulary
+from sparsedistill.tasks import TASKS
 
 TEXTS = [
     " ".join(words) for words in itertools.product(("not", "so", "very"), ("good", "bad", "odd"), ("film", "plot"))
@@ -74,7 +75,7 @@ def test_steps_are_those_of_plain_torch(tmp_path, hidden, embedding, task):
         for optimizer in (lazy, dense):
             optimizer.param_groups[0]["lr"] = plan.rate(step)
             optimizer.zero_grad()
-        loss_of(twin(bag(torch.cat(texts), starts)), torch.from_numpy(data.targets[chosen]), task).backward()
+        TASKS[task].loss(twin(bag(torch.cat(texts), starts)), torch.from_numpy(data.targets[chosen])).backward()
         lazy.step()
         dense.step()
     np.testing.assert_allclose(ours.table, bag.weight.detach().numpy(), atol=2e-5)
@@ -112,7 +113,7 @@ def test_steps_of_every_pooling_are_those_of_plain_torch(tmp_path, pooling, hidd
             optimizer.zero_grad()
         whole = table.detach().clone().requires_grad_()
         pooled = torch.stack([torch_pool(pooling, whole[bag], twin.query) for bag in bags])
-        loss_of(twin(pooled), torch.from_numpy(data.targets[chosen]), "single").backward()
+        TASKS["single"].loss(twin(pooled), torch.from_numpy(data.targets[chosen])).backward()
         touched = torch.cat(bags).unique()
         table.grad = torch.sparse_coo_tensor(touched[None], whole.grad[touched], whole.shape)
         lazy.step()
@@ -217,7 +218,7 @@ def test_loss_is_kl_up_to_the_targets_entropy():
     targets = torch.tensor([[0.2, 0.3, 0.5], [0.9, 0.05, 0.05]])
     kl = torch.nn.functional.kl_div(torch.log_softmax(logits, 1), targets, reduction="batchmean")
     entropy = -(targets * targets.log()).sum(1).mean()
-    assert loss_of(logits, targets, "single").item() == pytest.approx((kl + entropy).item(), rel=1e-5)
+    assert TASKS["single"].loss(logits, targets).item() == pytest.approx((kl + entropy).item(), rel=1e-5)
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.4])

@@ -15,15 +15,15 @@ from sklearn.utils.class_weight import compute_class_weight
 from test_split import labelled, singles
 from torch.nn import functional
 
-from sparsedistill import DataError, SettingsError, evaluate
+from sparsedistill import DataError, SettingsError
 from sparsedistill.data.weights import class_weights, gold_weights, sample_weights
 from sparsedistill.run import Run
 from sparsedistill.settings import build
 from sparsedistill.stages import train as stage
 from sparsedistill.student import dataset as examples
 from sparsedistill.student.dataset import Examples, OnDisk
-from sparsedistill.student.train import loss_of
 from sparsedistill.student.vocabulary import Vocabulary
+from sparsedistill.tasks import TASKS
 
 LABELS = ("a", "b", "c", "d")
 
@@ -105,7 +105,7 @@ def test_the_weighted_loss_is_torchs(task):
         per_class = torch.rand(4, generator=rng)
         theirs = functional.cross_entropy(logits, gold, per_class, reduction="sum") / 12
         targets, given_weights = functional.one_hot(gold, 4).float(), per_class[gold][:, None]
-        assert loss_of(logits, gold, task, given_weights).item() == pytest.approx(theirs.item(), rel=1e-6)
+        assert TASKS[task].loss(logits, gold, given_weights).item() == pytest.approx(theirs.item(), rel=1e-6)
     elif task == "multi":
         targets = (torch.rand(12, 4, generator=rng) < 0.3).float()
         positive = 5 * torch.rand(4, generator=rng)
@@ -114,9 +114,9 @@ def test_the_weighted_loss_is_torchs(task):
     else:
         logits, targets, given_weights = logits[:, :1], torch.randn(12, 1), torch.rand(12, 1, generator=rng)
         theirs = (given_weights * (logits - targets) ** 2).mean()
-    assert loss_of(logits, targets, task, given_weights).item() == pytest.approx(theirs.item(), rel=1e-6)
-    unweighted = loss_of(logits, targets, task)
-    assert loss_of(logits, targets, task, torch.ones(12, 1)).item() == pytest.approx(unweighted.item(), rel=1e-6)
+    assert TASKS[task].loss(logits, targets, given_weights).item() == pytest.approx(theirs.item(), rel=1e-6)
+    unweighted = TASKS[task].loss(logits, targets)
+    assert TASKS[task].loss(logits, targets, torch.ones(12, 1)).item() == pytest.approx(unweighted.item(), rel=1e-6)
 
 
 def test_weights_stay_with_their_texts_on_disk_and_in_batches(tmp_path):
@@ -265,23 +265,23 @@ def test_the_figure_that_chooses(tmp_path):
     assert curve["dev"] == max(row[-1] for row in curve["curve"] if row[-1] is not None) <= 0.6
     for task, metric in (("single", "micro_f1"), ("multi", "accuracy"), ("regression", "macro_f1")):
         with pytest.raises(SettingsError, match=f"metric {metric} is none of task {task}: --metric auto"):
-            evaluate.chosen_by(metric, task)
+            TASKS[task].chosen_by(metric)
 
 
 def test_a_decision_on_a_rare_class_is_more_of_macro_f1():
     targets = np.array([0] * 98 + [1] * 2)
-    assert evaluate.one_decision(targets, "single", "accuracy") == pytest.approx(0.01)
-    assert evaluate.one_decision(targets, "single", "macro_f1") == pytest.approx(1 / 4)
-    assert evaluate.one_decision(np.float32([[1, 0], [1, 0], [0, 1]]), "multi", "macro_f1") == pytest.approx(1 / 2)
+    assert TASKS["single"].one_decision(targets, "accuracy") == pytest.approx(0.01)
+    assert TASKS["single"].one_decision(targets, "macro_f1") == pytest.approx(1 / 4)
+    assert TASKS["multi"].one_decision(np.float32([[1, 0], [1, 0], [0, 1]]), "macro_f1") == pytest.approx(1 / 2)
 
 
 def test_classes_that_are_never_predicted():
     logits = np.float32([[3, 0, 0], [0, 3, 0], [3, 0, 0]])
-    assert evaluate.never_predicted(logits, np.array([0, 0, 2]), "single") == [(2, 1)]
+    assert TASKS["single"].never_predicted(logits, np.array([0, 0, 2])) == [(2, 1)]
     multi = np.float32([[1, 1, 0], [0, 1, 0], [0, 0, 1]])
-    assert evaluate.never_predicted(logits - 1, multi, "multi") == [(2, 1)]
-    assert evaluate.never_predicted(logits - 1, multi, "multi", np.array([0.5, 0.99, 0.1])) == [(1, 2)]
-    assert evaluate.never_predicted(logits[:, :1], np.zeros(3), "regression") == []
+    assert TASKS["multi"].never_predicted(logits - 1, multi) == [(2, 1)]
+    assert TASKS["multi"].never_predicted(logits - 1, multi, np.array([0.5, 0.99, 0.1])) == [(1, 2)]
+    assert TASKS["regression"].never_predicted(logits[:, :1], np.zeros(3)) == []
 
 
 def test_weights_that_cannot_be_are_refused_with_their_place(tmp_path):

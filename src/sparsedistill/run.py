@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _core, evaluate
+from . import _core
 from .classifier import Classifier
 from .data import pairs, weights
 from .data.inputs import Inputs
@@ -42,6 +42,7 @@ from .stages import INPUTS, STAGES, label, teach, train
 from .stages.keys import digest, versions
 from .student.parallel import ALONE, joined
 from .student.vocabulary import Vocabulary
+from .tasks import TASKS, Single
 from .teacher.kinds import kind_of
 
 
@@ -229,7 +230,7 @@ class Run:
         common = {"labels": self.inputs.labels, "task": data.task, "seed": data.seed}
         if data.task == "regression":
             common["standardised"] = True  # what was trained before is of another unit
-        if self.primary != evaluate.PRIMARY[data.task]:
+        if self.primary != self.task.metric:
             common["metric"] = self.primary
         return common
 
@@ -241,10 +242,15 @@ class Run:
         return found
 
     @property
+    def task(self) -> Single:
+        """The task: its targets, loss, decisions and metrics."""
+        return TASKS[self.settings.data.task]
+
+    @property
     def primary(self) -> str:
         """The figure that choices on dev are made by."""
         data = self.settings.data
-        return evaluate.chosen_by(data.metric, data.task, bool(data.class_weights))
+        return self.task.chosen_by(data.metric, bool(data.class_weights))
 
     # ---- what stages share, and what a run has to give ---------------------------------------------------------------
 
@@ -312,10 +318,8 @@ class Run:
         if self.inputs.has_dev:
             dev = self.inputs.part("dev")
             return dev.texts, dev.targets
-        task = self.settings.data.task
-        decided = evaluate.decisions(self.teacher_logits("dev"), task)
         texts = [text for batch, _ in self.inputs.batches("dev") for text in batch]
-        return texts, decided.astype(np.float32) if task == "multi" else decided
+        return texts, self.task.selection_targets(self.teacher_logits("dev"))
 
     def threads(self, asked: int) -> int:
         """CPU threads of this process where ``asked`` (0: all) are; torch is told."""

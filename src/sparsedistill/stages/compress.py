@@ -43,37 +43,38 @@ def execute(run: Run) -> None:
 def _compress(run: Run, name: str, threads: int) -> dict[str, Any]:
     from ..student.compress import compress
 
-    settings, task, primary = run.settings.compress, run.settings.data.task, run.primary
+    settings, task, primary = run.settings.compress, run.task, run.primary
     vocabulary, student = run.trained(name)
     texts, targets = run.selection_set()
+    regression = task.name == "regression"
     exact = student.logits(*run.bags(vocabulary, texts, threads), threads)
-    thresholds = evaluate.fit_thresholds(exact, targets) if task == "multi" else None
+    thresholds = task.thresholds(exact, targets)
     cut = np.array(thresholds) if thresholds else None
-    before = evaluate.metrics(exact, targets, task, cut)[primary]
+    before = task.metrics(exact, targets, cut)[primary]
     # Scores are finer than decisions: where bytes are too coarse for them, auto takes more.
-    finer = ("int16", "float32") if task == "regression" and settings.rows == "auto" else ()
+    finer = ("int16", "float32") if regression and settings.rows == "auto" else ()
     for rows in (settings.rows, *finer):
         classifier = compress(
-            student, vocabulary, run.inputs.labels, task, rows, thresholds, {"provenance": provenance(run, name)}
+            student, vocabulary, run.inputs.labels, task.name, rows, thresholds, {"provenance": provenance(run, name)}
         )
         compressed = classifier.decision_function(run.for_classifier(texts), threads)
-        after = evaluate.metrics(compressed, targets, task, cut)[primary]
-        same, lost = evaluate.fidelity(compressed, exact, task, cut, cut), before - after
-        if task == "regression":  # of what the student itself varies by, where dev has another unit
+        after = task.metrics(compressed, targets, cut)[primary]
+        same, lost = task.fidelity(compressed, exact, cut, cut), before - after
+        if regression:  # of what the student itself varies by, where dev has another unit
             lost = min(lost, 1 - evaluate.r2(compressed[:, 0], exact[:, 0]))
         # On few texts a single flipped decision is more than the bound.
-        few = 0.0 if task == "regression" else 1.5 * evaluate.one_decision(targets, task, primary)
+        few = 0.0 if regression else 1.5 * task.one_decision(targets, primary)
         most = max(settings.max_loss, few)
         if lost <= most:
             break
-    kept = f"correlation {same:.4f}" if task == "regression" else f"{same:.2%} of the decisions kept"
+    kept = f"correlation {same:.4f}" if regression else f"{same:.2%} of the decisions kept"
     say(f"compress {name}: {classifier!r}; dev {primary} {before:.4f} -> {after:.4f}, {kept}")
     if lost > most:
         raise SettingsError(
             f"{name}: {classifier.config['rows']['type']} rows cost {lost:.4f} {primary} on dev, "
             f"more than {settings.max_loss}: take --rows float32, or allow it with --max-loss"
         )
-    _warn_never_predicted(run, name, evaluate.never_predicted(compressed, targets, task, cut))
+    _warn_never_predicted(run, name, task.never_predicted(compressed, targets, cut))
     classifier.save(run.directory / "classifiers" / name)
     return {"before": before, "after": after, "fidelity": same, "bytes": classifier.nbytes}
 

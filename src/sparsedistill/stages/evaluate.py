@@ -49,9 +49,9 @@ def _part(run: Run) -> str:
 
 
 def _evaluate(run: Run) -> dict[str, Any]:
-    settings, task, part = run.settings.evaluate, run.settings.data.task, _part(run)
+    part = _part(run)
     teacher = run.teacher if run.teacher_answers else None
-    threads = run.threads(settings.threads)  # after the teacher, which has threads of its own
+    threads = run.threads(run.settings.evaluate.threads)  # after the teacher, which has threads of its own
     if part == "test":
         texts, targets = run.inputs.part("test").texts, run.inputs.part("test").targets
     else:
@@ -63,7 +63,7 @@ def _evaluate(run: Run) -> dict[str, Any]:
     candidates = [name for name in ("kd", "kd_ft") if name in run.students] or run.students
     chosen = max(candidates, key=lambda name: systems[name]["dev"])
     result: dict[str, Any] = {
-        "task": task,
+        "task": run.task.name,
         "part": part,
         "texts": len(texts),
         "labels": list(run.inputs.labels),
@@ -85,24 +85,24 @@ def _evaluate(run: Run) -> dict[str, Any]:
 
 def _figures(run: Run, part: str, texts: Sequence[str], targets: np.ndarray, threads: int) -> dict[str, dict[str, Any]]:
     """Of the teacher and of every classifier: metrics, fidelity to the teacher, size."""
-    task, asked = run.settings.data.task, run.for_classifier(texts)
+    task, asked = run.task, run.for_classifier(texts)
     systems: dict[str, dict[str, Any]] = {}
     expected = None
     if run.teacher_answers:
         expected = run.teacher_logits(part)
-        systems["teacher"] = {**evaluate.metrics(expected, targets, task), "fidelity": 1.0}
+        systems["teacher"] = {**task.metrics(expected, targets), "fidelity": 1.0}
         systems["teacher"] |= {"precision": run.teacher.precision, "megabytes": _weights(run.directory / "teacher")}
     for name in run.students:
         classifier = run.classifier(name)
         thresholds = classifier.config.get("thresholds")
         cut = np.array(thresholds) if thresholds else None
         logits = classifier.decision_function(asked, threads)
-        figures: dict[str, Any] = evaluate.metrics(logits, targets, task, cut)
+        figures: dict[str, Any] = task.metrics(logits, targets, cut)
         vocabulary, student = run.trained(name)
         exact = student.logits(*run.bags(vocabulary, texts, threads), threads)
-        figures["uncompressed"] = evaluate.metrics(exact, targets, task, cut)[run.primary]
+        figures["uncompressed"] = task.metrics(exact, targets, cut)[run.primary]
         if expected is not None:
-            figures["fidelity"] = evaluate.fidelity(logits, expected, task, cut)
+            figures["fidelity"] = task.fidelity(logits, expected, cut)
         figures["dev"] = run.result_of(f"compress.{name}")["after"]
         figures["megabytes"] = _size(run.directory / "classifiers" / name) / 1e6
         systems[name] = figures

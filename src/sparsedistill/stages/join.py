@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..classifier import probabilities
 from ..progress import Progress
 from ..student import dataset
 from ..teacher.logits import Logits
@@ -26,7 +25,7 @@ def inputs(run: Run, name: str) -> dict[str, Any]:
 
 def joined(run: Run, part: str) -> Path:
     """The file of a part, written once."""
-    path, task = run.directory / "examples" / f"{part}.parquet", run.settings.data.task
+    path = run.directory / "examples" / f"{part}.parquet"
 
     def work() -> dict[str, Any]:
         run.result_of(f"label.{part}")
@@ -35,7 +34,7 @@ def joined(run: Run, part: str) -> Path:
 
             def batches() -> Iterator[tuple[list[str], np.ndarray]]:
                 for texts, found in logits.joined(texts for texts, _ in run.inputs.batches(part)):
-                    yield texts, found if task == "regression" else probabilities(found, task).astype(np.float32)
+                    yield texts, run.task.soft_targets(found)
                     bar.add(len(texts))
 
             weights, kind = _weights_of(run, part), score_type(run)

@@ -73,7 +73,7 @@ def label_part(run: Run, part: str) -> None:
 
 def score_type(run: Run) -> str:
     """Of the teacher's outputs: scores in float64, for float32 may lose what they differ by."""
-    return "float64" if run.settings.data.task == "regression" else "float32"
+    return np.dtype(run.task.scores_type).name
 
 
 def stored(run: Run, part: str) -> np.ndarray:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import _core, evaluate
+from .. import _core
 from ..data import pairs
 from ..errors import SettingsError, require
 from ..machine import device_named, free_memory
@@ -176,12 +176,8 @@ def _examples(run: Run, mode: str, vocabulary: Vocabulary, threads: int) -> Bloc
 
 
 def _gold_examples(run: Run, vocabulary: Vocabulary, threads: int) -> Blocks:
-    train, task = run.inputs.part("train"), run.settings.data.task
-    if task == "single":
-        targets = np.eye(len(run.inputs.labels), dtype=np.float32)[train.targets]
-    else:
-        kind = np.float64 if task == "regression" else np.float32
-        targets = train.targets.reshape(len(train.targets), -1).astype(kind)
+    train = run.inputs.part("train")
+    targets = run.task.gold_targets(train.targets, len(run.inputs.labels))
     return InMemory(Examples(*run.bags(vocabulary, train.texts, threads), targets, run.inputs.gold_weights))
 
 
@@ -199,7 +195,7 @@ def _train(
 ) -> dict[str, Any]:
     from ..student import train
 
-    task, distill = run.settings.data.task, run.settings.distill
+    task, distill = run.task, run.settings.distill
     texts, targets = run.selection_set()
     ids, offsets = run.bags(vocabulary, texts, threads)
     if run.group.leads and unit != "finetune":  # which has the vocabulary of kd
@@ -208,15 +204,15 @@ def _train(
             say(warning)
 
     chosen_by, fallback = run.primary, None
-    if task == "regression":
+    if task.name == "regression":
         chosen_by, fallback = _standardise(run, student, blocks, targets, unit, threads)
 
     def score(student: Any) -> float:
-        return evaluate.metrics(student.logits(ids, offsets, threads), targets, task)[chosen_by]
+        return task.metrics(student.logits(ids, offsets, threads), targets)[chosen_by]
 
     schedule = _schedule(run, settings, sum(blocks.sizes), unit, threads)
     result = train.train(
-        student, blocks, schedule, task, _directory(run, unit), score, unit.replace(".", " "), run.key(unit),
+        student, blocks, schedule, task.name, _directory(run, unit), score, unit.replace(".", " "), run.key(unit),
         distill.resume, distill.tensorboard, run.group, fallback if distill.keep != "last" else None,
     )  # fmt: skip
     parameters = sum(array.size for array in student.arrays().values())
@@ -273,7 +269,7 @@ def _standardise(
         )
         return "pearson", None
     constant = np.full((len(targets), 1), learnt.mean, np.float32)
-    return "r2", (learnt.mean, evaluate.metrics(constant, targets, "regression")["r2"])
+    return "r2", (learnt.mean, run.task.metrics(constant, targets)["r2"])
 
 
 def _refit(run: Run, student: Any, blocks: Blocks, learnt: Standard, threads: int) -> None:

@@ -10,41 +10,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.nn import functional
 
 from .. import _core
 from ..errors import SettingsError
 from ..format import Pieces, read_into, read_metadata
 from ..progress import Progress, deferred_interrupt, say
 from ..standard import Standard
+from ..tasks import TASKS
 from .curve import Curve
 from .dataset import Batches, Blocks, Examples, Order
 from .model import Student
 from .parallel import ALONE, Group
 from .schedule import Schedule
 from .table import BETAS, EPSILON, OPTIMIZERS
-
-
-def loss_of(
-    logits: torch.Tensor, targets: torch.Tensor, task: str, weights: torch.Tensor | None = None
-) -> torch.Tensor:
-    """Mean over the batch of KL(target || student) (single), of the labels' binary KL (multi), or squared error (of
-    standardised targets).
-
-    KL is given up to the target's own entropy, which has no gradient. ``weights`` (n, 1), or (n, C) for multi, multiply
-    the losses before the mean is taken: they average to 1 over all texts, not over the batch.
-    """
-    if weights is not None:
-        if task == "single":
-            return (functional.cross_entropy(logits, targets, reduction="none") * weights[:, 0]).mean()
-        if task == "multi":
-            return (functional.binary_cross_entropy_with_logits(logits, targets, reduction="none") * weights).mean()
-        return (functional.mse_loss(logits, targets, reduction="none") * weights).mean()
-    if task == "single":
-        return functional.cross_entropy(logits, targets)
-    if task == "multi":
-        return functional.binary_cross_entropy_with_logits(logits, targets)
-    return functional.mse_loss(logits, targets)
 
 
 class _Pooled(torch.autograd.Function):
@@ -102,7 +80,7 @@ def learn(
     pooled = _Pooled.apply(anchor, found, update)
     weights = None if batch.weights is None else torch.from_numpy(batch.weights).to(found.device)
     targets = batch.targets if student.standard is None else Standard(*student.standard).apply(batch.targets)
-    loss = loss_of(student(pooled), torch.from_numpy(targets).to(found.device), task, weights)
+    loss = TASKS[task].loss(student(pooled), torch.from_numpy(targets).to(found.device), weights)
     optimizer.zero_grad()
     loss.backward()
     # The same everywhere, but for the last bits of other processors: these must not add up.

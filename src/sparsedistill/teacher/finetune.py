@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError, SettingsError
-from ..evaluate import PRIMARY, chosen_by, metrics, r2
+from ..evaluate import r2
 from ..format import replacing, write_json
 from ..machine import device_named
 from ..options import Teach
-from ..progress import Progress, say
+from ..progress import Progress, deferred_interrupt, say
 from ..standard import Standard
+from ..tasks import TASKS
 from .batching import _CPU_TOKENS, _GPU_TOKENS, PROBE, Padding, by_length, probe, shuffled, token_limit, tokenise
 from .logits import fingerprint
 from .machine import attention_of, autocast, give_memory_back, possible_precision, time_each, timing_message, torch_of
@@ -66,8 +67,8 @@ def finetune(
     """
     torch = torch_of(settings)
     directory = Path(directory)
-    classes = 1 if task == "regression" else len(labels)
-    chosen_by(metric, task)
+    classes = TASKS[task].outputs(tuple(labels))
+    metric = TASKS[task].chosen_by(metric)
     gold = _targets(targets, texts, classes, task, "train")
     dev_gold = _targets(dev_targets, dev_texts, classes, task, "dev")
     standard = Standard()
@@ -90,11 +91,7 @@ def finetune(
         names = [str(label) for label in labels] if task != "regression" else ["score"]
         model.config.id2label = dict(enumerate(names))
         model.config.label2id = {name: i for i, name in enumerate(names)}
-        model.config.problem_type = {
-            "single": "single_label_classification",
-            "multi": "multi_label_classification",
-            "regression": "regression",
-        }[task]
+        model.config.problem_type = TASKS[task].problem_type
         if settings.dropout >= 0:
             _set_dropout(torch, model, settings.dropout)
         limit, padding = token_limit(tokenizer, model, settings.max_length), Padding.of(tokenizer, model, are_pairs)
@@ -117,7 +114,7 @@ def finetune(
                 settings.dropout,
                 settings.precision,
                 *([] if weights is None else [_bytes(weights)]),
-                *([] if metric == "auto" else [metric]),
+                *([] if metric == TASKS[task].metric else [metric]),
                 *(["standardised"] if task == "regression" else []),
             ]
         )
@@ -169,12 +166,12 @@ class _Run:
         self.best: dict[str, Any] | None = None
         self.best_epoch = 0
         self.weights: np.ndarray | None = None
-        self.metric = "auto"
+        self.metric = TASKS[task].metric
 
     def train(
         self, ids: list[list[int]], gold: np.ndarray, dev_ids: list[list[int]], dev_gold: np.ndarray
     ) -> dict[str, Any]:
-        torch, settings = self.torch, self.settings
+        settings = self.settings
         self.resume()
         if not self.precision:
             self.precision = self.choose()
@@ -187,58 +184,37 @@ class _Run:
         next_save = started + settings.checkpoint_seconds
         done = self.step // per_epoch * len(ids) + min(self.step % per_epoch * size, len(ids))
         loss_mean = None
-        whole = True  # is what is in memory the state after self.step steps?
         self.model.train()
-        try:
-            with Progress("teach", len(ids) * settings.epochs, done=done) as progress:
-                while self.step < total:
-                    epoch, place = divmod(self.step, per_epoch)
-                    if not batches or place == 0:
-                        batches = shuffled(lengths, size, self.seed, epoch)
-                    batch = batches[place]
-                    # Dropout's randomness is a function of the step, so that a resumed run draws the same.
-                    torch.manual_seed(_mix(self.seed, self.step + 1))
-                    weights = None if self.weights is None else self.weights[batch]
-                    loss = self.loss([ids[i] for i in batch], gold[batch], weights=weights)
-                    loss.backward()
-                    value = loss.item()
-                    if not math.isfinite(value):
-                        raise SettingsError(
-                            f"the teacher's loss is {value} at step {self.step + 1}, lower its learning_rate"
-                        )
-                    torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-                    for group in self.optimiser.param_groups:
-                        group["lr"] = settings.learning_rate * _schedule(self.step, total, settings.warmup)
-                    whole = False
-                    self.optimiser.step()
-                    self.optimiser.zero_grad(set_to_none=True)
-                    if place == per_epoch - 1:
-                        self.end_epoch(epoch, dev_ids, dev_gold)
-                    self.step += 1
-                    if self.step % _TRIM_EVERY == 0:
-                        give_memory_back()
-                    self.seconds = before + time.monotonic() - started
-                    whole = True
-                    loss_mean = value if loss_mean is None else 0.95 * loss_mean + 0.05 * value
-                    if time.monotonic() >= next_save and self.step < total:
-                        began = time.monotonic()
-                        self.checkpoint()
-                        # A big model's checkpoint takes long: never more than a tenth of the time.
-                        next_save = time.monotonic() + max(settings.checkpoint_seconds, 10 * (time.monotonic() - began))
-                        if not settings.checkpoint_seconds:
-                            next_save = 0.0
-                    progress.add(len(batch), note=f"loss {loss_mean:.3f}")
-        except KeyboardInterrupt:
-            if whole:
-                self.checkpoint()
-                say(f"interrupted: the teacher's training goes on from step {self.step:,} of {total:,} when run again")
-            raise
+        with Progress("teach", len(ids) * settings.epochs, done=done) as bar, deferred_interrupt() as interrupted:
+            while self.step < total:
+                epoch, place = divmod(self.step, per_epoch)
+                if not batches or place == 0:
+                    batches = shuffled(lengths, size, self.seed, epoch)
+                value = self.learn(batches[place], ids, gold, total)
+                if place == per_epoch - 1:
+                    self.end_epoch(epoch, dev_ids, dev_gold)
+                self.step += 1
+                if self.step % _TRIM_EVERY == 0:
+                    give_memory_back()
+                self.seconds = before + time.monotonic() - started
+                loss_mean = value if loss_mean is None else 0.95 * loss_mean + 0.05 * value
+                if time.monotonic() >= next_save and self.step < total:
+                    began = time.monotonic()
+                    self.checkpoint()
+                    # A big model's checkpoint takes long: never more than a tenth of the time.
+                    pause = max(settings.checkpoint_seconds, 10 * (time.monotonic() - began))
+                    next_save = time.monotonic() + pause if settings.checkpoint_seconds else 0.0
+                bar.add(len(batches[place]), note=f"loss {loss_mean:.3f}")
+                if interrupted():
+                    self.checkpoint()
+                    say(f"teach: interrupted at step {self.step:,} of {total:,}; the same command goes on from there")
+                    raise KeyboardInterrupt
         if self.best is not None:
             self.model.load_state_dict(self.best)
         give_memory_back()
         return {
             "epochs": settings.epochs,
-            "metric": PRIMARY[self.task] if self.metric == "auto" else self.metric,
+            "metric": self.metric,
             "dev": self.dev,
             "best_epoch": self.best_epoch + 1,
             "precision": self.precision,
@@ -247,6 +223,24 @@ class _Run:
             "texts_per_second": round(len(ids) * settings.epochs / max(self.seconds, 1e-9), 3),
         }
 
+    def learn(self, batch: np.ndarray, ids: list[list[int]], gold: np.ndarray, total: int) -> float:
+        """One step on the texts at ``batch``; returns the loss."""
+        torch, step = self.torch, self.step
+        # Dropout's randomness is a function of the step, so that a resumed run draws the same.
+        torch.manual_seed(_mix(self.seed, step + 1))
+        weights = None if self.weights is None else self.weights[batch]
+        loss = self.loss([ids[i] for i in batch], gold[batch], weights=weights)
+        loss.backward()
+        value = loss.item()
+        if not math.isfinite(value):
+            raise SettingsError(f"the teacher's loss is {value} at step {step + 1}: lower its learning_rate")
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.settings.learning_rate * _schedule(step, total, self.settings.warmup)
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        return value
+
     def loss(
         self,
         ids: list[list[int]],
@@ -254,22 +248,14 @@ class _Run:
         precision: str | None = None,
         weights: np.ndarray | None = None,
     ) -> Any:
-        functional = self.torch.nn.functional
         inputs = self.padding(self.torch, ids, self.device)
         precision = precision or self.precision
         with autocast(self.torch, self.device, precision), attention_of(self.device, precision):
             out = self.model(**inputs).logits
-        out = out.float()  # the loss in full precision, whatever the model runs in
-        gold = self.torch.from_numpy(gold).to(self.device)
-        if weights is not None:
-            from ..student.train import loss_of
-
-            return loss_of(out, gold, self.task, self.torch.from_numpy(weights).to(self.device))  # type: ignore[arg-type]
-        if self.task == "single":
-            return functional.cross_entropy(out, gold)
-        if self.task == "multi":
-            return functional.binary_cross_entropy_with_logits(out, gold)
-        return functional.mse_loss(out, gold)
+        targets = self.torch.from_numpy(gold).to(self.device)
+        weighted = None if weights is None else self.torch.from_numpy(weights).to(self.device)
+        # The loss in full precision, whatever the model runs in.
+        return TASKS[self.task].loss(out.float(), targets, weighted)
 
     def end_epoch(self, epoch: int, dev_ids: list[list[int]], dev_gold: np.ndarray) -> None:
         """Measure the dev texts; keep the weights when they are the best yet."""
@@ -294,15 +280,9 @@ class _Run:
                 inputs = self.padding(torch, [ids[i] for i in batch], self.device)
                 out[batch] = self.model(**inputs).logits.float().cpu().numpy()
         self.model.train()
-        if self.metric != "auto":
-            return metrics(out, gold, self.task)[self.metric]
-        if self.task == "single":
-            return float((out.argmax(1) == gold).mean())
         if self.task == "regression":
-            return r2(self.standard.undo(out)[:, 0], gold[:, 0])
-        said, true = out > 0, gold > 0.5
-        both = int(said.sum() + true.sum())
-        return 2 * int((said & true).sum()) / both if both else 1.0
+            out, gold = self.standard.undo(out), gold[:, 0]
+        return TASKS[self.task].metrics(out, gold)[self.metric]
 
     def choose(self) -> str:
         """The precision to train in; "auto" times a forward and backward pass of each."""
