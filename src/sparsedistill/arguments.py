@@ -99,7 +99,8 @@ def _add_stage(command: argparse.ArgumentParser, stage: str) -> None:
         _add_options(_group(command, section), section, only)
 
     add("data")
-    add(stage)
+    if stage in SECTIONS:
+        add(stage)
     # What a stage alone may have to be told, because no earlier one was.
     trains = stage in ("distill", "finetune")  # a student: --device is where
     if stage != "teach":
