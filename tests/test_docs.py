@@ -271,6 +271,10 @@ def test_the_figures_of_the_readme_are_those_of_the_results():
         assert len(compared) >= 25
         for key, figure in compared.items():
             assert results[table][key] == figure, f"{table}: {key}"
+    for page in ("README.md", "docs/guides/routing.md"):  # what their sentences say
+        text = (ROOT / page).read_text(encoding="utf-8")
+        for system in ("DAN KD+FT", "teacher"):
+            assert f"{results['accuracy'][system, 'MRPC']} %" in text, page
 
 
 def test_links_of_the_readme_lead_somewhere():
