@@ -1,7 +1,8 @@
 """What the experiments use of the package, all in one place."""
 
 from sparsedistill.classifier import probabilities
-from sparsedistill.data.inputs import Inputs, run_of_words
+from sparsedistill.data.crops import run_of_words
+from sparsedistill.data.inputs import Inputs
 from sparsedistill.data.labelled import labelled
 from sparsedistill.data.records import read
 from sparsedistill.errors import SettingsError, SparsedistillError

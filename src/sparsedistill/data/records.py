@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -337,3 +338,13 @@ def _batch(name: str, part: list[Record], columns: list[str] | None, errors: str
         return Batch(name, rows, list(texts), list(values), None, errors)
     by_column = map(list, zip(*values, strict=True)) if part else ([] for _ in columns)
     return Batch(name, rows, list(texts), dict(zip(columns, by_column, strict=True)), columns, errors)
+
+
+def fingerprint(texts: Sequence[str]) -> str:
+    """16 bytes of BLAKE2b, in hex, over the texts and their boundaries."""
+    state = hashlib.blake2b(digest_size=16)
+    for text in texts:
+        raw = text.encode("utf-8", "surrogatepass")
+        state.update(len(raw).to_bytes(8, "little"))
+        state.update(raw)
+    return state.hexdigest()

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..data import pairs
+from ..data.records import fingerprint
 from ..errors import DataError, RowError
 from ..format import replacing, write_json
 from ..progress import Progress, say
@@ -32,16 +32,6 @@ class Manifest:
     dtype: str = "float32"  # or float64, for scores whose differences float32 might lose
     shards: list[dict[str, Any]] = field(default_factory=list)
     complete: bool = False
-
-
-def fingerprint(texts: Sequence[str]) -> str:
-    """16 bytes of BLAKE2b, in hex, over the texts and their boundaries."""
-    state = hashlib.blake2b(digest_size=16)
-    for text in texts:
-        raw = text.encode("utf-8", "surrogatepass")
-        state.update(len(raw).to_bytes(8, "little"))
-        state.update(raw)
-    return state.hexdigest()
 
 
 def label(

@@ -1,0 +1,194 @@
+"""The labelled texts of a run: train, dev and test, apart from each other."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from .. import _core
+from ..errors import DataError, SettingsError
+from ..machine import default_threads
+from ..progress import say
+from ..settings import Settings
+from . import files, labelled, pairs, split, weights
+from .decontaminate import examples, fingerprints_of, label_counts, select, without
+from .labelled import Labelled
+from .records import Places
+
+
+class LabelledParts:
+    """Train, dev and test of a run, read when they are first asked for, and kept apart from each other."""
+
+    def __init__(self, settings: Settings, kind: Any = None):
+        self.settings, self.kind = settings, kind
+
+    @property
+    def column(self) -> str | None:
+        """The column that holds the teacher's scores, where that is the teacher."""
+        return self.kind.column or None if self.kind else None
+
+    @property
+    def uses_train_logits(self) -> bool:
+        """Whether a student learns the teacher's word on train."""
+        return bool(self.settings.data.train) and "kd" in self.settings.distill.modes
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """Label names in the order of the classes: the settings', else train's, else the teacher's own."""
+        data = self.settings.data
+        if data.task == "regression":
+            return ("score",)
+        if data.labels:
+            return data.labels
+        if len(gold := labelled.label_columns(data)) > 1:
+            return gold
+        if data.train:
+            return self._train_all.labels
+        if self.kind and (own := self.kind.labels()):
+            return own
+        raise SettingsError("the label names are not known: give --labels in the order of the teacher's classes")
+
+    @cached_property
+    def _train_all(self) -> Labelled:
+        data = self.settings.data
+        extra = (self.column,) if self.column and self.uses_train_logits else ()
+        return self._labelled(data.train, None, (*extra, *self._weight))
+
+    def _labelled(self, sources: tuple[str, ...], labels: tuple[str, ...] | None, columns: tuple = ()) -> Labelled:
+        data = self.settings.data
+        # Lists of 0 and 1 mean in dev and test what they mean in train.
+        multi_hot = self._train_all.multi_hot if labels is not None and data.train and data.task == "multi" else None
+        found = labelled.labelled(sources, data, labels, columns=(*columns, *self._pair), multi_hot=multi_hot)
+        if not self._pair:
+            return found
+        second = self._second(found.extra.pop(data.pair), found.places)
+        return dataclasses.replace(found, texts=pairs.joined(found.texts, second))
+
+    @property
+    def _form(self) -> files.Form:
+        return files.Form.of(self.settings.data)
+
+    @property
+    def _weight(self) -> list[str]:
+        return [self.settings.data.weight] if self.settings.data.weight else []
+
+    @cached_property
+    def sample_weights(self) -> np.ndarray | None:
+        """Weights of the texts of train, float32 (n, 1), averaging to 1, where a column has them."""
+        column = self.settings.data.weight
+        return weights.sample_weights(self.part("train").extra[column], column) if column else None
+
+    @cached_property
+    def gold_weights(self) -> np.ndarray | None:
+        """Weights of what the gold labels of train teach, float32 (n, 1) or (n, C), where there are any."""
+        data, train = self.settings.data, self.part("train")
+        classes = weights.class_weights(data.class_weights, train.labels, data.task)
+        return weights.gold_weights(train.targets, train.labels, classes, self.sample_weights)
+
+    @property
+    def _pair(self) -> list[str]:
+        return [self.settings.data.pair] if self.settings.data.pair else []
+
+    @cached_property
+    def _split(self) -> tuple[Labelled | None, Labelled | None, np.ndarray]:
+        """(train, dev, fingerprints of texts that had to stay in both), apart from each other and from test."""
+        data = self.settings.data
+        test, shared = self.test, np.zeros(0, np.uint64)
+        train = without(self._train_all, test, "train", "test") if data.train else None
+        if data.dev:
+            dev: Labelled | None = without(self._labelled(data.dev, self.labels), test, "dev", "test")
+            if train is not None:
+                train = self._of_several_classes(without(train, dev, "train", "dev"))
+        elif train is not None:
+            train = self._of_several_classes(train)
+            found = _core.fingerprints(train.texts, default_threads())
+            held, both = split.hold_out(found, data.dev_fraction, data.seed, train.targets)
+            shared = np.unique(found[both])
+            copied = [train.texts[i] for i in np.flatnonzero(both)]
+            train, dev = select(train, ~held), select(train, held | both)
+            self._say_what_dev_lacks(train, dev, copied)
+        else:
+            dev = None
+        if dev is not None and data.task == "single" and np.count_nonzero(counts := label_counts(dev)) == 1:
+            say(
+                f"warning: dev has texts of one class only, {dev.labels[counts.argmax()]!r} ({counts.max():,}): it "
+                "tells nothing of the others, give --dev texts of every class"
+            )
+        return train, dev, shared
+
+    def _of_several_classes(self, train: Labelled) -> Labelled:
+        """``train``. Errors: :class:`DataError` where all its texts are of one class."""
+        if self.settings.data.task == "single" and np.count_nonzero(counts := label_counts(train)) < 2:
+            before = zip(train.labels, label_counts(self._train_all), strict=True)
+            raise DataError(
+                f"train has texts of one class only, {train.labels[counts.argmax()]!r} ({counts.max():,}), and nothing "
+                "can be learnt from it: add texts of another class that are not in dev or test (with these: "
+                f"{', '.join(f'{label!r} {count:,}' for label, count in before):.300})"
+            )
+        return train
+
+    def _say_what_dev_lacks(self, train: Labelled, dev: Labelled, copied: list[str]) -> None:
+        """Warn of texts of dev that are in train, too, and of classes that an automatic dev set has no text of."""
+        if copied:
+            say(
+                f"warning: dev: {len(copied):,} of the {len(dev.texts):,} texts held out stay in train, too, for "
+                f"nothing else could be held out of their class ({examples(copied)}): figures on "
+                "them are those of texts that were learnt, give --dev"
+            )
+        if self.settings.data.task != "regression":
+            counts, there = label_counts(train), label_counts(dev)
+            lacks = [f"{train.labels[i]!r} ({counts[i]:,})" for i in np.flatnonzero((counts > 0) & (there == 0))]
+            if lacks:
+                say(
+                    f"warning: dev: no text could be held out of {files.several(lacks)}, which "
+                    f"{'have' if len(lacks) > 1 else 'has'} too few different texts for a share of "
+                    f"{self.settings.data.dev_fraction:g}: figures on dev tell nothing of "
+                    f"{'them' if len(lacks) > 1 else 'it'}, give --dev or a larger --dev-fraction"
+                )
+
+    @property
+    def train(self) -> Labelled | None:
+        """Labelled training texts, without held-out ones and without texts of dev or test."""
+        return self._split[0]
+
+    @property
+    def dev(self) -> Labelled | None:
+        """Labelled texts to choose on: those given, else the held-out part of train; without texts of test."""
+        return self._split[1]
+
+    @property
+    def has_dev(self) -> bool:
+        """Whether there are gold labels to choose on."""
+        return bool(self.settings.data.dev or self.settings.data.train)
+
+    @cached_property
+    def test(self) -> Labelled | None:
+        """Labelled texts to report on."""
+        data = self.settings.data
+        return self._labelled(data.test, self.labels) if data.test else None
+
+    def part(self, name: str) -> Labelled:
+        """``train``, ``dev`` or ``test``. Errors: :class:`SettingsError` when there is none."""
+        found = getattr(self, name)
+        if found is None:
+            raise SettingsError(f"there is no {name} set: give --{name}")
+        return found
+
+    @cached_property
+    def _blocked(self) -> np.ndarray:
+        """Sorted fingerprints of all texts that nothing may be learnt from."""
+        dev = np.setdiff1d(fingerprints_of(self.dev), self._split[2])
+        return np.union1d(dev, fingerprints_of(self.test))
+
+    def _second(self, values: list[Any], places: Places) -> list[str]:
+        """Second texts of pairs. Errors: :class:`DataError` for what is none."""
+        column = self.settings.data.pair
+        for i, value in enumerate(values):
+            if not isinstance(value, str):
+                raise DataError(
+                    f"{places[i]}: column {column!r} holds {value!r:.60}, not a text: correct it, or drop the row"
+                )
+        return values
