@@ -183,15 +183,7 @@ def are_multi_hot(
                 f"({several(classes)}), but at {place} there are {len(names)}; correct it, or {_REMEDY}"
             )
         return False
-    named_so = len(classes) < 3 and not digits.isdisjoint(classes)
-    if sure and not named_so:
-        told: bool | None = True
-    elif len(classes) == 1 and digits == {"0", "1"} and not named_so:
-        told = True  # there is no label 1 to be named
-    elif len(classes) == 2 and before is None and not named_so:
-        told = True  # as indices, they would give every text both labels
-    else:
-        told = before
+    told = _told(sure, classes, digits, before)
     if told is None:
         raise DataError(
             f"the lists of 0 and 1 at {where(bool)} (column {column}) may name labels, or say of each whether it "
@@ -203,6 +195,15 @@ def are_multi_hot(
             f"labels; {_REMEDY}"
         )
     return told
+
+
+def _told(sure: bool, classes: tuple[str, ...], digits: set[str], before: bool | None) -> bool | None:
+    """Whether lists of 0 and 1, one for each class, are multi-hot; None where nothing tells."""
+    if len(classes) < 3 and not digits.isdisjoint(classes):
+        return before  # the classes themselves are called so
+    no_label_1 = len(classes) == 1 and digits == {"0", "1"}
+    all_would_have_both = len(classes) == 2 and before is None  # as indices
+    return True if sure or no_label_1 or all_would_have_both else before
 
 
 def is_number(name: str) -> bool:

@@ -87,14 +87,21 @@ def hold_out(
                 left[its] -= 1
                 total += int(copies[one])
 
-    both = np.zeros(n, bool)
+    lacking: list[np.ndarray] = []
     if (taken > 0).sum() < (2 if classes else 1):
-        for stratum in np.flatnonzero((taken == 0) & (texts > 0)) if classes else [None]:
-            its_rows = np.arange(n) if stratum is None else rows[strata == stratum]
-            its_rows = its_rows[np.argsort(group[its_rows], kind="stable")]
-            number = max(1, round(fraction * len(its_rows)))
-            both[its_rows[((np.arange(number) + 0.5) * len(its_rows) / number).astype(np.int64)]] = True
-    return held[group], both
+        strata_lacking = np.flatnonzero((taken == 0) & (texts > 0))
+        lacking = [rows[strata == stratum] for stratum in strata_lacking] if classes else [np.arange(n)]
+    return held[group], _copied(lacking, group, fraction)
+
+
+def _copied(lacking: list[np.ndarray], group: np.ndarray, fraction: float) -> np.ndarray:
+    """Which texts stand in dev and in train, too, bool (n,): of the rows of each class that dev lacks, its share."""
+    both = np.zeros(len(group), bool)
+    for rows in lacking:
+        rows = rows[np.argsort(group[rows], kind="stable")]
+        number = max(1, round(fraction * len(rows)))
+        both[rows[((np.arange(number) + 0.5) * len(rows) / number).astype(np.int64)]] = True
+    return both
 
 
 def _strata(group: np.ndarray, targets: np.ndarray | None, size: int) -> tuple[np.ndarray, np.ndarray]:
