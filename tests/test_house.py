@@ -34,7 +34,6 @@ LEVELS = {
 NO_TRAINING = {"predict", "classifier"}  # and so never below teacher and student
 APART = {("data", "teacher"), ("data", "student"), ("student", "teacher"), ("teacher", "student")}
 ARROWS_YET: set[tuple[str, str]] = {
-    ("data.inputs", "teacher.logits"),
     ("teacher.finetune", "student.train"),
 }
 CIRCLES_YET: set[str] = set()
@@ -48,12 +47,6 @@ LONG_YET: set[str] = {
     "classifier",
     "classifier:Classifier",
     "classifier:__init__",
-    "data.inputs",
-    "data.inputs:Inputs",
-    "data.labelled:labelled",
-    "data.labels:are_multi_hot",
-    "data.split:hold_out",
-    "predict",
     "predict:predict",
     "run:Run",
     "student.compress:compress",

@@ -63,15 +63,12 @@ def hold_out(
         size = max(size, min(2, int((distinct > 1).sum())))
     quota = _quotas(texts, distinct, fraction, size if single else None, seed)
     unit = min(int(copies.min()), _SELDOM)  # a file that was written twice is one whose texts are all there twice
-    least = distinct - np.minimum(
-        np.maximum(distinct // 2, np.rint(fraction * distinct).astype(np.int64)), distinct - 1
-    )
+    share = np.rint(fraction * distinct).astype(np.int64)
+    least = distinct - np.minimum(np.maximum(distinct // 2, share), distinct - 1)
     room_for = np.maximum(quota, unit) * (1 if single else 2)  # labels come together: not every share can be exact
     held, taken, left = np.zeros(len(keys), bool), np.zeros(len(texts), np.int64), distinct.copy()
     begins = np.searchsorted(of_group, np.arange(len(keys) + 1))
-    by_stratum = np.argsort(of_stratum, kind="stable")
-    ends = np.cumsum(distinct)
-    total = 0
+    by_stratum, ends, total = np.argsort(of_stratum, kind="stable"), np.cumsum(distinct), 0
     for stratum in np.argsort(texts, kind="stable"):  # the rarest first: those of a common label come by themselves
         for entry in by_stratum[ends[stratum] - distinct[stratum] : ends[stratum]]:
             room = quota[stratum] - taken[stratum]
@@ -89,8 +86,8 @@ def hold_out(
 
     lacking: list[np.ndarray] = []
     if (taken > 0).sum() < (2 if classes else 1):
-        strata_lacking = np.flatnonzero((taken == 0) & (texts > 0))
-        lacking = [rows[strata == stratum] for stratum in strata_lacking] if classes else [np.arange(n)]
+        none = np.flatnonzero((taken == 0) & (texts > 0))
+        lacking = [rows[strata == stratum] for stratum in none] if classes else [np.arange(n)]
     return held[group], _copied(lacking, group, fraction)
 
 
