@@ -135,11 +135,7 @@ def _bars() -> Any:
         from tqdm.auto import tqdm
     except ModuleNotFoundError:
         return None
-
-    class Bar(tqdm):
-        monitor_interval = 0  # no thread that redraws: we do
-
-    return Bar
+    return type("Bar", (tqdm,), {"monitor_interval": 0})  # no thread that redraws: we do
 
 
 def _no_width() -> bool:
