@@ -62,7 +62,7 @@ test: lint .venv/.installed .venv/.quickstart
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest -n $(TESTERS) --dist worksteal
 
 test-fast: .venv/.installed .venv/.quickstart
-	OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest -n $(TESTERS) --dist worksteal -m "not slow"
+	OMP_WAIT_POLICY=PASSIVE SPARSEDISTILL_EXAMPLES=20 $(BIN)/pytest -n $(TESTERS) --dist worksteal -m "not slow"
 
 # Python itself is no build with sanitizers: their library is loaded before it, and what it never frees is no leak of ours. The
 # program that fails allocations is built and run with them, too, and looks for leaks.

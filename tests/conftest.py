@@ -29,7 +29,10 @@ SLOW_FILES = {
     "api", "cli", "core_memory", "core_signals", "cuda", "docs", "experiments", "golden", "install", "pairs", "places",
     "regression", "run", "teacher_transformer", "train", "weights",
 }  # fmt: skip
-SLOW_TESTS = ("test_every_code_point", "test_fingerprint_of_every_code_point", "test_counts_through_the_disk")
+SLOW_TESTS = (
+    "test_every_code_point", "test_fingerprint_of_every_code_point", "test_sklearn_tokens_of_real_texts",
+    "test_counts_through_the_disk", "test_memory_does_not_grow_with_the_corpus",
+)  # fmt: skip
 
 
 def pytest_collection_modifyitems(items):
