@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from ..data.records import fingerprint
 from ..errors import DataError, SettingsError
 from ..evaluate import r2
 from ..format import replacing, write_json
@@ -24,7 +25,6 @@ from ..progress import Progress, deferred_interrupt, say
 from ..standard import Standard
 from ..tasks import TASKS
 from .batching import _CPU_TOKENS, _GPU_TOKENS, PROBE, Padding, by_length, probe, shuffled, token_limit, tokenise
-from .logits import fingerprint
 from .machine import attention_of, autocast, give_memory_back, possible_precision, time_each, timing_message, torch_of
 from .pretrained import STANDARD, digest, load, output_layer, rescale, save
 from .scores import refuse, wanted_shape
