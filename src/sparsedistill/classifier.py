@@ -15,9 +15,9 @@ from . import _core
 from .errors import FormatError
 from .format import read_json, read_start, read_tensors, replacing_directory, tensor, write_json, write_tensors
 from .machine import asked_threads
+from .pooling import POOLINGS
 
 FORMAT_VERSION = 4
-POOLINGS = ("mean", "sum", "max", "mean+max", "attentive")
 CONFIG, TENSORS, CARD = "config.json", "model.safetensors", "README.md"
 ROW_TYPES = {"int8": np.int8, "int16": np.int16, "float16": np.float16, "float32": np.float32}
 ROW_BYTES = 16  # a row takes a multiple of this
@@ -103,6 +103,7 @@ class Classifier:
         self._pooling: str = _field(config, "pooling", str, where)
         if self._pooling not in POOLINGS:
             raise FormatError(f"{where}: config.json: pooling is {self._pooling!r}, not {' or '.join(POOLINGS)}")
+        pooling = POOLINGS[self._pooling]
         #: whether it labels pairs of texts
         self.pairs: bool = _field({"pairs": False, **config}, "pairs", bool, where)
         rows = _field(config, "rows", dict, where)
@@ -127,7 +128,7 @@ class Classifier:
                 raise FormatError(f"{where}: config.json: rows.in_slots is for 1 to {SLOT_COLUMNS} int16 numbers a row")
             if self._hashed:
                 raise FormatError(f"{where}: config.json: rows are in slots and hashed, which have none")
-            if self.pairs or self._pooling not in ("mean", "sum"):
+            if self.pairs or not pooling.fits_slots:
                 raise FormatError(f"{where}: config.json: rows.in_slots is for mean and sum of single texts")
             if self._count > len(slots) * (64 // (4 + 2 * width)):
                 raise FormatError(f"{where}: config.json: rows.count is {self._count}, more than 'slots' can hold")
@@ -139,12 +140,13 @@ class Classifier:
                     f"{name}: tensor 'rows' has the shape {self._rows.shape}: not {self._count} rows of {width} "
                     f"numbers, padded to a multiple of {ROW_BYTES} bytes"
                 )
-        if self._pooling == "attentive" and not (row_type.startswith("float") and width > 1):
-            raise FormatError(f"{where}: config.json: attentive pooling is of float rows, the last number their weight")
+        if pooling.needs_floats and not (row_type.startswith("float") and width > 1):
+            raise FormatError(
+                f"{where}: config.json: {self._pooling} pooling is of float rows, the last number their weight"
+            )
         f32 = (np.float32,)
         self._scale = tensor(tensors, "scale", f32, (width,), name) if row_type.startswith("int") else None
-        outputs = {"mean+max": 2 * width, "attentive": width - 1}.get(self._pooling, width)
-        outputs *= 4 if self.pairs else 1
+        outputs = pooling.pooled(width) * (4 if self.pairs else 1)
         self._bias = tensor(tensors, "bias", f32, (outputs,), name)
         self._relu_first = _field(config, "relu_first", bool, where)
         self._layers = []
@@ -165,7 +167,7 @@ class Classifier:
         )
         if not all(np.isfinite(a).all() for a in small):
             raise FormatError(f"{name}: a scale, bias or dense weight is not finite")
-        if self._scale is not None and "max" in self._pooling and not (self._scale > 0).all():
+        if self._scale is not None and pooling.takes_largest and not (self._scale > 0).all():
             raise FormatError(f"{name}: a scale is not positive, and the largest number of a column would not stay so")
         self._thresholds = self._read_thresholds(where)
         try:

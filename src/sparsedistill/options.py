@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from .pooling import POOLINGS
+
 INPUT_FORMATS = ("auto", "lines", "csv", "tsv", "jsonl", "json", "fasttext", "parquet", "arrow")
 QUOTING = ("auto", "double", "none")
 TASKS = ("single", "multi", "regression")
@@ -133,7 +135,7 @@ class Distill:
     )
     pooling: str = option(
         "mean", "how a text's rows become one vector; mean+max, both side by side, needs --embedding",
-        ("mean", "sum", "max", "mean+max", "attentive"),
+        tuple(POOLINGS),
     )  # fmt: skip
     init: str = option(
         "random",

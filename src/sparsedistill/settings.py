@@ -18,6 +18,7 @@ from typing import Any
 from .encoding import encoding_of
 from .errors import SettingsError, require
 from .options import MODES, Compress, Count, Data, Distill, Evaluate, Finetune, Label, Teach
+from .pooling import POOLINGS
 
 # Settings of several stages that mean the same in each: given by themselves they are those of every stage.
 SHARED = ("device", "threads", "checkpoint_seconds")
@@ -97,6 +98,7 @@ class Settings:
     def check(self) -> None:
         """Errors: :class:`SettingsError` for settings that do not go together."""
         data, distill, modes = self.data, self.distill, self.distill.modes
+        pooling = POOLINGS[distill.pooling]
         for wrong, message in (
             (
                 not data.train and not data.corpus,
@@ -109,16 +111,16 @@ class Settings:
             ),
             (not modes, f"no student is asked for: modes are {', '.join(_LABELLED)}"),
             (
-                distill.pooling == "mean+max" and not distill.embedding,
-                "mean+max pools to twice the table's width, which W1 brings together: give --embedding",
+                pooling.needs_embedding and not distill.embedding,
+                f"{distill.pooling} pools to twice the table's width, which W1 brings together: give --embedding",
             ),
             (
                 bool(data.pair) and not distill.embedding,
                 "pairs are compared in four times the table's width, which W1 brings together: give --embedding",
             ),
             (
-                distill.pooling == "attentive" and self.compress.rows.startswith("int"),
-                "attentive pooling has weights that integer rows are too coarse for: --rows float32",
+                pooling.needs_floats and self.compress.rows.startswith("int"),
+                f"{distill.pooling} pooling has weights that integer rows are too coarse for: --rows float32",
             ),
             (bool(data.weight) and not data.train, "--weight is a column of train: give --train, or leave it out"),
         ):

@@ -15,6 +15,7 @@ from ..data import pairs
 from ..errors import SettingsError, require
 from ..machine import device_named, free_memory
 from ..options import Distill, Finetune
+from ..pooling import POOLINGS
 from ..progress import say
 from ..settings import parse_time
 from ..standard import Standard
@@ -92,7 +93,7 @@ def device(run: Run, rows: int = 0) -> Any:
         raise SettingsError(f"device is {found}, where no student is trained: --device auto, cpu or cuda")
     if settings.device != "auto":
         cuda.refuse(settings.pooling, run.group.size)
-    elif settings.pooling not in cuda.POOLINGS or run.group.size > 1:
+    elif not POOLINGS[settings.pooling].on_gpu or run.group.size > 1:
         return None
     elif rows and sum(_training_bytes(run, rows)) > cuda.free_memory(found):
         say(f"a table of {rows:,} rows is too large for {found}: the CPU trains it")
@@ -281,7 +282,7 @@ def _refit(run: Run, student: Any, blocks: Blocks, learnt: Standard, threads: in
     mean, scale = student.standard
     # Scores that tell little of the gold ones would leave a scale in which these are far apart; and the largest of
     # several rows is not that of their opposites.
-    largest_rows = "max" in student.pooling and student.factor is None and not len(student.dense)
+    largest_rows = student.kind.takes_largest and student.factor is None and not len(student.dense)
     if abs(slope * scale) < 0.1 * learnt.scale or not learnt.deviation or (slope < 0 and largest_rows):
         student.forget()
         mean, scale = learnt.mean, learnt.scale

@@ -23,6 +23,7 @@ import torch
 
 from ..errors import SettingsError
 from ..format import Pieces
+from ..pooling import POOLINGS
 from .table import BETAS, EPSILON, TYPES, random_rows
 
 try:
@@ -31,7 +32,6 @@ try:
 except ImportError:  # torch's builds for CUDA bring it
     triton = None
 
-POOLINGS = ("mean", "sum")  # linear: a bag's gradient is the same for all of its rows
 _INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"  # Triton looks when kernels are defined, below
 _BLOCK = 1024  # columns a program, at most
 _AHEAD = 4  # loads that do not wait for one another
@@ -128,7 +128,7 @@ def widened(table: torch.Tensor) -> torch.Tensor:
 
 def refuse(pooling: str, processes: int) -> None:
     """Errors: :class:`SettingsError` for what only the core does."""
-    if pooling not in POOLINGS:
+    if not POOLINGS[pooling].on_gpu:  # others give the rows of a bag gradients of their own
         raise SettingsError(f"{pooling} pooling is trained on the CPU alone: --device cpu, or --pooling mean or sum")
     if processes > 1:
         raise SettingsError("several processes train on the CPU alone: --device cpu, or one process without torchrun")

@@ -19,6 +19,7 @@ from torch import nn
 
 from .. import _core
 from ..format import Pieces, read_into
+from ..pooling import POOLINGS
 from ..standard import Standard
 from .parallel import ALONE, Group
 from .table import initial_rows, random_table, widened
@@ -47,9 +48,10 @@ class Student(nn.Module):
     scores puts back. Such a student begins with an output of 0, the mean.
 
     Attributes: ``table`` (V, d), float32, or uint16 that holds the bits of bfloat16 (on a device a tensor, as
-    :mod:`sparsedistill.student.cuda` has it); ``query`` (d,) of attentive pooling, or None; ``pooled_width``: d, or
-    2 d; ``factor`` W1 and its bias, or None; ``bias`` (``first_width``,) where there is no W1; ``dense`` the layers
-    after the first; ``classes`` C; ``standard`` that mean and scale, float64 (2,), or None.
+    :mod:`sparsedistill.student.cuda` has it); ``query`` (d,) of attentive pooling, or None; ``kind``
+    (:class:`sparsedistill.pooling.Pooling`) of the pooling; ``pooled_width``: d, or 2 d; ``factor`` W1 and its bias, or
+    None; ``bias`` (``first_width``,) where there is no W1; ``dense`` the layers after the first; ``classes`` C;
+    ``standard`` that mean and scale, float64 (2,), or None.
 
     Errors: ValueError for mean+max or pairs without W1; :class:`SettingsError` for what a device cannot train.
     """
@@ -70,22 +72,23 @@ class Student(nn.Module):
         standardised: bool = False,
     ):
         super().__init__()
-        if pooling == "mean+max" and not embedding:
-            raise ValueError("mean+max pools to twice the table's width, which W1 has to bring together")
+        kind = POOLINGS[pooling]
+        if kind.needs_embedding and not embedding:
+            raise ValueError(f"{pooling} pools to twice the table's width, which W1 has to bring together")
         if pairs and not embedding:
             raise ValueError("a pair is compared in four times the table's width, which W1 has to bring together")
         generator = torch.Generator().manual_seed(seed)
         widths = [*hidden, classes]
         self.embedding, self.first_width, self.classes = embedding, widths[0], classes
         width = embedding or widths[0]
-        self.pooling, self.pooled_width = pooling, 2 * width if pooling == "mean+max" else width
+        self.pooling, self.kind, self.pooled_width = pooling, kind, kind.width(width)
         # Bags average tens of rows: this scale makes pooled vectors of about unit size in training's first steps.
         scale = 0.0 if not hidden and not embedding else SPREAD
         self.width, self._group, self._columns = width, group, group.columns(width)
         self.device = device
         self.table = self._new_table(rows, scale, seed, table)
         self.dropout = nn.Dropout(dropout)
-        self.query = nn.Parameter(torch.zeros(width)) if pooling == "attentive" else None
+        self.query = nn.Parameter(torch.zeros(width)) if kind.weighted else None
         self.pairs = pairs
         self.factor = _linear(self.pooled_width * (4 if pairs else 1), widths[0], generator) if embedding else None
         self.bias = nn.Parameter(torch.zeros(widths[0])) if not embedding else None
@@ -158,7 +161,7 @@ class Student(nn.Module):
 
             return cuda.pool(self.table, bags)
         ids, offsets = bags
-        parts = self.pooled_width // self.width
+        parts = len(self.kind.parts)
         out = np.empty((len(offsets) - 1, parts * self.table.shape[1]), np.float32)
         _core.bag_pool(self.table, ids, offsets, pool or self.new_pool(), out, threads)
         if self._group.size > 1:
@@ -172,7 +175,7 @@ class Student(nn.Module):
             return gradient
         if self._group.size == 1:
             return gradient.numpy()
-        parts = self.pooled_width // self.width
+        parts = len(self.kind.parts)
         return np.hstack([part[:, self._columns] for part in np.hsplit(gradient.numpy(), parts)])
 
     def weigher(self) -> Callable[[np.ndarray], np.ndarray]:
@@ -223,7 +226,7 @@ class Student(nn.Module):
             bags = torch.from_numpy(ids.view(np.int32)).to(device)
             begins = torch.from_numpy(starts[:-1].astype(np.int32)).to(device)
             if network.query is None:
-                modes = [nn.functional.embedding_bag(bags, table, begins, mode=m) for m in self.pooling.split("+")]
+                modes = [nn.functional.embedding_bag(bags, table, begins, mode=m) for m in self.kind.parts]
                 return torch.cat(modes, dim=1)
             products = table[bags.long()] @ network.query
             of = torch.repeat_interleave(torch.from_numpy(np.diff(starts).astype(np.int64)).to(device))
