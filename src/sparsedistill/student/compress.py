@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, cast
 
 import numpy as np
@@ -27,7 +28,7 @@ def compress(
     extra: dict[str, Any] | None = None,
     card: str = "",
 ) -> Classifier:
-    """The classifier that says what ``student`` says.
+    """The classifier that computes what ``student`` does.
 
     Folding: mean and sum are linear, so ``W1 mean(E) + b1 = mean(W1 E) + b1``, and W1 goes into the table once; done
     where it does not widen the rows. So is an attentive mean, whose rows are multiplied by their weights, which stand
@@ -38,96 +39,135 @@ def compress(
 
     Errors: :class:`SettingsError` for integer rows with weights, :class:`DataError` for numbers that float16 lacks.
     """
-    layers = [cast(nn.Linear, layer) for layer in student.dense]
-    fold: np.ndarray | None = None
-    bias: nn.Parameter | None
-    linear, attentive = "max" not in student.pooling and not student.pairs, student.query is not None
-    if student.factor is not None:
-        if linear and student.first_width <= student.embedding:
-            fold, bias = student.factor.weight.detach().numpy().T, student.factor.bias
-        else:
-            layers.insert(0, student.factor)
-            bias = None
-    else:
-        bias = student.bias
-    folded = bias is not None
-    mean, unit = (0.0, 1.0) if student.standard is None else map(float, student.standard)
-    width = (fold.shape[1] if fold is not None else student.table.shape[1]) + attentive
+    folded = _Folded(student)
+    kind, width = student.kind, folded.width
     if rows == "auto":
-        rows = "float32" if attentive else "int8" if layers else "int16"
-    if attentive and rows.startswith("int"):
-        raise SettingsError(f"{rows} rows are too coarse for the weights of attentive pooling: take float32 or float16")
-    weigh = student.weigher() if attentive else None
-
-    def chunk(begin: int) -> np.ndarray:
-        part = widened(student.table[begin : begin + _CHUNK])
-        weights = weigh(part) if weigh else None
-        if fold is not None:
-            part = part @ fold
-        if not layers and unit != 1:
-            part = part * np.float32(unit)
-        return part if weights is None else np.hstack([part * weights, weights])
-
-    in_slots = rows == "int16" and linear and not layers and width <= SLOT_COLUMNS and not vocabulary.hashed
-    starts = range(0, len(student.table), _CHUNK)
-    out = np.zeros((len(student.table), width if in_slots else stride_of(width, rows)), ROW_TYPES[rows])
-    scale = None
-    if rows.startswith("float"):
-        for begin in starts:
-            part = out[begin : begin + _CHUNK, :width]
-            with np.errstate(over="ignore"):
-                part[...] = chunk(begin)
-            if not np.isfinite(part).all():
-                raise DataError(f"the student has numbers that {rows} cannot hold: take float32, int16 or int8 rows")
-    else:
-        most = np.iinfo(out.dtype).max
-        largest = np.max([np.abs(chunk(begin)).max(axis=0) for begin in starts], axis=0)
-        scale = np.where(largest > 0, largest / most, 1.0).astype(np.float32)
-        for begin in starts:
-            out[begin : begin + _CHUNK, :width] = np.clip(np.rint(chunk(begin) / scale), -most, most)
-
-    tensors: dict[str, np.ndarray] = {}
-    seed = vocabulary.seed
+        rows = "float32" if kind.needs_floats else "int8" if folded.layers else "int16"
+    if kind.needs_floats and rows.startswith("int"):
+        raise SettingsError(
+            f"{rows} rows are too coarse for the weights of {student.pooling} pooling: take float32 or float16"
+        )
+    in_slots = (
+        rows == "int16" and folded.linear and not folded.layers and width <= SLOT_COLUMNS and not vocabulary.hashed
+    )
+    stored = np.zeros((len(student.table), width if in_slots else stride_of(width, rows)), ROW_TYPES[rows])
+    scale = _store_floats(folded, stored, rows) if rows.startswith("float") else _store_integers(folded, stored)
+    tensors, seed = {}, vocabulary.seed
     if in_slots:
-        tensors["slots"], seed = vocabulary.slots_holding(out)
+        tensors["slots"], seed = vocabulary.slots_holding(stored)
     else:
-        tensors |= {"rows": out} if vocabulary.hashed else {"slots": vocabulary.slots, "rows": out}
-    if scale is not None:
-        tensors["scale"] = scale
-    pooled = student.pooled_width * (4 if student.pairs else 1) if fold is None else fold.shape[1]
-    tensors["bias"] = bias.detach().numpy().copy() if bias is not None else np.zeros(pooled, np.float32)
-    for i, layer in enumerate(layers):
-        tensors[f"layers.{i}.weight"] = np.ascontiguousarray(layer.weight.detach().numpy().T)
-        tensors[f"layers.{i}.bias"] = layer.bias.detach().numpy().copy()
-    if student.standard is not None:
-        # Into the last layer, which without any is the rows (see above) and their bias.
-        last = f"layers.{len(layers) - 1}." if layers else ""
-        if layers:
-            tensors[last + "weight"] = tensors[last + "weight"] * np.float32(unit)  # a copy: those are the student's
-        tensors[last + "bias"] = (tensors[last + "bias"].astype(np.float64) * unit + mean).astype(np.float32)
+        tensors |= {"rows": stored} if vocabulary.hashed else {"slots": vocabulary.slots, "rows": stored}
+    tensors |= scale | folded.dense_tensors()
     config = {
         "format": "sparsedistill",
         "format_version": FORMAT_VERSION,
         "task": task,
         "labels": list(labels),
-        "text": {
-            "tokenizer": vocabulary.tokenizer,
-            "lowercase": vocabulary.lowercase,
-            "normalize": vocabulary.normalize,
-            "max_n": vocabulary.max_n,
-            "seed": seed,
-            "unicode": _core.unicode_version,
-        },
+        "text": _text_rules(vocabulary, seed),
         "pooling": student.pooling,
         **({"pairs": True} if student.pairs else {}),
-        "rows": {"count": len(out), "width": width, "type": rows, "in_slots": in_slots}
+        "rows": {"count": len(stored), "width": width, "type": rows, "in_slots": in_slots}
         | ({"hashed": True} if vocabulary.hashed else {}),
-        "relu_first": folded and bool(layers),
-        "layers": len(layers),
+        "relu_first": folded.bias is not None and bool(folded.layers),
+        "layers": len(folded.layers),
         **({"thresholds": thresholds} if task == "multi" else {}),
         **(extra or {}),
     }
     return Classifier(config, tensors, card=card)
+
+
+class _Folded:
+    """A student whose W1 is in its table where that pays, and whose mean and scale are in its last layer.
+
+    ``layers``: the dense layers that are left; ``bias``: what is added to the pooled vector, or None; ``linear``:
+    whether the pooled vector is a weighted sum of the rows; ``width``: numbers of a row, with its weight.
+    """
+
+    def __init__(self, student: Student):
+        self._student = student
+        self.linear = student.kind.linear and not student.pairs
+        self.layers = [cast(nn.Linear, layer) for layer in student.dense]
+        self.bias: nn.Parameter | None = student.bias
+        self._matrix: np.ndarray | None = None  # that rows are multiplied by
+        if student.factor is not None:
+            if self.linear and student.first_width <= student.embedding:
+                self._matrix, self.bias = student.factor.weight.detach().numpy().T, student.factor.bias
+            else:
+                self.layers.insert(0, student.factor)
+        weighted = student.kind.weighted
+        self._weigh = student.weigher() if weighted else None
+        self.width = (student.table.shape[1] if self._matrix is None else self._matrix.shape[1]) + weighted
+        self._mean, self._unit = (0.0, 1.0) if student.standard is None else map(float, student.standard)
+
+    def chunks(self) -> Iterator[tuple[slice, np.ndarray]]:
+        """The rows float32 (n, ``width``), some at a time, and where they are."""
+        table = self._student.table
+        for begin in range(0, len(table), _CHUNK):
+            part = widened(table[begin : begin + _CHUNK])
+            weights = self._weigh(part) if self._weigh else None
+            if self._matrix is not None:
+                part = part @ self._matrix
+            if not self.layers and self._unit != 1:
+                part = part * np.float32(self._unit)
+            place = slice(begin, begin + len(part))
+            yield place, part if weights is None else np.hstack([part * weights, weights])
+
+    def dense_tensors(self) -> dict[str, np.ndarray]:
+        """Bias and dense layers by their names in the file."""
+        student, tensors = self._student, {}
+        if self.bias is not None:
+            tensors["bias"] = self.bias.detach().numpy().copy()
+        else:
+            pooled = student.pooled_width * (4 if student.pairs else 1)
+            tensors["bias"] = np.zeros(pooled, np.float32)
+        for i, layer in enumerate(self.layers):
+            tensors[f"layers.{i}.weight"] = np.ascontiguousarray(layer.weight.detach().numpy().T)
+            tensors[f"layers.{i}.bias"] = layer.bias.detach().numpy().copy()
+        if student.standard is not None:
+            # Into the last layer, which without any is the rows (see chunks) and their bias.
+            last = f"layers.{len(self.layers) - 1}." if self.layers else ""
+            if self.layers:
+                weight = tensors[last + "weight"]
+                tensors[last + "weight"] = weight * np.float32(self._unit)  # a copy: those are the student's
+            bias = tensors[last + "bias"].astype(np.float64)
+            tensors[last + "bias"] = (bias * self._unit + self._mean).astype(np.float32)
+        return tensors
+
+
+def _store_floats(folded: _Folded, stored: np.ndarray, rows: str) -> dict[str, np.ndarray]:
+    """Fill ``stored`` (V, stride) with floats, which need no scale.
+
+    Errors: :class:`DataError` for numbers that its type lacks.
+    """
+    for place, chunk in folded.chunks():
+        part = stored[place, : folded.width]
+        with np.errstate(over="ignore"):
+            part[...] = chunk
+        if not np.isfinite(part).all():
+            raise DataError(f"the student has numbers that {rows} cannot hold: take float32, int16 or int8 rows")
+    return {}
+
+
+def _store_integers(folded: _Folded, stored: np.ndarray) -> dict[str, np.ndarray]:
+    """Fill ``stored`` (V, stride) with integers. Returns their ``scale``, float32 (width,): one a column."""
+    most = np.iinfo(stored.dtype).max
+    largest = np.max([np.abs(chunk).max(axis=0) for _, chunk in folded.chunks()], axis=0)
+    scale = np.where(largest > 0, largest / most, 1.0).astype(np.float32)
+    for place, chunk in folded.chunks():
+        stored[place, : folded.width] = np.clip(np.rint(chunk / scale), -most, most)
+    return {"scale": scale}
+
+
+def _text_rules(vocabulary: Vocabulary, seed: int) -> dict[str, Any]:
+    """How texts become rows, for config.json; ``seed`` is the lookup table's."""
+    return {
+        "tokenizer": vocabulary.tokenizer,
+        "lowercase": vocabulary.lowercase,
+        "normalize": vocabulary.normalize,
+        "max_n": vocabulary.max_n,
+        "seed": seed,
+        "unicode": _core.unicode_version,
+    }
 
 
 def stride_of(width: int, rows: str) -> int:
