@@ -14,6 +14,7 @@ import json
 import os
 import random
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -25,6 +26,7 @@ import pytest
 import zstandard
 
 import sparsedistill
+from sparsedistill import cli
 from sparsedistill.settings import SECTIONS
 
 ROOT = Path(__file__).parent.parent
@@ -34,6 +36,7 @@ WITHOUT_CODE = {"docs/FORMAT.md", "docs/results.md"}
 NOT_RUN = {"text", "bibtex"}
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 COMMENT = re.compile(r"  # (.+)$")
+SYNTAX = re.compile(r"[|<>$;&*?`()]")  # what asks for a shell
 ELSEWHERE = re.compile(r"<(?:script|img|link|iframe)\b[^>]*?(?:src|href)=\"?(https?:[^\" >]+)")
 SHAPE = re.compile(r"(float32|float64) (\(.*\))")
 
@@ -168,6 +171,7 @@ def stand_ins(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", [p for p in PAGES if name_of(p) not in WITHOUT_CODE], ids=name_of)
 def test_every_block_runs(page, stand_ins, tmp_path, monkeypatch):
     place = tmp_path / "place"
@@ -224,6 +228,14 @@ def run_python(text: str, where: str, namespace: dict) -> None:
 
 
 def run_shell(text: str, where: str) -> None:
+    """Run it in bash; what is nothing but calls of `sparsedistill`, here: a new process loads torch for seconds."""
+    bare = re.sub(r"(^|\s)#.*", "", re.sub(r"'[^']*'|\"[^\"]*\"", "_", text))
+    lines = [] if SYNTAX.search(bare) else text.replace("\\\n", " ").splitlines()
+    calls = [shlex.split(line, comments=True) for line in lines]
+    if calls and all(call[:1] == ["sparsedistill"] for call in calls):
+        for call in calls:
+            assert cli.main(call[1:]) == 0, f"{where}: {shlex.join(call)}"
+        return
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", text], capture_output=True, encoding="utf-8", timeout=500, check=False
     )
@@ -234,8 +246,9 @@ def test_a_comment_that_lies_is_found():
     run_python("x = 1\nx + 1  # 2\n", "here", {})
     with pytest.raises(AssertionError, match="here"):
         run_python("x = 1\nx + 1  # 3\n", "here", {})
-    with pytest.raises(AssertionError, match="here"):
-        run_shell("false | cat", "here")
+    for command in ("false | cat", "sparsedistill predict nowhere", "sparsedistill inspect nowhere > /dev/null"):
+        with pytest.raises(AssertionError, match="here"):
+            run_shell(command, "here")
 
 
 def rows_of(page: Path) -> list[list[str]]:
