@@ -420,7 +420,7 @@ def tuned(model: Path, directory: Path, unit: str, **over):
 
 
 def opened(settings: Teach, directory: Path):
-    return kind_of(settings.teacher).open(settings, Label(), ("score",), "regression", directory=directory)
+    return kind_of(str(directory)).open(settings, Label(), ("score",), "regression", directory=directory)
 
 
 @pytest.mark.parametrize("unit", ["year", "small", "negative", "offset", "constant"])

@@ -8,7 +8,7 @@ and settings whether what is there is still good::
     teacher/                                    the fine-tuned teacher
     logits/{corpus,train,dev,test}/             the teacher's logits
     vocabulary/{all,corpus,train}/              n-grams of corpus and train, of either alone
-    embeddings/{all,corpus,train}/         the teacher's embedding of each n-gram, where the table begins with it
+    embeddings/{all,corpus,train}/              the teacher's embedding of each n-gram, where the table begins with it
     examples/{corpus,train}.parquet             texts with the teacher's soft labels, as a student learns from them
     students/NAME/  classifiers/NAME/           NAME: scratch, kd_private, kd, kd_ft
     classifier/  metrics.json  report.md  report.png
@@ -20,7 +20,6 @@ import contextlib
 import dataclasses
 import json
 import os
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -36,17 +35,18 @@ from .errors import SettingsError, require
 from .format import read_json, write_json
 from .locks import lock
 from .machine import default_threads
-from .progress import Progress, clock, say
+from .progress import Progress
 from .settings import Settings
 from .stages import INPUTS, STAGES, label, teach, train
-from .stages.keys import digest, versions
+from .stages.keys import digest
+from .stages.units import Units
 from .student.parallel import ALONE, joined
 from .student.vocabulary import Vocabulary
 from .tasks import TASKS, Single
 from .teacher.kinds import kind_of
 
 
-class Run:
+class Run(Units):
     """One run directory and its settings.
 
     A stage is made of units, ``label.corpus`` or ``distill.kd``, say. What a unit depends on is a function of the
@@ -158,56 +158,10 @@ class Run:
         self.data = {"asked": asked, **self.inputs.describe()}
         write_json(known, self.data)
 
-    # ---- units: what they depend on, and whether they are done -------------------------------------------------------
-
     def inputs_of(self, unit: str) -> dict[str, Any]:
         """All that the result of a unit depends on, as values that JSON can hold."""
         stage, _, name = unit.partition(".")
         return INPUTS[stage](self, name)
-
-    def key(self, unit: str) -> str:
-        """Fingerprint of :meth:`inputs_of`."""
-        return digest(self.inputs_of(unit))
-
-    def once(self, unit: str, outputs: list[Path], work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """Do ``work`` unless ``stages/UNIT.json`` says it was done with the same inputs; return its result."""
-        key = self.key(unit)
-        record = self.directory / "stages" / f"{unit}.json"
-        if record.is_file() and all(path.exists() for path in outputs):
-            found = read_json(record)
-            if found["key"] == key:
-                say(f"{unit}: done already ({clock(found['seconds'])}, {found['finished']})")
-                return found["result"]
-        record.unlink(missing_ok=True)
-        start = time.monotonic()
-        with Progress(unit.replace(".", " ")):
-            result = work()
-        seconds = round(time.monotonic() - start, 2)
-        write_json(
-            record,
-            {
-                "stage": unit,
-                "key": key,
-                "inputs": self.inputs_of(unit),
-                "result": result,
-                "seconds": seconds,
-                "finished": time.strftime("%Y-%m-%d %H:%M:%S"),
-                "versions": versions(),
-            },
-        )
-        say(f"{unit}: {clock(seconds)}")
-        return result
-
-    def result_of(self, unit: str) -> dict[str, Any]:
-        """The result of a finished unit. Errors: :class:`SettingsError` when it has not run, or with other inputs."""
-        record, stage = self.directory / "stages" / f"{unit}.json", unit.partition(".")[0]
-        found = read_json(record) if record.is_file() else None
-        if found is None or found["key"] != self.key(unit):
-            state = "has not run yet" if found is None else "is stale: its settings or texts have changed since"
-            raise SettingsError(
-                f"{self.directory}: the stage {stage!r} {state}: sparsedistill {stage} --run {self.directory}"
-            )
-        return found["result"]
 
     # ---- what inputs are made of ------------------------------------------------------------------------------------
 
