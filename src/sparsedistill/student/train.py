@@ -46,24 +46,26 @@ class _Pooled(torch.autograd.Function):
 
 def learn(
     student: Student,
-    lazy: Any,
+    table_optimizer: Any,
     optimizer: torch.optim.Optimizer,
     batch: Examples,
     task: str,
-    rate: float,
+    learning_rate: float,
     step: int,
     threads: int,
     seed: int,
     group: Group = ALONE,
 ) -> float:
-    """One step on a batch, in place: ``lazy`` on the table, ``optimizer`` on the dense layers. Returns the loss.
+    """One step on a batch, in place: ``table_optimizer`` on the table, ``optimizer`` on the dense layers.
 
-    ``lazy``: an optimiser of :mod:`sparsedistill.student.table`, or for a student on a device of
+    Returns the loss.
+
+    ``table_optimizer``: of :mod:`sparsedistill.student.table`, or for a student on a device of
     :mod:`sparsedistill.student.cuda`.
     """
     torch.manual_seed(int(np.random.default_rng([seed, 3, step]).integers(1 << 62)))  # dropout of the dense layers
     for parameters in optimizer.param_groups:
-        parameters["lr"] = rate
+        parameters["lr"] = learning_rate
     bags = student.bags(batch.ids, batch.offsets)
     pool = student.new_pool()
     found = student.pool(bags, threads, pool)
@@ -73,7 +75,8 @@ def learn(
         if student.query is not None:
             given = batch.ids, batch.offsets, pool, found.numpy(), gradient.numpy()
             by_query = torch.from_numpy(_core.bag_attend(student.table, *given, threads))
-        lazy.step(bags, student.own(gradient), rate, step, threads, seed, pool, group.columns(student.width).start)
+        columns = group.columns(student.width)
+        table_optimizer.step(bags, student.own(gradient), learning_rate, step, threads, seed, pool, columns.start)
         return by_query
 
     anchor = torch.zeros((), requires_grad=True) if student.query is None else student.query
@@ -107,7 +110,7 @@ def train(
     ``schedule.keep_best`` those that scored best on dev. ``fallback`` (regression): a number, and what it scores on dev
     as the output for every text; of weights that score less, those that scored best are left instead, or the number.
 
-    ``score(student)`` is looked at before the first step, every ``evaluate_every`` steps and after the last; higher is
+    ``score(student)`` is evaluated before the first step, every ``evaluate_every`` steps and after the last; higher is
     better. What a step does is a function of (seed, step) alone (and of time, where ``max_seconds`` is given), so a run
     that was stopped goes on from ``directory/checkpoint.safetensors`` to the same weights. ``key`` names the inputs: a
     checkpoint of other inputs is not used, nor any without ``resume``. Beside the student are left ``curve.csv`` and
@@ -118,123 +121,188 @@ def train(
     ``waited``: the share of them spent waiting for batches, ``dev`` of the weights left, and the ``curve``: rows of
     :data:`sparsedistill.student.curve.COLUMNS`.
     """
-    checkpoint, best_path = directory / "checkpoint.safetensors", directory / "best.safetensors"
     directory.mkdir(parents=True, exist_ok=True)
     if group.size > 1 and (schedule.optimizer == "adagrad" or student.query is not None):
-        what_needs = "row-wise adagrad" if student.query is None else "attentive pooling"
+        what_needs = "row-wise adagrad" if student.query is None else f"{student.pooling} pooling"
         raise SettingsError(f"{what_needs} needs whole rows: train in one process, or with adam and another pooling")
-    lazy = _optimizers_of(student)[schedule.optimizer](student.table)
-    parameters = list(student.parameters())
-    optimizer = torch.optim.Adam(parameters, betas=BETAS, eps=EPSILON)
-    # looks: how many since the best; losses: their sum and number since the curve's last row
-    state: dict[str, Any] = {"key": key, "step": 0, "best": None, "looks": 0, "losses": [0.0, 0], "curve": []}
-    state |= {"seconds": 0.0, "waited": 0.0}
-
-    def arrays() -> dict[str, np.ndarray | Pieces]:
-        dense: dict[str, np.ndarray | Pieces] = {}
-        for i, parameter in enumerate(parameters):
-            slot = optimizer.state[parameter]
-            dense |= {f"dense.{i}.{name}": student.whole(slot[name]) for name in ("exp_avg", "exp_avg_sq")}
-        return {**student.arrays(), **{name: student.whole(a) for name, a in lazy.arrays.items()}, **dense}
-
-    def save() -> None:
-        # State and weights in one file: one rename replaces both.
-        group.write(checkpoint, arrays(), {"state": json.dumps(state)})
-
-    if resume and checkpoint.is_file() and (found := json.loads(read_metadata(checkpoint)["state"]))["key"] == key:
-        state = found
-        for parameter in parameters:  # Adam makes its state at the first step: make it here
-            optimizer.state[parameter] = {
-                "step": torch.tensor(float(state["step"])),
-                "exp_avg": torch.zeros_like(parameter),
-                "exp_avg_sq": torch.zeros_like(parameter),
-            }
-        read_into(checkpoint, arrays())
-        say(f"{what}: going on from step {state['step']:,} of {schedule.steps:,}")
-
-    seed, steps = schedule.seed, schedule.steps
-    curve = Curve(directory if group.leads else None, state["curve"], tensorboard)
-    row_every = max(1, min(schedule.evaluate_every, steps // 200))
-
-    def look(rate: float) -> None:
-        """A row of the curve, with dev's figure."""
-        (dev,) = group.tell(score(student))
-        add_row(rate, dev)
-        state["looks"] += 1
-        if state["best"] is None or dev > state["best"]:
-            state.update(best=dev, looks=0)
-            if schedule.keep_best or fallback:
-                student.save(best_path)
-        curve.save()
-
-    def add_row(rate: float, dev: float | None = None) -> None:
-        total, number = state["losses"]
-        curve.add(state["step"], state["seconds"], rate, total / number if number else None, dev)
-        state["losses"] = [0.0, 0]
-
-    stopped, order = "", Order(blocks.sizes, seed)
-    student.train()
-    with (
-        Progress(what, steps, "steps", state["step"]) as bar,
-        Batches(blocks, order, schedule.batch_size, schedule.ngram_dropout, state["step"] + 1, steps) as batches,
-        deferred_interrupt() as interrupted,
-    ):
-        before, waited, saved_at, note = state["seconds"], state["waited"], 0.0, ""
-        if state["step"] == 0:
-            look(0.0)
-        for step, batch in enumerate(batches, state["step"] + 1):
-            # What hangs on time is for one to say.
-            late = bar.seconds - saved_at >= schedule.checkpoint_seconds
-            at, stop, due = map(int, group.tell(schedule.at(step, before + bar.seconds), interrupted(), late))
-            rate = schedule.rate(at)
-            loss = learn(student, lazy, optimizer, batch, task, rate, step, schedule.threads, seed, group)
-            if not math.isfinite(loss):
-                raise SettingsError(f"{what}: the loss is {loss} at step {step}: lower the learning rate")
-            state |= {"step": step, "seconds": before + bar.seconds, "waited": waited + batches.waited}
-            state["losses"] = [state["losses"][0] + loss, state["losses"][1] + 1]
-            stopped = "time" if at == steps > step else ""
-            if step % schedule.evaluate_every == 0 or step == steps or stopped:
-                look(rate)
-                note = f"loss {loss:.4f}, dev {curve.rows[-1][-1]:.4f}"
-                if schedule.patience and state["looks"] >= schedule.patience and step < steps:
-                    stopped = "early"
-            elif step % row_every == 0:
-                add_row(rate)
-            bar.add(1, note)
-            if stopped:
-                say(f"\n{what}: stopped at step {step:,} of {steps:,}: " + _REASONS[stopped])
-                break
-            if (stop or due) and step < steps:
-                save()
-                saved_at = bar.seconds
-                if stop:
-                    say(f"\n{what}: stopped at step {step:,}; the same command goes on from there")
-                    raise KeyboardInterrupt
-    dev = state["best"] if schedule.keep_best else curve.rows[-1][-1]
-    if schedule.keep_best:
-        student.load(best_path)
-    if fallback and dev < fallback[1]:
-        assert student.standard is not None
-        say(f"{what}: dev {dev:.4g} is less than the mean of the targets has: what scored best is kept")
-        dev = state["best"]
-        student.load(best_path)
-        if dev < fallback[1]:
-            student.forget()
-            student.standard[:] = fallback[0], 1.0
-            dev = fallback[1]
-    student.save(directory / "student.safetensors")
-    curve.close(what)
-    if group.leads:
-        checkpoint.unlink(missing_ok=True)
-        best_path.unlink(missing_ok=True)
+    training = _Training(student, schedule, task, directory, score, what, key, group, fallback)
+    if resume:
+        training.resume()
+    training.curve = Curve(directory if group.leads else None, training.state["curve"], tensorboard)
+    stopped = training.run(blocks)
+    dev = training.finish()
+    state = training.state
     return {
         "steps": state["step"],
         "stopped": stopped,
         "seconds": state["seconds"],
         "waited": state["waited"] / max(state["seconds"], 1e-9),
         "dev": dev,
-        "curve": curve.rows,
+        "curve": training.curve.rows,
     }
+
+
+class _Training:
+    """A student in training, with all that a checkpoint holds.
+
+    ``state``: of a checkpoint, as JSON can hold it: ``step``, ``best`` figure on dev, ``since_best``: evaluations since
+    then, ``losses``: their sum and number since the curve's last row, the ``curve``, and ``seconds`` of training and of
+    waiting for batches.
+    """
+
+    curve: Curve
+
+    def __init__(
+        self,
+        student: Student,
+        schedule: Schedule,
+        task: str,
+        directory: Path,
+        score: Callable[[Student], float],
+        what: str,
+        key: str,
+        group: Group,
+        fallback: tuple[float, float] | None,
+    ):
+        self.student, self.schedule, self.task, self.score = student, schedule, task, score
+        self.directory, self.what, self.group, self.fallback = directory, what, group, fallback
+        self.checkpoint, self.best = directory / "checkpoint.safetensors", directory / "best.safetensors"
+        self.table_optimizer = _optimizers_of(student)[schedule.optimizer](student.table)
+        self.parameters = list(student.parameters())
+        self.optimizer = torch.optim.Adam(self.parameters, betas=BETAS, eps=EPSILON)
+        self.state: dict[str, Any] = {"key": key, "step": 0, "best": None, "since_best": 0, "losses": [0.0, 0]}
+        self.state |= {"curve": [], "seconds": 0.0, "waited": 0.0}
+
+    def arrays(self) -> dict[str, np.ndarray | Pieces]:
+        """Weights and optimizer state by name."""
+        student, dense = self.student, dict[str, np.ndarray | Pieces]()
+        for i, parameter in enumerate(self.parameters):
+            slot = self.optimizer.state[parameter]
+            dense |= {f"dense.{i}.{name}": student.whole(slot[name]) for name in ("exp_avg", "exp_avg_sq")}
+        of_table = {name: student.whole(array) for name, array in self.table_optimizer.arrays.items()}
+        return {**student.arrays(), **of_table, **dense}
+
+    def save(self) -> None:
+        """Write the checkpoint: state and weights in one file, which one rename replaces."""
+        self.group.write(self.checkpoint, self.arrays(), {"state": json.dumps(self.state)})
+
+    def resume(self) -> None:
+        """Go on from the checkpoint, where there is one of these inputs."""
+        if not self.checkpoint.is_file():
+            return
+        found = json.loads(read_metadata(self.checkpoint)["state"])
+        if found["key"] != self.state["key"]:
+            return
+        self.state |= found
+        for parameter in self.parameters:  # Adam makes its state at the first step: make it here
+            self.optimizer.state[parameter] = {
+                "step": torch.tensor(float(found["step"])),
+                "exp_avg": torch.zeros_like(parameter),
+                "exp_avg_sq": torch.zeros_like(parameter),
+            }
+        read_into(self.checkpoint, self.arrays())
+        say(f"{self.what}: going on from step {found['step']:,} of {self.schedule.steps:,}")
+
+    def run(self, blocks: Blocks) -> str:
+        """Take the steps that are left. Returns why training ended before the last: "early" or "time", else ""."""
+        state, schedule, group = self.state, self.schedule, self.group
+        order, first, steps = Order(blocks.sizes, schedule.seed), state["step"] + 1, schedule.steps
+        self.student.train()
+        with (
+            Progress(self.what, steps, "steps", state["step"]) as bar,
+            Batches(blocks, order, schedule.batch_size, schedule.ngram_dropout, first, steps) as batches,
+            deferred_interrupt() as interrupted,
+        ):
+            before, waited, saved_at = state["seconds"], state["waited"], 0.0
+            if state["step"] == 0:
+                self.evaluate(0.0)
+            for step, batch in enumerate(batches, first):
+                # What hangs on time is for one to say.
+                late = bar.seconds - saved_at >= schedule.checkpoint_seconds
+                at, stop, due = map(int, group.tell(schedule.at(step, before + bar.seconds), interrupted(), late))
+                loss = self.learn(batch, step, schedule.rate(at))
+                state |= {"seconds": before + bar.seconds, "waited": waited + batches.waited}
+                ended, note = self.record(step, schedule.rate(at), loss, "time" if at == steps > step else "")
+                bar.add(1, note)
+                if ended:
+                    say(f"\n{self.what}: stopped at step {step:,} of {steps:,}: " + _REASONS[ended])
+                    return ended
+                if (stop or due) and step < steps:
+                    self.save()
+                    saved_at = bar.seconds
+                    if stop:
+                        say(f"\n{self.what}: stopped at step {step:,}; the same command goes on from there")
+                        raise KeyboardInterrupt
+        return ""
+
+    def learn(self, batch: Examples, step: int, rate: float) -> float:
+        """One step. Returns the loss. Errors: :class:`SettingsError` where that is not finite."""
+        schedule = self.schedule
+        loss = learn(
+            self.student, self.table_optimizer, self.optimizer, batch, self.task, rate, step, schedule.threads,
+            schedule.seed, self.group,
+        )  # fmt: skip
+        if not math.isfinite(loss):
+            raise SettingsError(f"{self.what}: the loss is {loss} at step {step}: lower the learning rate")
+        return loss
+
+    def record(self, step: int, rate: float, loss: float, ended: str) -> tuple[str, str]:
+        """Count a step; evaluate, or add to the curve, when it is time to.
+
+        ``ended``: why training ends with this step, if it does before its last. Returns the same, after ``patience``
+        too, and a note for the progress bar, "" for the one before.
+        """
+        state, schedule = self.state, self.schedule
+        state |= {"step": step, "losses": [state["losses"][0] + loss, state["losses"][1] + 1]}
+        if step % schedule.evaluate_every == 0 or step == schedule.steps or ended:
+            dev = self.evaluate(rate)
+            if schedule.patience and state["since_best"] >= schedule.patience and step < schedule.steps:
+                ended = "early"
+            return ended, f"loss {loss:.4f}, dev {dev:.4f}"
+        if step % max(1, min(schedule.evaluate_every, schedule.steps // 200)) == 0:
+            self.add_row(rate)
+        return ended, ""
+
+    def evaluate(self, rate: float) -> float:
+        """Add a row with dev's figure to the curve, and keep the weights where they are the best yet."""
+        state = self.state
+        (dev,) = self.group.tell(self.score(self.student))
+        self.add_row(rate, dev)
+        state["since_best"] += 1
+        if state["best"] is None or dev > state["best"]:
+            state.update(best=dev, since_best=0)
+            if self.schedule.keep_best or self.fallback:
+                self.student.save(self.best)
+        self.curve.save()
+        return dev
+
+    def add_row(self, rate: float, dev: float | None = None) -> None:
+        """Add the mean loss since the row before to the curve."""
+        total, number = self.state["losses"]
+        self.curve.add(self.state["step"], self.state["seconds"], rate, total / number if number else None, dev)
+        self.state["losses"] = [0.0, 0]
+
+    def finish(self) -> float:
+        """Choose the weights that stay, write them, and remove what training needed. Returns their figure on dev."""
+        student, fallback = self.student, self.fallback
+        dev: float = self.state["best"] if self.schedule.keep_best else self.curve.rows[-1][-1]
+        if self.schedule.keep_best:
+            student.load(self.best)
+        if fallback and dev < fallback[1]:
+            assert student.standard is not None
+            say(f"{self.what}: dev {dev:.4g} is less than the mean of the targets has: what scored best is kept")
+            dev = self.state["best"]
+            student.load(self.best)
+            if dev < fallback[1]:
+                student.forget()
+                student.standard[:] = fallback[0], 1.0
+                dev = fallback[1]
+        student.save(self.directory / "student.safetensors")
+        self.curve.close(self.what)
+        if self.group.leads:
+            self.checkpoint.unlink(missing_ok=True)
+            self.best.unlink(missing_ok=True)
+        return dev
 
 
 def _optimizers_of(student: Student) -> dict[str, Any]:
@@ -245,4 +313,4 @@ def _optimizers_of(student: Student) -> dict[str, Any]:
     return cuda.OPTIMIZERS
 
 
-_REASONS = {"time": "its time is over", "early": "dev has not got better for as many looks as its patience"}
+_REASONS = {"time": "its time is over", "early": "dev has not got better for as many evaluations as its patience"}
