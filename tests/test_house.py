@@ -52,7 +52,6 @@ LONG_YET: set[str] = {
     "student.cuda",
     "teacher.finetune:finetune",
     "teacher.finetune:train",
-    "teacher.logits:label",
 }
 
 

@@ -1,4 +1,4 @@
-"""What the teacher said of each text: shards of logits, beside a manifest that knows the texts they belong to."""
+"""Teacher logits of each text: shards, beside a manifest that knows the texts they belong to."""
 
 from __future__ import annotations
 
@@ -57,57 +57,92 @@ def label(
 
     Errors: :class:`DataError` when the scores have the wrong shape or are not finite; finished shards stay.
     """
-    directory = Path(directory)
     place = place or (lambda i: f"text {i + 1:,} of the corpus")
-    directory.mkdir(parents=True, exist_ok=True)
     fresh = Manifest(teacher=teacher, classes=classes, shard_size=shard_size, dtype=dtype)
-    entries = _resumable(directory, fresh)
-    whole = [_whole(directory / entry["file"], entry["texts"], classes, dtype) for entry in entries]
-    _write_manifest(directory, dataclasses.replace(fresh, shards=entries))
-
+    shards = _Shards(Path(directory), fresh)
     position = 0
     index = -1
-    before = sum(entry["texts"] for entry, ok in zip(entries, whole, strict=False) if ok)
-    with Progress(what, total, done=before) as progress:
+    with Progress(what, total, done=shards.finished) as progress:
         for index, texts in enumerate(_cut(batches, shard_size)):
             entry = {"file": _file(index), "texts": len(texts), "fingerprint": fingerprint(texts)}
-            known = index < len(entries)
-            if known and whole[index] and entries[index] == entry:
-                position += len(texts)
-                continue
-            if known and whole[index]:
-                progress.done -= entries[index]["texts"]
-            if known and entries[index] != entry:
-                # The manifest must forget the old texts before their file is overwritten, or a run killed in
-                # between would leave the new scores under the old fingerprint.
-                entries[index] = dict(entry, fingerprint="")
-                _write_manifest(directory, dataclasses.replace(fresh, shards=entries))
-            try:
-                values = _checked(score(texts), texts, classes, teacher, dtype)
-            except RowError as error:
-                text = texts[error.row].replace(pairs.SEPARATOR, " | ")
-                raise DataError(
-                    f"{place(position + error.row)} ({text[:60]!r}): {error.where} gives {error.what}; "
-                    "finished shards are kept"
-                ) from None
-            except DataError:
-                raise
-            except Exception:  # of the teacher itself: its own traceback says most
-                say(f"{what}: {teacher} failed on the shard that begins at {place(position)}; finished shards are kept")
-                raise
-            with replacing(directory / _file(index)) as temporary, open(temporary, "wb") as file:
-                np.save(file, values)
-            entries[index : index + 1] = [entry]
-            _write_manifest(directory, dataclasses.replace(fresh, shards=entries))
+            if not shards.has(entry):
+                progress.done -= shards.forget(entry)
+                try:
+                    values = _checked(score(texts), texts, classes, teacher, dtype)
+                except RowError as error:
+                    text = texts[error.row].replace(pairs.SEPARATOR, " | ")
+                    raise DataError(
+                        f"{place(position + error.row)} ({text[:60]!r}): {error.where} gives {error.what}; "
+                        "finished shards are kept"
+                    ) from None
+                except DataError:
+                    raise
+                except Exception:  # of the teacher itself: its own traceback says most
+                    say(
+                        f"{what}: {teacher} failed on the shard that begins at {place(position)}; finished shards are "
+                        "kept"
+                    )
+                    raise
+                shards.write(entry, values)
+                progress.add(len(texts))
             position += len(texts)
-            progress.add(len(texts))
-    del entries[index + 1 :]
-    _write_manifest(directory, dataclasses.replace(fresh, shards=entries, texts=position, complete=True))
-    keep = {entry["file"] for entry in entries}
-    for path in [*directory.glob("[0-9]*.npy"), *directory.glob(".*.tmp")]:
-        if path.name not in keep:
-            path.unlink(missing_ok=True)
+    shards.complete(index + 1, position)
     return Logits.load(directory)
+
+
+class _Shards:
+    """The shards of a directory while they are written; ``finished``: texts of those that are whole."""
+
+    def __init__(self, directory: Path, fresh: Manifest):
+        directory.mkdir(parents=True, exist_ok=True)
+        self._directory, self._fresh = directory, fresh
+        self._entries = _resumable(directory, fresh)
+        self._whole = {
+            entry["file"]
+            for entry in self._entries
+            if _whole(directory / entry["file"], entry["texts"], fresh.classes, fresh.dtype)
+        }
+        self.finished = sum(entry["texts"] for entry in self._entries if entry["file"] in self._whole)
+        self._write_manifest()
+
+    def has(self, entry: dict[str, Any]) -> bool:
+        """Whether a shard of these texts is whole."""
+        return entry["file"] in self._whole and self._entries[_number(entry)] == entry
+
+    def forget(self, entry: dict[str, Any]) -> int:
+        """Make room for a shard. Returns the texts of the whole one that stood there.
+
+        The manifest must forget the old texts before their file is overwritten, or a run killed in between would leave
+        the new scores under the old fingerprint.
+        """
+        index = _number(entry)
+        if index >= len(self._entries):
+            return 0
+        old = self._entries[index]
+        if old != entry:
+            self._entries[index] = dict(entry, fingerprint="")
+            self._write_manifest()
+        return int(old["texts"]) if entry["file"] in self._whole else 0
+
+    def write(self, entry: dict[str, Any], values: np.ndarray) -> None:
+        """Write a shard: the next one, or in the place of an old one."""
+        with replacing(self._directory / entry["file"]) as temporary, open(temporary, "wb") as file:
+            np.save(file, values)
+        index = _number(entry)
+        self._entries[index : index + 1] = [entry]
+        self._write_manifest()
+
+    def complete(self, count: int, texts: int) -> None:
+        """Record that ``count`` shards with ``texts`` texts are all there are, and remove other files."""
+        del self._entries[count:]
+        self._write_manifest(texts=texts, complete=True)
+        keep = {entry["file"] for entry in self._entries}
+        for path in [*self._directory.glob("[0-9]*.npy"), *self._directory.glob(".*.tmp")]:
+            if path.name not in keep:
+                path.unlink(missing_ok=True)
+
+    def _write_manifest(self, **changes: Any) -> None:
+        _write_manifest(self._directory, dataclasses.replace(self._fresh, shards=self._entries, **changes))
 
 
 class Logits:
@@ -179,6 +214,11 @@ class Logits:
 
 def _file(index: int) -> str:
     return f"{index:05}.npy"
+
+
+def _number(entry: dict[str, Any]) -> int:
+    """The number of a shard among all, from 0."""
+    return int(Path(entry["file"]).stem)
 
 
 def _cut(batches: Iterable[list[str]], size: int) -> Iterator[list[str]]:
