@@ -2,8 +2,9 @@
 
 from typing import TYPE_CHECKING, Any
 
-from .classifier import Classifier, Explanation
+from .classifier import Classifier
 from .errors import DataError, FormatError, MissingExtraError, SettingsError, SparsedistillError
+from .explain import Explanation
 
 if TYPE_CHECKING:
     from .api import distill

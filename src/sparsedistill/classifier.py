@@ -5,42 +5,20 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from . import _core
+from .artefact import read_parts
 from .errors import FormatError
-from .format import read_json, read_start, read_tensors, replacing_directory, tensor, write_json, write_tensors
+from .explain import Explanation, explain
+from .format import read_json, read_start, read_tensors, replacing_directory, write_json, write_tensors
 from .machine import asked_threads
-from .pooling import POOLINGS
 
-FORMAT_VERSION = 4
 CONFIG, TENSORS, CARD = "config.json", "model.safetensors", "README.md"
-ROW_TYPES = {"int8": np.int8, "int16": np.int16, "float16": np.float16, "float32": np.float32}
-ROW_BYTES = 16  # a row takes a multiple of this
-SLOT_COLUMNS = 4  # most values that stand in a slot
-MAX_LAYERS = 16
 MAX_CARD = 1 << 20  # bytes
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """Why a text got its label: ``logit`` = ``bias`` + the sum of all contributions, to rounding.
-
-    ``contributions`` are (n-gram, number) of the n-grams found, repeated ones summed, largest magnitude first. With a
-    hidden layer the rule is gradient times input: each n-gram counts with the weights that the ReLUs let through *for
-    this text*, and where the largest number of a column is taken, the first n-gram that has it counts. With several
-    labels, one of which applies, logits are taken relative to their mean over the labels, since only differences
-    between logits matter there.
-    """
-
-    label: str
-    logit: float
-    bias: float
-    contributions: list[tuple[str, float]]
 
 
 class Classifier:
@@ -67,135 +45,26 @@ class Classifier:
         self._config, self._tensors, self._card = config, tensors, card
         self.path = Path(path).resolve() if path else None
         self._in_memory = False
-        if config.get("format") != "sparsedistill":
-            raise FormatError(f"{where}: config.json is not that of a sparsedistill classifier")
-        version = config.get("format_version")
-        if version != FORMAT_VERSION or not isinstance(version, int):  # 4.0 is none
-            older = isinstance(version, int) and version < FORMAT_VERSION
-            remedy = "train the classifier again" if older else "take the version of sparsedistill that wrote it"
-            raise FormatError(f"{where} has format version {version!r}, this program reads {FORMAT_VERSION}: {remedy}")
-        self.task: str = _field(config, "task", str, where)
-        if self.task not in ("single", "multi", "regression"):
-            raise FormatError(f"{where}: config.json: task is {self.task!r}, not single, multi or regression")
-        labels = _field(config, "labels", list, where)
-        if not labels or not all(isinstance(label, str) for label in labels):
-            raise FormatError(f"{where}: config.json: labels is not a list of names")
-        self.labels: tuple[str, ...] = tuple(labels)
-        if len(set(labels)) < len(labels):
-            twice = next(label for i, label in enumerate(labels) if label in labels[:i])
-            raise FormatError(f"{where}: config.json: labels has {twice!r} twice")
-        if "".join(labels) != "".join(labels).encode("utf-8", "replace").decode():
-            raise FormatError(f"{where}: config.json: labels has a name that is no valid Unicode")
-        if self.task == "regression" and len(labels) > 1:
-            raise FormatError(f"{where}: config.json: labels has {len(labels)} names, a regression has one output")
-        text = _field(config, "text", dict, where)
-        if text.get("unicode") != _core.unicode_version:
-            raise FormatError(
-                f"{where} follows Unicode {text.get('unicode')!r}, this program {_core.unicode_version}: "
-                "take the version of sparsedistill that wrote it"
-            )
-        max_n, tokenizer = _field(text, "max_n", int, where), _field(text, "tokenizer", str, where)
-        normalize = _field(text, "normalize", bool, where)
-        if normalize and tokenizer == "sklearn":
-            raise FormatError(f"{where}: config.json: normalize is true, which the sklearn tokenizer never does")
-        if not 1 <= max_n <= 8:
-            raise FormatError(f"{where}: config.json: max_n is {max_n}, not 1 to 8")
-        self._pooling: str = _field(config, "pooling", str, where)
-        if self._pooling not in POOLINGS:
-            raise FormatError(f"{where}: config.json: pooling is {self._pooling!r}, not {' or '.join(POOLINGS)}")
-        pooling = POOLINGS[self._pooling]
+        parts = read_parts(config, tensors, where, Path(where) / TENSORS if path else where)
+        self.task, self.labels = parts.task, parts.labels
         #: whether it labels pairs of texts
-        self.pairs: bool = _field({"pairs": False, **config}, "pairs", bool, where)
-        rows = _field(config, "rows", dict, where)
-        width, row_type = _field(rows, "width", int, where), _field(rows, "type", str, where)
-        if row_type not in ROW_TYPES:
-            raise FormatError(f"{where}: config.json: rows.type is {row_type!r}, not one of {', '.join(ROW_TYPES)}")
-        depth = _field(config, "layers", int, where)
-        if not 0 <= depth <= MAX_LAYERS:
-            raise FormatError(f"{where}: config.json: layers is {depth}, not 0 to {MAX_LAYERS}")
-        name = Path(where) / TENSORS if path else where
-        self._hashed = _field({"hashed": False, **rows}, "hashed", bool, where)
-        slots = np.zeros((0, 16), np.uint32)
-        if not self._hashed:
-            slots = tensor(tensors, "slots", (np.uint32,), (None, 16), name)
-            if not len(slots):
-                raise FormatError(f"{name}: tensor 'slots' is empty")
-        in_slots = _field(rows, "in_slots", bool, where)
-        self._count = _field(rows, "count", int, where)
-        self._rows: np.ndarray | None = None
-        if in_slots:
-            if row_type != "int16" or not 1 <= width <= SLOT_COLUMNS:
-                raise FormatError(f"{where}: config.json: rows.in_slots is for 1 to {SLOT_COLUMNS} int16 numbers a row")
-            if self._hashed:
-                raise FormatError(f"{where}: config.json: rows are in slots and hashed, which have none")
-            if self.pairs or not pooling.fits_slots:
-                raise FormatError(f"{where}: config.json: rows.in_slots is for mean and sum of single texts")
-            if self._count > len(slots) * (64 // (4 + 2 * width)):
-                raise FormatError(f"{where}: config.json: rows.count is {self._count}, more than 'slots' can hold")
-        else:
-            self._rows = tensor(tensors, "rows", (ROW_TYPES[row_type],), (None, None), name)
-            count, stride = self._rows.shape
-            if count != self._count or not 0 < width <= stride or stride * self._rows.itemsize % ROW_BYTES:
-                raise FormatError(
-                    f"{name}: tensor 'rows' has the shape {self._rows.shape}: not {self._count} rows of {width} "
-                    f"numbers, padded to a multiple of {ROW_BYTES} bytes"
-                )
-        if pooling.needs_floats and not (row_type.startswith("float") and width > 1):
-            raise FormatError(
-                f"{where}: config.json: {self._pooling} pooling is of float rows, the last number their weight"
-            )
-        f32 = (np.float32,)
-        self._scale = tensor(tensors, "scale", f32, (width,), name) if row_type.startswith("int") else None
-        outputs = pooling.pooled(width) * (4 if self.pairs else 1)
-        self._bias = tensor(tensors, "bias", f32, (outputs,), name)
-        self._relu_first = _field(config, "relu_first", bool, where)
-        self._layers = []
-        for i in range(depth):
-            weight = tensor(tensors, f"layers.{i}.weight", f32, (outputs, None), name)
-            outputs = weight.shape[1]
-            self._layers.append((weight, tensor(tensors, f"layers.{i}.bias", f32, (outputs,), name)))
-        if outputs != len(self.labels):
-            raise FormatError(f"{where}: {outputs} outputs for {len(self.labels)} labels")
-        belong = {"bias", *(f"layers.{i}.{what}" for i in range(depth) for what in ("weight", "bias"))}
-        belong |= {name for name, there in (("slots", not self._hashed), ("rows", not in_slots)) if there}
-        belong |= {"scale"} if self._scale is not None else set()
-        if strange := sorted(set(tensors) - belong):
-            raise FormatError(f"{name}: tensor {strange[0]!r} does not belong to what config.json describes")
-        self._width = width
-        small = [self._bias, *(a for layer in self._layers for a in layer)] + (
-            [] if self._scale is None else [self._scale]
-        )
-        if not all(np.isfinite(a).all() for a in small):
-            raise FormatError(f"{name}: a scale, bias or dense weight is not finite")
-        if self._scale is not None and pooling.takes_largest and not (self._scale > 0).all():
-            raise FormatError(f"{name}: a scale is not positive, and the largest number of a column would not stay so")
-        self._thresholds = self._read_thresholds(where)
+        self.pairs = parts.pairs
+        self._pooling, self._thresholds = parts.pooling, parts.thresholds
+        text, rows, head = parts.text, parts.rows, parts.head
+        self._rows, self._count, self._width, self._hashed = rows.numbers, rows.count, rows.width, rows.hashed
+        self._scale, self._bias, self._relu_first, self._layers = head.scale, head.bias, head.relu_first, head.layers
+        in_slots = rows.numbers is None
         try:
             self._lookup = _core.Lookup(
-                slots, self._count if self._rows is not None else 0, width if in_slots else 0,
-                _field(text, "seed", int, where), tokenizer, _field(text, "lowercase", bool, where), max_n, normalize,
+                rows.slots, 0 if in_slots else rows.count, rows.width if in_slots else 0, text.seed, text.tokenizer,
+                text.lowercase, text.max_n, text.normalize,
             )  # fmt: skip
             self._model = _core.Model(
-                self._lookup,
-                self._rows,
-                self._scale,
-                self._bias,
-                self._relu_first,
-                self._layers,
-                self._pooling,
-                self.pairs,
-            )
+                self._lookup, rows.numbers, head.scale, head.bias, head.relu_first, head.layers, parts.pooling,
+                parts.pairs,
+            )  # fmt: skip
         except (TypeError, ValueError) as error:
             raise FormatError(f"{where} is damaged: {error}") from None
-
-    def _read_thresholds(self, where: Any) -> np.ndarray | None:
-        if self.task != "multi":
-            return None
-        thresholds = self._config.get("thresholds")
-        numbers = isinstance(thresholds, list) and all(type(t) in (int, float) and 0 <= t <= 1 for t in thresholds)
-        if not isinstance(thresholds, list) or not numbers or len(thresholds) != len(self.labels):
-            raise FormatError(f"{where}: config.json: thresholds is not a list of one number between 0 and 1 a label")
-        return np.array(thresholds)
 
     @classmethod
     def load(cls, path: str | os.PathLike, copy: bool = False) -> Classifier:
@@ -317,46 +186,6 @@ class Classifier:
             return [[label for label, yes in zip(self.labels, row, strict=True) if yes] for row in chosen.tolist()]
         return logits[:, 0].tolist()
 
-    def _values(self, ids: np.ndarray) -> np.ndarray:
-        """The numbers (n, width) of rows, as they are stored. With values in the slots an id counts slots."""
-        if self._rows is not None:
-            rows = self._rows[ids, : self._width]
-            if rows.dtype != np.float16:
-                return rows
-            # float16's largest exponent is one like the others here, not infinity and NaN.
-            bits = rows.view(np.uint16).astype(np.uint32)
-            return ((bits & 0x8000) << 16 | (bits & 0x7FFF) << 13).view(np.float32).astype(np.float64) * 2.0**112
-        slots = 64 // (4 + 2 * self._width)  # a line
-        columns = ids[:, None] % slots * self._width + np.arange(self._width)
-        return self._tensors["slots"].view(np.int16)[ids[:, None] // slots, columns]
-
-    def _found(self, text: str) -> tuple[list[str], np.ndarray]:
-        """The n-grams of a text that have a row, and what each adds to the pooled vector."""
-        try:
-            found = self._lookup.ngrams(text)
-        except _core.Damaged as error:
-            raise self._damaged(error) from None
-        rows = self._values(np.array([row for _, row in found], np.int64)).astype(np.float64)
-        return [ngram for ngram, _ in found], self._shares(rows if self._scale is None else rows * self._scale)
-
-    def _shares(self, rows: np.ndarray) -> np.ndarray:
-        """What each of a text's rows (n, W) adds to the pooled vector."""
-        with np.errstate(invalid="ignore", over="ignore"):
-            rows = np.where(np.isfinite(rows.sum(axis=0)), rows, 0.0)  # a column without a finite sum explains nothing
-        if self._pooling == "sum":
-            return rows
-        if self._pooling == "attentive":
-            weights = rows[:, -1].sum()
-            return rows[:, :-1] / weights if weights else np.zeros_like(rows[:, :-1])
-        mean = rows / max(len(rows), 1)
-        if self._pooling == "mean":
-            return mean
-        largest = np.zeros_like(rows)
-        if len(rows):
-            columns = np.arange(rows.shape[1])
-            largest[rows.argmax(axis=0), columns] = rows.max(axis=0)
-        return largest if self._pooling == "max" else np.hstack([mean, largest])
-
     def explain(self, text: str | tuple[str, str], label: str | None = None, top: int | None = 10) -> Explanation:
         """The ``top`` n-grams (None: all) that speak for or against ``label`` (default: the likeliest) in one text.
 
@@ -368,31 +197,14 @@ class Classifier:
             raise TypeError(f"explain takes one {'pair of ' * self.pairs}str, not {type(text).__name__}")
         if label is not None and label not in self.labels:
             raise ValueError(f"no label {label!r}: {', '.join(self.labels)}")
-        if isinstance(text, str):
-            ngrams, rows = self._found(text)
-        else:
-            (ngrams, a), (others, b) = map(self._found, text)
-            ngrams = [f"first: {ngram}" for ngram in ngrams] + [f"second: {ngram}" for ngram in others]
-            rows = _compared(a, b)
-        # The ReLUs leave a linear map for this text: x = rows.sum(axis=0) @ through + constant, layer by layer.
-        x = rows.sum(axis=0) + self._bias
-        through, constant = np.eye(len(x)), self._bias.astype(np.float64)
-        relu = self._relu_first
-        for weight, bias in self._layers:
-            if relu:
-                active = x > 0
-                x, through, constant = x * active, through * active, constant * active
-            x, through, constant = x @ weight + bias, through @ weight, constant @ weight + bias
-            relu = True
-        which = int(self.decision_function(text).argmax()) if label is None else self.labels.index(label)
-        column, shift, offset = through[:, which], x[which], constant[which]
-        if self.task == "single":
-            column, shift, offset = column - through.mean(axis=1), shift - x.mean(), offset - constant.mean()
-        sums: dict[str, float] = {}
-        for ngram, contribution in zip(ngrams, (rows @ column).tolist(), strict=True):
-            sums[ngram] = sums.get(ngram, 0.0) + contribution
-        ranked = sorted(sums.items(), key=lambda item: (-abs(item[1]), item[0]))
-        return Explanation(self.labels[which], float(shift), float(offset), ranked[:top])
+        return explain(self, text, label, top)
+
+    def _ngrams(self, text: str) -> list[tuple[str, int]]:
+        """The n-grams of a text that have a row, and the row of each (with values in the slots, the slot)."""
+        try:
+            return self._lookup.ngrams(text)
+        except _core.Damaged as error:
+            raise self._damaged(error) from None
 
 
 def probabilities(logits: np.ndarray, task: str) -> np.ndarray:
@@ -405,18 +217,6 @@ def _finite(logits: np.ndarray) -> np.ndarray:
     """The core's rule for numbers beyond float32: NaN counts as 0, an infinite one as the largest of its sign."""
     most = np.finfo(np.float32).max
     return np.nan_to_num(logits, nan=0.0, posinf=most, neginf=-most)
-
-
-def _compared(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """What rows (n, P) and (m, P) of two texts add to the vector that compares these: (n + m, 4 P)."""
-    first, second = a.sum(axis=0), b.sum(axis=0)
-    sign = np.sign(first - second)
-    return np.vstack(
-        [
-            np.hstack([a, np.zeros_like(a), a * second / 2, a * sign]),
-            np.hstack([np.zeros_like(b), b, b * first / 2, -b * sign]),
-        ]
-    )
 
 
 def _halves(pairs: Any) -> list[Any]:
@@ -453,11 +253,3 @@ def _as_texts(texts: Any) -> Any:
     if isinstance(texts, dict) or not isinstance(texts, Iterable):
         raise TypeError(f"texts must be a str or many of them, not {type(texts).__name__}")
     return list(texts)
-
-
-def _field(config: dict[str, Any], name: str, kind: type, where: Any) -> Any:
-    value = config.get(name)
-    wrong = isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 64
-    if wrong if kind is int else not isinstance(value, kind):
-        raise FormatError(f"{where}: config.json: {name} is {value!r}, not {kind.__name__}")
-    return value

@@ -9,7 +9,8 @@ import numpy as np
 from torch import nn
 
 from .. import _core
-from ..classifier import FORMAT_VERSION, ROW_BYTES, ROW_TYPES, SLOT_COLUMNS, Classifier
+from ..artefact import FORMAT_VERSION, ROW_BYTES, ROW_TYPES, SLOT_COLUMNS
+from ..classifier import Classifier
 from ..errors import DataError, SettingsError
 from .model import Student
 from .table import widened
