@@ -58,7 +58,7 @@ lint: .venv/.requirements
 # Processes of pytest. Threads of torch that wait for each other must not keep the processors from those that work: where others
 # run beside them, steps of a transformer took ten times as long.
 TESTERS ?= 2
-test: lint .venv/.installed .venv/.quickstart
+test: lint .venv/.installed .venv/.quickstart .venv/.docs
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest -n $(TESTERS) --dist worksteal
 
 test-fast: .venv/.installed .venv/.quickstart

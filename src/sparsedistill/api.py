@@ -22,6 +22,7 @@ from .settings import Settings
 _SCORES = "scores"  # the column that holds the scores given for a teacher
 
 
+# long: what it takes needs as many words
 def distill(
     teacher: str | os.PathLike | Callable[[list], Any] | Any = None,
     corpus: Any = None,

@@ -26,6 +26,7 @@ FILES = {".parquet": "parquet", ".arrow": "arrow", ".jsonl": "jsonl", ".csv": "c
 STREAMS = ("lines", "jsonl", "csv", "tsv", "arrow")
 
 
+# long: what it takes needs as many words
 def predict(
     classifier: Classifier,
     sources: Sequence[str],
