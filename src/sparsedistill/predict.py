@@ -122,15 +122,15 @@ def results(
     columns: dict[str, Any] = {"predicted": classifier.decide(logits)}
     if classifier.task == "regression":
         return columns
-    chances = probabilities(logits, classifier.task)
+    shares = probabilities(logits, classifier.task)
     if classifier.task == "single":
-        columns["probability"] = chances.max(axis=1)
+        columns["probability"] = shares.max(axis=1)
     if proba:
-        columns |= {f"p({label})": chances[:, i] for i, label in enumerate(classifier.labels)}
+        columns |= {f"p({label})": shares[:, i] for i, label in enumerate(classifier.labels)}
     if top_k:
         best = np.argsort(-logits, axis=1, kind="stable")[:, :top_k]  # a tie goes to the first, as in predict
         columns["top_labels"] = np.array(classifier.labels, object)[best].tolist()
-        columns["top_probabilities"] = np.take_along_axis(chances, best, axis=1).tolist()
+        columns["top_probabilities"] = np.take_along_axis(shares, best, axis=1).tolist()
     return columns
 
 

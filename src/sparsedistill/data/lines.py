@@ -214,13 +214,13 @@ def _objects(lines: Iterator[str], name: str, kind: str) -> Iterator[Object]:
 
 def _paired(value: Any, where: str, errors: str) -> Any:
     """``value`` without halves of surrogate pairs, which no UTF-8 can hold."""
-    said = json.dumps(value, ensure_ascii=False)
+    written = json.dumps(value, ensure_ascii=False)
     try:
-        said.encode()
+        written.encode()
     except UnicodeEncodeError:
         if errors == "strict":
             raise not_utf8(f"{where} has half a surrogate pair and") from None
-        return json.loads(re.sub("[\ud800-\udfff]", "\ufffd", said))
+        return json.loads(re.sub("[\ud800-\udfff]", "\ufffd", written))
     return value
 
 

@@ -187,7 +187,7 @@ def read(
     no named columns and ignore ``text``; fastText's labels answer to ``label``. Invalid UTF-8 is refused, or with
     ``encoding_errors="replace"`` becomes U+FFFD. Memory is a batch, not a file (but a list of JSON is read whole).
     Blank lines of CSV, TSV, JSON lines and fastText are no records, nor are headers that stand once more inside a CSV
-    or TSV file: that is said.
+    or TSV file: that is logged.
 
     Errors: :class:`DataError`, with file and row, for what cannot be read, a column that is missing, or a text that
     is null or no string.

@@ -50,7 +50,7 @@ def _attend(
         scores = torch.matmul(query, key.transpose(-1, -2))
         if attn_mask is not None:
             scores.add_(attn_mask)  # in place: these are the largest numbers of a step
-        chances = torch.softmax(scores, -1)
+        shares = torch.softmax(scores, -1)
         if dropout_p:
-            chances = functional.dropout(chances, dropout_p)
-        return torch.matmul(chances, value)
+            shares = functional.dropout(shares, dropout_p)
+        return torch.matmul(shares, value)
