@@ -276,7 +276,7 @@ def step_against_torch(data: str, threads: int, repeats: int) -> tuple[float, fl
     import torch
     from torch import nn
 
-    from sparsedistill.student.dataset import Examples
+    from sparsedistill.student.dataset import Batch
     from sparsedistill.student.model import Student
     from sparsedistill.student.table import BETAS, EPSILON, LazyAdam
     from sparsedistill.student.train import learn
@@ -291,7 +291,7 @@ def step_against_torch(data: str, threads: int, repeats: int) -> tuple[float, fl
     for _ in range(4):
         which = draw.choice(len(texts), 2048, replace=False)
         bags = vocabulary.bags([texts[i] for i in which], threads)
-        batches.append(Examples(*bags, np.eye(2, dtype=np.float32)[gold[which]]))
+        batches.append(Batch(*bags, np.eye(2, dtype=np.float32)[gold[which]]))
     student = Student(VOCABULARY, 2, (width,), width, 0.1, 0)
     student.train()
     lazy, dense = LazyAdam(student.table), torch.optim.Adam(student.parameters(), betas=BETAS, eps=EPSILON)
@@ -305,11 +305,11 @@ def step_against_torch(data: str, threads: int, repeats: int) -> tuple[float, fl
     other = torch.optim.Adam(twin.parameters(), betas=BETAS, eps=EPSILON)
     done, losses = [0, 0], [0.0, 0.0]
 
-    def ours(batch: Examples) -> None:
+    def ours(batch: Batch) -> None:
         done[0] += 1
         losses[0] = learn(student, lazy, dense, batch, "single", 5e-4, done[0], threads, 0)
 
-    def theirs(batch: Examples) -> None:
+    def theirs(batch: Batch) -> None:
         done[1] += 1
         torch.manual_seed(int(np.random.default_rng([0, 3, done[1]]).integers(1 << 62)))
         for optimizer in (sparse, other):
@@ -339,7 +339,7 @@ def train_wide(rows: int, optimizer: str, threads: int, out: str) -> tuple[float
     """Train rows x 1000 -> 2 until every row was touched, checkpoint and all; (peak GB, seconds)."""
     import torch
 
-    from sparsedistill.student.dataset import Examples, InMemory
+    from sparsedistill.student.dataset import Batch, InMemory
     from sparsedistill.student.model import Student
     from sparsedistill.student.train import Schedule, train
 
@@ -359,7 +359,7 @@ def train_wide(rows: int, optimizer: str, threads: int, out: str) -> tuple[float
     with tempfile.TemporaryDirectory(dir=out) as directory:
         seconds, _ = seconds_of(
             lambda: train(
-                student, InMemory(Examples(ids, offsets, targets)), schedule, "single", Path(directory), lambda _: 0.0,
+                student, InMemory(Batch(ids, offsets, targets)), schedule, "single", Path(directory), lambda _: 0.0,
                 "wide", "",
             )
         )  # fmt: skip

@@ -26,7 +26,7 @@ from sparsedistill.run import Run  # noqa: E402
 from sparsedistill.settings import build  # noqa: E402
 from sparsedistill.stages import train as stage  # noqa: E402
 from sparsedistill.student import cuda  # noqa: E402
-from sparsedistill.student.dataset import Examples, InMemory  # noqa: E402
+from sparsedistill.student.dataset import Batch, InMemory  # noqa: E402
 from sparsedistill.student.model import Student  # noqa: E402
 from sparsedistill.student.parallel import Group  # noqa: E402
 from sparsedistill.student.schedule import Schedule  # noqa: E402
@@ -208,10 +208,10 @@ TEXTS = [
 ]
 
 
-def examples() -> tuple[Vocabulary, Examples]:
+def examples() -> tuple[Vocabulary, Batch]:
     vocabulary = Vocabulary.count([TEXTS], max_n=2)
     targets = np.random.default_rng(0).random((len(TEXTS), 3)).astype(np.float32)
-    return vocabulary, Examples(*vocabulary.bags(TEXTS), targets / targets.sum(axis=1, keepdims=True))
+    return vocabulary, Batch(*vocabulary.bags(TEXTS), targets / targets.sum(axis=1, keepdims=True))
 
 
 def plan(**over) -> Schedule:

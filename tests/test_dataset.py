@@ -15,20 +15,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparsedistill.errors import FormatError
-from sparsedistill.student.dataset import BLOCK, Batches, Examples, InMemory, OnDisk, Order, write
+from sparsedistill.student.dataset import BLOCK, Batch, InMemory, Loader, OnDisk, Order, write
 from sparsedistill.student.vocabulary import Vocabulary
 
 bags = st.lists(st.lists(st.integers(0, 9), max_size=5), min_size=1, max_size=8)
 
 
-def examples_of(bags, first: int = 0) -> Examples:
+def examples_of(bags, first: int = 0) -> Batch:
     """Their targets number them."""
     offsets = np.array([0, *itertools.accumulate(map(len, bags))], np.uint64)
     ids = np.array([i for bag in bags for i in bag], np.uint32)
-    return Examples(ids, offsets, np.arange(first, first + len(bags), dtype=np.float32)[:, None])
+    return Batch(ids, offsets, np.arange(first, first + len(bags), dtype=np.float32)[:, None])
 
 
-def split(examples: Examples) -> list[list[int]]:
+def split(examples: Batch) -> list[list[int]]:
     return [examples.ids[int(a) : int(b)].tolist() for a, b in itertools.pairwise(examples.offsets)]
 
 
@@ -39,7 +39,7 @@ class Numbered:
         self.sizes, self.starts = sizes, [0, *itertools.accumulate(sizes)]
         self.loaded: list[int] = []
 
-    def load(self, index: int) -> Examples:
+    def load(self, index: int) -> Batch:
         self.loaded.append(index)
         return examples_of([[i] for i in range(self.starts[index], self.starts[index + 1])], self.starts[index])
 
@@ -62,7 +62,7 @@ def test_what_is_left_out_is_a_function_of_seed_step_and_place(bags, data, drop,
     for cut in range(len(which)):  # in two pieces: the same
         place = sum(len(bags[i]) for i in which[:cut])
         pieces = examples.take(which[:cut], drop, seed, step), examples.take(which[cut:], drop, seed, step, place)
-        assert split(Examples.joined(pieces)) == whole
+        assert split(Batch.joined(pieces)) == whole
     for bag, i in zip(whole, which, strict=True):
         rest = iter(bags[i])
         assert all(one in rest for one in bag)  # what is left is in order
@@ -94,9 +94,7 @@ def test_the_right_share_is_left_out():
 )
 def test_take_checks(changes, error, message):
     given = {"offsets": [0, 1, 2, 3], "which": [0, 1, 2], "drop": 0.0} | changes
-    examples = Examples(
-        np.arange(3, dtype=np.uint32), np.array(given["offsets"], np.uint64), np.zeros((3, 1), np.float32)
-    )
+    examples = Batch(np.arange(3, dtype=np.uint32), np.array(given["offsets"], np.uint64), np.zeros((3, 1), np.float32))
     with pytest.raises(error, match=message):
         examples.take(np.array(given["which"]), given["drop"])
 
@@ -134,7 +132,7 @@ def twin(sizes, seed, window, count):
 @given(sizes, st.integers(0, 9), st.integers(1, 30), st.integers(1, 25), st.integers(1, 6), st.integers(0, 5))
 def test_batches_from_any_step_on(sizes, seed, window, batch_size, steps, first):
     expected = twin(sizes, seed, window, batch_size * (first + steps))
-    with Batches(Numbered(sizes), Order(sizes, seed, window), batch_size, 0.0, first + 1, first + steps) as batches:
+    with Loader(Numbered(sizes), Order(sizes, seed, window), batch_size, 0.0, first + 1, first + steps) as batches:
         got = list(batches)
     assert len(got) == steps
     for step, batch in enumerate(got, first):
@@ -145,7 +143,7 @@ def test_batches_from_any_step_on(sizes, seed, window, batch_size, steps, first)
 
 def test_memory_holds_two_windows():
     blocks = Numbered([10] * 100)
-    with Batches(blocks, Order(blocks.sizes, 0, 50), 10, 0.0, 101, 200, ahead=1) as batches:  # the second epoch
+    with Loader(blocks, Order(blocks.sizes, 0, 50), 10, 0.0, 101, 200, ahead=1) as batches:  # the second epoch
         steps = iter(batches)
         next(steps)
         time.sleep(0.3)
@@ -158,14 +156,14 @@ def test_memory_holds_two_windows():
 
 def test_an_error_in_a_block_comes_where_batches_are_read():
     class Broken(Numbered):
-        def load(self, index: int) -> Examples:
+        def load(self, index: int) -> Batch:
             if len(self.loaded) == 3:
                 raise FormatError("block 3 is damaged")
             return super().load(index)
 
     before = threading.active_count()
     blocks = Broken([10] * 10)
-    with Batches(blocks, Order(blocks.sizes, 0, 10), 10, 0.0, 1, 10) as batches:
+    with Loader(blocks, Order(blocks.sizes, 0, 10), 10, 0.0, 1, 10) as batches:
         steps = iter(batches)
         assert all(len(next(steps)) == 10 for _ in range(3))
         with pytest.raises(FormatError, match="block 3 is damaged"):
@@ -176,7 +174,7 @@ def test_an_error_in_a_block_comes_where_batches_are_read():
 def test_nothing_goes_on_once_batches_are_left():
     before = threading.active_count()
     blocks = Numbered([10] * 10)
-    with Batches(blocks, Order(blocks.sizes, 0, 10), 10, 0.0, 1, 1 << 40) as batches:
+    with Loader(blocks, Order(blocks.sizes, 0, 10), 10, 0.0, 1, 1 << 40) as batches:
         next(iter(batches))
     assert threading.active_count() == before
     assert batches.waited > 0
@@ -194,7 +192,7 @@ def test_files_there_and_back(tmp_path):
     assert write(tmp_path / "some.parquet", batches(), 3) == len(texts)
     blocks = OnDisk([tmp_path / "some.parquet"], vocabulary, 2)
     assert blocks.sizes == [BLOCK, BLOCK, 100]
-    whole = Examples.joined([blocks.load(i) for i in range(3)])
+    whole = Batch.joined([blocks.load(i) for i in range(3)])
     ids, offsets = vocabulary.bags(texts)
     assert np.array_equal(whole.ids, ids)
     assert np.array_equal(whole.offsets, offsets)
@@ -215,9 +213,9 @@ def test_the_order_does_not_depend_on_where_examples_are(tmp_path):
     got = []
     for blocks in (
         OnDisk([tmp_path / "all.parquet"], vocabulary, 1),
-        InMemory(Examples(*vocabulary.bags(texts), targets)),
+        InMemory(Batch(*vocabulary.bags(texts), targets)),
     ):
-        with Batches(blocks, Order(blocks.sizes, 5), 70, 0.2, 1, 9) as batches:
+        with Loader(blocks, Order(blocks.sizes, 5), 70, 0.2, 1, 9) as batches:
             got.append([(split(batch), batch.targets.tolist()) for batch in batches])
     assert got[0] == got[1]
 

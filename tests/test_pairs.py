@@ -21,7 +21,7 @@ from sparsedistill.predict import predict
 from sparsedistill.run import Run
 from sparsedistill.settings import build
 from sparsedistill.student.compress import compress
-from sparsedistill.student.dataset import Examples, InMemory, OnDisk, write
+from sparsedistill.student.dataset import Batch, InMemory, OnDisk, write
 from sparsedistill.student.model import Student
 from sparsedistill.student.schedule import Schedule
 from sparsedistill.student.train import train
@@ -144,7 +144,7 @@ def test_training_learns_to_compare(tmp_path, on_disk):
         )
         blocks = OnDisk([tmp_path / "pairs.parquet"], vocabulary, 1, are_pairs=True)
     else:
-        blocks = InMemory(Examples(*vocabulary.bags([text for pair in found for text in pair]), targets))
+        blocks = InMemory(Batch(*vocabulary.bags([text for pair in found for text in pair]), targets))
     assert sum(blocks.sizes) == 3000
     student = Student(len(vocabulary), 2, (16,), 16, 0.0, 1, pairs=True)
     plan = Schedule(

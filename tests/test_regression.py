@@ -26,7 +26,7 @@ from sparsedistill.run import Run
 from sparsedistill.settings import build
 from sparsedistill.standard import Standard
 from sparsedistill.student.compress import compress
-from sparsedistill.student.dataset import Examples, InMemory
+from sparsedistill.student.dataset import Batch, InMemory
 from sparsedistill.student.model import Student
 from sparsedistill.student.schedule import Schedule
 from sparsedistill.student.train import train
@@ -327,7 +327,7 @@ def test_weights_worse_than_a_number_are_replaced_by_it(tmp_path, capsys):
     student.standard[:] = 50.0, 1.0
     bags = VOCABULARY.bags(TEXTS)
     gold = np.array(in_unit(TEXTS, "one"))
-    blocks = InMemory(Examples(*bags, gold[:, None]))
+    blocks = InMemory(Batch(*bags, gold[:, None]))
     plan = Schedule(
         steps=2, batch_size=8, learning_rate=1e-6, warmup=0.0, ngram_dropout=0.0, evaluate_every=1,
         checkpoint_seconds=1e9, threads=1, seed=0, keep_best=True,

@@ -20,7 +20,7 @@ from sparsedistill.errors import DataError, SettingsError
 from sparsedistill.format import read_tensors
 from sparsedistill.student.compress import compress, stride_of
 from sparsedistill.student.curve import COLUMNS
-from sparsedistill.student.dataset import Examples, InMemory
+from sparsedistill.student.dataset import Batch, InMemory
 from sparsedistill.student.model import Student
 from sparsedistill.student.schedule import Schedule
 from sparsedistill.student.table import BETAS, EPSILON, initial_rows, narrowed, random_table, widened
@@ -34,13 +34,13 @@ TEXTS = [
 SHAPES = [((), 0), ((), 5), ((6,), 0), ((6, 4), 0), ((6,), 8), ((6, 4), 8), ((6,), 3)]  # (hidden, embedding)
 
 
-def examples(task: str = "single", classes: int = 3) -> tuple[Vocabulary, Examples]:
+def examples(task: str = "single", classes: int = 3) -> tuple[Vocabulary, Batch]:
     vocabulary = Vocabulary.count([TEXTS], max_n=3)
     ids, offsets = vocabulary.bags(TEXTS)
     targets = np.random.default_rng(0).random((len(TEXTS), classes)).astype(np.float32)
     if task == "single":
         targets /= targets.sum(axis=1, keepdims=True)
-    return vocabulary, Examples(ids, offsets, targets)
+    return vocabulary, Batch(ids, offsets, targets)
 
 
 def schedule(**over) -> Schedule:
@@ -192,7 +192,7 @@ def test_students_of_hashed_vocabularies(tmp_path, hidden, rows):
     targets = np.eye(3, dtype=np.float32)[np.arange(len(TEXTS)) % 3]
     student = Student(len(vocabulary), 3, hidden, 0, 0.0, 1)
     plan = schedule(steps=300, learning_rate=0.1)
-    train(student, InMemory(Examples(ids, offsets, targets)), plan, "single", tmp_path, lambda s: 0.0, "test", "key")
+    train(student, InMemory(Batch(ids, offsets, targets)), plan, "single", tmp_path, lambda s: 0.0, "test", "key")
     compress(student, vocabulary, ("a", "b", "c"), "single", rows).save(tmp_path / "classifier")
     classifier = Classifier.load(tmp_path / "classifier")
     assert classifier.predict(TEXTS) == [("a", "b", "c")[i % 3] for i in range(len(TEXTS))]

@@ -21,7 +21,7 @@ from sparsedistill.run import Run
 from sparsedistill.settings import build
 from sparsedistill.stages import train as stage
 from sparsedistill.student import dataset as examples
-from sparsedistill.student.dataset import Examples, OnDisk
+from sparsedistill.student.dataset import Batch, OnDisk
 from sparsedistill.student.vocabulary import Vocabulary
 from sparsedistill.tasks import TASKS
 
@@ -134,13 +134,13 @@ def test_weights_stay_with_their_texts_on_disk_and_in_batches(tmp_path):
         assert part.weights.shape == (len(part), 1)
         np.testing.assert_array_equal(part.weights, part.targets + 0.5)
     assert blocks.load(half).weights is None
-    both = Examples.joined([blocks.load(0), blocks.load(half)])
+    both = Batch.joined([blocks.load(0), blocks.load(half)])
     size = blocks.sizes[0]
     np.testing.assert_array_equal(both.weights[:size], both.targets[:size] + 0.5)
     assert (both.weights[size:] == 1).all() and len(both.weights) == len(both)
     some = both.take(np.array([5, 3, size + 1]))
     assert some.weights[:, 0].tolist() == [5.5, 3.5, 1]
-    assert Examples.joined([blocks.load(half), blocks.load(half)]).weights is None
+    assert Batch.joined([blocks.load(half), blocks.load(half)]).weights is None
 
 
 # -- a run ----------------------------------------------------------------------------------------------------------
@@ -234,7 +234,7 @@ def test_weights_of_train_are_learnt_with_in_distillation_and_class_weights_are_
     assert changed[samples] == {"examples.train", "distill.kd", "distill.scratch", "finetune"}
     samples.execute(["label", "count", "distill"])
     vocabulary, _ = samples.trained("kd")
-    learnt = stage._examples(samples, "kd", vocabulary, 1)
+    learnt = stage._dataset(samples, "kd", vocabulary, 1)
     found = [learnt.load(i) for i in range(len(learnt.sizes))]
     train = len(samples.inputs.train.texts)
     by_size = {sum(part.weights is not None for part in found): sum(len(p) for p in found if p.weights is not None)}

@@ -221,7 +221,7 @@ class Adaptation(Study):
     def _tuned(self, task: Task, run: Run, target: Task, rate: float, new_head: bool) -> tuple[float, Any]:
         """Accuracy on the target's dev of the student fine-tuned on its labels, and the student."""
         from sparsedistill.stages.train import new_student
-        from sparsedistill.student.dataset import Examples, InMemory
+        from sparsedistill.student.dataset import Batch, InMemory
         from sparsedistill.student.schedule import Schedule
         from sparsedistill.student.train import train
 
@@ -244,7 +244,7 @@ class Adaptation(Study):
         where = task.directory / "adaptation" / f"{target.key}-{rate:g}-{new_head}"
         key = json.dumps([run.key("distill.kd"), data["train"], data["dev"], new_head, asdict(schedule)])
         one_hot = np.eye(len(task.inputs.labels), dtype=np.float32)[labelled.targets]
-        learnt = InMemory(Examples(*vocabulary.bags(labelled.texts), one_hot))
+        learnt = InMemory(Batch(*vocabulary.bags(labelled.texts), one_hot))
         train(student, learnt, schedule, "single", where, score, f"adapt {rate:g}", key, True)
         (where / "student.safetensors").unlink()
         return score(student), student

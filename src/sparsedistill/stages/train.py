@@ -19,7 +19,7 @@ from ..pooling import POOLINGS
 from ..progress import say
 from ..settings import parse_time
 from ..standard import Standard
-from ..student.dataset import Blocks, Examples, InMemory, OnDisk
+from ..student.dataset import Batch, Blocks, InMemory, OnDisk
 from ..student.parallel import ALONE, Group
 from ..student.schedule import Schedule
 from ..student.vocabulary import Vocabulary
@@ -53,13 +53,13 @@ def learn(run: Run, unit: str) -> dict[str, Any]:
     settings: Distill | Finetune
     if unit == "finetune":
         vocabulary, student = trained(run, "kd", run.group, on_device=True)
-        blocks, settings = _gold_examples(run, vocabulary, threads), run.settings.finetune
+        blocks, settings = _gold_dataset(run, vocabulary, threads), run.settings.finetune
     else:
         mode = unit.partition(".")[2]
         vocabulary = vocabulary_of(run, mode)
         where = device(run, len(vocabulary))
         _refuse_too_large(run, len(vocabulary), _directory(run, unit), where)
-        blocks, settings = _examples(run, mode, vocabulary, threads), run.settings.distill
+        blocks, settings = _dataset(run, mode, vocabulary, threads), run.settings.distill
         shards = embed(run, run.settings.vocabulary_of(mode), vocabulary) if is_initialised(run, mode) else None
     if run.group.leads:
         run.group.announce(unit)
@@ -165,21 +165,21 @@ def trained(run: Run, name: str, group: Group = ALONE, on_device: bool = False) 
 # ---- what is learnt from -------------------------------------------------------------------------------------------
 
 
-def _examples(run: Run, mode: str, vocabulary: Vocabulary, threads: int) -> Blocks:
+def _dataset(run: Run, mode: str, vocabulary: Vocabulary, threads: int) -> Blocks:
     """What a student is trained on in stage 2."""
     parts = run.settings.labelled_parts(mode)
     if not parts:
-        return _gold_examples(run, vocabulary, threads)
+        return _gold_dataset(run, vocabulary, threads)
     files = []
     for part in parts:
         files += [joined(run, part)] * (run.settings.distill.train_weight if part == "train" else 1)
     return OnDisk(files, vocabulary, threads, run.are_pairs)
 
 
-def _gold_examples(run: Run, vocabulary: Vocabulary, threads: int) -> Blocks:
+def _gold_dataset(run: Run, vocabulary: Vocabulary, threads: int) -> Blocks:
     train = run.inputs.part("train")
     targets = run.task.gold_targets(train.targets, len(run.inputs.labels))
-    return InMemory(Examples(*run.bags(vocabulary, train.texts, threads), targets, run.inputs.gold_weights))
+    return InMemory(Batch(*run.bags(vocabulary, train.texts, threads), targets, run.inputs.gold_weights))
 
 
 # ---- training ------------------------------------------------------------------------------------------------------
@@ -275,7 +275,7 @@ def _standardise(
 
 def _refit(run: Run, student: Any, blocks: Blocks, learnt: Standard, threads: int) -> None:
     """Begin fine-tuning a student of scores of another unit in that of the gold ones: by least squares."""
-    batch = blocks.load(0)  # gold examples are one block
+    batch = blocks.load(0)  # gold labels are one block
     given = student.logits(batch.ids, batch.offsets, threads)[:, 0].astype(np.float64)
     apart = given - given.mean()
     slope = float(apart @ batch.targets[:, 0].astype(np.float64)) / max(float(apart @ apart), 1e-300)

@@ -28,8 +28,8 @@ WINDOW = 1 << 16  # texts shuffled among themselves: of long ones, two windows t
 
 
 @dataclass(frozen=True)
-class Examples:
-    """Bags and what the student is to say of them: ``ids``, ``offsets`` as in :meth:`Vocabulary.bags`.
+class Batch:
+    """Bags and the targets they are trained on: ``ids``, ``offsets`` as in :meth:`Vocabulary.bags`.
 
     A pair of texts is two bags, one after the other, with one target.
     ``targets`` (n, C): float32 probabilities (single: rows sum to one; multi: each its own) or float64 scores
@@ -45,26 +45,26 @@ class Examples:
         return len(self.targets)
 
     def bags_at(self, which: np.ndarray) -> np.ndarray:
-        """Numbers of the bags of the examples at ``which``."""
+        """Numbers of the bags of the texts at ``which``."""
         each = (len(self.offsets) - 1) // max(len(self.targets), 1)
         return which if each == 1 else (which[:, None] * each + np.arange(each)).reshape(-1)
 
-    def take(self, which: np.ndarray, drop: float = 0.0, seed: int = 0, step: int = 0, place: int = 0) -> Examples:
+    def take(self, which: np.ndarray, drop: float = 0.0, seed: int = 0, step: int = 0, place: int = 0) -> Batch:
         """Those at ``which``, each n-gram left out with the chance ``drop``.
 
         What is left out is a function of (seed, step, number of the n-gram in the batch); ``place`` is the first's.
         """
         bags = self.bags_at(np.asarray(which, np.int64))
         taken = _core.take_bags(self.ids, self.offsets, bags, drop, seed, step, place)
-        return Examples(*taken, self.targets[which], None if self.weights is None else self.weights[which])
+        return Batch(*taken, self.targets[which], None if self.weights is None else self.weights[which])
 
     @staticmethod
-    def joined(parts: Sequence[Examples]) -> Examples:
+    def joined(parts: Sequence[Batch]) -> Batch:
         """All of them, one after the other."""
         if len(parts) == 1:
             return parts[0]
         lengths = np.concatenate([np.zeros(1, np.uint64), *[np.diff(part.offsets) for part in parts]])
-        return Examples(
+        return Batch(
             np.concatenate([part.ids for part in parts]),
             np.cumsum(lengths, dtype=np.uint64),
             np.concatenate([part.targets for part in parts]),
@@ -72,7 +72,7 @@ class Examples:
         )
 
 
-def _joined_weights(parts: Sequence[Examples]) -> np.ndarray | None:
+def _joined_weights(parts: Sequence[Batch]) -> np.ndarray | None:
     if all(part.weights is None for part in parts):
         return None
     return np.concatenate(
@@ -81,11 +81,11 @@ def _joined_weights(parts: Sequence[Examples]) -> np.ndarray | None:
 
 
 class Blocks(Protocol):
-    """Examples in blocks that can be had in any order; ``sizes``: texts of each."""
+    """Texts with targets in blocks that can be had in any order; ``sizes``: texts of each."""
 
     sizes: list[int]
 
-    def load(self, index: int) -> Examples:
+    def load(self, index: int) -> Batch:
         """A block."""
         ...
 
@@ -97,16 +97,16 @@ class Blocks(Protocol):
 class InMemory:
     """One block that is at hand."""
 
-    def __init__(self, examples: Examples):
-        self._examples, self.sizes = examples, [len(examples)]
+    def __init__(self, batch: Batch):
+        self._batch, self.sizes = batch, [len(batch)]
 
-    def load(self, index: int) -> Examples:
+    def load(self, index: int) -> Batch:
         """All there is."""
-        return self._examples
+        return self._batch
 
     def targets(self) -> Iterator[np.ndarray]:
         """All there are."""
-        yield self._examples.targets
+        yield self._batch.targets
 
 
 class OnDisk:
@@ -124,13 +124,13 @@ class OnDisk:
         self._blocks = [(file, i) for file in self._files for i in range(file.num_row_groups)]
         self.sizes = [file.metadata.row_group(i).num_rows for file, i in self._blocks]
 
-    def load(self, index: int) -> Examples:
+    def load(self, index: int) -> Batch:
         """A row group, featurised."""
         file, group = self._blocks[index]
         table = file.read_row_group(group)
         texts = pairs.halves(table["text"].to_pylist()) if self._are_pairs else table["text"]
         weights = table["weight"].to_numpy()[:, None] if "weight" in table.column_names else None
-        return Examples(*self._vocabulary.bags(texts, self._threads), _targets_of(table), weights)
+        return Batch(*self._vocabulary.bags(texts, self._threads), _targets_of(table), weights)
 
     def targets(self) -> Iterator[np.ndarray]:
         """Those of all row groups, read without the texts."""
@@ -221,7 +221,7 @@ class Order:
         return np.random.default_rng([self.seed, 2, epoch, window]).permutation(texts)
 
 
-class Batches:
+class Loader:
     """Steps ``first`` to ``last`` of training, made by threads ahead of the one that trains.
 
     ``waited``: seconds that the training thread has waited for them. To be used in a ``with`` block.
@@ -236,14 +236,14 @@ class Batches:
         self._windows = _Ahead(self._read(), 1)
         self._batches = _Ahead(self._make(), ahead)
 
-    def __enter__(self) -> Batches:
+    def __enter__(self) -> Loader:
         return self
 
     def __exit__(self, *_) -> None:
         self._batches.close()
         self._windows.close()
 
-    def __iter__(self) -> Iterator[Examples]:
+    def __iter__(self) -> Iterator[Batch]:
         batches = iter(self._batches)
         while True:
             start = time.perf_counter()
@@ -253,38 +253,38 @@ class Batches:
                 return
             yield batch
 
-    def _read(self) -> Iterator[tuple[Examples, np.ndarray]]:
+    def _read(self) -> Iterator[tuple[Batch, np.ndarray]]:
         """Windows with the order of their texts, less what lies before the first step."""
         epoch, skip = divmod((self._first - 1) * self._size, self._order.texts)
         read: list[int] = []
-        examples: Examples | None = None
+        window: Batch | None = None
         while True:
             for number, blocks in enumerate(self._order.windows(epoch)):
                 size = int(self._order.sizes[blocks].sum())
                 if skip < size:
-                    if examples is None or read != blocks.tolist():  # a small set is one window, epoch after epoch
-                        examples = None  # not to hold three
+                    if window is None or read != blocks.tolist():  # a small set is one window, epoch after epoch
+                        window = None  # not to hold three
                         read = blocks.tolist()
-                        examples = Examples.joined([self._blocks.load(i) for i in read])
-                    yield examples, self._order.within(epoch, number, size)[skip:]
+                        window = Batch.joined([self._blocks.load(i) for i in read])
+                    yield window, self._order.within(epoch, number, size)[skip:]
                 skip = max(0, skip - size)
             epoch += 1
 
-    def _make(self) -> Iterator[Examples]:
+    def _make(self) -> Iterator[Batch]:
         windows, places = iter(self._windows), np.zeros(0, np.int64)
-        examples: Examples | None = None
+        window: Batch | None = None
         for step in range(self._first, self._last + 1):
-            parts: list[Examples] = []
+            parts: list[Batch] = []
             missing, place = self._size, 0
             while missing:
                 if not len(places):
-                    examples, places = next(windows)
-                assert examples is not None
+                    window, places = next(windows)
+                assert window is not None
                 which, places = places[:missing], places[missing:]
-                parts.append(examples.take(which, self._drop, self._order.seed, step, place))
+                parts.append(window.take(which, self._drop, self._order.seed, step, place))
                 missing -= len(which)
-                place += int(np.diff(examples.offsets)[examples.bags_at(which)].sum())
-            yield Examples.joined(parts)
+                place += int(np.diff(window.offsets)[window.bags_at(which)].sum())
+            yield Batch.joined(parts)
 
 
 class _Ahead:

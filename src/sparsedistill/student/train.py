@@ -18,7 +18,7 @@ from ..progress import Progress, deferred_interrupt, say
 from ..standard import Standard
 from ..tasks import TASKS
 from .curve import Curve
-from .dataset import Batches, Blocks, Examples, Order
+from .dataset import Batch, Blocks, Loader, Order
 from .model import Student
 from .parallel import ALONE, Group
 from .schedule import Schedule
@@ -48,7 +48,7 @@ def learn(
     student: Student,
     table_optimizer: Any,
     optimizer: torch.optim.Optimizer,
-    batch: Examples,
+    batch: Batch,
     task: str,
     learning_rate: float,
     step: int,
@@ -210,7 +210,7 @@ class _Training:
         self.student.train()
         with (
             Progress(self.what, steps, "steps", state["step"]) as bar,
-            Batches(blocks, order, schedule.batch_size, schedule.ngram_dropout, first, steps) as batches,
+            Loader(blocks, order, schedule.batch_size, schedule.ngram_dropout, first, steps) as batches,
             deferred_interrupt() as interrupted,
         ):
             before, waited, saved_at = state["seconds"], state["waited"], 0.0
@@ -235,7 +235,7 @@ class _Training:
                         raise KeyboardInterrupt
         return ""
 
-    def learn(self, batch: Examples, step: int, rate: float) -> float:
+    def learn(self, batch: Batch, step: int, rate: float) -> float:
         """One step. Returns the loss. Errors: :class:`SettingsError` where that is not finite."""
         schedule = self.schedule
         loss = learn(
