@@ -94,8 +94,8 @@ def expand(sources: Sequence[str], form: Form = AUTO) -> list[str]:
     """Turn files, globs, folders, ``hf:...`` and ``-`` (stdin) into single sources, in order.
 
     A folder stands for every file below it that has a known suffix and no dot before its name, sorted by path; plain
-    text beside files of records, and what is called README or LICENSE, is left out, and that is logged. With a format in
-    ``form`` a folder stands for every file that has no dot or underscore before its name. An ``hf:`` source,
+    text beside files of records, and what is called README or LICENSE, is left out, and that is logged. With a format
+    in ``form`` a folder stands for every file that has no dot or underscore before its name. An ``hf:`` source,
     ``hf:owner/name[/config][:split]`` or ``hf:folder[:split]``, stays as it is; without a split it is the one called
     train, or the only one.
 
