@@ -179,10 +179,10 @@ def test_kernels_compile_for_a_gpu():
 from triton import compile
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from sparsedistill.student import cuda
+from sparsedistill.student import kernels
 types = {"ids": "*i32", "of": "*i32", "offsets": "*i64", "starts": "*i64", "low": "i32", "high": "i32"}
 types |= dict.fromkeys(("size", "rest1", "rest2", "epsilon", "rate"), "fp32")
-for kernel in (cuda._pool, cuda._adam, cuda._adagrad):
+for kernel in (kernels.pool, kernels.adam, kernels.adagrad):
     for half in (False, True):
         known = {"WIDTH": 100, "HALF": half, "BLOCK": 128, "AHEAD": 4}
         types["table"] = "*i16" if half else "*fp32"

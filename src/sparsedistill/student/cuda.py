@@ -13,7 +13,6 @@ from __future__ import annotations
 import gc
 import os
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -24,15 +23,10 @@ import torch
 from ..errors import SettingsError
 from ..format import Pieces
 from ..pooling import POOLINGS
+from . import kernels as compiled
 from .table import BETAS, EPSILON, TYPES, random_rows
 
-try:
-    import triton
-    from triton import language as tl
-except ImportError:  # torch's builds for CUDA bring it
-    triton = None
-
-_INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"  # Triton looks when kernels are defined, below
+_INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"  # Triton looks when kernels are defined
 _BLOCK = 1024  # columns a program, at most
 _AHEAD = 4  # loads that do not wait for one another
 _K = 0x9E3779B97F4A7C15, 0xD1B54A32D192ED03, 0x8CB92BA72F3D8DD7, 0xABC98388FB8FAC03  # of core/hash.h
@@ -143,7 +137,7 @@ def free_memory(device: torch.device) -> int:
 
 def kernels(device: torch.device) -> type[Torch] | type[Triton]:
     """Who works on a device: Triton, or plain torch where that is not installed or lacks the C compiler it needs."""
-    if triton is None:
+    if not compiled.AVAILABLE:
         return Torch
     return Triton if _INTERPRETED or (device.type == "cuda" and _has_compiler()) else Torch
 
@@ -305,7 +299,9 @@ class Triton:
         width, block = table.shape[1], min(_power_of_2(table.shape[1]), _BLOCK)
         out = torch.empty((len(bags.scales), width), device=table.device)
         grid = len(out), -(-width // block)
-        Triton._launch(_pool, grid, block, table, bags.ids, bags.offsets, bags.scales, out, width, _is_half(table))
+        Triton._launch(
+            compiled.pool, grid, block, table, bags.ids, bags.offsets, bags.scales, out, width, _is_half(table)
+        )
         return out
 
     @staticmethod
@@ -316,7 +312,9 @@ class Triton:
         width, block = table.shape[1], min(_power_of_2(table.shape[1]), _BLOCK)
         ids, of, starts = _segments(bags)
         given = *moments, ids, of, starts, bags.scales, gradient, *numbers, *_halves(start)
-        Triton._launch(_adam, (len(starts) - 1, -(-width // block)), block, table, *given, width, _is_half(table))
+        Triton._launch(
+            compiled.adam, (len(starts) - 1, -(-width // block)), block, table, *given, width, _is_half(table)
+        )
 
     @staticmethod
     def adagrad(
@@ -326,7 +324,7 @@ class Triton:
         width = table.shape[1]
         ids, of, starts = _segments(bags)
         given = squares, ids, of, starts, bags.scales, gradient, *numbers, *_halves(start)
-        Triton._launch(_adagrad, (len(starts) - 1,), _power_of_2(width), table, *given, width, _is_half(table))
+        Triton._launch(compiled.adagrad, (len(starts) - 1,), _power_of_2(width), table, *given, width, _is_half(table))
 
     @staticmethod
     def _launch(kernel: Any, grid: tuple[int, ...], block: int, table: torch.Tensor, *arguments: Any) -> None:
@@ -350,111 +348,3 @@ def _halves(number: int) -> tuple[int, int]:
     """64 bits as two int32: a kernel is compiled for the type of an argument, which depends on its value."""
     low, high = (half - ((half & 1 << 31) << 1) for half in (number & _LOW, number >> 32))
     return low, high
-
-
-def _kernel(**options: Any) -> Callable[[Any], Any]:
-    return triton.jit(**options) if triton is not None else lambda function: function
-
-
-@_kernel()
-def _numbers(stored, HALF: tl.constexpr):
-    """Numbers of a table as float32."""
-    return (stored.to(tl.int32) << 16).to(tl.float32, bitcast=True) if HALF else stored
-
-
-@_kernel()
-def _row_number(id):
-    return id.to(tl.uint32, bitcast=True).to(tl.int64)
-
-
-@_kernel()
-def _put(place, values, columns, inside, row, low, high, HALF: tl.constexpr):
-    """Store a row's numbers: those of bfloat16 up with a chance of what is cut off, as noise() and to_bfloat16() do."""
-    if HALF:
-        start = (high.to(tl.uint32, bitcast=True).to(tl.uint64) << 32) | low.to(tl.uint32, bitcast=True).to(tl.uint64)
-        mixed = row.to(tl.uint64) ^ 0xABC98388FB8FAC03
-        noise = ((start * mixed) ^ tl.umulhi(start, mixed)).to(tl.uint32)
-        random = noise + columns.to(tl.uint32) * 0x9E3779B9
-        random = (random ^ (random >> 16)) * 0x7FEB352D
-        random = (random ^ (random >> 15)) * 0x846CA68B
-        bits = values.to(tl.uint32, bitcast=True)
-        finite = (bits & 0x7F800000) != 0x7F800000
-        bits = (bits + tl.where(finite, random >> 16, 0).to(tl.uint32)) >> 16
-        tl.store(place, bits.to(tl.uint16).to(tl.int16, bitcast=True), mask=inside)
-    else:
-        tl.store(place, values, mask=inside)
-
-
-@_kernel()
-def _gradient(
-    of, scales, gradients, begin, end, columns, WIDTH: tl.constexpr, BLOCK: tl.constexpr, AHEAD: tl.constexpr
-):
-    """The shares of a row's occurrences, summed in the order of the bags."""
-    total = tl.zeros((BLOCK,), tl.float32)
-    for at in range(begin, end, AHEAD):
-        for i in tl.static_range(AHEAD):
-            there = at + i < end
-            bag = tl.load(of + at + i, mask=there, other=0).to(tl.int64)
-            share = tl.load(gradients + bag * WIDTH + columns, mask=columns < tl.where(there, WIDTH, 0), other=0.0)
-            total += share * tl.load(scales + bag)
-    return total
-
-
-@_kernel()
-def _pool(
-    table, ids, offsets, scales, out,
-    WIDTH: tl.constexpr, HALF: tl.constexpr, BLOCK: tl.constexpr, AHEAD: tl.constexpr,
-):  # fmt: skip
-    bag = tl.program_id(0).to(tl.int64)
-    columns = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    inside = columns < WIDTH
-    begin, end = tl.load(offsets + bag), tl.load(offsets + bag + 1)
-    total = tl.zeros((BLOCK,), tl.float32)
-    for at in range(begin, end, AHEAD):
-        for i in tl.static_range(AHEAD):
-            there = at + i < end
-            row = _row_number(tl.load(ids + at + i, mask=there, other=0))
-            total += _numbers(
-                tl.load(table + row * WIDTH + columns, mask=columns < tl.where(there, WIDTH, 0), other=0), HALF
-            )
-    tl.store(out + bag * WIDTH + columns, total * tl.load(scales + bag), mask=inside)
-
-
-@_kernel(do_not_specialize=["low", "high"])
-def _adam(
-    table, moment1, moment2, ids, of, starts, scales, gradients, size, rest1, rest2, epsilon, low, high,
-    WIDTH: tl.constexpr, HALF: tl.constexpr, BLOCK: tl.constexpr, AHEAD: tl.constexpr,
-):  # fmt: skip
-    columns = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    inside = columns < WIDTH
-    begin, end = tl.load(starts + tl.program_id(0)), tl.load(starts + tl.program_id(0) + 1)
-    g = _gradient(of, scales, gradients, begin, end, columns, WIDTH, BLOCK, AHEAD)
-    row = _row_number(tl.load(ids + begin))
-    at = row * WIDTH + columns
-    m, v = tl.load(moment1 + at, mask=inside, other=0.0), tl.load(moment2 + at, mask=inside, other=0.0)
-    m += (g - m) * rest1
-    v += (g * g - v) * rest2
-    tl.store(moment1 + at, m, mask=inside)
-    tl.store(moment2 + at, v, mask=inside)
-    old = _numbers(tl.load(table + at, mask=inside, other=0), HALF)
-    new = old - tl.div_rn(size * m, tl.sqrt_rn(v) + epsilon)
-    _put(table + at, new, columns, inside, row, low, high, HALF)
-
-
-@_kernel(do_not_specialize=["low", "high"])
-def _adagrad(
-    table, squares, ids, of, starts, scales, gradients, rate, epsilon, low, high,
-    WIDTH: tl.constexpr, HALF: tl.constexpr, BLOCK: tl.constexpr, AHEAD: tl.constexpr,
-):  # fmt: skip
-    columns = tl.arange(0, BLOCK)
-    inside = columns < WIDTH
-    begin, end = tl.load(starts + tl.program_id(0)), tl.load(starts + tl.program_id(0) + 1)
-    g = _gradient(of, scales, gradients, begin, end, columns, WIDTH, BLOCK, AHEAD)
-    row = _row_number(tl.load(ids + begin))
-    square = tl.load(squares + row) + tl.div_rn(tl.sum(g * g, 0), WIDTH * 1.0)
-    tl.debug_barrier()  # every thread has read the old one before it is written over
-    tl.store(squares + row, square)
-    at = row * WIDTH + columns
-    old = _numbers(tl.load(table + at, mask=inside, other=0), HALF)
-    new = old - tl.div_rn(rate, tl.sqrt_rn(square) + epsilon) * g
-    _put(table + at, new, columns, inside, row, low, high, HALF)

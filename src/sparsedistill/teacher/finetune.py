@@ -33,6 +33,7 @@ _FEW = 256  # texts that tell whether a model gives scores in the unit of train'
 _TRIM_EVERY = 32  # steps of fine-tuning
 
 
+# long: what it takes needs as many words
 def finetune(
     settings: Teach,
     directory: str | os.PathLike[str],
@@ -66,58 +67,20 @@ def finetune(
     Errors: :class:`SettingsError`, :class:`DataError`.
     """
     torch = torch_of(settings)
-    directory = Path(directory)
-    classes = TASKS[task].outputs(tuple(labels))
-    metric = TASKS[task].chosen_by(metric)
+    directory, kind = Path(directory), TASKS[task]
+    classes, metric = kind.outputs(tuple(labels)), kind.chosen_by(metric)
     gold = _targets(targets, texts, classes, task, "train")
     dev_gold = _targets(dev_targets, dev_texts, classes, task, "dev")
-    standard = Standard()
-    if task == "regression":
-        standard = Standard.of([gold])
-        standard.check("train")
-    if not len(texts):
-        raise DataError(
-            "there are no labelled texts to fine-tune the teacher on: name some in train, or set finetune_teacher = "
-            "false"
-        )
-    if settings.epochs < 1 or settings.batch_size < 1:
-        raise SettingsError("epochs and batch_size of the teacher must be at least 1")
+    standard = _checked(settings, texts, gold, task)
     device = device_named(torch, settings.device)
     with _seeded(torch, device):
         torch.manual_seed(seed)  # the new head's weights
-        tokenizer, model, info = load(settings.teacher, num_labels=classes)
-        if info["mismatched_keys"]:
-            say(f"the head of {settings.teacher} has other classes than the data's {classes}: a new one is trained")
-        names = [str(label) for label in labels] if task != "regression" else ["score"]
-        model.config.id2label = dict(enumerate(names))
-        model.config.label2id = {name: i for i, name in enumerate(names)}
-        model.config.problem_type = TASKS[task].problem_type
-        if settings.dropout >= 0:
-            _set_dropout(torch, model, settings.dropout)
+        tokenizer, model = _new_model(torch, settings, classes, labels, task)
         limit, padding = token_limit(tokenizer, model, settings.max_length), Padding.of(tokenizer, model, are_pairs)
         head = output_layer(torch, model) if task == "regression" else None
-        key = json.dumps(
-            [
-                digest(tokenizer, model, limit),
-                fingerprint(texts),
-                fingerprint(dev_texts),
-                _bytes(gold),
-                _bytes(dev_gold),
-                names,
-                task,
-                seed,
-                settings.epochs,
-                settings.batch_size,
-                settings.learning_rate,
-                settings.warmup,
-                settings.weight_decay,
-                settings.dropout,
-                settings.precision,
-                *([] if weights is None else [_bytes(weights)]),
-                *([] if metric == TASKS[task].metric else [metric]),
-                *(["standardised"] if task == "regression" else []),
-            ]
-        )
+        facts = [digest(tokenizer, model, limit), fingerprint(texts), fingerprint(dev_texts), _bytes(gold)]
+        names = list(model.config.id2label.values())
+        key = _key(settings, [*facts, _bytes(dev_gold), names, task, seed], weights, metric, task)
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "training.json").unlink(missing_ok=True)
         path = directory / "checkpoint.pt"
@@ -134,6 +97,55 @@ def finetune(
     write_json(directory / "training.json", result)
     (directory / "checkpoint.pt").unlink(missing_ok=True)
     return result
+
+
+def _checked(settings: Teach, texts: Sequence[str], gold: np.ndarray, task: str) -> Standard:
+    """Mean and scale of the targets of a regression. Errors: those of :func:`finetune`."""
+    standard = Standard()
+    if task == "regression":
+        standard = Standard.of([gold])
+        standard.check("train")
+    if not len(texts):
+        raise DataError(
+            "there are no labelled texts to fine-tune the teacher on: name some in train, or set finetune_teacher = "
+            "false"
+        )
+    if settings.epochs < 1 or settings.batch_size < 1:
+        raise SettingsError("epochs and batch_size of the teacher must be at least 1")
+    return standard
+
+
+def _new_model(torch: Any, settings: Teach, classes: int, labels: Sequence[str], task: str) -> tuple[Any, Any]:
+    """Tokenizer and model that the settings name, the latter with a head for these labels."""
+    tokenizer, model, info = load(settings.teacher, num_labels=classes)
+    if info["mismatched_keys"]:
+        say(f"the head of {settings.teacher} has other classes than the data's {classes}: a new one is trained")
+    names = [str(label) for label in labels] if task != "regression" else ["score"]
+    model.config.id2label = dict(enumerate(names))
+    model.config.label2id = {name: i for i, name in enumerate(names)}
+    model.config.problem_type = TASKS[task].problem_type
+    if settings.dropout >= 0:
+        _set_dropout(torch, model, settings.dropout)
+    return tokenizer, model
+
+
+def _key(settings: Teach, facts: list[Any], weights: np.ndarray | None, metric: str, task: str) -> str:
+    """What a checkpoint is of: ``facts`` of model and data, and the settings that decide what is learnt."""
+    return json.dumps(
+        [
+            *facts,
+            settings.epochs,
+            settings.batch_size,
+            settings.learning_rate,
+            settings.warmup,
+            settings.weight_decay,
+            settings.dropout,
+            settings.precision,
+            *([] if weights is None else [_bytes(weights)]),
+            *([] if metric == TASKS[task].metric else [metric]),
+            *(["standardised"] if task == "regression" else []),
+        ]
+    )
 
 
 class _Run:
