@@ -750,9 +750,9 @@ def test_marks_inside_files_that_were_put_together(tmp_path):
 @pytest.mark.parametrize(
     "name, content, message",
     [
-        ("a.csv", "text;label\na;b\n", r"parted by ';': give --delimiter ';'"),
+        ("a.csv", "text;label\na;b\n", r"separated by ';': give --delimiter ';'"),
         ("a.csv", "text\tlabel\na\tb\n", r"give --delimiter 'tab'"),
-        ("a.tsv", "text,label\na,b\n", r"parted by ',': give --delimiter ','"),
+        ("a.tsv", "text,label\na,b\n", r"separated by ',': give --delimiter ','"),
         ("a.csv", "sep=;\ntext;label\n", r"take its first line away, and give --delimiter ';'"),
         ("a.csv", "3,Wall St.,again\n", r"no column 'text'; it has '3', .*give --no-header where its first line"),
         ("a.tsv", '"text"\t"label"\n"a"\t"b"\n', r"its names are in quotes: give --quoting double"),

@@ -34,16 +34,16 @@ class Data:
     pair: str = option("", "column of the second text, where pairs of texts are to be labelled")
     label: tuple[str, ...] = option(
         ("label",),
-        "column of the gold label; for multi a list of names, names parted by --label-separator, or as many 0s and 1s "
-        "as there are --labels; or several columns, a 0 or 1 each",
+        "column of the gold label; for multi a list of names, names separated by --label-separator, or as many 0s and "
+        "1s as there are --labels; or several columns, a 0 or 1 each",
     )
-    label_separator: str = option(",", "what parts the labels of a text in a cell, for multi")
+    label_separator: str = option(",", "separator of the labels of a text in a cell, for multi")
     labels: tuple[str, ...] = option(
         (), "label names in the order of the teacher's classes; default: those of train, sorted"
     )
     task: str = option("single", "single: one label a text; multi: any number; regression: a score", TASKS)
     input_format: str = option("auto", "of all files and folders; auto goes by their suffixes", INPUT_FORMATS)
-    delimiter: str = option("", "what parts the fields of CSV and TSV files; default: a comma in CSV, a tab in TSV")
+    delimiter: str = option("", "separator of the fields of CSV and TSV files; default: a comma in CSV, a tab in TSV")
     quoting: str = option(
         "auto", 'fields of CSV and TSV files in "...", with quotes inside doubled; auto: in CSV, not in TSV', QUOTING
     )

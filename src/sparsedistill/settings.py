@@ -239,8 +239,8 @@ def parse_time(text: str) -> float:
 def parse_value(text: Any, default: Any) -> Any:
     """A setting's value from the command line, of the type of its default; left as it is where it does not parse.
 
-    A list of words, which a shell has parted, stays as it is. Text is a value of TOML, else a bare string; of a setting
-    that is a list, a bare string is its items, parted by commas (numbers also by spaces).
+    A list of words, which a shell has split, stays as it is. Text is a value of TOML, else a bare string; of a setting
+    that is a list, a bare string is its items, separated by commas (numbers also by spaces).
 
     Errors: :class:`SettingsError` for quotes or brackets that are no TOML.
     """

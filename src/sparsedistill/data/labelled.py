@@ -49,10 +49,10 @@ def labelled(
     (integers as numbers). A label that is no string stands for its ``str``; spaces around a name are not part of it.
     Where ``data.labels`` are given and none of them is an integer, integers 0..C-1 in the data are class indices.
 
-    For the task multi a label is a list of names or indices, a list of C numbers 0 or 1 (multi-hot), or a string: names
-    parted by ``data.label_separator``, or a list in brackets as Python, JSON or numpy writes it. The whole column says
-    whether lists of 0 and 1 are indices or multi-hot, and ``multi_hot`` what those of train were. Several columns in
-    ``data.label`` hold a 0 or 1 each; the classes are then called as ``data.labels``, else as the columns.
+    For the task multi a label is a list of names or indices, a list of C numbers 0 or 1 (multi-hot), or a string:
+    names separated by ``data.label_separator``, or a list in brackets as Python, JSON or numpy writes it. The whole
+    column says whether lists of 0 and 1 are indices or multi-hot, and ``multi_hot`` what those of train were. Several
+    columns in ``data.label`` hold a 0 or 1 each; the classes are then called as ``data.labels``, else as the columns.
 
     Errors: :class:`DataError`, with file and row, for a missing label, one that is not among ``labels``, a score that
     is no finite number, or lists that can be read in two ways; :class:`SettingsError` for labels that cannot work.

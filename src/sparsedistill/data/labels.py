@@ -90,8 +90,8 @@ def _bracketed(text: str) -> list | None:
         items.append(_literal(word))
     if ends not in ("[]", "()", "{}") or at < len(inside) or len(marks) > 1 or "..." in items:
         raise ValueError(
-            f"is {text!r:.60}, no list as Python, JSON or numpy writes it; write ['name', 'other'], or names parted by "
-            "--label-separator"
+            f"is {text!r:.60}, no list as Python, JSON or numpy writes it; write ['name', 'other'], or names "
+            "separated by --label-separator"
         )
     return items
 

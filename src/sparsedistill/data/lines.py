@@ -333,7 +333,7 @@ def _hint(header: list[str], column: str, kind: str, form: Form) -> str:
     if len(header) == 1:
         for sign in ";\t,|":
             if column in [cell.strip().strip('"') for cell in header[0].split(sign)] and sign != form.comma(kind):
-                return f"; its fields are parted by {sign!r}: give --delimiter '{'tab' if sign == chr(9) else sign}'"
+                return f"; its fields are separated by {sign!r}: give --delimiter '{'tab' if sign == chr(9) else sign}'"
     if column in map(str.strip, header):
         return "; names with spaces around them count as they are"
     return ", or give --no-header where its first line is a record"

@@ -77,7 +77,7 @@ class Batch:
         """One column as it is written: Python values, None where a record does not have it.
 
         Of an Arrow column, bytes are decoded as UTF-8, times and decimals become strings; all do that are ``flat``.
-        Several labels of a fastText file are parted by commas.
+        Several labels of a fastText file are separated by commas.
         """
         if isinstance(self.records, list):
             return [record.get(column) for record in self.records]
