@@ -7,8 +7,6 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 
-import psutil
-
 
 def alternate(turns: Sequence[Callable[[], float]], repeats: int) -> list[list[float]]:
     """Seconds of each turn, taken A, B, A, B ..., so that whatever else the machine does hits all alike."""
@@ -51,6 +49,8 @@ class Others:
 
     @staticmethod
     def _machine() -> float:
+        import psutil  # of benchmarks/requirements.txt, which the experiments and their tests do without
+
         times = psutil.cpu_times()
         idle = times.idle + getattr(times, "iowait", 0.0)
         counted_twice = getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0)
@@ -58,6 +58,8 @@ class Others:
 
     @staticmethod
     def _family() -> float:
+        import psutil
+
         this = psutil.Process()
         total = 0.0
         for process in [this, *this.children(recursive=True)]:
