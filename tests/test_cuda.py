@@ -361,5 +361,5 @@ def test_which_device_trains(tmp_path, monkeypatch, capsys):
 def test_triton_is_not_needed():
     assert cuda.kernels(DEVICE) in (cuda.Triton, cuda.Torch)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cuda, "triton", None)
+        patch.setattr(cuda.compiled, "AVAILABLE", False)
         assert cuda.kernels(torch.device("cuda")) is cuda.Torch
