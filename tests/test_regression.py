@@ -32,6 +32,7 @@ from sparsedistill.student.schedule import Schedule
 from sparsedistill.student.train import train
 from sparsedistill.student.vocabulary import Vocabulary
 from sparsedistill.tasks import TASKS
+from sparsedistill.teacher import Job
 from sparsedistill.teacher.finetune import finetune
 from sparsedistill.teacher.kinds import kind_of
 
@@ -420,7 +421,7 @@ def tuned(model: Path, directory: Path, unit: str, **over):
 
 
 def opened(settings: Teach, directory: Path):
-    return kind_of(str(directory)).open(settings, Label(), ("score",), "regression", directory=directory)
+    return kind_of(str(directory)).open(Job(settings, Label(), ("score",), "regression", directory=directory))
 
 
 @pytest.mark.parametrize("unit", ["year", "small", "negative", "offset", "constant"])

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from sparsedistill.errors import DataError, SettingsError
 from sparsedistill.options import Label, Teach
-from sparsedistill.teacher import batching, machine, transformer
+from sparsedistill.teacher import Job, batching, machine, transformer
 from sparsedistill.teacher import finetune as tuning
 from sparsedistill.teacher.finetune import finetune
 from sparsedistill.teacher.function import FunctionTeacher
@@ -354,7 +354,7 @@ def test_multi_and_regression(tmp_path, capsys):
     assert "new one is trained" in capsys.readouterr().err
     assert score["dev"] == []
     assert score["best_epoch"] == 3
-    teacher = kind_of(TEACH.teacher).open(TEACH, Label(), ("x",), "regression", directory=tmp_path / "r")
+    teacher = kind_of(TEACH.teacher).open(Job(TEACH, Label(), ("x",), "regression", directory=tmp_path / "r"))
     values = teacher.logits(DEV)
     assert values.shape == (4, 1)
     assert values[[0, 2]].mean() > values[[1, 3]].mean() + 0.5
@@ -396,12 +396,12 @@ def test_schedule():
 
 
 def test_columns_follow_the_labels_of_the_data(tuned, capsys):
-    plain = kind_of(TEACH.teacher).open(TEACH, Label(), ("Bad", "Good"), "single", directory=tuned[0])
-    turned = kind_of(TEACH.teacher).open(TEACH, Label(), ("good", "bad"), "single", directory=tuned[0])
+    plain = kind_of(TEACH.teacher).open(Job(TEACH, Label(), ("Bad", "Good"), "single", directory=tuned[0]))
+    turned = kind_of(TEACH.teacher).open(Job(TEACH, Label(), ("good", "bad"), "single", directory=tuned[0]))
     assert turned.labels == ("good", "bad")
     assert capsys.readouterr().err == ""
     assert np.array_equal(turned.logits(DEV), plain.logits(DEV)[:, ::-1])
-    kind_of(TEACH.teacher).open(TEACH, Label(), ("minus", "plus"), "single", directory=tuned[0])
+    kind_of(TEACH.teacher).open(Job(TEACH, Label(), ("minus", "plus"), "single", directory=tuned[0]))
     assert "bad = minus, good = plus" in capsys.readouterr().err
 
 
@@ -409,7 +409,7 @@ def test_teachers_that_cannot_be_opened(tuned, tmp_path):
     def refuses(match, path, labels=("bad", "good")):
         teach = dataclasses.replace(TEACH, teacher=str(path))
         with pytest.raises(SettingsError, match=match) as caught:
-            kind_of(teach.teacher).open(teach, Label(), labels, "single")
+            kind_of(teach.teacher).open(Job(teach, Label(), labels, "single"))
         assert "\n" not in str(caught.value)
 
     refuses("has 2 classes .* the data 3", tuned[0], ("a", "b", "c"))
@@ -459,7 +459,7 @@ def test_callable_teachers(tmp_path, monkeypatch):
     )
     monkeypatch.chdir(tmp_path)
     teach = dataclasses.replace(TEACH, teacher="my_scores:score")
-    teacher = kind_of(teach.teacher).open(teach, Label(), ("a", "b"), "single")
+    teacher = kind_of(teach.teacher).open(Job(teach, Label(), ("a", "b"), "single"))
     assert teacher.name == "my_scores:score"
     assert teacher.precision == "given"
     values = teacher.logits(["abc", "d"])

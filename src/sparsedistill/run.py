@@ -116,10 +116,10 @@ class Run(Units):
         """Look at the settings and all input that these stages need, read every text once, and write ``data.json``."""
         settings, data = self.settings, self.settings.data
         settings.check()
-        trainable = self.needs_teacher and self.kind is not None and self.kind.trainable
+        trainable = settings.needs_teacher and self.kind is not None and self.kind.trainable
         if settings.distill.init == "teacher" and not trainable:
             raise SettingsError("init teacher asks a transformer for its embedding of each n-gram: give one")
-        if self.needs_teacher and self.kind is None and {"teach", "label", "evaluate"} & set(stages):
+        if self.settings.needs_teacher and self.kind is None and {"teach", "label", "evaluate"} & set(stages):
             raise SettingsError(
                 "no teacher: give `sparsedistill teach` or [teach] teacher = a Hugging Face model, module:function, "
                 "or column:NAME"
@@ -139,7 +139,7 @@ class Run(Units):
                 "--class-weights weigh gold labels, and none are learnt here: students learn the teacher's "
                 "distribution; fine-tune the teacher, or a student, or leave them out"
             )
-        _ = self.inputs.labels, self.needs_teacher and self.teacher_identity  # found, or refused, now
+        _ = self.inputs.labels, self.settings.needs_teacher and self.teacher_identity  # found, or refused, now
         self._read()
 
     def _read(self) -> None:
@@ -214,11 +214,6 @@ class Run(Units):
         return self.settings.students
 
     @property
-    def needs_teacher(self) -> bool:
-        """Whether any student learns from a teacher."""
-        return self.inputs.needs_teacher
-
-    @property
     def fine_tunes_teacher(self) -> bool:
         """Whether the teacher is fine-tuned here."""
         trainable = self.kind is not None and self.kind.trainable
@@ -227,7 +222,7 @@ class Run(Units):
     @property
     def teacher_answers(self) -> bool:
         """Whether the teacher can score any text: a column only knows its own."""
-        return self.needs_teacher and self.kind is not None and self.kind.answers
+        return self.settings.needs_teacher and self.kind is not None and self.kind.answers
 
     @cached_property
     def teacher_identity(self) -> Any:

@@ -81,6 +81,11 @@ class Settings:
         return names
 
     @property
+    def needs_teacher(self) -> bool:
+        """Whether any student learns from a teacher."""
+        return bool(set(self.distill.modes) - {"scratch"})
+
+    @property
     def student_seed(self) -> int:
         """Seed of the student; data are split and the teacher is trained with that of the run."""
         return self.data.seed if self.distill.student_seed < 0 else self.distill.student_seed

@@ -19,6 +19,7 @@ class Single:
 
     name = "single"
     problem_type = "single_label_classification"  # as transformers calls it
+    torch_loss = "cross_entropy"  # as torch.nn.functional calls it
     metric = "accuracy"  # that choices on dev are made by
     metrics_to_choose: tuple[str, ...] = ("accuracy", "macro_f1")
     scores_type: Any = np.float32  # of the teacher's outputs as they are stored
@@ -111,11 +112,13 @@ class Single:
         binary KL; regression: the squared error (of standardised targets). ``weights`` (n, 1), or (n, C) for multi,
         multiply the losses before the mean is taken: they average to 1 over all texts, not over the batch.
         """
-        from torch.nn.functional import cross_entropy
+        from torch.nn import functional
 
+        loss_of = getattr(functional, self.torch_loss)
         if weights is None:
-            return cross_entropy(logits, targets)
-        return (cross_entropy(logits, targets, reduction="none") * weights[:, 0]).mean()
+            return loss_of(logits, targets)
+        losses = loss_of(logits, targets, reduction="none")
+        return (losses * (weights if losses.ndim == 2 else weights[:, 0])).mean()
 
 
 class Multi(Single):
@@ -123,6 +126,7 @@ class Multi(Single):
 
     name = "multi"
     problem_type = "multi_label_classification"
+    torch_loss = "binary_cross_entropy_with_logits"
     metric = "micro_f1"
     metrics_to_choose = ("micro_f1", "macro_f1")
 
@@ -156,20 +160,13 @@ class Multi(Single):
         """The targets themselves."""
         return targets.reshape(len(targets), -1).astype(np.float32)
 
-    def loss(self, logits: Any, targets: Any, weights: Any = None) -> Any:
-        """Mean binary KL of the labels."""
-        from torch.nn.functional import binary_cross_entropy_with_logits as entropy
-
-        if weights is None:
-            return entropy(logits, targets)
-        return (entropy(logits, targets, reduction="none") * weights).mean()
-
 
 class Regression(Single):
     """A score a text. Targets float64 (n,)."""
 
     name = "regression"
     problem_type = "regression"
+    torch_loss = "mse_loss"
     metric = "r2"
     metrics_to_choose = ()
     scores_type = np.float64  # float32 may lose what scores differ by
@@ -212,14 +209,6 @@ class Regression(Single):
     def gold_targets(self, targets: np.ndarray, classes: int) -> np.ndarray:
         """The scores, float64 (n, 1)."""
         return targets.reshape(len(targets), -1).astype(np.float64)
-
-    def loss(self, logits: Any, targets: Any, weights: Any = None) -> Any:
-        """Mean squared error."""
-        from torch.nn.functional import mse_loss
-
-        if weights is None:
-            return mse_loss(logits, targets)
-        return (mse_loss(logits, targets, reduction="none") * weights).mean()
 
 
 TASKS: dict[str, Single] = {task.name: task for task in (Single(), Multi(), Regression())}

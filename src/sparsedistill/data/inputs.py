@@ -45,11 +45,6 @@ class Inputs(LabelledParts):
         self._dropped = np.zeros(0, np.int64)
         self._skipped: records.Skipped | None = None
 
-    @property
-    def needs_teacher(self) -> bool:
-        """Whether any student learns from a teacher."""
-        return bool(set(self.settings.distill.modes) - {"scratch"})
-
     def check(self) -> None:
         """Look at the start of every file: is it there, does it have the columns, is there a text?
 

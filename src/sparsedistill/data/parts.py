@@ -32,8 +32,8 @@ class LabelledParts:
 
     @property
     def uses_train_logits(self) -> bool:
-        """Whether a student learns the teacher's word on train."""
-        return bool(self.settings.data.train) and "kd" in self.settings.distill.modes
+        """Whether a student learns the teacher's soft labels of train."""
+        return any("train" in self.settings.labelled_parts(mode) for mode in self.settings.distill.modes)
 
     @cached_property
     def labels(self) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import evaluate, report
+from ..classifier import Classifier
 from ..format import read_json, replacing, replacing_directory, write_json
 from ..progress import say
 from .label import label_part
@@ -56,8 +57,9 @@ def _evaluate(run: Run) -> dict[str, Any]:
         texts, targets = run.inputs.part("test").texts, run.inputs.part("test").targets
     else:
         texts, targets = run.selection_set()
-    systems = _figures(run, part, texts, targets, threads)
-    for name, rate in _rates(run, texts, threads).items():
+    classifiers = {name: run.classifier(name) for name in run.students}
+    systems = _figures(run, classifiers, part, texts, targets, threads)
+    for name, rate in _rates(run, classifiers, texts, threads).items():
         systems[name]["texts_per_second"] = rate
     # kd_private and scratch are there to compare with, unless there is nothing else.
     candidates = [name for name in ("kd", "kd_ft") if name in run.students] or run.students
@@ -83,7 +85,14 @@ def _evaluate(run: Run) -> dict[str, Any]:
     return result
 
 
-def _figures(run: Run, part: str, texts: Sequence[str], targets: np.ndarray, threads: int) -> dict[str, dict[str, Any]]:
+def _figures(
+    run: Run,
+    classifiers: dict[str, Classifier],
+    part: str,
+    texts: Sequence[str],
+    targets: np.ndarray,
+    threads: int,
+) -> dict[str, dict[str, Any]]:
     """Of the teacher and of every classifier: metrics, fidelity to the teacher, size."""
     task, asked = run.task, run.for_classifier(texts)
     systems: dict[str, dict[str, Any]] = {}
@@ -92,8 +101,7 @@ def _figures(run: Run, part: str, texts: Sequence[str], targets: np.ndarray, thr
         expected = run.teacher_logits(part)
         systems["teacher"] = {**task.metrics(expected, targets), "fidelity": 1.0}
         systems["teacher"] |= {"precision": run.teacher.precision, "megabytes": _weights(run.directory / "teacher")}
-    for name in run.students:
-        classifier = run.classifier(name)
+    for name, classifier in classifiers.items():
         thresholds = classifier.config.get("thresholds")
         cut = np.array(thresholds) if thresholds else None
         logits = classifier.decision_function(asked, threads)
@@ -109,7 +117,7 @@ def _figures(run: Run, part: str, texts: Sequence[str], targets: np.ndarray, thr
     return systems
 
 
-def _rates(run: Run, texts: Sequence[str], threads: int) -> dict[str, float]:
+def _rates(run: Run, classifiers: dict[str, Classifier], texts: Sequence[str], threads: int) -> dict[str, float]:
     """Texts a second of the teacher and of every classifier, from raw text to label, in turns."""
     settings = run.settings.evaluate
     sample = np.random.default_rng(run.settings.data.seed).permutation(len(texts))[: settings.speed_texts]
@@ -120,8 +128,8 @@ def _rates(run: Run, texts: Sequence[str], threads: int) -> dict[str, float]:
         rate = evaluate.alternate([(partial(run.teacher.logits, few), len(few))], 1)[0]
         few = some[: max(32, int(rate * _TEACHER_SECONDS))]
         workers["teacher"] = (partial(run.teacher.logits, few), len(few))
-    for name in run.students:
-        workers[name] = (partial(run.classifier(name).predict, run.for_classifier(some), threads), len(some))
+    for name, classifier in classifiers.items():
+        workers[name] = (partial(classifier.predict, run.for_classifier(some), threads), len(some))
     return dict(zip(workers, evaluate.alternate(list(workers.values()), settings.repeats), strict=True))
 
 

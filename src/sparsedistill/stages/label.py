@@ -32,7 +32,7 @@ def inputs(run: Run, name: str) -> dict[str, Any]:
 
 def execute(run: Run) -> None:
     """Score corpus, train and dev, as far as a student or a choice needs them."""
-    if not run.needs_teacher:
+    if not run.settings.needs_teacher:
         return
     settings = run.settings
     parts = {part for mode in settings.distill.modes for part in settings.labelled_parts(mode)}

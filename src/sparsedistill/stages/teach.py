@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..format import read_json, write_json
 from ..progress import say
+from ..teacher import Job
 from .keys import digest, keyed
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def inputs(run: Run, name: str) -> dict[str, Any]:
 
 def execute(run: Run) -> None:
     """Fine-tune the teacher on train, where it is a model that wants it."""
-    if not run.needs_teacher or not run.fine_tunes_teacher:
+    if not run.settings.needs_teacher or not run.fine_tunes_teacher:
         say("teach: nothing to fine-tune")
         return
     from ..teacher.finetune import finetune
@@ -71,8 +72,7 @@ def open_teacher(run: Run) -> Any:
     settings, whose = run.settings.teach, digest([teacher_inputs(run), run.settings.teach.device])
     if settings.precision == "auto" and chosen.is_file() and (found := read_json(chosen))["teacher"] == whose:
         settings = dataclasses.replace(settings, precision=found["precision"])
-    opened = run.kind.open(
-        settings, run.settings.label, run.inputs.labels, run.settings.data.task, run.are_pairs, fitted
-    )
+    job = Job(settings, run.settings.label, run.inputs.labels, run.settings.data.task, run.are_pairs, fitted)
+    opened = run.kind.open(job)
     write_json(chosen, {"teacher": whose, "precision": opened.precision})
     return opened

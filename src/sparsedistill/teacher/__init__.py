@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
 from ..options import Label, Teach
+from ..tasks import TASKS
 
 
 class Teacher(Protocol):
@@ -24,6 +26,26 @@ class Teacher(Protocol):
     def logits(self, texts: Sequence[str]) -> np.ndarray:
         """float32 ``(len(texts), classes)``, in the order of the texts; scores of regression may be float64."""
         ...
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a teacher is opened for: classes ``labels`` of a ``task``, by the settings of both stages that use it.
+
+    ``are_pairs``: texts are pairs. ``directory``: where the fine-tuned teacher is, if it is.
+    """
+
+    settings: Teach
+    label: Label
+    labels: Sequence[str]
+    task: str
+    are_pairs: bool = False
+    directory: str | os.PathLike[str] | None = None
+
+    @property
+    def classes(self) -> int:
+        """Scores that the teacher gives a text."""
+        return TASKS[self.task].outputs(tuple(self.labels))
 
 
 class Kind(Protocol):
@@ -46,14 +68,6 @@ class Kind(Protocol):
         """Its own class names, None where it has none."""
         ...
 
-    def open(
-        self,
-        settings: Teach,
-        label: Label,
-        labels: Sequence[str],
-        task: str,
-        are_pairs: bool = False,
-        directory: str | os.PathLike[str] | None = None,
-    ) -> Teacher:
-        """The teacher; ``directory``: its fine-tuned self. Errors: :class:`SettingsError`."""
+    def open(self, job: Job) -> Teacher:
+        """The teacher. Errors: :class:`SettingsError`."""
         ...

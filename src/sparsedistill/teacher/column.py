@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
 from typing import Any
 
 from ..errors import SettingsError
-from ..options import Label, Teach
-from . import Teacher
+from . import Job, Teacher
 
 
 class Column:
@@ -33,14 +30,6 @@ class Column:
         """None: scores have no names."""
         return None
 
-    def open(
-        self,
-        settings: Teach,
-        label: Label,
-        labels: Sequence[str],
-        task: str,
-        are_pairs: bool = False,
-        directory: str | os.PathLike[str] | None = None,
-    ) -> Teacher:
+    def open(self, job: Job) -> Teacher:
         """Errors: :class:`SettingsError`, for nobody is there to be asked."""
         raise SettingsError(f"the teacher {self.name} is a column of scores, which can score no other text")

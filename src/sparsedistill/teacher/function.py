@@ -17,8 +17,7 @@ import numpy as np
 from ..data import pairs
 from ..errors import DataError, RowError, SettingsError
 from ..format import file_fingerprint
-from ..options import Label, Teach
-from . import Teacher
+from . import Job, Teacher
 from .scores import as_numbers, to_logits
 
 
@@ -47,20 +46,12 @@ class Function:
         """None: a function has no names."""
         return None
 
-    def open(
-        self,
-        settings: Teach,
-        label: Label,
-        labels: Sequence[str],
-        task: str,
-        are_pairs: bool = False,
-        directory: str | os.PathLike[str] | None = None,
-    ) -> Teacher:
+    def open(self, job: Job) -> Teacher:
         """The function, with its answers checked. Errors: :class:`SettingsError` when it cannot be imported."""
-        classes = 1 if task == "regression" else len(labels)
         return FunctionTeacher(
-            self._function, classes=classes, task=task, scores=label.scores, are_pairs=are_pairs, labels=labels
-        )
+            self._function, classes=job.classes, task=job.task, scores=job.label.scores, are_pairs=job.are_pairs,
+            labels=job.labels,
+        )  # fmt: skip
 
 
 def name_of(function: Callable[[list], Any]) -> str:

@@ -15,9 +15,9 @@ import numpy as np
 from ..errors import SettingsError
 from ..format import file_fingerprint
 from ..machine import device_named
-from ..options import Label, Teach
+from ..options import Teach
 from ..progress import say
-from . import Teacher
+from . import Job, Teacher
 from .batching import _CPU_TOKENS, _GPU_TOKENS, Padding, by_length, probe, token_limit, tokenise
 from .machine import autocast, possible_precision, time_each, timing_message, torch_of
 from .pretrained import STANDARD, class_names, digest, load, output_layer, save
@@ -49,20 +49,12 @@ class Transformer:
         """Those of its configuration. Errors: :class:`SettingsError` when that cannot be read."""
         return class_names(self.name)
 
-    def open(
-        self,
-        settings: Teach,
-        label: Label,
-        labels: Sequence[str],
-        task: str,
-        are_pairs: bool = False,
-        directory: str | os.PathLike[str] | None = None,
-    ) -> Teacher:
-        """The model, or its fine-tuned self in ``directory``. Errors: :class:`SettingsError`."""
-        tuned = directory is not None and (Path(directory) / "training.json").exists()
+    def open(self, job: Job) -> Teacher:
+        """The model, or its fine-tuned self. Errors: :class:`SettingsError`."""
+        tuned = job.directory is not None and (Path(job.directory) / "training.json").exists()
         return TransformerTeacher(
-            str(directory) if tuned else self.name, classes=1 if task == "regression" else len(labels), task=task,
-            settings=settings, batch_size=label.batch_size, labels=labels, are_pairs=are_pairs,
+            str(job.directory) if tuned else self.name, classes=job.classes, task=job.task, settings=job.settings,
+            batch_size=job.label.batch_size, labels=job.labels, are_pairs=job.are_pairs,
         )  # fmt: skip
 
 
