@@ -58,7 +58,6 @@ def predict(
 
     Errors: :class:`SettingsError` and :class:`DataError`, before the first text is scored wherever that is possible.
     """
-    # More than 60 lines, of which half are parameters and what they mean.
     kind = FILES.get(Path(output).suffix, "") if output else format
     form = files.Form(input_format, delimiter, quoting, header)
     found = files.expand(sources, form)

@@ -151,16 +151,8 @@ class Settings:
 # Parts that a student of each mode learns the teacher's distribution on.
 _LABELLED = {"kd": ("corpus", "train", "crops"), "kd_private": ("corpus",), "scratch": ()}
 
-SECTIONS: dict[str, type] = {
-    "data": Data,
-    "teach": Teach,
-    "label": Label,
-    "count": Count,
-    "distill": Distill,
-    "finetune": Finetune,
-    "compress": Compress,
-    "evaluate": Evaluate,
-}
+# The options' classes by the tables of a TOML file.
+SECTIONS: dict[str, Any] = {section.name: section.default_factory for section in fields(Settings)}
 
 
 def sections_with(name: str) -> list[str]:
