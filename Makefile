@@ -8,7 +8,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
-CORE := CMakeLists.txt pyproject.toml $(wildcard core/*)
+CORE := CMakeLists.txt pyproject.toml $(wildcard core/*.* core/*/*.*)
 PACKAGE := $(CORE) $(wildcard src/sparsedistill/*.py src/sparsedistill/*/*.py src/sparsedistill/*.pyi src/sparsedistill/py.typed)
 
 .PHONY: all quickstart docs test test-fast sanitize lint clean

@@ -83,7 +83,8 @@ def _compiled(out: Path) -> ctypes.CDLL:
         objects.append(out / f"{name}.o")
         define = f"-DSPARSEDISTILL_KERNELS={name}"
         subprocess.run([*flags, *sets, define, "-c", core / "kernels.cpp", "-o", objects[-1]], check=True)
-    sources = [HERE / "limit.cpp", *(core / f"{name}.cpp" for name in ("lookup", "text", "dispatch"))]
+    needed = "lookup", "tokenize", "reader", "unicode", "dispatch"
+    sources = [HERE / "limit.cpp", *(core / f"{name}.cpp" for name in needed)]
     library = out / "limit.so"
     subprocess.run([*flags, "-march=native", "-shared", *sources, *objects, "-o", library], check=True)
     loaded = ctypes.CDLL(str(library))

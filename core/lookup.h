@@ -13,7 +13,7 @@
 #include "kernels.h"
 #include "large.h"
 #include "parallel.h"
-#include "text.h"
+#include "tokenize.h"
 
 namespace sparsedistill {
 

@@ -10,7 +10,6 @@
 #include "bag.h"
 #include "lookup.h"
 #include "parallel.h"
-#include "text.h"
 
 namespace sparsedistill {
 

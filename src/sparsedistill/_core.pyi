@@ -19,7 +19,7 @@ def tokenize(texts: object, tokenizer: str, lowercase: bool, normalize: bool = T
 
 def fingerprints(texts: object, threads: int) -> Annotated[NDArray[numpy.uint64], dict(shape=(None,))]:
     """
-    uint64 (n,): equal for texts that differ in case, white space and punctuation that carries nothing (core/text.h).
+    uint64 (n,): equal for texts that differ in case, white space and punctuation that carries nothing (core/comparable.h).
     """
 
 def ngram_hash(ngram: bytes, seed: int) -> int:

@@ -17,7 +17,8 @@
 #include "lookup.h"
 #include "parallel.h"
 #include "score.h"
-#include "text.h"
+#include "comparable.h"
+#include "tokenize.h"
 
 using namespace sparsedistill;
 

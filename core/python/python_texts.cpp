@@ -1,4 +1,4 @@
-#include "texts.h"
+#include "python_texts.h"
 
 #include <cstddef>
 #include <cstring>
@@ -169,9 +169,9 @@ private:
     std::vector<Owned<ArrowArray>> arrays_;
 };
 
-Texts::~Texts() = default;
+PythonTexts::~PythonTexts() = default;
 
-Texts::Texts(nb::handle source, bool nulls_are_empty) {
+PythonTexts::PythonTexts(nb::handle source, bool nulls_are_empty) {
     if (nb::hasattr(source, "__arrow_c_stream__")) {
         const nb::object capsule = source.attr("__arrow_c_stream__")();
         Owned<ArrowArrayStream> stream(from_capsule<ArrowArrayStream>(capsule, "arrow_array_stream"));
@@ -214,7 +214,7 @@ Texts::Texts(nb::handle source, bool nulls_are_empty) {
     }
 }
 
-void Texts::add_python(nb::handle item, bool nulls_are_empty) {
+void PythonTexts::add_python(nb::handle item, bool nulls_are_empty) {
     if (PyBytes_Check(item.ptr())) {
         views_.emplace_back(PyBytes_AsString(item.ptr()), static_cast<std::size_t>(PyBytes_Size(item.ptr())));
         return;

@@ -2,25 +2,16 @@
 #pragma once
 
 #include <algorithm>
-#include <cstdint>
 #include <memory>
-#include <string>
 #include <string_view>
 #include <vector>
 
 #include "kernels.h"
 #include "large.h"
 #include "parallel.h"
+#include "text_rules.h"
 
 namespace sparsedistill {
-
-enum class Tokenizer { sklearn, words, whitespace };
-
-struct TextRules {
-    Tokenizer tokenizer;
-    bool lowercase;
-    bool normalize;  // to NFC; `sklearn` never does
-};
 
 // The tokens of one or more texts, in one buffer that is reused from text to text.
 class Tokens {
@@ -101,13 +92,5 @@ void for_blocks(std::string_view text, TextRules rules, unsigned max_n, std::siz
         tokens.drop(starts);
     }
 }
-
-// What tells the text from others, as UTF-8, into `out`: equal for texts that differ in case, white space, invisible characters
-// and punctuation that carries nothing. Letters, marks, digits, symbols and emoji count, in NFC and case-folded, and so do
-//   - # % & * / @ \ _ and their like; any one mark of punctuation between two digits (1.5, 10:30); the sign before a number; the
-//     full stop that a word begins with (.NET); the bracket that is a mouth (":)", ":-("; its eyes do not);
-//   - U+001F, which parts the halves of a pair;
-//   - all but white space, where nothing else is in the text or the half.
-void comparable(std::string_view text, std::string& out, const Stop& stop = Stop());
 
 }  // namespace sparsedistill

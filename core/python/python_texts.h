@@ -13,14 +13,14 @@ namespace sparsedistill {
 class ArrowArrays;
 
 // Holds whatever keeps the bytes alive, so the views stay good while the GIL is released and other threads run.
-class Texts {
+class PythonTexts {
 public:
     // A list or tuple of str or bytes, or an object with __arrow_c_stream__ or __arrow_c_array__ that holds strings.
     // TypeError and ValueError name the position of what cannot be used: of a null too, unless nulls are empty texts.
-    explicit Texts(nanobind::handle source, bool nulls_are_empty = false);
-    ~Texts();
-    Texts(const Texts&) = delete;
-    Texts& operator=(const Texts&) = delete;
+    explicit PythonTexts(nanobind::handle source, bool nulls_are_empty = false);
+    ~PythonTexts();
+    PythonTexts(const PythonTexts&) = delete;
+    PythonTexts& operator=(const PythonTexts&) = delete;
 
     std::span<const std::string_view> views() const { return views_; }
     std::size_t size() const { return views_.size(); }

@@ -1,0 +1,38 @@
+// Dense layers. Part of kernels.cpp, whose rules hold here too.
+#pragma once
+
+#include "vectors.h"
+
+namespace sparsedistill {
+
+namespace {
+
+template <std::size_t outputs>
+inline __attribute__((always_inline)) void dot(const float* weight, const float* bias, std::size_t in, const float* x,
+                                               float* y) {
+    constexpr std::size_t lanes = Kernels::dense_lanes, wide = sizeof(Block) / sizeof(float), parts = lanes / wide;
+    Vector<float, wide> total[outputs][parts] = {};
+    for (std::size_t i = 0; i < in; i += lanes)
+        for (std::size_t p = 0; p < parts; ++p) {
+            const auto some = load<float, wide>(x + i + p * wide);
+            for (std::size_t o = 0; o < outputs; ++o)
+                total[o][p] += load<float, wide>(weight + o * in + i + p * wide) * some;
+        }
+    for (std::size_t o = 0; o < outputs; ++o) {
+        float lane[lanes];
+        __builtin_memcpy(lane, &total[o], sizeof lane);
+        for (std::size_t half = lanes / 2; half; half /= 2)
+            for (std::size_t i = 0; i < half; ++i) lane[i] += lane[i + half];
+        y[o] = bias[o] + lane[0];
+    }
+}
+
+void dense(const float* weight, const float* bias, std::size_t in, std::size_t out, const float* x, float* y) {
+    std::size_t o = 0;
+    for (; o + 4 <= out; o += 4) dot<4>(weight + o * in, bias + o, in, x, y + o);
+    for (; o < out; ++o) dot<1>(weight + o * in, bias + o, in, x, y + o);
+}
+
+}  // namespace
+
+}  // namespace sparsedistill
