@@ -65,23 +65,23 @@ test-fast: .venv/.installed .venv/.quickstart
 	OMP_WAIT_POLICY=PASSIVE SPARSEDISTILL_EXAMPLES=20 $(BIN)/pytest -n $(TESTERS) --dist worksteal -m "not slow"
 
 # Python itself is no build with sanitizers: their library is loaded before it, and what it never frees is no leak of ours. The
-# program that fails allocations is built and run with them, too, and looks for leaks.
-SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -g
+# programs of the core's own tests look for leaks.
 SANITIZED := build/sanitize/package/sparsedistill
 sanitize: .venv/.requirements
-	$(BIN)/cmake -S . -B build/sanitize -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo "-DCMAKE_CXX_FLAGS=$(SANITIZERS)" \
+	$(BIN)/cmake -S . -B build/sanitize -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo \
+	  -DSPARSEDISTILL_SANITIZE=ON -DSPARSEDISTILL_TESTS=ON \
 	  -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DPython_EXECUTABLE=$(abspath $(BIN))/python \
 	  -Dnanobind_DIR=$$($(BIN)/python -m nanobind --cmake_dir)
 	$(BIN)/cmake --build build/sanitize --parallel 2
 	mkdir -p $(SANITIZED)
 	cp -r src/sparsedistill/. build/sanitize/_core*.so $(SANITIZED)
-	SPARSEDISTILL_TEST_FLAGS="$(SANITIZERS)" $(BIN)/pytest tests/test_core_memory.py -k allocation & program=$$!; \
+	SPARSEDISTILL_CORE_TESTS=build/sanitize/tests/core SPARSEDISTILL_EXAMPLES=20 $(BIN)/pytest tests/test_core_cpp.py & programs=$$!; \
 	  library() { $${CXX:-c++} -print-file-name=$$1; }; \
 	  LD_PRELOAD="$$(library libasan.so) $$(library libstdc++.so)" PYTHONPATH=build/sanitize/package PYTHONMALLOC=malloc \
 	  SPARSEDISTILL_EXAMPLES=20 ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1 \
 	  $(BIN)/pytest -p no:cacheprovider tests/test_core_text.py tests/test_core_lookup.py tests/test_core_score.py \
 	  tests/test_core_bag.py tests/test_texts.py tests/test_classifier.py tests/test_format.py -k "not real_texts and not every"; \
-	  tests=$$?; wait $$program && exit $$tests
+	  tests=$$?; wait $$programs && exit $$tests
 
 clean:
 	rm -rf build .venv

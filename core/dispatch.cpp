@@ -4,18 +4,14 @@
 
 namespace sparsedistill {
 
-#if defined(SPARSEDISTILL_KERNELS)
-extern const Kernels SPARSEDISTILL_KERNELS;  // a program that is built with one set alone, as a test is
-#elif defined(__x86_64__)
+#if defined(__x86_64__)
 extern const Kernels x86_64, avx2, avx512;
 #else
 extern const Kernels plain;
 #endif
 
 const Kernels* const* all_kernels() {
-#if defined(SPARSEDISTILL_KERNELS)
-    static const Kernels* const list[] = {&SPARSEDISTILL_KERNELS, nullptr};
-#elif defined(__x86_64__)
+#if defined(__x86_64__)
     static const Kernels* const* const list = [] {
         static const Kernels* found[4] = {&x86_64};
         unsigned count = 1;

@@ -26,8 +26,8 @@ ROOT = Path(__file__).parent.parent
 # Files whose tests train, start processes or take long for another reason: `make test-fast` leaves them out. Slow tests
 # of other files have names that begin with one of SLOW_TESTS.
 SLOW_FILES = {
-    "api", "cli", "core_memory", "core_signals", "cuda", "docs", "experiments", "golden", "install", "pairs", "places",
-    "regression", "run", "teacher_transformer", "train", "weights",
+    "api", "cli", "core_cpp", "core_memory", "core_signals", "cuda", "docs", "experiments", "golden", "install",
+    "pairs", "places", "regression", "run", "teacher_transformer", "train", "weights",
 }  # fmt: skip
 SLOW_TESTS = (
     "test_every_code_point", "test_fingerprint_of_every_code_point", "test_sklearn_tokens_of_real_texts",
