@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -430,6 +431,24 @@ def test_teachers_that_cannot_be_opened(tuned, tmp_path):
     refuses("cannot be loaded", tmp_path / "torn")
     with pytest.raises(SettingsError, match="device"):
         opened(tuned[0], device="abacus")
+
+
+def test_a_hub_that_cannot_be_reached_is_asked_once(monkeypatch, capfd):
+    asked = []
+
+    def unknown(host, *_, **__):
+        asked.append(host)
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("socket.getaddrinfo", unknown)
+    teach = dataclasses.replace(TEACH, teacher="nobody/no-such-model")
+    for use in (lambda kind: kind.open(Job(teach, Label(), ("a", "b"), "single")), lambda kind: kind.labels()):
+        asked.clear()
+        with pytest.raises(SettingsError, match=r"nobody/no-such-model .* the hub cannot be reached .*and the network$"):
+            use(kind_of(teach.teacher))
+        assert len(asked) == 1
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize(

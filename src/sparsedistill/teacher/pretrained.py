@@ -24,9 +24,12 @@ def class_names(path: str) -> tuple[str, ...]:
     Errors: :class:`SettingsError` when its configuration cannot be read.
     """
     transformers = require("transformers", "teacher")
+    local, missing = _local(path)
     try:
-        config = transformers.AutoConfig.from_pretrained(path, local_files_only=Path(path).is_dir())
+        config = transformers.AutoConfig.from_pretrained(path, local_files_only=local)
     except (OSError, ValueError) as error:
+        if missing:
+            raise SettingsError(f"the teacher {path} cannot be loaded: {missing}") from None
         raise SettingsError(
             f"the teacher {path} has no configuration to read its labels from ({clean(str(error))}), give labels"
         ) from None
@@ -62,9 +65,10 @@ def rescale(head: Any, scale: float, offset: float) -> None:
 def load(path: str, **options: Any) -> tuple[Any, Any, dict[str, Any]]:
     """Tokenizer, fp32 model on the CPU, and what its loading had to make up."""
     torch, transformers = require("torch", "teacher"), require("transformers", "teacher")
-    local = Path(path).is_dir()
-    if not local and (Path(path).is_absolute() or path.startswith(".") or path.count("/") > 1):
+    folder = Path(path).is_dir()
+    if not folder and (Path(path).is_absolute() or path.startswith(".") or path.count("/") > 1):
         raise SettingsError(f"the teacher {path} is not a folder, check the path")
+    local, missing = _local(path)
     try:
         with _quiet():
             tokenizer = transformers.AutoTokenizer.from_pretrained(path, local_files_only=local)
@@ -77,10 +81,12 @@ def load(path: str, **options: Any) -> tuple[Any, Any, dict[str, Any]]:
                 **options,
             )
     except Exception as error:  # a missing, foreign or damaged file fails in many ways, all of which mean the same
+        if missing:
+            raise SettingsError(f"the teacher {path} cannot be loaded: {missing}") from error
         reason = " ".join(str(error).split("\n")[0].split())
         remedy = (
             "it should hold config.json, weights and a tokenizer, as save_pretrained writes them"
-            if local
+            if folder
             else "give the path of a folder with its model, or check its hub id and the network"
         )
         raise SettingsError(f"the teacher {path} cannot be loaded ({reason}), {remedy}") from error
@@ -88,6 +94,26 @@ def load(path: str, **options: Any) -> tuple[Any, Any, dict[str, Any]]:
     if not set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens):
         raise SettingsError(f"the teacher {path} has no tokenizer, save its tokenizer beside the model")
     return tokenizer, model, info
+
+
+def _local(path: str) -> tuple[bool, str]:
+    """Whether a model's files can come from the disk alone; and, where that is for lack of the hub, what to do then.
+
+    The libraries would ask a hub that does not answer a dozen times for each file.
+    """
+    if Path(path).is_dir():
+        return True, ""
+    hub, errors = require("huggingface_hub", "teacher"), require("huggingface_hub.errors", "teacher")
+    try:
+        hub.get_hf_file_metadata(hub.hf_hub_url(path, "config.json"), timeout=10)
+    except (errors.HfHubHTTPError, errors.HFValidationError):
+        return False, ""  # it has answered, and will say what is wrong
+    except Exception as error:
+        return True, (
+            "there is no such folder, it was not downloaded before, and the hub cannot be reached "
+            f"({clean(str(error)).split(chr(10))[0]}); check the path, or its hub id and the network"
+        )
+    return False, ""
 
 
 @contextlib.contextmanager
