@@ -335,8 +335,29 @@ def test_columns_to_keep(single, tmp_path, suffix):
     predict(single, [source], str(tmp_path / "out.parquet"), keep=[], quoting="double")
     assert parquet.read_table(tmp_path / "out.parquet").schema.names == ["predicted", "probability"]
     for out in FILES:
-        with pytest.raises(DataError, match=r"in\S* has no column 'nope'.*--keep"):
+        with pytest.raises(DataError, match=r"in\S* has no column 'nope'.*with --keep"):
             predict(single, [source], str(tmp_path / f"new{out}"), keep=["id", "nope"], quoting="double")
+    with pytest.raises(DataError, match=r"in\S* has no column 'nope'.*with --text"):
+        predict(single, [source], str(tmp_path / "new.jsonl"), text="nope", quoting="double")
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv"])
+def test_texts_without_a_known_ngram_are_counted(classifiers, tmp_path, capsys, suffix):
+    source = write(tmp_path / f"in{suffix}")
+    predict(Classifier.load(classifiers["multi"]), [source], str(tmp_path / "out.jsonl"))
+    place = "in.parquet row 2" if suffix == ".parquet" else "in.csv:3"
+    assert f"2 of 8 texts had no known n-gram (the first: {tmp_path}/{place})" in capsys.readouterr().err
+    known = write(tmp_path / f"known{suffix}", rows([text for text in TEXTS if text not in ("", "nothing known here")]))
+    predict(Classifier.load(classifiers["multi"]), [known], str(tmp_path / "out.jsonl"))
+    assert capsys.readouterr().err == ""
+
+
+def test_a_text_that_scores_as_the_empty_one_may_have_known_ngrams(tmp_path, capsys):
+    config, tensors = make_parts()
+    Classifier(config, {**tensors, "rows": np.zeros_like(tensors["rows"])}).save(tmp_path / "still")
+    source = write(tmp_path / "in.csv", rows([*TEXTS, None]))
+    predict(Classifier.load(tmp_path / "still"), [source], str(tmp_path / "out.jsonl"), nulls="empty")
+    assert "3 of 9 texts had no known n-gram" in capsys.readouterr().err
 
 
 def test_files_follow_one_another(single, tmp_path):
@@ -703,7 +724,8 @@ def test_stdin_to_lines(classifiers, task):
     classifier = Classifier.load(classifiers[task])
     texts = [text.replace("\n", " ").replace("\r", " ") for text in TEXTS]
     done = run(classifiers[task], stdin="".join(text + "\n" for text in texts))
-    assert done.returncode == 0 and done.stderr == b""
+    assert done.returncode == 0
+    assert done.stderr.startswith(b"2 of 8 texts had no known n-gram (the first: stdin:2)")
     expected = classifier.predict(texts)
     if task == "single":
         expected = [f"{e}\t{p:.6g}" for e, p in zip(expected, classifier.predict_proba(texts).max(axis=1))]

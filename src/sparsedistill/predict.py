@@ -76,7 +76,11 @@ def predict(
         say("reading lines of text from the terminal: end with Ctrl-D")
     most = max(1, min(1 << 14, (1 << 22) // labels))  # texts in a batch: their probabilities are in memory, too
     read = partial(records.stream, text=text, keep=keep, encoding_errors=encoding_errors, most=most, form=form)
-    columns, metadata, stdin = _agreed(found, read, keep, kind, names)
+    try:
+        columns, metadata, stdin = _agreed(found, read, keep, kind, names)
+    except files.MissingColumnError as error:
+        raise error.with_option({pair: "--pair", text: "--text"}.get(error.name, "--keep")) from None
+    unknown = _Unknown(classifier)
     with ExitStack() as stack:
         write = _writer(
             stack,
@@ -93,9 +97,45 @@ def predict(
                 if nulls == "error":
                     _refuse_null(batch, text)
                 texts = _paired(batch, pair, nulls) if pair else batch.texts
-                write(batch, scored(classifier.decision_function(texts, threads, "empty")))
+                logits = classifier.decision_function(texts, threads, "empty")
+                write(batch, scored(logits))
+                unknown.add(batch, texts, logits)
                 if output or not sys.stdout.isatty():  # else the results themselves show how far it is
                     bar.add(len(batch.rows))
+    if unknown.count:
+        say(
+            f"{unknown.count:,} of {unknown.texts:,} texts had no known n-gram (the first: {unknown.first}): they got "
+            "the result of an empty text"
+        )
+
+
+class _Unknown:
+    """Counts texts without a known n-gram, and has the place of the first.
+
+    Only texts with the logits of the empty one are looked up once more: no other can be without n-grams.
+    """
+
+    def __init__(self, classifier: Classifier):
+        self._lookup, self._pairs = classifier._lookup, classifier.pairs
+        self._empty = classifier.decision_function(("", "") if classifier.pairs else "")
+        self.count, self.texts, self.first = 0, 0, ""
+
+    def add(self, batch: Batch, texts: Any, logits: np.ndarray) -> None:
+        self.texts += len(logits)
+        alike = np.flatnonzero(logits[:, 0] == self._empty[0])
+        if not len(alike):
+            return
+        if isinstance(texts, list):
+            some = [texts[i] for i in alike.tolist()]
+        else:
+            some = texts.take(require("pyarrow", "arrow").array(alike)).to_pylist()
+        halves = itertools.chain.from_iterable(some) if self._pairs else some
+        _, offsets = self._lookup.bags([half or "" for half in halves], 1)
+        sizes = np.diff(offsets).reshape(len(some), -1).sum(axis=1)
+        unknown = alike[sizes == 0]
+        self.count += len(unknown)
+        if len(unknown) and not self.first:
+            self.first = batch.place(int(unknown[0]))
 
 
 def _writer(

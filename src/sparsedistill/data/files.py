@@ -31,6 +31,7 @@ STDIN = "stdin"
 READ_BYTES = 1 << 20  # bytes read at a time
 BATCH_BYTES = 1 << 24  # that one Piece holds, about: long records must not fill the memory
 BYTE_ORDER_MARK = "\ufeff"  # the byte order mark; files that were put together have some inside
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _ABOUT = re.compile(r"(readme|licen[cs]e|notice|copying|changelog|citation)\b", re.IGNORECASE)
 
 
@@ -113,7 +114,12 @@ def expand(sources: Sequence[str], form: Form = AUTO) -> list[str]:
         matches = [path] if os.path.exists(path) else sorted(glob.glob(path, recursive=True))
         if not matches:
             what = "no file matches" if glob.has_magic(source) else "no such file or folder:"
-            raise DataError(f"{what} {source!r}; correct the path, or write hf:{source} for a dataset of the Hub")
+            hub = (
+                f", or write hf:{source} for a data set of the hub"
+                if _HUB_ID.fullmatch(source) and not form.kind(source)
+                else ""
+            )
+            raise DataError(f"{what} {source!r}; correct the path{hub}")
         for match in matches:
             if not os.path.isdir(match):
                 if form.kind(match) is None:
@@ -175,12 +181,18 @@ def say_once(message: str) -> None:
         say(message)
 
 
-def missing_column(name: str, source: str, there: Sequence[str], hint: str = "") -> DataError:
-    """The error for a column that a source does not have."""
-    return DataError(
-        f"{source} has no column {name!r}; it has {several([repr(n)[:80] for n in there]) or 'none'}: "
-        f"name the right one (--text, --label, --keep){hint}"
-    )
+class MissingColumnError(DataError):
+    """A column ``name`` that a source does not have; :meth:`with_option` for who knows which option names it."""
+
+    def __init__(self, name: str, source: str, there: Sequence[str], hint: str = "", option: str = ""):
+        has = several([repr(n)[:80] for n in there]) or "none"
+        way = f" with {option}" if option else ""
+        super().__init__(f"{source} has no column {name!r}; it has {has}: name the right one{way}{hint}")
+        self.name, self._rest = name, (source, there, hint)
+
+    def with_option(self, option: str) -> MissingColumnError:
+        """The same error with an option in its remedy."""
+        return MissingColumnError(self.name, *self._rest, option)
 
 
 def no_string(value: Any, name: str, where: str) -> DataError:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..errors import DataError
-from .files import BYTE_ORDER_MARK, STDIN, Form, missing_column, no_string, not_utf8, place_of, say_once
+from .files import BYTE_ORDER_MARK, STDIN, Form, MissingColumnError, no_string, not_utf8, place_of, say_once
 
 _JSON_SPACE = " \t\r\n"
 # What begins an object or a list of JSON (or Python, to be refused), and hardly a text in braces or brackets.
@@ -133,7 +133,7 @@ def _fasttext(
     """Labels are lists of names. ``blank_lines`` are empty texts, or as in fastText's own training no records."""
     for column in columns:
         if column not in ("label", "text", label, text):
-            raise missing_column(column, f"{name} (fastText)", ["label", "text"])
+            raise MissingColumnError(column, f"{name} (fastText)", ["label", "text"])
     for row, line in enumerate(lines, 1):
         line, names, start = _bare(line).removeprefix(BYTE_ORDER_MARK), [], 0
         if not blank_lines and not line.strip(" \t\v\f\r\0"):
@@ -164,7 +164,7 @@ def _json(
                 values = [record[column] for column in keep or ()]
         except KeyError as error:
             if absent != "null":
-                raise missing_column(error.args[0], place_of(name, row), list(record)) from None
+                raise MissingColumnError(error.args[0], place_of(name, row), list(record)) from None
             value, values = record.get(text), [record.get(column) for column in keep or ()]
         if type(value) is not str and value is not None:
             if value == value:
@@ -290,7 +290,7 @@ def _table(
         if header.count(column) != 1:
             if column in header:
                 raise DataError(f"{name} has {header.count(column)} columns {column!r}; rename all but one")
-            raise missing_column(column, name, header, _hint(header, column, kind, form))
+            raise MissingColumnError(column, name, header, _hint(header, column, kind, form))
     at, others, width = header.index(text), [header.index(column) for column in columns], len(header)
     doubtful = form.quoting == "auto" and not form.quoted(kind)
     names = set(header) if form.header else set()

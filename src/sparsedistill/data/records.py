@@ -18,6 +18,7 @@ from .files import (
     STDIN,
     TABLE_FORMATS,
     Form,
+    MissingColumnError,
     decoded,
     expand,
     no_string,
@@ -218,28 +219,33 @@ def stream(
     Errors: :class:`DataError` as of :func:`read`, except that a text may be null.
     """
     kind, name = form.kind(source), STDIN if source == "-" else source
-    if kind in TABLE_FORMATS:
-        schema = None
-        for row, texts, records in read_tables(source, kind, text, keep, encoding_errors, most):
-            schema = schema or records.schema
-            yield Batch(name, range(row, row + records.num_rows), texts, records, schema, encoding_errors)
-        return
-    if source == "-" and sys.stdin.isatty():
-        most = 1  # who types a line wants its answer
+    try:
+        if kind in TABLE_FORMATS:
+            schema = None
+            for row, texts, records in read_tables(source, kind, text, keep, encoding_errors, most):
+                schema = schema or records.schema
+                yield Batch(name, range(row, row + records.num_rows), texts, records, schema, encoding_errors)
+            return
+        if source == "-" and sys.stdin.isatty():
+            most = 1  # who types a line wants its answer
 
-    with opened(source) as file:
-        size = [0]
-        lines = decoded(file, name, encoding_errors, size)
-        columns, records = read_lines(lines, name, kind, text, keep, encoding_errors, form, label, absent, blank_lines)
-        yield _batch(name, [], columns, encoding_errors)
-        part: list[Record] = []
-        for record in records:
-            part.append(record)
-            if size[0] >= BATCH_BYTES or len(part) == most:
+        with opened(source) as file:
+            size = [0]
+            lines = decoded(file, name, encoding_errors, size)
+            columns, records = read_lines(
+                lines, name, kind, text, keep, encoding_errors, form, label, absent, blank_lines
+            )
+            yield _batch(name, [], columns, encoding_errors)
+            part: list[Record] = []
+            for record in records:
+                part.append(record)
+                if size[0] >= BATCH_BYTES or len(part) == most:
+                    yield _batch(name, part, columns, encoding_errors)
+                    part, size[0] = [], 0
+            if part:
                 yield _batch(name, part, columns, encoding_errors)
-                part, size[0] = [], 0
-        if part:
-            yield _batch(name, part, columns, encoding_errors)
+    except MissingColumnError as error:
+        raise error.with_option({label: "--label", text: "--text"}.get(error.name, "")) from None
 
 
 def check(

@@ -15,8 +15,8 @@ from .files import (
     BATCH_BYTES,
     READ_BYTES,
     STDIN,
+    MissingColumnError,
     foreign_format,
-    missing_column,
     not_utf8,
     place_of,
     raw_bytes,
@@ -75,7 +75,7 @@ def _check_schema(schema: Any, source: str, text: str, wanted: list[str]) -> Non
         if schema.names.count(column) > 1:
             raise DataError(f"{source} has {schema.names.count(column)} columns {column!r}; rename all but one")
         if column not in schema.names:
-            raise missing_column(column, source, schema.names)
+            raise MissingColumnError(column, source, schema.names)
     held = schema.field(text).type
     if str(plain_type(held)) not in STRING_TYPES | {"null"}:
         raise DataError(
