@@ -347,6 +347,18 @@ def test_rows_without_a_text_or_a_label_are_left_out_on_request(tmp_path, capsys
         inputs(False).describe()
 
 
+def test_blank_texts_that_are_kept_are_named(tmp_path, capsys):
+    from test_split import Inputs
+
+    path = tmp_path / "blank.csv"
+    path.write_text("text,label\n" + "".join(f"t {i},{'ab'[i % 2]}\n" for i in range(20)) + ',a\n" ",b\n')
+    kept, gone = "2 of 22 texts of {} are blank (the first: {}:22)", "2 rows of {} have no text"
+    for skip, said in ((False, kept), (True, gone)):
+        found = Inputs(build({"data": {"train": [str(path)], "skip_missing": skip}}, "test"))
+        assert len(found.train.texts) + len(found.dev.texts) == (20 if skip else 22)
+        assert said.format(path, path) in capsys.readouterr().err
+
+
 def test_what_is_missing(tmp_path, capsys):
     from test_split import Inputs
 

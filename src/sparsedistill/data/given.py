@@ -100,7 +100,12 @@ def _tables(pa: Any, value: Any, columns: Columns, part: str) -> Iterator[Any]:
         yield pa.table({columns.text: array})
     elif isinstance(value, Iterable):
         left = iter(value)
+        names: list[str] = []  # of records, as the first one has them
         while some := list(itertools.islice(left, _BATCH)):
+            if names or isinstance(some[0], Mapping):
+                names = names or list(some[0])
+                yield _of_records(pa, some, names, part)
+                continue
             if part == "corpus":
                 yield _of_columns(pa, _texts(some, columns, part), part)
                 continue
@@ -117,12 +122,22 @@ def _listed(column: Any) -> Sequence[Any]:
     return column if hasattr(column, "__len__") else list(column)
 
 
+def _of_records(pa: Any, records: list[Any], names: list[str], part: str) -> Any:
+    for i, record in enumerate(records):
+        if not isinstance(record, Mapping) or not set(names) <= set(record):
+            raise DataError(
+                f"{part}[{i}] is {record!r:.60}, not a dict with {', '.join(map(repr, names))} as the first"
+            )
+    return _of_columns(pa, {str(name): [record[name] for record in records] for name in names}, part)
+
+
 def _parted(records: list[Any], part: str) -> tuple[list[Any], list[Any]]:
     """Texts and labels of records that have one of each."""
     for i, record in enumerate(records):
         if not isinstance(record, tuple | list) or len(record) != 2:
             raise DataError(
-                f"{part}[{i}] is {record!r:.60}, not a text and its label: give (texts, labels), or a table"
+                f"{part}[{i}] is {record!r:.60}, not a text and its label: give (texts, labels), a list of "
+                "(text, label) or of dicts, or a table"
             )
     return [record[0] for record in records], [record[1] for record in records]
 

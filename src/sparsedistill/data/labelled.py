@@ -129,7 +129,13 @@ def _read(
         say_once(f"{what} and were left out")
     if not texts:
         raise no_text(found)
-    return texts, values, extra, Places(places)
+    where = Places(places)
+    if blank := [i for i, one in enumerate(texts) if not one or one.isspace()]:
+        say_once(
+            f"warning: {len(blank):,} of {len(texts):,} texts of {several(found)} are blank (the first: "
+            f"{where[blank[0]]}), and count as texts: --skip-missing leaves them out"
+        )
+    return texts, values, extra, where
 
 
 def _targets(
