@@ -17,7 +17,7 @@ from .format import read_json
 from .progress import say
 from .report import Report
 from .run import Run
-from .settings import Settings
+from .settings import UNUSED_CORPUS, Settings
 
 _SCORES = "scores"  # the column that holds the scores given for a teacher
 
@@ -113,6 +113,8 @@ def _run(directory: Path, teacher: Any, parts: dict[str, Any], given_settings: d
     if teacher is None:
         named["modes"] = ["scratch"]
     settings = Settings.of(**{**named, **given_settings})
+    if teacher is None and parts["corpus"] is not None and not settings.needs_teacher:
+        raise SettingsError(UNUSED_CORPUS)  # before it is written
     columns = given.Columns(settings.data.text, settings.data.label, settings.data.pair, settings.data.weight)
     sources: dict[str, Any] = {}
     for name, value in parts.items():

@@ -148,8 +148,8 @@ class Distill:
         "of the table: lazy adam as in the paper (8 bytes a number), or row-wise adagrad (4 bytes a row)",
         ("adam", "adagrad"),
     )
-    steps: int = option(0, "training steps; 0: as many as --epochs takes")
-    epochs: float = option(10.0, "passes over the texts when steps is 0")
+    steps: int = option(0, "training steps; 0: as many as the epochs take")
+    epochs: float = option(10.0, "passes over the texts, unless there is a number of steps")
     batch_size: int = option(512, "texts a step; fewer where an epoch would have less than 64 steps", least=1)
     learning_rate: float = option(0.0, "peak learning rate; 0: 0.01, or 0.1 without a hidden layer", most=1)
     train_weight: int = option(1, "how many times an epoch a text of train comes", least=1, most=1000)

@@ -115,6 +115,7 @@ class Settings:
                 "mode kd_private learns from the corpus alone: give --corpus",
             ),
             (not modes, f"no student is asked for: modes are {', '.join(_LABELLED)}"),
+            (bool(data.corpus) and not self.needs_teacher and not self.teach.teacher, UNUSED_CORPUS),
             (
                 pooling.needs_embedding and not distill.embedding,
                 f"{distill.pooling} pools to twice the table's width, which W1 brings together: give --embedding",
@@ -147,6 +148,11 @@ class Settings:
         if self.data.pair:
             raise SettingsError("random crops of a pair are no pair: no --random-crops")
 
+
+UNUSED_CORPUS = (
+    "there is a corpus, but no teacher to label it, and without one a student learns from train alone: name a teacher "
+    "(--teacher), or leave the corpus out"
+)
 
 # Parts that a student of each mode learns the teacher's distribution on.
 _LABELLED = {"kd": ("corpus", "train", "crops"), "kd_private": ("corpus",), "scratch": ()}
