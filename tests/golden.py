@@ -8,6 +8,7 @@ every processor, it prints the digests of each run's logits, students, classifie
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import json
@@ -207,10 +208,12 @@ def digests(folder: Path, run: str) -> dict[str, str]:
 
 
 def _call(*words: str) -> None:
-    """The command line in this process."""
+    """The command line in this process; our own stdout is for the digests."""
     from sparsedistill.cli import main
 
-    if status := main(words):
+    with contextlib.redirect_stdout(sys.stderr):
+        status = main(words)
+    if status:
         sys.exit(status)
 
 

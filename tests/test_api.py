@@ -16,7 +16,8 @@ import pyarrow as pa
 import pytest
 
 import sparsedistill
-from sparsedistill import Classifier, DataError, Run, Settings, SettingsError, cli, distill
+from sparsedistill import Classifier, DataError, Report, Run, Settings, SettingsError, cli, distill
+from sparsedistill.report import table
 
 LABELS = ["neg", "neu", "pos"]
 WORDS = ["film", "plot", "very", "good", "bad", "fine", "actor", "slow", "lovely", "poor", "scene", "music"]
@@ -117,6 +118,7 @@ def test_four_ways_make_the_same_classifier(by_lists, tmp_path, monkeypatch):
         lambda texts: pa.table({"text": texts}),
         lambda texts: datasets.Dataset.from_dict({"text": texts}),
         lambda texts: {"text": texts},
+        lambda texts: [{"text": text, "n": i} for i, text in enumerate(texts)],
         lambda texts: (text for text in texts),
     ],
 )
@@ -136,6 +138,7 @@ def test_a_corpus_of_any_kind(by_lists, container):
         datasets.Dataset.from_dict,
         dict,
         lambda columns: list(zip(columns["text"], columns["label"], strict=True)),
+        lambda columns: [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)],
         lambda columns: (np.array(columns["text"]), pd.Series(columns["label"])),
         lambda columns: (pa.array(columns["text"]), pl.Series(columns["label"])),
     ],
@@ -239,6 +242,8 @@ def test_settings_by_name():
         ({"train": {"text": ["a", "b"], "label": ["x"]}}, "differ in length"),
         ({"train": ("text", "label")}, r"train\[0\] is 'text', not a text and its label"),
         ({"train": TRAIN}, "not a text and its label"),
+        ({"train": [{"text": "a", "label": "x"}, {"text": "b"}]}, r"train\[1\] is .* not a dict with 'text', 'label'"),
+        ({"train": (["a", "b"], ["x", "y"]), "corpus": iter(["c"])}, "a corpus, but no teacher"),
         ({"teacher": {"test": [[1]]}, "corpus": ["a"]}, "scores of test"),
     ],
 )
@@ -251,8 +256,12 @@ def test_the_report_shows_itself(by_lists, tmp_path):
     report = by_lists.report
     assert set(report.figures) == {"teacher", "kd", "kd_ft"}
     assert report.selected in ("kd", "kd_ft")
-    assert str(report).startswith("|")
     assert "80 test texts" in str(report)
+    assert "|" not in str(report)  # a terminal's; a file's is Markdown
+    assert table(report.result).splitlines()[1].replace("-", "") == "|  | " + " | ".join([":"] * 7) + " |"
+    assert "unquantised accuracy" in str(report)
+    weighed = Report({**report.result, "primary": "macro_f1"})  # as with class weights: the figure has another unit
+    assert "unquantised macro-F1" in str(weighed)
     shown = report._repr_html_()
     assert "<table>" in shown
     assert "data:image/png;base64," in shown
@@ -281,9 +290,21 @@ def test_fit_alone_and_over_what_is_there(tmp_path, monkeypatch, capsys):
     assert cli.main(["fit", "train.csv", "-o", "model", "--hidden", "4", "--distill-epochs", "2"]) == 0
     assert json.loads((tmp_path / "model" / "config.json").read_text())["labels"] == LABELS
     assert cli.main(["fit", "train.csv", "-o", "model", "--hidden", "8", "--distill-epochs", "2"]) == 0
-    assert "count.train: done already" in capsys.readouterr().err
+    shown = capsys.readouterr()
+    assert "count.train: done already" in shown.err
+    assert "model: the classifier, in place of the one that was there" in shown.err
+    assert "| sparsedistill predict model\n" in shown.err
+    assert shown.out.count("student from scratch *") == 2 and "student from scratch *" not in shown.err  # once a call
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "letter.txt").write_text("dear")
     assert cli.main(["fit", "train.csv", "-o", "home"]) == 2
     assert "is there, and no classifier" in capsys.readouterr().err
     assert (tmp_path / "home" / "letter.txt").is_file()
+    (tmp_path / "home" / "config.json").write_text('{"architectures": ["Roberta"]}')
+    assert cli.main(["fit", "train.csv", "-o", "home"]) == 2
+    assert "is there, and no classifier" in capsys.readouterr().err
+    (tmp_path / "model" / "letter.txt").write_text("dear")
+    assert cli.main(["fit", "train.csv", "-o", "model"]) == 2
+    assert "also holds letter.txt" in capsys.readouterr().err
+    assert cli.main(["fit", "train.csv", "-o", "one", "--run", "./one"]) == 2
+    assert "--output and --run are both one" in capsys.readouterr().err

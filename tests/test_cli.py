@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -113,6 +114,18 @@ def test_run_takes_a_file_and_overrides(made, tmp_path):
         (("run", "choice.toml", "--set", "count.nothing=1"), "there is no setting count.nothing"),
         (("run", "bound.toml"), "[distill] dropout is 1.5: give at most 0.9"),
         (("count", "--run", "new", "--tokeniser", "words"), "usage: sparsedistill count"),
+        (("count", "--run", "new", "--tokeniser", "words"), "(do you mean --tokenizer?)"),
+        (("fit", "a.csv", "-o", "m", "--epochs=3"), "--teach-epochs or --distill-epochs or --finetune-epochs?"),
+        (("fit", "a.csv", "-o", "m", "--max_n", "3"), "(do you mean --max-n?)"),
+        (("fit", "a.csv", "-o", "m", "--corpus", "b.txt"), "a corpus, but no teacher"),
+        (("run", "idle.toml"), "a corpus, but no teacher"),
+        (("fit", "absent.csv", "-o", "m"), "no such file or folder: 'absent.csv'; correct the path\n"),
+        (("fit", "owner/name", "-o", "m"), "or write hf:owner/name"),
+        (("fit", "verdicts.csv", "-o", "m"), "it has 'text', 'verdict': name the right one with --label"),
+        (
+            ("fit", "verdicts.csv", "--text", "body", "-o", "m"),
+            "it has 'text', 'verdict': name the right one with --text",
+        ),
     ],
 )
 def test_mistakes_are_named(tmp_path, arguments, message):
@@ -120,6 +133,8 @@ def test_mistakes_are_named(tmp_path, arguments, message):
     (tmp_path / "unknown.toml").write_text("[distill]\nwidht = 3\n")
     (tmp_path / "type.toml").write_text('[distill]\nepochs = "many"\n')
     (tmp_path / "choice.toml").write_text('[count]\ntokenizer = "bpe"\n')
+    (tmp_path / "idle.toml").write_text('[data]\ntrain = "a"\ncorpus = "b"\n[distill]\nmodes = ["scratch"]\n')
+    (tmp_path / "verdicts.csv").write_text("text,verdict\nfine,good\n")
     (tmp_path / "bound.toml").write_text("[distill]\ndropout = 1.5\n")
     done = run(*arguments, cwd=tmp_path)
     assert done.returncode == 2
@@ -137,6 +152,10 @@ def test_predict_reads_stdin_and_keeps_order(made):
     chances = classifier.predict_proba(texts).max(axis=1)
     np.testing.assert_allclose([float(line[1]) for line in lines], chances, rtol=1e-5)
     assert lines[1][0] == classifier.predict("")
+    assert done.stderr.decode() == (
+        "3 of 5 texts had no known n-gram (the first: stdin:2): they got the result of an empty text\n"
+    )
+    assert run("predict", made / "run" / "classifier", stdin="good\n").stderr == b""
 
 
 def test_predict_keeps_gold_labels_beside_its_own(made, tmp_path):
@@ -174,10 +193,24 @@ def test_inspect_shows_run_and_reasons(made):
     assert done.returncode == 0, done.stderr.decode()
     shown = done.stdout.decode()
     assert "-> " in shown
-    assert "good" in shown
+    *terms, total = re.findall(r"^ +([+-]\d+\.\d+)  (.+)$", shown, re.MULTILINE)
+    assert (terms[0][1].split()[0], total[1]) == ("good", "in all")
+    assert abs(sum(float(number) for number, _ in terms) - float(total[0])) < 0.01
+    shown = run("inspect", made / "run", "--text", "qqqq").stdout.decode()
+    assert "no n-gram of it is known" in shown
     shown = run("inspect", made / "run").stdout.decode()
-    for part in ("distill.kd", "KD", "1- to 3-grams x 8 int8", "provenance"):
+    for part in (
+        "distill.kd",
+        "KD",
+        "of up to 3 tokens",
+        "8 x int8",
+        "one of negative, neutral, positive",
+        "provenance",
+    ):
         assert part in shown
+    stages = [line.split()[2].partition(".")[0] for line in shown.splitlines() if line[:2] == "20"]
+    assert list(dict.fromkeys(stages))[-4:] == ["distill", "finetune", "compress", "evaluate"]
+    assert "{" not in shown
     done = run("inspect", made / "run", "--text", "good", "--label", "meh")
     assert done.returncode == 2
     assert b"no label 'meh': negative, neutral, positive" in done.stderr

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
+import difflib
 import logging
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Sequence
@@ -14,12 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from .arguments import parser
-from .classifier import Classifier
+from .classifier import CARD, CONFIG, TENSORS, Classifier
 from .errors import SettingsError, SparsedistillError
 from .format import read_json, replacing_directory
 from .predict import predict
-from .progress import say
+from .progress import clock, say
+from .report import NAMES, table, written
 from .settings import SECTIONS, Settings, build, default_of, parse_value, read_toml, sections_with
+from .stages import STAGES
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -38,7 +41,8 @@ def _main(argv: Sequence[str] | None) -> int:
     arguments, rest = parser().parse_known_args(argv)
     # argparse takes a `nargs="*"` positional for finished at the first option; people write inputs behind options.
     if rest and (arguments.work != "predict" or any(word.startswith("-") for word in rest)):
-        arguments.parser.error(f"unrecognized arguments: {' '.join(rest)}")
+        unknown = next((word for word in rest if word.startswith("-")), "")
+        arguments.parser.error(f"unrecognized arguments: {' '.join(rest)}{_meant(arguments.parser, unknown)}")
     if rest:
         arguments.input += rest
     logging.getLogger("sparsedistill").propagate = False  # only our own handler prints: bare, to stderr
@@ -64,6 +68,16 @@ def _main(argv: Sequence[str] | None) -> int:
         sys.stderr.write(f"sparsedistill: {f'{error.filename}: ' if error.filename else ''}{error.strerror or error}\n")
         return 2
     return 0
+
+
+def _meant(command: argparse.ArgumentParser, unknown: str) -> str:
+    """What an unknown option of a command may mean: one that ends like it (``--distill-epochs``), or is spelt alike."""
+    name = unknown.partition("=")[0].replace("_", "-")
+    if not name.startswith("--"):
+        return ""
+    known = [option for option in command._option_string_actions if option.startswith("--")]
+    close = [option for option in known if option.endswith(name[1:])] or difflib.get_close_matches(name, known, 2, 0.7)
+    return f" (do you mean {' or '.join(close)}?)" if close else ""
 
 
 def _settings(arguments: argparse.Namespace) -> tuple[Settings, Path]:
@@ -120,36 +134,71 @@ def _run(arguments: argparse.Namespace) -> None:
     from .run import Run
 
     settings, directory = _settings(arguments)
-    Run(directory, settings).execute()
+    _execute(Run(directory, settings))
+
+
+def _execute(run: Any, stages: Sequence[str] = tuple(STAGES)) -> None:
+    """Execute the stages, and show what they have measured."""
+    run.execute(stages)
+    if "evaluate" in stages and run.group.leads:
+        sys.stdout.write(f"\n{table(read_json(run.directory / 'metrics.json'), markdown=False)}\n\n")
+        sys.stdout.flush()
 
 
 def _fit(arguments: argparse.Namespace) -> None:
     from .run import Run
 
     output = Path(arguments.output)
-    if output.exists() and not (output / "config.json").is_file() and (not output.is_dir() or any(output.iterdir())):
-        raise SettingsError(f"{output} is there, and no classifier: give another name to --output")
     directory = Path(arguments.run or f"{output}.run")
+    replaces = _replaces(output)
+    if output.resolve() == directory.resolve():
+        raise SettingsError(f"--output and --run are both {output}: give another name to one of them")
     values = _given(arguments)
     if arguments.train:
         values.setdefault("data", {})["train"] = tuple(arguments.train)
     if not values.get("teach", {}).get("teacher"):
         values.setdefault("distill", {}).setdefault("modes", ("scratch",))
-    Run(directory, build(values, "fit")).execute()
+    run = Run(directory, build(values, "fit"))
+    _execute(run)
+    if not run.group.leads:
+        return
     with replacing_directory(output) as temporary:
         for file in (directory / "classifier").iterdir():
             shutil.copyfile(file, temporary / file.name)
-    say(
-        f"the classifier is in {output}; {directory} holds what it was made from, so that the same command with other "
-        "settings does no more than these ask for, and may be deleted"
+    say(f"{output}: the classifier{', in place of the one that was there' if replaces else ''}")
+    say(f"{directory}: the run that made it; unless you delete it, the next such command skips what is unchanged")
+    columns = "".join(
+        f" --{name} {shlex.quote(value)}"
+        for name, value, default in (("text", run.settings.data.text, "text"), ("pair", run.settings.data.pair, ""))
+        if value != default
     )
+    place = shlex.quote(str(output))
+    if run.are_pairs:
+        say(f"to label pairs of texts: sparsedistill predict {place} FILE{columns}")
+    else:
+        say(f'try it: echo "some text" | sparsedistill predict {place}')
+
+
+def _replaces(output: Path) -> bool:
+    """Whether a classifier is at the place where another is to go. Errors: :class:`SettingsError` for anything else."""
+    if not output.exists() or (output.is_dir() and not any(output.iterdir())):
+        return False
+    config = output / CONFIG
+    if not config.is_file() or read_json(config).get("format") != "sparsedistill":
+        raise SettingsError(f"{output} is there, and no classifier: give another name to --output")
+    if others := sorted({file.name for file in output.iterdir()} - {CONFIG, TENSORS, CARD}):
+        raise SettingsError(
+            f"{output} is a classifier, but also holds {', '.join(others)}: take that away, or give another name to "
+            "--output"
+        )
+    return True
 
 
 def _stage(arguments: argparse.Namespace) -> None:
     from .run import Run
 
     settings, directory = _settings(arguments)
-    Run(directory, settings).execute([arguments.stage])
+    _execute(Run(directory, settings), [arguments.stage])
 
 
 def _predict(arguments: argparse.Namespace) -> None:
@@ -182,47 +231,83 @@ def _inspect(arguments: argparse.Namespace) -> None:
         _show_stages(run)
         if not path.is_dir():
             return
+    sys.stdout.write(_described(path))
+
+
+def _described(path: Path) -> str:
+    """A classifier: what it answers, what it is made of and from, how good it is."""
     classifier = Classifier.load(path)
     config = classifier.config
-    sys.stdout.write(f"{path}\n  {classifier!r}\n")
-    for name in ("text", "rows", "thresholds", "metrics", "provenance"):
-        if name in config:
-            shown = {k: v for k, v in config[name].items() if k != "settings"} if name == "provenance" else config[name]
-            sys.stdout.write(f"  {name}: {json.dumps(_rounded(shown), ensure_ascii=False)}\n")
+    text, rows = config["text"], config["rows"]
+    labels = f"{', '.join(classifier.labels[:20])}{' ...' if len(classifier.labels) > 20 else ''}"
+    kinds = {"single": f"one of {labels}", "multi": f"any number of {labels}", "regression": "a score"}
+    ways = ["lower-cased" if text["lowercase"] else "case kept", *["composed to NFC"] * bool(text.get("normalize"))]
+    lines = [
+        ("answers", kinds[classifier.task] + ", for a pair of texts" * classifier.pairs),
+        ("tokens", f"by the tokeniser {text['tokenizer']}, {', '.join(ways)}"),
+        ("n-grams", f"{rows['count']:,} of up to {text['max_n']} tokens"),
+        (
+            "rows",
+            f"{rows['width']} x {rows['type']}, {config['pooling']} pooling; dense layers above: {config['layers']}",
+        ),
+        ("size", f"{classifier.nbytes / 1e6:,.1f} MB"),
+    ]
+    if thresholds := config.get("thresholds"):
+        shown = ", ".join(f"{label} {one:.2f}" for label, one in zip(classifier.labels, thresholds, strict=True))
+        lines.append(("thresholds", shown))
+    for part, figures in config.get("metrics", {}).items():
+        lines.append((f"on {part}", ", ".join(f"{name} {value}" for name, value in written(figures))))
+    if source := config.get("provenance"):
+        by = f" of {source['teacher']}" if source["student"] != "scratch" else ""
+        sizes = ", ".join(f"{part} {facts['texts']:,}" for part, facts in source["data"].items())
+        lines += [
+            (
+                "provenance",
+                f"{NAMES.get(source['student'], source['student'])}{by}; texts: {sizes}; seed {source['seed']}",
+            ),
+            ("made with", ", ".join(f"{name} {version}" for name, version in source["versions"].items())),
+        ]
+    return f"{path}\n" + "".join(f"  {name:<11} {value}\n" for name, value in lines)
 
 
 def _show_stages(run: Path) -> None:
-    records = sorted((read_json(p) for p in (run / "stages").glob("*.json")), key=lambda r: r["finished"])
-    for record in records:
-        small = {k: v for k, v in record["result"].items() if isinstance(v, str | int | float)}
+    """What is done, in the order of the stages, and the table."""
+    order = {name: place for place, name in enumerate(STAGES)}
+    records = [read_json(path) for path in (run / "stages").glob("*.json")]
+
+    def place(record: dict[str, Any]) -> tuple[float, str]:  # what a stage has others make comes before the training
+        return order.get(record["stage"].partition(".")[0], order["distill"] - 0.5), record["finished"]
+
+    for record in sorted(records, key=place):
         facts = ", ".join(
-            f"{k} {v:,}" if isinstance(v, int | float) else f"{k} {v}" for k, v in _rounded(small).items()
+            f"{name.replace('_', ' ')} {f'{value:,.4g}' if isinstance(value, float) else f'{value:,}'}"
+            for name, value in record["result"].items()
+            if isinstance(value, int | float) and not isinstance(value, bool) and name not in ("seconds", "waited")
         )
-        sys.stdout.write(f"{record['finished']}  {record['stage']:<20} {record['seconds']:>9,.1f} s  {facts}\n")
-    if (run / "report.md").is_file():
-        sys.stdout.write("\n" + (run / "report.md").read_text(encoding="utf-8") + "\n")
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _rounded(inner) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [_rounded(inner) for inner in value]
-    return float(f"{value:.6g}") if isinstance(value, float) else value
+        took = f"{record['seconds']:.1f} s" if record["seconds"] < 60 else clock(record["seconds"])
+        sys.stdout.write(f"{record['finished']}  {record['stage']:<18} {took:>8}  {facts}\n")
+    if (run / "metrics.json").is_file():
+        sys.stdout.write(f"\n{table(read_json(run / 'metrics.json'), markdown=False)}\n\n")
 
 
 def explanation(classifier: Classifier, text: str, label: str | None = None, top: int = 6) -> str:
     """A text, its label and its most telling n-grams, for a terminal."""
-    why, decided = classifier.explain(text, label, top), classifier.predict(text)
+    why, decided = classifier.explain(text, label, None), classifier.predict(text)
     if classifier.task == "regression":
-        shown = f"{decided:.4g}"
+        shown, what = f"{decided:.4g}", "the score"
     else:
         probability = classifier.predict_proba(text)[classifier.labels.index(why.label)]
         shown = ", ".join(decided) or "no label" if classifier.task == "multi" else decided
-        shown += f" ({probability:.0%})" if shown == why.label else f"; for {why.label} ({probability:.0%}):"
-    lines = [f"{text!r}", f"  -> {shown}"]
-    lines += [f"     {contribution:+.3f}  {ngram}" for ngram, contribution in why.contributions]
-    return "\n".join(lines) + "\n"
+        shown += f" ({probability:.0%})" if shown == why.label else f"; {why.label} has {probability:.0%}"
+        what = f"the logit of {why.label}" + " (less the mean of all logits)" * (classifier.task == "single")
+    terms = [(number, ngram) for ngram, number in why.contributions[:top]]
+    if rest := why.contributions[top:]:
+        terms.append((sum(number for _, number in rest), f"({len(rest):,} more)"))
+    terms += [(why.bias, "(bias, the same for any text)"), (why.logit, "in all")]
+    head = f"what its n-grams add to {what}:" if terms[2:] else f"no n-gram of it is known, which leaves of {what}:"
+    return (
+        "\n".join([f"{text!r}", f"  -> {shown}", f"  {head}", *(f"     {n:+.3f}  {name}" for n, name in terms)]) + "\n"
+    )
 
 
 _WORK = {"fit": _fit, "run": _run, "stage": _stage, "predict": _predict, "inspect": _inspect}

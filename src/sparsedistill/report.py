@@ -41,7 +41,7 @@ _FIGURES = {
 class Report:
     """What a run measured: a table, its figures, a plot.
 
-    ``str()`` is the table, in Markdown that also reads well in a terminal; in a notebook it shows itself with the plot.
+    ``str()`` is the table, for a terminal; in a notebook it shows itself with the plot.
     """
 
     def __init__(self, result: dict[str, Any]):
@@ -74,7 +74,7 @@ class Report:
         return figure
 
     def __str__(self) -> str:
-        return table(self.result)
+        return table(self.result, markdown=False)
 
     def __repr__(self) -> str:
         return f"<Report of {', '.join(self.figures)}; chosen: {self.selected}>"
@@ -95,18 +95,26 @@ class Report:
         return f'{shown}<img alt="accuracy against speed" width="640" src="data:image/png;base64,{data}">'
 
 
-def table(result: dict[str, Any]) -> str:
-    """A Markdown table, aligned so that it also reads well in a terminal, of a run's ``metrics.json``."""
+def table(result: dict[str, Any], markdown: bool = True) -> str:
+    """The table of a run's ``metrics.json``, in Markdown or for a terminal."""
     head, *rows = _rows(result)
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
 
     def line(cells: list[str]) -> str:
         first = cells[0].ljust(widths[0])
-        return "| " + " | ".join([first, *(c.rjust(w) for c, w in zip(cells[1:], widths[1:], strict=True))]) + " |"
+        aligned = [first, *(c.rjust(w) for c, w in zip(cells[1:], widths[1:], strict=True))]
+        return f"| {' | '.join(aligned)} |" if markdown else "  ".join(aligned)
 
-    rule = "|-" + "-|-".join(["-" * widths[0], *("-" * (w - 1) + ":" for w in widths[1:])]) + "-|"
-    rule = rule.replace(":-|", ": |")
-    return "\n".join([line(head), rule, *map(line, rows), "", _note(result)])
+    rule = ["-" * width for width in widths]
+    if markdown:
+        rule = [rule[0], *(dashes[1:] + ":" for dashes in rule[1:])]
+    return "\n".join([line(head), line(rule), *map(line, rows), "", _note(result)])
+
+
+def written(figures: dict[str, Any]) -> list[tuple[str, str]]:
+    """Names and values of figures as a person reads them; of those alone that say by themselves what they are."""
+    return [(_FIGURES[name][0], _FIGURES[name][1].format(value)) for name, value in figures.items()
+            if value is not None and _FIGURES.get(name, ("", ""))[1]]  # fmt: skip
 
 
 def _rows(result: dict[str, Any]) -> list[list[str]]:
@@ -118,7 +126,11 @@ def _rows(result: dict[str, Any]) -> list[list[str]]:
     def form(name: str) -> str:
         return _FIGURES[name][1] or _FIGURES[result["primary"]][1]
 
-    rows = [["", *(_FIGURES[name][0] for name in there), *(["speed-up"] if teacher_rate else [])]]
+    def heading(name: str) -> str:
+        what = _FIGURES[name][0]
+        return what if _FIGURES[name][1] else f"{what} {_FIGURES[result['primary']][0]}"
+
+    rows = [["", *map(heading, there), *(["speed-up"] if teacher_rate else [])]]
     for system, figures in systems.items():
         mark = " *" if system == result["selected"] else ""
         row = [NAMES.get(system, system) + mark]

@@ -14,7 +14,6 @@ import numpy as np
 from .. import evaluate, report
 from ..classifier import Classifier
 from ..format import read_json, replacing, replacing_directory, write_json
-from ..progress import say
 from .label import label_part
 
 if TYPE_CHECKING:
@@ -40,8 +39,7 @@ def execute(run: Run) -> None:
     if run.teacher_answers:
         label_part(run, _part(run))
     outputs = [run.directory / "metrics.json", run.directory / "classifier" / "config.json"]
-    result = run.once("evaluate", outputs, partial(_evaluate, run))
-    say("\n" + report.table(result) + "\n")
+    run.once("evaluate", outputs, partial(_evaluate, run))
 
 
 def _part(run: Run) -> str:

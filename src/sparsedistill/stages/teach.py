@@ -6,7 +6,6 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from ..format import read_json, write_json
-from ..progress import say
 from ..teacher import Job
 from .keys import digest, keyed
 
@@ -31,7 +30,6 @@ def inputs(run: Run, name: str) -> dict[str, Any]:
 def execute(run: Run) -> None:
     """Fine-tune the teacher on train, where it is a model that wants it."""
     if not run.settings.needs_teacher or not run.fine_tunes_teacher:
-        say("teach: nothing to fine-tune")
         return
     from ..teacher.finetune import finetune
 

@@ -33,7 +33,7 @@ class Units:
         if record.is_file() and all(path.exists() for path in outputs):
             found = read_json(record)
             if found["key"] == key:
-                say(f"{unit}: done already ({clock(found['seconds'])}, {found['finished']})")
+                say(f"{unit}: done already, on {found['finished']}")
                 return found["result"]
         record.unlink(missing_ok=True)
         start = time.monotonic()
@@ -52,7 +52,7 @@ class Units:
                 "versions": versions(),
             },
         )
-        say(f"{unit}: {clock(seconds)}")
+        say(f"{unit}: done in {f'{seconds:.1f} s' if seconds < 60 else clock(seconds)}")
         return result
 
     def result_of(self, unit: str) -> dict[str, Any]:
