@@ -80,6 +80,7 @@ def main() -> int:
     except SparsedistillError as error:
         sys.stderr.write(f"quickstart: {error}\n")
         return 2
+    print(f"\n{classifier.report}\n")
     print("Three texts, and the n-grams that decided:\n")
     for text in EXAMPLES:
         why = classifier.explain(text, top=6)

@@ -7,6 +7,7 @@ tiny transformer in a folder called like the hub's, ``crawl/`` holds some hundre
 
 from __future__ import annotations
 
+import argparse
 import ast
 import csv
 import itertools
@@ -27,6 +28,7 @@ import zstandard
 
 import sparsedistill
 from sparsedistill import cli
+from sparsedistill.arguments import parser
 from sparsedistill.settings import SECTIONS
 
 ROOT = Path(__file__).parent.parent
@@ -171,11 +173,8 @@ def stand_ins(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("page", [p for p in PAGES if name_of(p) not in WITHOUT_CODE], ids=name_of)
-def test_every_block_runs(page, stand_ins, tmp_path, monkeypatch):
-    place = tmp_path / "place"
-    shutil.copytree(stand_ins / "place", place)
+def enter(place: Path, stand_ins: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Go where the stand-ins are, with the programs among them."""
     monkeypatch.chdir(place)
     monkeypatch.syspath_prepend(str(place))
     for name, value in {
@@ -184,6 +183,14 @@ def test_every_block_runs(page, stand_ins, tmp_path, monkeypatch):
         "PYTHONPATH": str(place), "CUDA_VISIBLE_DEVICES": "",
     }.items():  # fmt: skip
         monkeypatch.setenv(name, value)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [p for p in PAGES if name_of(p) not in WITHOUT_CODE], ids=name_of)
+def test_every_block_runs(page, stand_ins, tmp_path, monkeypatch):
+    place = tmp_path / "place"
+    shutil.copytree(stand_ins / "place", place)
+    enter(place, stand_ins, tmp_path, monkeypatch)
     namespace: dict = {}
     try:
         for line, language, text in blocks_of(page):
@@ -199,6 +206,23 @@ def test_every_block_runs(page, stand_ins, tmp_path, monkeypatch):
                 assert language in NOT_RUN, f"{where}: a block without a language, or of one that is not run"
     finally:
         sys.modules.pop("judge", None)
+
+
+@pytest.mark.slow
+def test_every_example_of_help_runs(stand_ins, tmp_path, monkeypatch):
+    place = tmp_path / "place"
+    shutil.copytree(stand_ins / "place", place)
+    enter(place, stand_ins, tmp_path, monkeypatch)
+    (place / "reviews.toml").write_text(
+        '[data]\ntrain = "train.csv"\n[count]\nmax_n = 2\n[distill]\nmodes = ["scratch"]\nepochs = 1\n',
+        encoding="utf-8",
+    )
+    commands = next(action for action in parser()._actions if isinstance(action, argparse._SubParsersAction))
+    assert {name for name, command in commands.choices.items() if command.epilog} == set(commands.choices)
+    for name, command in {"": parser(), **commands.choices}.items():
+        examples = [line for line in command.epilog.splitlines() if line.startswith("  ")]
+        assert len(examples) > 1
+        run_shell("\n".join(examples), f"sparsedistill {name} --help")
 
 
 def run_python(text: str, where: str, namespace: dict) -> None:

@@ -63,6 +63,9 @@ def cli_page() -> str:
         lines += [_cell(command.description or ""), ""] if command.description else []
         for group in command._action_groups:
             lines += _group(name, group)
+        if command.epilog:
+            examples = [line.strip() for line in command.epilog.splitlines()[1:]]
+            lines += ["**Examples**", "", "```sh", *examples, "```", ""]
     lines += ["", "The exit status is 0, 2 for settings or data that cannot be used, 130 when interrupted."]
     return "\n".join(lines)
 

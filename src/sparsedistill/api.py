@@ -47,13 +47,14 @@ def distill(
             Whether scores are logits or probabilities says ``scores="probabilities"``. None: no teacher; the student
             learns gold labels alone.
         corpus: Unlabelled texts, the more the better: a list, an array, a Series, an Arrow array, a generator of str
-            (of pairs of str with ``pair``); a table (DataFrame, Arrow table, Hugging Face dataset, dict of columns)
-            with the column ``text``; or files: a path, a glob or a folder as str, or a list of :class:`pathlib.Path`.
+            (of pairs of str with ``pair``); a table (DataFrame, Arrow table, Hugging Face dataset, dict of columns,
+            list of dicts) with the column ``text``; or files: a path, a glob or a folder as str, or a list of
+            :class:`pathlib.Path`. Not without a teacher.
         train: Labelled texts: ``(texts, labels)``, a list or generator of ``(text, label)``, a table with the columns
             ``text`` and ``label``, or files. Labels are names or numbers, one a text; lists of names with
             ``task="multi"``; floats with ``task="regression"``.
-        dev: Labelled texts to choose on; without them a seeded tenth of ``train`` is held out.
-        test: Labelled texts to report on, used once.
+        dev: Labelled texts to choose the best student by; None: a seeded tenth of ``train`` is held out.
+        test: Labelled texts to measure the finished classifier on, used once; None: those of ``dev``.
         directory: The run directory, in which an interrupted call resumes and nothing is done twice. None: a temporary
             one, removed when the classifier is ready, and kept when anything goes wrong.
         settings: Every setting of every stage by its name, as in a TOML file: ``hidden=[256]``, ``size=100_000``,

@@ -14,20 +14,65 @@ from .settings import SECTIONS, SHARED, sections_with
 from .stages import STAGES
 
 _STAGE_TEXT = (
-    "What is finished is not done again; an interrupted stage goes on where it stopped. "
-    "Settings come from the file, or without one from the run directory; those on the command line go over both, and "
-    "the run directory remembers them."
+    "What is finished is not done again, and an interrupted stage goes on where it stopped. Settings come from the "
+    "TOML file, or without one from the run directory, which remembers those of earlier calls; options go over both."
 )
 _FIT_TEXT = (
-    "Labelled texts (and, with --teacher, a teacher and a corpus) in, a classifier out. An interrupted call goes on "
-    "where it stopped. Settings that several stages have begin with the stage's name here: --distill-epochs."
+    "Make a classifier from a file of labelled texts. With a teacher, the student also learns its predictions on your "
+    "unlabelled texts; without one, it learns your labels alone. What is finished is not done again, and the same "
+    "command goes on where it was interrupted. Options whose names several stages share begin with the stage: "
+    "--distill-epochs, --teach-epochs."
 )
 _PREDICT_TEXT = (
-    "One record a text, in order. On stdout a line: label, tab, probability (multi-label: labels joined by commas; "
-    "regression: the score). Files and the other formats have the columns of the input, then `predicted` (label, "
-    "labels or score), single-label also `probability`, and what --proba and --top-k add. stdin is read as lines of "
-    "text, or as JSON with the text column, told by its first line; --input-format says what it is."
+    "Label texts, in their order. To the terminal goes a line for each: label, tab, probability (multi-label: labels "
+    "with commas between; regression: the score). To a file, and in other formats, go the columns of the input as they "
+    "were, then `predicted`, `probability` (where a text has one label), and what --proba and --top-k add. Piped input "
+    "is a text a line, or JSON with a text column, as its first line tells; --input-format says what else it is."
 )
+_INSPECT_TEXT = (
+    "Show what a classifier is made of and how good it is, or what a run directory has done so far. With --text, show "
+    "how it labels this text and what each n-gram adds."
+)
+# Each runs in a test.
+_EXAMPLES = {
+    "": """
+  sparsedistill fit train.csv -o model
+  echo "what a lovely day" | sparsedistill predict model
+""",
+    "fit": """
+  sparsedistill fit train.csv -o model
+  sparsedistill fit requests.csv --label team --class-weights balanced --max-n 2 -o router
+  sparsedistill fit train.csv --teacher FacebookAI/roberta-large --corpus 'crawl/*.parquet' -o taught
+""",
+    "predict": """
+  echo "what a lovely day" | sparsedistill predict model
+  sparsedistill predict model reviews.csv --text body -o labelled.csv
+  sparsedistill predict model 'crawl/*.parquet' --keep id url --proba -o labelled.parquet
+""",
+    "inspect": """
+  sparsedistill inspect model
+  sparsedistill inspect model --text "two hours late again"
+""",
+    "run": """
+  sparsedistill run reviews.toml
+  sparsedistill run reviews.toml --set distill.hidden=128
+""",
+}
+_STAGE_EXAMPLE = """
+  sparsedistill {stage} reviews.toml
+  sparsedistill {stage} --run runs/reviews
+"""
+_METAVARS = {
+    **dict.fromkeys(("train", "dev", "test", "corpus"), "FILE"),
+    **dict.fromkeys(("text", "pair", "label", "weight"), "COLUMN"),
+    "labels": "NAME", "class_weights": "WEIGHT", "label_separator": "SIGN", "delimiter": "SIGN", "memory": "SIZE",
+    "max_time": "TIME",
+}  # fmt: skip
+_SHARED_HELP = {  # of the options that are those of every stage
+    "device": "cpu, cuda, cuda:1 ...; auto: a GPU, if there is one that will do",
+    "threads": "CPU threads; 0: all",
+    "checkpoint_seconds": "seconds between checkpoints",
+}
 # The options of `fit` that most people need, in this order.
 _COMMON = {
     "data": ("dev", "test", "corpus", "text", "label", "task", "labels"),
@@ -42,27 +87,44 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="sparsedistill",
         description="Distil a slow text classifier into a sparse n-gram student that labels raw text on a plain CPU.",
-        epilog="`sparsedistill COMMAND --help` lists a command's options.",
+        epilog=f"examples:{_EXAMPLES['']}\n`sparsedistill COMMAND --help` has more, and all options.",
+        formatter_class=_Help,
     )
     top.add_argument("--version", action="version", version=f"sparsedistill {__version__}")
-    commands = top.add_subparsers(metavar="COMMAND", required=True)
-    usage = "sparsedistill fit [TRAIN ...] -o DIR [--corpus FILE ...] [--teacher TEACHER] [options]"
-    _add_fit(commands.add_parser("fit", help="make a classifier of your texts", description=_FIT_TEXT, usage=usage))
-    _add_run(commands.add_parser("run", help="all stages, from a TOML file", description=_STAGE_TEXT))
+    commands = top.add_subparsers(metavar="COMMAND", title="commands", required=True)
+
+    def add(name: str, help: str, description: str, examples: str, usage: str | None = None) -> Any:
+        return commands.add_parser(
+            name, help=help, description=description, usage=usage, epilog=f"examples:{examples}", formatter_class=_Help
+        )
+
+    usage = "sparsedistill fit [TRAIN ...] -o DIR [--teacher TEACHER] [--corpus FILE ...] [options]"
+    _add_fit(add("fit", "make a classifier of your texts", _FIT_TEXT, _EXAMPLES["fit"], usage))
+    _add_predict(add("predict", "label texts with a classifier", _PREDICT_TEXT, _EXAMPLES["predict"]))
+    inspect = "look into a classifier or a run directory"
+    _add_inspect(add("inspect", inspect, _INSPECT_TEXT, _EXAMPLES["inspect"]))
+    run = "all stages, with the settings of a TOML file"
+    _add_run(add("run", run, f"Run {run}. {_STAGE_TEXT}", _EXAMPLES["run"]))
     for stage, module in STAGES.items():
         text = module.HELP
         description = f"{text[0].upper()}{text[1:]}. {_STAGE_TEXT}"
         usage = f"sparsedistill {stage} [CONFIG] [--run DIR] [options]"
-        _add_stage(commands.add_parser(stage, help=text, description=description, usage=usage), stage)
-    _add_predict(commands.add_parser("predict", help="label texts with a classifier", description=_PREDICT_TEXT))
-    _add_inspect(commands.add_parser("inspect", help="look into a classifier or a run directory"))
+        command = add(stage, f"stage: {text}", description, _STAGE_EXAMPLE.format(stage=stage), usage)
+        _add_stage(command, stage)
     return top
 
 
+class _Help(argparse.HelpFormatter):
+    """Leaves the lines of examples as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return text if text.startswith("examples:") else super()._fill_text(text, width, indent)
+
+
 def _add_fit(command: argparse.ArgumentParser) -> None:
-    command.add_argument("train", metavar="TRAIN", nargs="*", help="labelled texts: files, globs or folders")
-    command.add_argument("--output", "-o", metavar="DIR", required=True, help="the classifier's directory")
-    command.add_argument("--run", metavar="DIR", help="run directory (default: OUTPUT.run)")
+    command.add_argument("train", metavar="TRAIN", nargs="*", help="labelled texts: files, globs, folders or hf:NAME")
+    command.add_argument("--output", "-o", metavar="DIR", required=True, help="where to put the classifier")
+    command.add_argument("--run", metavar="DIR", help="run directory: what is done is kept there (default: DIR.run)")
     common = command.add_argument_group("common options")
     for section, names in _COMMON.items():
         _add_options(common, section, names)
@@ -71,7 +133,7 @@ def _add_fit(command: argparse.ArgumentParser) -> None:
         (field,) = (field for field in dataclasses.fields(SECTIONS[section]) if field.name == name)
         common.add_argument(
             f"--{name.replace('_', '-')}", dest=f"*.{name}", default=argparse.SUPPRESS, type=type(field.default),
-            metavar=_metavar(field), help=f"{field.metadata['help']} (all stages; default: {field.default})",
+            metavar=_metavar(field), help=f"{_SHARED_HELP[name]} (all stages; default: {field.default})",
         )  # fmt: skip
     for section, kind in SECTIONS.items():
         names = tuple(f.name for f in dataclasses.fields(kind) if f.name not in _COMMON.get(section, ()))
@@ -82,12 +144,18 @@ def _add_fit(command: argparse.ArgumentParser) -> None:
 
 def _add_run(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "config", metavar="CONFIG", help="TOML file with a table a stage: [data], [teach], [label] ..."
+        "config", metavar="CONFIG", help="TOML file with a table for each stage: [data], [teach], [label] ..."
     )
     command.add_argument(
-        "--run", metavar="DIR", help="run directory; default: `run` in the file, else runs/NAME_OF_THE_FILE"
+        "--run", metavar="DIR", help="run directory (default: `run` in the file, else runs/NAME_OF_THE_FILE)"
     )
-    command.add_argument("--set", metavar="STAGE.FIELD=VALUE", action="append", default=[], help="override one setting")
+    command.add_argument(
+        "--set",
+        metavar="STAGE.FIELD=VALUE",
+        action="append",
+        default=[],
+        help="override one setting of the file; may be repeated",
+    )
     command.set_defaults(work="run", parser=command)
 
 
@@ -112,45 +180,60 @@ def _add_stage(command: argparse.ArgumentParser, stage: str) -> None:
 
 def _add_predict(command: argparse.ArgumentParser) -> None:
     command.add_argument("classifier", metavar="CLASSIFIER", help="directory of the classifier")
-    command.add_argument("input", metavar="INPUT", nargs="*", help="files, globs or folders; default: stdin")
+    command.add_argument("input", metavar="INPUT", nargs="*", help="files, globs, folders or hf:NAME; default: stdin")
     command.add_argument("--text", default="text", metavar="COLUMN", help="column of the text (default: text)")
-    command.add_argument("--pair", default="", metavar="COLUMN", help="column of the second text, to label pairs")
-    command.add_argument("--output", "-o", metavar="FILE", help=f"ends in {', '.join(FILES)}; default: stdout")
-    command.add_argument("--format", choices=STREAMS, help="of stdout (default: lines; arrow is a stream)")
     command.add_argument(
-        "--keep", nargs="*", metavar="COLUMN", help="input columns to write (default: all; with nothing after it: none)"
+        "--pair", default="", metavar="COLUMN", help="column of the second text, for a classifier of pairs"
     )
-    command.add_argument("--proba", action="store_true", help="add every label's probability, as p(LABEL)")
-    command.add_argument("--top-k", type=int, metavar="K", help="add top_labels and top_probabilities, the K likeliest")
-    command.add_argument("--prefix", default="", help="what the names of result columns begin with (default: nothing)")
+    command.add_argument("--output", "-o", metavar="FILE", help=f"file to write: {', '.join(FILES)}; default: stdout")
+    command.add_argument("--format", choices=STREAMS, help="format of stdout (default: lines; arrow is a stream)")
     command.add_argument(
-        "--nulls", choices=("error", "empty"), default="error", help="null texts: refused (default), or empty texts"
+        "--keep",
+        nargs="*",
+        metavar="COLUMN",
+        help="columns of the input to write, too (default: all; none with nothing after it)",
+    )
+    command.add_argument("--proba", action="store_true", help="add the probability of every label, as p(LABEL)")
+    command.add_argument(
+        "--top-k", type=int, metavar="K", help="add top_labels and top_probabilities: the K most probable labels"
+    )
+    command.add_argument("--prefix", default="", help="put this before the names of the columns that are added")
+    command.add_argument(
+        "--nulls",
+        choices=("error", "empty"),
+        default="error",
+        help="null texts: refuse them (default), or take them for empty ones",
     )
     command.add_argument(
         "--input-format", choices=INPUT_FORMATS, default="auto",
-        help="of all input; default: by the files' suffixes, and of stdin lines of text or JSON, told by the first",
+        help="format of all input (default: told by the suffixes of files, and by the first line of stdin)",
     )  # fmt: skip
-    command.add_argument("--delimiter", default="", help="of CSV and TSV input; default: comma in CSV, tab in TSV")
+    command.add_argument(
+        "--delimiter",
+        metavar="SIGN",
+        default="",
+        help="what separates the fields of CSV and TSV input (default: comma in CSV, tab in TSV)",
+    )
     command.add_argument(
         "--quoting", choices=QUOTING, default="auto",
-        help='fields of CSV and TSV in "...": default in CSV, not in TSV; double also writes TSV so',
+        help='whether fields of CSV and TSV may stand in "..." (default: those of CSV); double also writes TSV so',
     )  # fmt: skip
     command.add_argument(
         "--no-header", dest="header", action="store_false",
-        help="CSV and TSV input has no names of columns: they are called 1, 2, 3 ...",
+        help="the first line of CSV and TSV input is no line of names: columns are called 1, 2, 3 ...",
     )  # fmt: skip
     command.add_argument(
         "--encoding-errors", choices=("strict", "replace"), default="strict",
-        help="invalid UTF-8: refused (default), or read as U+FFFD",
+        help="bytes that are not UTF-8: refuse them (default), or read them as U+FFFD",
     )  # fmt: skip
-    command.add_argument("--threads", type=int, default=0, metavar="N", help="default: all processors granted")
+    command.add_argument("--threads", type=int, default=0, metavar="N", help="CPU threads (default: all)")
     command.set_defaults(work="predict", parser=command)
 
 
 def _add_inspect(command: argparse.ArgumentParser) -> None:
     command.add_argument("path", metavar="PATH", help="directory of a classifier or of a run")
-    command.add_argument("--text", metavar="TEXT", help="explain the classifier's label for this text")
-    command.add_argument("--label", metavar="LABEL", help="explain this label instead of the likeliest")
+    command.add_argument("--text", metavar="TEXT", help="explain how the classifier labels this text")
+    command.add_argument("--label", metavar="LABEL", help="explain this label instead of the most probable one")
     command.set_defaults(work="inspect", parser=command)
 
 
@@ -160,8 +243,8 @@ def _group(command: argparse.ArgumentParser, section: str) -> Any:
 
 def _metavar(field: dataclasses.Field) -> str:
     """What stands for the value of an option in the help."""
-    if field.name in ("train", "dev", "test", "corpus"):
-        return "FILE"
+    if field.name in _METAVARS:
+        return _METAVARS[field.name]
     value = field.default
     if isinstance(value, tuple):
         value = value[0] if value else ""

@@ -27,41 +27,49 @@ class Data:
     """Where the texts are and how to read them."""
 
     train: tuple[str, ...] = option((), "labelled texts: files, globs, folders or hf:name[/config][:split]")
-    dev: tuple[str, ...] = option((), "labelled texts to choose on; without it a seeded part of train is held out")
-    test: tuple[str, ...] = option((), "labelled texts to report on, used once")
-    corpus: tuple[str, ...] = option((), "unlabelled texts for the teacher to label")
+    dev: tuple[str, ...] = option(
+        (), "labelled texts to choose the best student by; default: a part of train, held out"
+    )
+    test: tuple[str, ...] = option((), "labelled texts to measure the finished classifier on; default: those of dev")
+    corpus: tuple[str, ...] = option((), "unlabelled texts for the teacher to label, the more the better")
     text: str = option("text", "column of the text")
-    pair: str = option("", "column of the second text, where pairs of texts are to be labelled")
+    pair: str = option("", "column of the second text, to label pairs of texts")
     label: tuple[str, ...] = option(
         ("label",),
-        "column of the gold label; for multi a list of names, names separated by --label-separator, or as many 0s and "
-        "1s as there are --labels; or several columns, a 0 or 1 each",
+        "column of the label; for multi a list of names, names separated by --label-separator, or as many 0s and 1s as "
+        "there are --labels; or several columns, a 0 or 1 each",
     )
-    label_separator: str = option(",", "separator of the labels of a text in a cell, for multi")
+    label_separator: str = option(",", "what separates the labels of a text in a cell, for multi")
     labels: tuple[str, ...] = option(
-        (), "label names in the order of the teacher's classes; default: those of train, sorted"
+        (), "names of the labels, in the order of the teacher's classes; default: those of train, sorted"
     )
     task: str = option("single", "single: one label a text; multi: any number; regression: a score", TASKS)
-    input_format: str = option("auto", "of all files and folders; auto goes by their suffixes", INPUT_FORMATS)
-    delimiter: str = option("", "separator of the fields of CSV and TSV files; default: a comma in CSV, a tab in TSV")
+    input_format: str = option("auto", "format of all files; auto: told by their suffixes", INPUT_FORMATS)
+    delimiter: str = option("", "what separates the fields of CSV and TSV files; default: a comma in CSV, a tab in TSV")
     quoting: str = option(
-        "auto", 'fields of CSV and TSV files in "...", with quotes inside doubled; auto: in CSV, not in TSV', QUOTING
+        "auto",
+        'whether fields of CSV and TSV files may stand in "..." (quotes inside doubled); auto: in CSV, not in TSV',
+        QUOTING,
     )
-    header: bool = option(True, "the first line of CSV and TSV files names the columns; off: they are called 1, 2 ...")
+    header: bool = option(
+        True, "whether the first line of CSV and TSV files names the columns; if not, they are called 1, 2 ..."
+    )
     encoding_errors: str = option(
-        "strict", "invalid UTF-8: refuse the file, or replace the bytes by U+FFFD", ("strict", "replace")
+        "strict",
+        "bytes that are not UTF-8: refuse the file (strict), or read them as U+FFFD (replace)",
+        ("strict", "replace"),
     )
     skip_missing: bool = option(
         False, "leave out rows without a text or a label (null or blank; for multi a blank label is none at all)"
     )
-    dev_fraction: float = option(0.1, "share of train held out when no dev set is given", most=0.9)
+    dev_fraction: float = option(0.1, "share of train that is held out as dev where no dev set is given", most=0.9)
     class_weights: tuple[str, ...] = option(
-        (), "weights of the classes in learning from gold labels: balanced, or NAME=NUMBER for some"
+        (), "weights of the classes in learning from the labels: balanced, or NAME=NUMBER for some"
     )
     weight: str = option("", "column of train with the weight of each text in learning from it")
     metric: str = option(
         "auto",
-        "figure that choices on dev are made by; auto: accuracy, for multi micro_f1, with class weights macro_f1",
+        "metric to choose the best student by, on dev; auto: accuracy, for multi micro_f1, with class weights macro_f1",
         ("auto", "accuracy", "micro_f1", "macro_f1"),
     )
     seed: int = option(0, "seed of everything random in the run")
@@ -72,17 +80,19 @@ class Teach:
     """The teacher, and its fine-tuning."""
 
     teacher: str = option(
-        "", "a Hugging Face model (path or hub id), module:function, or column:NAME for scores in the data"
+        "",
+        "a Hugging Face model (folder or hub id), module:function, or column:NAME for scores that stand beside the "
+        "texts; none: learn from the labels alone",
     )
-    finetune_teacher: bool = option(True, "fine-tune the teacher on train; off: use it as it is")
-    max_length: int = option(256, "tokens of a text that the teacher reads", least=1)
-    device: str = option("auto", "cpu, cuda, cuda:1 ...; auto takes a GPU when there is one")
+    finetune_teacher: bool = option(True, "whether to fine-tune the teacher on train, or to use it as it is")
+    max_length: int = option(256, "most tokens of a text that the teacher reads", least=1)
+    device: str = option("auto", "where the teacher runs: cpu, cuda, cuda:1 ...; auto: on a GPU, if there is one")
     precision: str = option(
         "auto",
-        "auto takes the faster of the two on one batch, fp32 where the processor has no bf16",
+        "numbers of the teacher; auto: those that are faster on one batch, fp32 where the processor has no bf16",
         ("auto", "fp32", "bf16"),
     )
-    threads: int = option(0, "CPU threads of the teacher and of training; 0: all")
+    threads: int = option(0, "CPU threads; 0: all")
     epochs: int = option(3, "passes over train", least=1)
     batch_size: int = option(32, "texts a step of fine-tuning", least=1)
     learning_rate: float = option(5e-5, "peak learning rate of AdamW")
@@ -98,7 +108,7 @@ class Label:
 
     scores: str = option("logits", "what a callable or a column gives", ("logits", "probabilities"))
     batch_size: int = option(64, "texts a forward pass of the teacher", least=1)
-    shard_size: int = option(1024, "texts a shard: what an interruption can lose", least=1)
+    shard_size: int = option(1024, "texts a shard, which is what an interruption can lose", least=1)
     random_crops: int = option(
         0, "random crops of each text of train (runs of words) that the teacher labels too, for mode kd", most=1000
     )
@@ -109,14 +119,14 @@ class Count:
     """The vocabulary: the most frequent n-grams."""
 
     tokenizer: str = option("words", "how text becomes tokens", TOKENIZERS)
-    lowercase: bool = option(True, "lower-case the text first")
-    normalize: bool = option(True, "compose the text to Unicode's NFC first; sklearn never does")
+    lowercase: bool = option(True, "whether to lower-case the text")
+    normalize: bool = option(True, "whether to compose the text to Unicode's NFC; sklearn never does")
     max_n: int = option(4, "longest n-gram, in tokens (1 to 8)", least=1, most=8)
-    size: int = option(1_000_000, "most n-grams kept (V)", least=1)
-    min_count: int = option(1, "n-grams seen less often are dropped", least=1)
-    hashed: bool = option(False, "count nothing: every n-gram has the one of --size rows that its hash names")
+    size: int = option(1_000_000, "how many n-grams to keep, at most", least=1)
+    min_count: int = option(1, "how often an n-gram must be seen to be kept", least=1)
+    hashed: bool = option(False, "do not count: every n-gram has the one of --size rows that its hash names")
     train_weight: int = option(1, "how many times an occurrence in train counts", least=1, most=1_000_000)
-    memory: str = option("4GB", "memory of counting; what does not fit goes to disk, in the run directory")
+    memory: str = option("4GB", "memory to count in; what does not fit goes to disk, in the run directory")
 
 
 @dataclass(frozen=True)
@@ -125,27 +135,32 @@ class Distill:
 
     modes: tuple[str, ...] = option(
         ("kd",),
-        "students to train: kd (corpus and train), kd_private (the corpus alone), scratch (train's gold labels alone)",
+        "students to train: kd learns the teacher's predictions on corpus and train, kd_private those on the corpus "
+        "alone, scratch the labels of train alone",
         MODES,
     )
-    hidden: tuple[int, ...] = option((64,), "widths of the hidden layers; none: a row is one number a class", least=1)
+    hidden: tuple[int, ...] = option(
+        (64,), "width of each hidden layer; none at all: a row is one number a class", least=1
+    )
     embedding: int = option(
         0,
         "width of the table before the factor W1 (the paper's d_e); 0: no W1, the table has the first hidden width",
     )
     pooling: str = option(
-        "mean", "how a text's rows become one vector; mean+max, both side by side, needs --embedding",
+        "mean", "how the rows of a text become one vector; mean+max, both side by side, needs --embedding",
         tuple(POOLINGS),
     )  # fmt: skip
     init: str = option(
         "random",
-        "initial values of the table: random, or the teacher's embedding of each n-gram (not from scratch)",
+        "what the table begins with: random numbers, or the teacher's embedding of each n-gram (not from scratch)",
         ("random", "teacher"),
     )  # fmt: skip
-    table: str = option("float32", "numbers of the table in training; bfloat16 halves it", ("float32", "bfloat16"))
+    table: str = option(
+        "float32", "type of the table's numbers in training; bfloat16 halves it", ("float32", "bfloat16")
+    )
     optimizer: str = option(
         "adam",
-        "of the table: lazy adam as in the paper (8 bytes a number), or row-wise adagrad (4 bytes a row)",
+        "optimizer of the table: lazy adam as in the paper (8 bytes a number), or row-wise adagrad (4 bytes a row)",
         ("adam", "adagrad"),
     )
     steps: int = option(0, "training steps; 0: as many as the epochs take")
@@ -157,23 +172,24 @@ class Distill:
     schedule: str = option(
         "polynomial", "how the learning rate falls after the warm-up", ("polynomial", "cosine", "constant")
     )
-    power: float = option(1.0, "of the polynomial: 1 is a straight line to zero")
+    power: float = option(1.0, "power of the polynomial schedule; 1: a straight line to zero")
     ngram_dropout: float = option(0.1, "share of n-grams left out of each bag", most=0.9)
     dropout: float = option(0.1, "dropout before each dense layer", most=0.9)
     evaluate_every: int = option(0, "steps between evaluations on dev; 0: ten evaluations in all")
     keep: str = option(
         "auto",
-        "weights to keep; auto: the last of those that learn from a teacher without --patience, else the best on dev",
+        "which weights to keep: the best on dev, or the last; auto: best, with a teacher and no --patience last",
         ("auto", "best", "last"),
     )  # fmt: skip
-    patience: int = option(0, "evaluations on dev without a better figure after which training stops; 0: it never does")
-    max_time: str = option("", "time after which each training stops, 45m or 8h; by then the rate has fallen")
-    resume: bool = option(True, "go on from the checkpoint of an interrupted training")
-    tensorboard: bool = option(False, "also write the curves for TensorBoard, to students/NAME/tensorboard")
+    patience: int = option(0, "stop after so many evaluations on dev without a better figure; 0: never")
+    max_time: str = option("", "end each training after this time (45m, 8h); the learning rate has fallen by then")
+    resume: bool = option(True, "whether to go on from the checkpoint of an interrupted training")
+    tensorboard: bool = option(False, "whether to write the curves for TensorBoard, too, to students/NAME/tensorboard")
     checkpoint_seconds: float = option(60.0, "seconds between checkpoints")
-    student_seed: int = option(-1, "seed of the student's numbers, batches and dropout; -1: that of the run", least=-1)
+    student_seed: int = option(-1, "seed of the student's weights, batches and dropout; -1: that of the run", least=-1)
     device: str = option(
-        "auto", "that trains: cpu, cuda, cuda:1 ...; auto takes a GPU when there is one that can, and has the memory"
+        "auto",
+        "where students are trained: cpu, cuda, cuda:1 ...; auto: on a GPU, if there is one that has the memory",
     )
     threads: int = option(0, "CPU threads; 0: all")
 
@@ -183,7 +199,8 @@ class Finetune:
     """Stage 3: the distilled student on the gold labels of train (KD+FT)."""
 
     finetune_student: bool = option(
-        True, "fine-tune the kd student on the gold labels, too; the better of the two on dev is kept as the classifier"
+        True,
+        "whether to fine-tune the kd student on the labels, too; the better of the two on dev becomes the classifier",
     )
     epochs: float = option(5.0, "passes over train")
     batch_size: int = option(32, "texts a step", least=1)
@@ -196,16 +213,18 @@ class Compress:
 
     rows: str = option(
         "auto",
-        "type of a row's numbers; auto: int8, or int16 without a hidden layer",
+        "type of the numbers in a row; auto: int8, or int16 without a hidden layer",
         ("auto", "int8", "int16", "float16", "float32"),
     )
-    max_loss: float = option(0.005, "refuse when dev accuracy (regression: R2) falls by more than this share")
+    max_loss: float = option(
+        0.005, "how much accuracy on dev (regression: R2) compression may cost, as a share; more is refused"
+    )
 
 
 @dataclass(frozen=True)
 class Evaluate:
     """Figures of the classifiers as loaded from disk."""
 
-    speed_texts: int = option(5000, "texts of the speed measurement, taken from test or dev", least=1)
-    threads: int = option(0, "CPU threads of the speed measurement, for teacher and student alike; 0: all")
-    repeats: int = option(5, "alternating timings; the median counts", least=1)
+    speed_texts: int = option(5000, "texts to measure speed on, taken from test or dev", least=1)
+    threads: int = option(0, "CPU threads to measure speed with, of teacher and student alike; 0: all")
+    repeats: int = option(5, "how often to measure speed; the median counts", least=1)
