@@ -370,8 +370,10 @@ def train_from_files(data: str, name: str, threads: int, out: str) -> tuple[floa
     """As many epochs as by default, of more texts than are held: (share of the time spent waiting, seconds, steps)."""
     import torch
 
+    from sparsedistill.data.records import Places
+    from sparsedistill.data.texts import Writer
     from sparsedistill.options import Distill
-    from sparsedistill.student.dataset import WINDOW, OnDisk, write
+    from sparsedistill.student.dataset import WINDOW, OnDisk, Part
     from sparsedistill.student.model import Student
     from sparsedistill.student.train import Schedule, train
 
@@ -381,15 +383,17 @@ def train_from_files(data: str, name: str, threads: int, out: str) -> tuple[floa
     vocabulary = Vocabulary.count([texts], size=VOCABULARY)
     with tempfile.TemporaryDirectory(dir=out) as directory:
         path = Path(directory) / "train.parquet"
-        write(path, [(texts, np.eye(2, dtype=np.float32)[gold])], 2)
-        files = [path] * (WINDOW // len(texts) + 1)
-        steps = round(Distill.epochs * len(texts) * len(files) / Distill.batch_size)
+        with Writer(path, {}) as writer:
+            writer.add(texts, Places([(name, range(1, len(texts) + 1))]))
+        targets = np.eye(2, dtype=np.float32)[gold]
+        parts = [Part(path, lambda begin, end: targets[begin:end])] * (WINDOW // len(texts) + 1)
+        steps = round(Distill.epochs * len(texts) * len(parts) / Distill.batch_size)
         schedule = Schedule(
             steps=steps, batch_size=512, learning_rate=0.01, warmup=0.06, ngram_dropout=0.1, evaluate_every=steps,
             checkpoint_seconds=1e9, threads=threads, seed=0,
         )  # fmt: skip
         result = train(
-            Student(len(vocabulary), 2, (64,), 0, 0.1, 0), OnDisk(files, vocabulary, threads), schedule, "single",
+            Student(len(vocabulary), 2, (64,), 0, 0.1, 0), OnDisk(parts, vocabulary, threads), schedule, "single",
             Path(directory) / "student", lambda _: 0.0, name, "",
         )  # fmt: skip
     return result["waited"], result["seconds"], steps

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .package import Progress, Teach, TransformerTeacher, read, read_json, replacing, run_of_words, say, write_json
+from .package import Progress, Reader, Teach, TransformerTeacher, read_json, replacing, run_of_words, say, write_json
 
 SENTENCES = 400_000  # of reviews, and a phrase of each
 PAIRED = (60_000, 20_000)  # texts of news and questions that become pairs
@@ -159,7 +159,7 @@ def phrase(text: str, random: np.random.Generator) -> str:
 
 
 def _texts(files: Sequence[Path]) -> Iterator[str]:
-    for batch in read([str(file) for file in files], "text"):
+    for batch in Reader([str(file) for file in files]):
         yield from batch.texts
 
 

@@ -2,9 +2,9 @@
 
 from sparsedistill.classifier import probabilities
 from sparsedistill.data.crops import run_of_words
-from sparsedistill.data.inputs import Inputs
 from sparsedistill.data.labelled import labelled
-from sparsedistill.data.records import read
+from sparsedistill.data.parts import LabelledParts
+from sparsedistill.data.records import Reader
 from sparsedistill.errors import SettingsError, SparsedistillError
 from sparsedistill.format import read_json, replacing, write_json
 from sparsedistill.options import Teach
@@ -18,7 +18,26 @@ from sparsedistill.teacher.finetune import finetune
 from sparsedistill.teacher.transformer import TransformerTeacher
 
 __all__ = [
-    "Inputs", "Progress", "Run", "Settings", "SettingsError", "SparsedistillError", "Teach", "TransformerTeacher",
-    "Vocabulary", "build", "finetune", "label_part", "labelled", "probabilities", "read", "read_json", "read_toml",
-    "replacing", "run_of_words", "say", "versions", "write_json",
+    "LabelledParts",
+    "Progress",
+    "Reader",
+    "Run",
+    "Settings",
+    "SettingsError",
+    "SparsedistillError",
+    "Teach",
+    "TransformerTeacher",
+    "Vocabulary",
+    "build",
+    "finetune",
+    "label_part",
+    "labelled",
+    "probabilities",
+    "read_json",
+    "read_toml",
+    "replacing",
+    "run_of_words",
+    "say",
+    "versions",
+    "write_json",
 ]  # fmt: skip

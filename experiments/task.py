@@ -13,7 +13,7 @@ import numpy as np
 
 from . import corpora
 from .package import (
-    Inputs,
+    LabelledParts,
     Run,
     Settings,
     SettingsError,
@@ -73,11 +73,11 @@ class Task:
         return self.place.data is None and self.key in _HUB
 
     @cached_property
-    def inputs(self) -> Inputs:
-        """The texts, read when they are first asked for."""
+    def inputs(self) -> LabelledParts:
+        """The labelled texts, read when they are first asked for."""
         if self.key == "tweets":
             corpora.tweets(self.directory)
-        return Inputs(self.settings())
+        return LabelledParts(self.settings())
 
     @cached_property
     def run(self) -> Run:
@@ -90,7 +90,6 @@ class Task:
             except FileNotFoundError as error:
                 raise SettingsError(f"there is no {error.filename}: {self.key} is made of it") from None
         run = Run(self.directory, self.inputs.settings)
-        run.inputs = self.inputs
         run.check()
         return run
 
@@ -138,7 +137,7 @@ class Task:
 
     def texts(self, part: str) -> list[str]:
         """All texts of a part, ``corpus`` or ``train``, say."""
-        return [text for batch, _ in self.inputs.batches(part) for text in batch]
+        return [text for batch in self.run.inputs.texts(part) for text in batch]
 
     def soft(self, most: int, words: int) -> tuple[list[str], np.ndarray]:
         """At most so many texts of corpus and train with so many words, drawn at random, and their soft labels."""
@@ -158,7 +157,7 @@ _SHARED = {
     "label": "logits/{}",
     "count": "vocabulary/{}",
     "embed": "embeddings/{}",
-    "examples": "examples/{}.parquet",
+    "crops": "texts/crops.parquet",
 }
 
 
@@ -166,8 +165,8 @@ def variant(base: Run, settings: Settings, name: str) -> Run:
     """A run in a folder of its own that inherits from ``base``."""
     run = Run(base.directory / "variants" / name, settings)
     run.directory.mkdir(parents=True, exist_ok=True)
-    if not (run.directory / "data.json").exists():
-        shutil.copyfile(base.directory / "data.json", run.directory / "data.json")
+    if not (run.directory / "texts").exists():
+        shutil.copytree(base.directory / "texts", run.directory / "texts", copy_function=os.link)
     run.check()
     share(base, run)
     return run

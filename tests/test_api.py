@@ -204,7 +204,7 @@ def test_a_directory_resumes_and_does_nothing_twice(tmp_path):
 
 def test_a_temporary_run_goes_when_it_is_done_and_stays_when_it_fails(tmp_path, capsys):
     classifier = distill(train=(TRAIN, named(TRAIN)), **ASK)
-    assert list((tmp_path / "tmp").iterdir()) == []
+    assert list((tmp_path / "tmp").glob("sparsedistill-*")) == []
     assert classifier.predict("good good")  # and needs none of its files
     classifier.save(tmp_path / "kept")
     assert Classifier.load(tmp_path / "kept").report is None
@@ -217,7 +217,7 @@ def test_a_temporary_run_goes_when_it_is_done_and_stays_when_it_fails(tmp_path, 
     for wrong in ({"hiden": [3]}, {"pooling": "best"}):
         with pytest.raises(SettingsError):
             distill(train=(TRAIN, named(TRAIN)), **wrong)
-    assert list((tmp_path / "tmp").iterdir()) == []
+    assert list((tmp_path / "tmp").glob("sparsedistill-*")) == []
 
 
 def test_settings_by_name():

@@ -306,7 +306,7 @@ def test_how_texts_are_read_is_a_setting(tmp_path):
     assert done.returncode == 0, done.stderr.decode()
     data = json.loads((tmp_path / "run" / "settings.json").read_text())["data"]
     assert data["labels"] == ["very good", "a, b"] and data["label"] == ["1", "2"] and data["train"] == ["my file.dat"]
-    assert json.loads((tmp_path / "run" / "data.json").read_text())["labels"] == ["very good", "a, b"]
+    assert json.loads((tmp_path / "run" / "texts" / "data.json").read_text())["labels"] == ["very good", "a, b"]
 
 
 def test_sizes_of_memory():

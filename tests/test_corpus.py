@@ -94,15 +94,15 @@ def write(path: Path, records=RECORDS) -> str:
 
 
 def texts(*sources, **options):
-    return [text for batch in records.read(sources, **options) for text in batch.texts]
+    return [text for batch in records.Reader(sources, **options) for text in batch.texts]
 
 
 def column(name, *sources, **options):
-    return [v for batch in records.read(sources, columns=[name], **options) for v in batch.named(name)]
+    return [v for batch in records.Reader(sources, columns=[name], **options) for v in batch.named(name)]
 
 
 def rows(*sources, **options):
-    return [row for batch in records.read(sources, **options) for row in batch.rows]
+    return [row for batch in records.Reader(sources, **options) for row in batch.rows]
 
 
 def whole_texts(source, **options):
@@ -122,7 +122,7 @@ LINES = [".txt", ".txt.gz", ".txt.zst", ".ft", ".ft.gz"]
 @pytest.mark.parametrize("batch_size", [1, 3, 100])
 def test_tables_give_back_what_was_written(tmp_path, suffix, batch_size):
     path = write(tmp_path / f"a{suffix}")
-    batches = list(records.read([path], columns=["label", "id"], batch_size=batch_size, form=QUOTED))
+    batches = list(records.Reader([path], columns=["label", "id"], batch_size=batch_size, form=QUOTED))
     assert [t for b in batches for t in b.texts] == TEXTS
     assert [v for b in batches for v in b.named("label")] == NAMES
     assert [int(v) for b in batches for v in b.named("id")] == list(range(len(RECORDS)))
@@ -134,7 +134,7 @@ def test_tables_give_back_what_was_written(tmp_path, suffix, batch_size):
     assert all(len(piece.rows) <= batch_size for piece in pieces)
     assert whole_texts(path, keep=["label"], form=QUOTED) == TEXTS
     assert records.count([path]) == (len(RECORDS) if suffix in (".parquet", ".feather", ".arrow") else None)
-    records.check([path], columns=["label", "id"], form=QUOTED)
+    records.Reader([path], columns=["label", "id"], form=QUOTED)
 
 
 # The csv module took no zero bytes before Python 3.11.
@@ -249,9 +249,10 @@ def test_refusals_name_place_and_way_out(tmp_path, name, content, message):
     path = put(tmp_path / name, content)
     columns = [] if ".txt" in name else ["label"]
     with pytest.raises(DataError, match=message) as caught:
-        records.check([path], columns=columns)  # may see only the start
-        for _ in records.read([path], columns=columns):
+        records.Reader([path], columns=columns)  # may see only the start
+        for _ in records.Reader([path], columns=columns):
             pass
+        labelled.labelled([path], Data())
     assert "\n" not in str(caught.value)
 
 
@@ -335,12 +336,12 @@ def test_parquet_columns_and_nulls(tmp_path):
     with pytest.raises(DataError, match=r"\(column 'text'\) at .*a\.parquet row 3 is null; drop the row"):
         texts(path, batch_size=2)
     with pytest.raises(DataError, match=r"a\.parquet has no column 'label'; it has 'text', 'n', 'l'"):
-        records.check([path], columns=["label"])
+        records.Reader([path], columns=["label"])
     for name in ("n", "l"):
         with pytest.raises(DataError, match=rf"column '{name}' of .*a\.parquet holds .*, not strings.*--text"):
-            records.check([path], text=name)
+            records.Reader([path], text=name)
     parquet.write_table(pa.table({"body": ["a", "b"], "n": [1, None], "l": [["x"], []]}), path)
-    (batch,) = records.read([path], text="body", columns=["n", "l"])
+    (batch,) = records.Reader([path], text="body", columns=["n", "l"])
     assert batch.texts == ["a", "b"] and batch.named("n") == [1, None] and batch.named("l") == [["x"], []]
     assert list(batch.rows) == [1, 2]
 
@@ -375,16 +376,16 @@ def test_expand(tmp_path, monkeypatch):
 def test_several_sources_in_order(tmp_path):
     first, second = write(tmp_path / "z.csv"), write(tmp_path / "a.parquet")
     put(tmp_path / "m.jsonl", "")
-    found = list(records.read([first, second], batch_size=100))
-    assert [batch.source for batch in found] == [first, second]  # a batch never spans files
+    found = list(records.Reader([first, second], batch_size=100))
+    # A batch never spans files, and the first record of lines is looked at before any is read.
+    assert [(batch.source, len(batch.texts)) for batch in found] == [(first, 1), (first, 4), (second, 5)]
     assert texts(str(tmp_path)) == TEXTS + TEXTS
-    records.check([str(tmp_path)])  # one empty file among others is no fault
     assert records.count([second, second]) == 2 * len(TEXTS)
     assert records.count([str(tmp_path)]) is None
     with pytest.raises(DataError, match="no text in"):
-        records.check([str(tmp_path / "m.jsonl")])
+        labelled.labelled([str(tmp_path / "m.jsonl")], Data())
     with pytest.raises(DataError, match="no file is named"):
-        records.check([])
+        records.Reader([])
 
 
 @pytest.mark.parametrize(
@@ -394,9 +395,8 @@ def test_several_sources_in_order(tmp_path):
 )  # fmt: skip
 def test_stdin(monkeypatch, data, expected):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
-    records.check(["-"])
     assert records.count(["-"]) is None
-    batches = list(records.read(["-"]))
+    batches = list(records.Reader(["-"]))
     assert [text for batch in batches for text in batch.texts] == expected
     assert all(batch.source == "stdin" for batch in batches)
 
@@ -425,8 +425,11 @@ def test_stdlib_formats_need_no_extra(tmp_path):
         "import sys\n"
         "for name in ('pyarrow', 'zstandard', 'torch', 'datasets', 'pandas'): sys.modules[name] = None\n"
         "from sparsedistill.data import records\n"
-        "for batch in records.read(sys.argv[1:] + ['-']): print(batch.source.split('/')[-1], len(batch.texts))\n"
-        "try: list(records.read(['x.parquet']))\n"
+        "from collections import Counter\n"
+        "found = Counter()\n"
+        "for batch in records.Reader(sys.argv[1:] + ['-']): found[batch.source] += len(batch.texts)\n"
+        "for source, number in found.items(): print(source.split('/')[-1], number)\n"
+        "try: list(records.Reader(['x.parquet']))\n"
         "except ImportError as error: print(error)\n"
     )
     write(tmp_path / "x.parquet")
@@ -477,9 +480,9 @@ def hub(tmp_path_factory):
 )  # fmt: skip
 def test_hugging_face_datasets(hub, source, expected):
     source = f"hf:{hub}/{source}"
-    records.check([source], columns=["label"])
+    records.Reader([source], columns=["label"])
     assert records.count([source]) == len(expected)
-    batches = list(records.read([source], columns=["label", "many"], batch_size=2))
+    batches = list(records.Reader([source], columns=["label", "many"], batch_size=2))
     assert [text for batch in batches for text in batch.texts] == expected
     names = dict(zip(["a", "b\n", "", "d"], ["neg", "pos", "pos", "neg"]))
     assert [name for batch in batches for name in batch.named("label")] == [names[text] for text in expected]
@@ -499,9 +502,9 @@ def test_hugging_face_refusals(hub):
         ("one:nope", r"has no splits; leave out :nope"),
     ]:
         with pytest.raises(DataError, match=message):
-            records.check([f"hf:{hub}/{source}"])
+            records.Reader([f"hf:{hub}/{source}"])
     with pytest.raises(DataError, match="has no column 'body'; it has 'text', 'label', 'many'"):
-        records.check([f"hf:{hub}/raw"], text="body")
+        records.Reader([f"hf:{hub}/raw"], text="body")
     with pytest.raises(DataError, match=r"saved:test row 2 is missing"):  # -1
         labelled.labelled([f"hf:{hub}/saved:test"], CLASSES)
 
@@ -828,7 +831,7 @@ def test_input_format_goes_over_the_suffix(tmp_path):
         assert both(str(path), format=kind) == TEXTS
         columnar = kind in ("parquet", "arrow")
         assert records.count([str(path)], files.Form(kind)) == (len(TEXTS) if columnar else None)
-        records.check([str(path)], columns=["label"], form=files.Form(kind))
+        records.Reader([str(path)], columns=["label"], form=files.Form(kind))
     path = put(tmp_path / "b.csv", "__label__a one\n\n")
     assert both(path, format="lines") == ["__label__a one", ""]
     assert texts(path, form=files.Form("fasttext")) == ["one"]

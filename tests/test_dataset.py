@@ -14,8 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sparsedistill.data.records import Places
+from sparsedistill.data.texts import BLOCK, Writer
 from sparsedistill.errors import FormatError
-from sparsedistill.student.dataset import BLOCK, Batch, InMemory, Loader, OnDisk, Order, write
+from sparsedistill.student.dataset import Batch, InMemory, Loader, OnDisk, Order, Part
 from sparsedistill.student.vocabulary import Vocabulary
 
 bags = st.lists(st.lists(st.integers(0, 9), max_size=5), min_size=1, max_size=8)
@@ -180,28 +182,35 @@ def test_nothing_goes_on_once_batches_are_left():
     assert batches.waited > 0
 
 
+def write(path: Path, batches) -> Path:
+    """Texts as a run prepares them."""
+    row = 1
+    with Writer(path, {}) as writer:
+        for texts in batches:
+            writer.add(texts, Places([("texts.txt", range(row, row + len(texts)))]))
+            row += len(texts)
+    return path
+
+
 def test_files_there_and_back(tmp_path):
     texts = [f"text {i} of {'many ' * (i % 4)}" for i in range(2 * BLOCK + 100)]
     targets = np.random.default_rng(0).random((len(texts), 3)).astype(np.float32)
     vocabulary = Vocabulary.count([texts], size=500)
-
-    def batches():
-        for begin in range(0, len(texts), 1000):
-            yield texts[begin : begin + 1000], targets[begin : begin + 1000]
-
-    assert write(tmp_path / "some.parquet", batches(), 3) == len(texts)
-    blocks = OnDisk([tmp_path / "some.parquet"], vocabulary, 2)
+    path = write(tmp_path / "some.parquet", (texts[begin : begin + 1000] for begin in range(0, len(texts), 1000)))
+    part = Part(path, lambda begin, end: targets[begin:end], targets[:, :1])
+    blocks = OnDisk([part], vocabulary, 2)
     assert blocks.sizes == [BLOCK, BLOCK, 100]
     whole = Batch.joined([blocks.load(i) for i in range(3)])
     ids, offsets = vocabulary.bags(texts)
     assert np.array_equal(whole.ids, ids)
     assert np.array_equal(whole.offsets, offsets)
     assert np.array_equal(whole.targets, targets)
-    assert OnDisk([tmp_path / "some.parquet"] * 3, vocabulary, 1).sizes == [BLOCK, BLOCK, 100] * 3
-    assert write(tmp_path / "none.parquet", [], 3) == 0
-    assert OnDisk([tmp_path / "none.parquet"], vocabulary, 1).sizes == []
-    with pytest.raises(FormatError, match="2 texts came with 1 targets"):
-        write(tmp_path / "wrong.parquet", [(["a", "b"], targets[:1])], 3)
+    assert np.array_equal(whole.weights, targets[:, :1])
+    assert np.array_equal(np.concatenate(list(blocks.targets())), targets)
+    thrice = OnDisk([part] * 3, vocabulary, 1)
+    assert thrice.sizes == [BLOCK, BLOCK, 100] * 3
+    assert np.array_equal(thrice.load(7).targets, targets[BLOCK : 2 * BLOCK])
+    assert OnDisk([Part(write(tmp_path / "none.parquet", []), part.targets)], vocabulary, 1).sizes == []
     assert sorted(path.name for path in tmp_path.iterdir()) == ["none.parquet", "some.parquet"]
 
 
@@ -209,10 +218,10 @@ def test_the_order_does_not_depend_on_where_examples_are(tmp_path):
     texts = [f"word{i}" for i in range(300)]
     vocabulary = Vocabulary.count([texts])
     targets = np.arange(300, dtype=np.float32)[:, None]
-    write(tmp_path / "all.parquet", [(texts, targets)], 1)
+    path = write(tmp_path / "all.parquet", [texts])
     got = []
     for blocks in (
-        OnDisk([tmp_path / "all.parquet"], vocabulary, 1),
+        OnDisk([Part(path, lambda begin, end: targets[begin:end])], vocabulary, 1),
         InMemory(Batch(*vocabulary.bags(texts), targets)),
     ):
         with Loader(blocks, Order(blocks.sizes, 5), 70, 0.2, 1, 9) as batches:
@@ -237,7 +246,9 @@ schedule = Schedule(steps=400, batch_size=512, learning_rate=0.01, warmup=0.1, n
 order = examples.Order
 import sparsedistill.student.train as training
 training.Order = lambda sizes, seed: order(sizes, seed, window)
-train(Student(1000, 2, (4,), 0, 0.0, 1), examples.OnDisk([folder / "texts.parquet"], vocabulary, 1), schedule, "single",
+half = lambda begin, end: np.full((end - begin, 2), 0.5, np.float32)
+blocks = examples.OnDisk([examples.Part(folder / "texts.parquet", half)], vocabulary, 1)
+train(Student(1000, 2, (4,), 0, 0.0, 1), blocks, schedule, "single",
       folder / "student", lambda _: 0.0, "test", "key")
 # Not ru_maxrss, which begins with that of the process this one was forked from.
 print(next(int(line.split()[1]) for line in Path("/proc/self/status").open() if line.startswith("VmHWM")) / 1e3)
@@ -248,14 +259,13 @@ print(next(int(line.split()[1]) for line in Path("/proc/self/status").open() if 
 def test_memory_does_not_grow_with_the_corpus(tmp_path):
     rng = np.random.default_rng(0)
     words = [f"word{i}" for i in range(5000)]
-    targets = np.full((4096, 2), 0.5, np.float32)
 
     def batches():
         for _ in range(50):
             drawn = rng.integers(0, 5000, (4096, 40))
-            yield [" ".join([words[i] for i in row]) for row in drawn], targets
+            yield [" ".join([words[i] for i in row]) for row in drawn]
 
-    write(tmp_path / "texts.parquet", batches(), 2)  # 205,000 texts, whose ids take 126 MB
+    write(tmp_path / "texts.parquet", batches())  # 205,000 texts, whose ids take 126 MB
 
     def megabytes(window: int) -> float:
         command = [sys.executable, "-c", _TRAIN, str(tmp_path), str(window)]

@@ -22,7 +22,7 @@ sys.path.append(str(ROOT))
 from benchmarks import baselines
 from experiments import cells, claims, corpora, records, report, study
 from experiments.studies import STUDIES
-from experiments.task import Place, Task, share, variant
+from experiments.task import Place, Task, variant
 from sparsedistill.run import Run
 from sparsedistill.settings import build
 from sparsedistill.student.vocabulary import Vocabulary
@@ -77,11 +77,9 @@ def test_variants_inherit_what_they_would_make_alike(run):
     other.execute(("count", "distill", "finetune", "compress"))
     assert (other.directory / "classifiers" / "kd" / "config.json").exists()
     assert times(run) == before
-    assert not (run.directory / "examples").exists()
-    share(other, run)  # the next variant need not join them again
-    assert (run.directory / "examples" / "corpus.parquet").samefile(other.directory / "examples" / "corpus.parquet")
+    assert same_files(run, other, "texts")
     study.forget(other)
-    assert (run.directory / "examples" / "corpus.parquet").exists()
+    assert (run.directory / "texts" / "corpus.parquet").exists()
     assert list(other.directory.iterdir()) == []
 
 
@@ -512,7 +510,6 @@ def test_every_system_and_study_from_end_to_end(tiny, tmp_path, monkeypatch):
     whole = measured["pruning"]["train"][0][1]["test"]  # all n-grams, unquantised
     assert whole == pytest.approx(found.mean(found.selected), abs=0.05)
     assert measured["columns"]["agreement"] > 0.9
-    assert (tiny.directory / "examples" / "corpus.parquet").exists()  # joined once, for all variants
     assert found.test_texts == 40
     kept = [found.predictions[f"{name}/0"][:40] for name in ("teacher", "tfidf")]
     assert found.disagreement("teacher", "tfidf") == (kept[0] != kept[1]).mean()

@@ -44,8 +44,8 @@ def run(texts, directory, score=None, *, step=5, size=8, teacher="t", classes=2)
 
 
 @settings(max_examples=40, deadline=None)
-@given(sizes=st.lists(st.integers(0, 20), max_size=12), size=st.integers(1, 9))
-def test_any_batches_give_the_same_shards(tmp_path_factory, sizes, size):
+@given(sizes=st.lists(st.integers(0, 20), max_size=12), size=st.integers(1, 9), data=st.data())
+def test_any_batches_give_the_same_shards(tmp_path_factory, sizes, size, data):
     texts = texts_of(sum(sizes))
     cuts = np.cumsum([0, *sizes])
     batches = [texts[a:b] for a, b in itertools.pairwise(cuts)]
@@ -59,7 +59,9 @@ def test_any_batches_give_the_same_shards(tmp_path_factory, sizes, size):
         len(texts) % size > 0
     )
     assert [(start, len(v)) for start, v in out.shards()] == [(k * size, len(c)) for k, c in enumerate(score.calls)]
-    assert sum(len(some) for some, _ in out.joined([texts])) == len(texts)
+    for _ in range(5):
+        begin, end = sorted(data.draw(st.integers(0, len(texts))) for _ in range(2))
+        assert np.array_equal(out.rows(begin, end), truth(texts)[begin:end])
 
 
 def test_no_texts(tmp_path):
@@ -170,24 +172,6 @@ def test_load_refuses_what_is_missing_or_damaged(tmp_path):
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(DataError, match=r"00001\.npy"):
         Logits.load(tmp_path)
-
-
-def test_joined_names_the_shard_of_other_texts(tmp_path):
-    texts = texts_of(20)
-    _, out = run(texts, tmp_path)
-
-    def joined(batches):
-        return list(out.joined(batches))
-
-    parts = joined([texts[:3], texts[3:]])
-    assert [text for some, _ in parts for text in some] == texts
-    assert np.array_equal(np.concatenate([said for _, said in parts]), truth(texts))
-    with pytest.raises(DataError, match=r"00001\.npy .* texts 9 to 16"):
-        joined([texts[:10], ["other"], texts[11:]])
-    with pytest.raises(DataError, match="20 texts but the corpus has 16"):
-        joined([texts[:16]])
-    with pytest.raises(DataError, match=r"00002\.npy"):
-        joined([[*texts, "more"]])
 
 
 def test_old_scores_never_stand_under_new_texts(tmp_path, monkeypatch):

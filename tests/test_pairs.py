@@ -16,12 +16,14 @@ from hypothesis import strategies as st
 
 from sparsedistill import Classifier, DataError, SettingsError
 from sparsedistill.data import pairs
+from sparsedistill.data.records import Places
+from sparsedistill.data.texts import Writer
 from sparsedistill.format import read_json
 from sparsedistill.predict import predict
 from sparsedistill.run import Run
 from sparsedistill.settings import build
 from sparsedistill.student.compress import compress
-from sparsedistill.student.dataset import Batch, InMemory, OnDisk, write
+from sparsedistill.student.dataset import Batch, InMemory, OnDisk, Part
 from sparsedistill.student.model import Student
 from sparsedistill.student.schedule import Schedule
 from sparsedistill.student.train import train
@@ -139,10 +141,9 @@ def test_training_learns_to_compare(tmp_path, on_disk):
     vocabulary = Vocabulary.count([[text for pair in found for text in pair]], max_n=3)
     if on_disk:
         strings = pairs.joined(*zip(*found, strict=True))
-        write(
-            tmp_path / "pairs.parquet", [(strings[i : i + 100], targets[i : i + 100]) for i in range(0, 3000, 100)], 2
-        )
-        blocks = OnDisk([tmp_path / "pairs.parquet"], vocabulary, 1, are_pairs=True)
+        with Writer(tmp_path / "pairs.parquet", {}, are_pairs=True) as writer:
+            writer.add(strings, Places([("a.csv", range(1, 3001))]))
+        blocks = OnDisk([Part(writer.path, lambda begin, end: targets[begin:end])], vocabulary, 1, are_pairs=True)
     else:
         blocks = InMemory(Batch(*vocabulary.bags([text for pair in found for text in pair]), targets))
     assert sum(blocks.sizes) == 3000

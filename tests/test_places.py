@@ -87,7 +87,8 @@ def test_a_score_of_a_corpus_is_named_by_file_and_line(tmp_path, monkeypatch, de
         rows = [{"text": text.upper(), "label": "ab"[i % 2]} for i, text in enumerate(texts[1:8000:3])]
         data["dev"] = write_jsonl(tmp_path / "dev.jsonl", rows)
     run = run_of(tmp_path, data, {"teacher": "test_places:judge"}, label={"shard_size": shard})
-    kept = [text for batch, _ in run.inputs.batches("corpus") for text in batch]
+    run.check(["label"])
+    kept = [text for batch in run.inputs.texts("corpus") for text in batch]
     assert 9000 < len(kept) < 13000
     monkeypatch.setattr("test_places.POISON", [kept[at]])
     number = texts.index(kept[at])

@@ -494,7 +494,7 @@ def test_what_tsv_holds_reads_back_and_the_rest_is_refused(single, tmp_path, rec
         predict(single, [source], str(out))
         form = files.AUTO
     records = [record for record in records if record != ("text", "id")]  # the header once more
-    found = list(data.read([str(out)], columns=["id"], form=form))
+    found = list(data.Reader([str(out)], columns=["id"], form=form))
     assert [text for batch in found for text in batch.texts] == [text for text, _ in records]
     assert [name for batch in found for name in batch.named("id")] == [name for _, name in records]
     assert out.read_bytes().count(b"\n") >= len(records) + 1

@@ -242,9 +242,9 @@ def test_real_teacher_from_text_to_classifier(tmp_path, tweets, encoder):
 
     logits = Logits.load(tmp_path / "run" / "logits" / "corpus").array()
     assert logits.shape == (360, 3)
-    texts = [text for batch, _ in run.inputs.batches("corpus") for text in batch]
+    texts = [text for batch in run.inputs.texts("corpus") for text in batch]
     np.testing.assert_allclose(run.teacher.logits(texts[:40]), logits[:40], atol=1e-4)
-    for name in ("report.png", "report.md", "settings.json", "data.json", "classifier/README.md"):
+    for name in ("report.png", "report.md", "settings.json", "texts/data.json", "classifier/README.md"):
         assert (tmp_path / "run" / name).stat().st_size > 100
     # A second run does nothing again.
     records = {path: path.stat().st_mtime_ns for path in (tmp_path / "run" / "stages").glob("*.json")}
@@ -354,13 +354,13 @@ def test_texts_of_dev_and_test_never_enter_corpus_or_counts(tmp_path, files):
         file.write(json.dumps({"text": "ZYZZYVA 0 quixotic.", "label": "neutral", "scores": [0, 0, 0]}) + "\n")
     run = Run(tmp_path / "run", settings(files, distill={"modes": ["scratch", "kd_private", "kd"]}))
     run.execute(["label", "count"])
-    data = read_json(tmp_path / "run" / "data.json")
+    data = read_json(tmp_path / "run" / "texts" / "data.json")
     assert data["corpus"]["dropped"] == 5
     assert data["train"]["texts"] == 300
     for name in ("all", "corpus", "train"):
         vocabulary = Vocabulary.load(tmp_path / "run" / "vocabulary" / name)
         assert not [ngram for ngram in vocabulary if "zyzzyva" in ngram]
-    assert sum(len(batch) for batch, _ in run.inputs.batches("corpus")) == data["corpus"]["texts"] == 800
+    assert sum(len(batch) for batch in run.inputs.texts("corpus")) == data["corpus"]["texts"] == 800
 
 
 def opinion_teacher(texts: list[str]) -> list[list[float]]:
@@ -384,7 +384,7 @@ def test_random_crops_of_train_are_labelled_and_learnt(tmp_path, files, monkeypa
         return run
 
     none, three = execute("none", 0), execute("three", 3)
-    made = [crop for batch, _ in three.inputs.batches("crops") for crop in batch]
+    made = [crop for batch in three.inputs.texts("crops") for crop in batch]
     train = three.inputs.part("train").texts
     assert len(made) == 3 * len(train)
     for i, crop in enumerate(made):
@@ -401,7 +401,7 @@ def test_random_crops_of_train_are_labelled_and_learnt(tmp_path, files, monkeypa
     # Others are asked for: these alone are made.
     labelled = (tmp_path / "three" / "logits" / "train" / "manifest.json").stat().st_mtime_ns
     fewer = execute("three", 1)
-    assert [crop for batch, _ in fewer.inputs.batches("crops") for crop in batch] == made[: len(train)]
+    assert [crop for batch in fewer.inputs.texts("crops") for crop in batch] == made[: len(train)]
     assert len(fewer.teacher_logits("crops")) == len(train)
     assert (tmp_path / "three" / "logits" / "train" / "manifest.json").stat().st_mtime_ns == labelled
     # Without a corpus they are all there is besides train.
@@ -418,6 +418,7 @@ def test_held_out_dev_is_taken_before_counting(tmp_path, files):
     vocabulary = Vocabulary.load(tmp_path / "run" / "vocabulary" / "train")
     assert list(vocabulary) == list(Vocabulary.count([run.inputs.train.texts]))
     again = Run(tmp_path / "again", settings(files, distill={"modes": ["scratch"]}))
+    again.check()
     assert again.inputs.dev.texts == run.inputs.dev.texts
 
 
@@ -565,16 +566,18 @@ def test_test_texts_choose_nothing(tmp_path, files):
     test = [json.loads(line) for line in Path(files["test"]).read_text(encoding="utf-8").splitlines()]
     with open(files["dev"], "a", encoding="utf-8") as file:
         file.writelines(json.dumps(row) + "\n" for row in test[:20])
-    given = Run(tmp_path / "given", settings(files, distill={"modes": ["scratch"]})).inputs
-    assert len(given.part("dev").texts) == 100
+    given = Run(tmp_path / "given", settings(files, distill={"modes": ["scratch"]}))
+    given.check()
+    assert len(given.inputs.part("dev").texts) == 100
     with open(files["train"], "a", encoding="utf-8") as file:
         file.writelines(json.dumps({**row, "scores": [0, 0, 0]}) + "\n" for row in test[:100])
     del files["dev"]
-    held = Run(tmp_path / "held", settings(files, distill={"modes": ["scratch"]})).inputs
+    held = Run(tmp_path / "held", settings(files, distill={"modes": ["scratch"]}))
+    held.check()
     texts = {row["text"] for row in test}
-    assert not texts & set(held.part("dev").texts)
-    assert not texts & set(held.part("train").texts)
-    assert len(held.part("dev").texts) == 30
+    assert not texts & set(held.inputs.part("dev").texts)
+    assert not texts & set(held.inputs.part("train").texts)
+    assert len(held.inputs.part("dev").texts) == 30
 
 
 def test_figures_are_refused_where_test_texts_were_learnt(tmp_path, files):

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from sparsedistill import DataError, SettingsError, _core
 from sparsedistill.data import split
-from sparsedistill.data.inputs import Inputs
+from sparsedistill.data.prepare import Sources
+from sparsedistill.data.texts import Texts
 from sparsedistill.settings import build
 
 
@@ -257,15 +258,13 @@ def test_held_out_lines_keep_their_scores(tmp_path):
     for text, (one, two) in zip(held.texts, held.scores, strict=True):
         assert texts[int(one)] == text and two == 2 * one
     assert held.places == [("file", int(one)) for one, _ in held.scores]
-    again = split.HeldOut.from_json(held.to_json())
-    assert (again.keys == held.keys).all() and again.keys.dtype == np.uint64 and again.texts == held.texts
 
 
 # -- what is said and refused ---------------------------------------------------------------------------------------
 
 
-def inputs(tmp_path, **files) -> Inputs:
-    """Inputs of files that hold the given (text, label) rows, or texts."""
+def sources(tmp_path, **files) -> Sources:
+    """Sources of files that hold the given (text, label) rows, or texts."""
     data: dict = {"labels": files.pop("labels", [])}
     for key in ("task", "dev_fraction"):
         if key in files:
@@ -275,7 +274,12 @@ def inputs(tmp_path, **files) -> Inputs:
         lines = rows if name == "corpus" else ["text,label", *(f"{text},{label}" for text, label in rows)]
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
         data[name] = [str(path)]
-    return Inputs(build({"data": data}, "test"))
+    return Sources(build({"data": data}, "test"))
+
+
+def prepared(tmp_path, **files) -> dict:
+    """Facts of the texts of such files, once they are prepared."""
+    return sources(tmp_path, **files).prepare(tmp_path / "texts")
 
 
 def labelled(texts: dict[str, int], label: str) -> list[tuple[str, str]]:
@@ -287,8 +291,8 @@ POLITE = labelled({"hi": 30, **singles("hello", 20)}, "greet") + labelled({"no":
 
 def test_texts_on_both_sides_stay_in_train_and_corpus_and_are_said(tmp_path, capsys):
     rows = labelled({"good": 50}, "pos") + labelled({"bad": 50}, "neg")
-    found = inputs(tmp_path, train=rows, corpus=["good", "bad", "Bad!", "so so"] * 5)
-    facts = found.describe()
+    found = sources(tmp_path, train=rows, corpus=["good", "bad", "Bad!", "so so"] * 5)
+    facts = found.prepare(tmp_path / "texts")
     assert facts["train"]["texts"] == 100 and facts["dev"]["texts"] == 10
     assert facts["corpus"] == {**facts["corpus"], "texts": 20, "dropped": 0}
     said = capsys.readouterr().err
@@ -296,23 +300,25 @@ def test_texts_on_both_sides_stay_in_train_and_corpus_and_are_said(tmp_path, cap
 
 
 def test_held_out_texts_are_in_neither_train_nor_corpus(tmp_path, capsys):
-    found = inputs(tmp_path, train=POLITE, corpus=[text.upper() + "!" for text, _ in POLITE])
-    facts = found.describe()
+    found = sources(tmp_path, train=POLITE, corpus=[text.upper() + "!" for text, _ in POLITE])
+    facts = found.prepare(tmp_path / "texts")
     assert facts["train"]["texts"] + facts["dev"]["texts"] == 100 == facts["corpus"]["texts"] + facts["dev"]["texts"]
-    dev = set(found.dev.texts)
+    dev, texts = set(found.dev.texts), Texts(tmp_path / "texts", found.settings)
     assert dev and not dev & set(found.train.texts) and not dev & {"hi", "no"}
-    assert not dev & {text.lower().rstrip("!") for texts, _ in found.batches("corpus") for text in texts}
+    assert not dev & {text.lower().rstrip("!") for some in texts.texts("corpus") for text in some}
     assert "warning" not in capsys.readouterr().err
 
 
 def test_a_class_that_dev_lacks_is_named(tmp_path, capsys):
-    inputs(tmp_path, train=[*POLITE, *labelled({"out of office": 40}, "auto")]).describe()
+    prepared(tmp_path, train=[*POLITE, *labelled({"out of office": 40}, "auto")])
     assert "no text could be held out of 'auto' (40), which has too few different texts" in capsys.readouterr().err
 
 
 def test_much_that_is_left_out_is_a_warning_with_figures_and_examples(tmp_path, capsys):
     dev = [("hi", "greet"), ("No.", "no"), ("never 3", "no")]
-    facts = inputs(tmp_path, train=POLITE, dev=dev, corpus=["hi"] * 500 + ["no"] * 100 + ["other"] * 400).describe()
+    facts = sources(tmp_path, train=POLITE, dev=dev, corpus=["hi"] * 500 + ["no"] * 100 + ["other"] * 400).prepare(
+        tmp_path / "texts"
+    )
     said = capsys.readouterr().err
     assert facts["train"]["texts"] == 39 and facts["corpus"]["dropped"] == 600
     assert "warning: train: 61 of 100 texts (61.0%) are in dev" in said
@@ -320,14 +326,18 @@ def test_much_that_is_left_out_is_a_warning_with_figures_and_examples(tmp_path, 
     assert "warning: corpus: 600 of 1,000 texts (60.0%) are in dev or test" in said
     assert "such as 'hi' (500 times), 'No.' (100 times): nothing is learnt" in said
     # Little is no warning, but said.
-    inputs(tmp_path, train=POLITE, dev=[("hello 3", "greet"), ("never 3", "no")], corpus=["a", "b"]).describe()
+    sources(tmp_path, train=POLITE, dev=[("hello 3", "greet"), ("never 3", "no")], corpus=["a", "b"]).prepare(
+        tmp_path / "texts"
+    )
     said = capsys.readouterr().err
     assert "train: 2 texts are in dev" in said and "warning" not in said
 
 
 def test_long_examples_are_cut(tmp_path, capsys):
     long = "so very " * 30 + "long"
-    inputs(tmp_path, train=[*POLITE, *[(long, "no")] * 30], dev=[(long, "no"), ("ah", "greet")]).describe()
+    sources(tmp_path, train=[*POLITE, *[(long, "no")] * 30], dev=[(long, "no"), ("ah", "greet")]).prepare(
+        tmp_path / "texts"
+    )
     assert "'" + long[:39] + "\u2026' (30 times)" in capsys.readouterr().err
 
 
@@ -336,45 +346,48 @@ def test_a_class_that_would_be_gone_is_refused(tmp_path):
     with pytest.raises(
         DataError, match=r"no text of 'part' \(3\) is left in train: .* texts of dev .*'bye .*take them"
     ):
-        inputs(tmp_path, train=rows, dev=[("Bye 0", "part"), ("bye 1!", "part"), ("bye 2", "part")]).describe()
+        sources(tmp_path, train=rows, dev=[("Bye 0", "part"), ("bye 1!", "part"), ("bye 2", "part")]).prepare(
+            tmp_path / "texts"
+        )
     with pytest.raises(DataError, match=r"no text of 'part' \(3\) is left in train: .* texts of test"):
-        inputs(tmp_path, train=rows, test=labelled(singles("bye", 3), "part")).describe()
+        prepared(tmp_path, train=rows, test=labelled(singles("bye", 3), "part"))
     with pytest.raises(DataError, match=r"no text of train is left: all of them \(100\) are texts of test"):
-        inputs(tmp_path, train=POLITE, test=POLITE).describe()
+        prepared(tmp_path, train=POLITE, test=POLITE)
     with pytest.raises(DataError, match=r"no text of corpus is left: all of them \(2\) .*'hi'.*take these out"):
-        inputs(tmp_path, train=POLITE, test=[("hi", "greet"), ("no", "no")], corpus=["Hi", "NO!"]).describe()
+        sources(tmp_path, train=POLITE, test=[("hi", "greet"), ("no", "no")], corpus=["Hi", "NO!"]).prepare(
+            tmp_path / "texts"
+        )
 
 
 def test_a_label_that_would_be_gone_is_refused(tmp_path):
     rows = [(f"text {i}", '"a,b"' if i < 3 else "a") for i in range(30)]
     with pytest.raises(DataError, match=r"no text of 'b' \(3\) is left in train"):
-        inputs(tmp_path, task="multi", train=rows, dev=rows[:4]).describe()
+        prepared(tmp_path, task="multi", train=rows, dev=rows[:4])
 
 
 def test_fewer_than_two_classes_are_refused_and_in_dev_said(tmp_path, capsys):
     rows = labelled(singles("hello", 20), "greet")
     with pytest.raises(DataError, match=r"train has texts of one class only, 'greet' \(20\).*'greet' 20, 'no' 0"):
-        inputs(tmp_path, train=rows, labels=["greet", "no"]).describe()
-    inputs(tmp_path, train=POLITE, dev=[("new", "greet"), ("newer", "greet")]).describe()
+        prepared(tmp_path, train=rows, labels=["greet", "no"])
+    prepared(tmp_path, train=POLITE, dev=[("new", "greet"), ("newer", "greet")])
     assert "warning: dev has texts of one class only, 'greet' (2)" in capsys.readouterr().err
 
 
 def test_a_corpus_alone(tmp_path, capsys):
     lines = ["hi"] * 300 + [f"where is {i}" for i in range(300)]
-    found = inputs(tmp_path, corpus=lines, labels=["a", "b"])
-    found.held_out_file = tmp_path / "held_out.json"
-    facts = found.describe()
+    found = sources(tmp_path, corpus=lines, labels=["a", "b"])
+    facts = found.prepare(tmp_path / "texts")
     assert (facts["dev"]["texts"], facts["corpus"]["texts"]) == (30, 570)
-    dev = [text for texts, _ in found.batches("dev") for text in texts]
-    rest = [text for texts, _ in found.batches("corpus") for text in texts]
+    (tmp_path / "corpus.txt").rename(tmp_path / "elsewhere.txt")  # which nobody reads again
+    texts = Texts(tmp_path / "texts", found.settings)
+    dev, rest = ([text for some in texts.texts(part) for text in some] for part in ("dev", "corpus"))
     assert "hi" not in dev and not set(dev) & set(rest) and sorted(dev + rest) == sorted(lines)
-    # What another process reads from the file is the same.
-    again = inputs(tmp_path, corpus=lines, labels=["a", "b"])
-    again.held_out_file = tmp_path / "held_out.json"
-    (tmp_path / "corpus.txt").rename(tmp_path / "elsewhere.txt")
-    assert [text for texts, _ in again.batches("dev") for text in texts] == dev
+    assert rest == [line for line in lines if line not in dev]
+    for part, names in (("dev", dev), ("corpus", rest)):
+        places = [place for _, _, some in texts.placed(part) for place in some]
+        assert names == [lines[int(place.rpartition(":")[2]) - 1] for place in places]
     assert "warning" not in capsys.readouterr().err
-    inputs(tmp_path, corpus=["good"] * 40 + ["bad"] * 20, labels=["a", "b"]).describe()
+    prepared(tmp_path, corpus=["good"] * 40 + ["bad"] * 20, labels=["a", "b"])
     assert "stay in the corpus, too, which has hardly any other ('good'" in capsys.readouterr().err
     with pytest.raises(DataError, match="the corpus has 1 text, too few"):
-        inputs(tmp_path, corpus=["good"], labels=["a", "b"]).describe()
+        prepared(tmp_path, corpus=["good"], labels=["a", "b"])

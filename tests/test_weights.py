@@ -16,12 +16,13 @@ from test_split import labelled, singles
 from torch.nn import functional
 
 from sparsedistill import DataError, SettingsError
+from sparsedistill.data.records import Places
+from sparsedistill.data.texts import Writer
 from sparsedistill.data.weights import class_weights, gold_weights, sample_weights
 from sparsedistill.run import Run
 from sparsedistill.settings import build
 from sparsedistill.stages import train as stage
-from sparsedistill.student import dataset as examples
-from sparsedistill.student.dataset import Batch, OnDisk
+from sparsedistill.student.dataset import Batch, OnDisk, Part
 from sparsedistill.student.vocabulary import Vocabulary
 from sparsedistill.tasks import TASKS
 
@@ -124,10 +125,10 @@ def test_weights_stay_with_their_texts_on_disk_and_in_batches(tmp_path):
     vocabulary = Vocabulary.count([texts])
     targets = np.arange(9000, dtype=np.float32)[:, None]
     given_weights = np.float32(targets + 0.5)
-    batches = [(texts[i : i + 1000], targets[i : i + 1000]) for i in range(0, 9000, 1000)]
-    assert examples.write(tmp_path / "with.parquet", batches, 1, given_weights) == 9000
-    assert examples.write(tmp_path / "without.parquet", batches, 1) == 9000
-    blocks = OnDisk([tmp_path / "with.parquet", tmp_path / "without.parquet"], vocabulary, 1)
+    with Writer(tmp_path / "texts.parquet", {}) as writer:
+        writer.add(texts, Places([("a.txt", range(1, 9001))]))
+    parts = [Part(writer.path, lambda begin, end: targets[begin:end], some) for some in (given_weights, None)]
+    blocks = OnDisk(parts, vocabulary, 1)
     half = len(blocks.sizes) // 2
     for i in range(half):
         part = blocks.load(i)
@@ -225,13 +226,12 @@ def test_weights_of_train_are_learnt_with_in_distillation_and_class_weights_are_
     plain, classes, samples = run("a"), run("b", class_weights=["rare=9"]), run("c", weight="w")
     for one in (plain, classes, samples):
         one.check()
-    units = ("label.train", "examples.corpus", "examples.train", "distill.kd_private", "distill.kd", "distill.scratch",
-             "finetune", "count.all")  # fmt: skip
+    units = ("label.train", "crops", "distill.kd_private", "distill.kd", "distill.scratch", "finetune", "count.all")
     changed = {one: {unit for unit in units if one.key(unit) != plain.key(unit)} for one in (classes, samples)}
     # With class weights macro-F1 chooses, so that a student is another if its training keeps what is best on dev.
     assert changed[classes] == {"distill.kd_private", "distill.kd", "distill.scratch", "finetune"}
     assert "class_weights" not in classes.inputs_of("distill.kd")
-    assert changed[samples] == {"examples.train", "distill.kd", "distill.scratch", "finetune"}
+    assert changed[samples] == {"distill.kd", "distill.scratch", "finetune"}
     samples.execute(["label", "count", "distill"])
     vocabulary, _ = samples.trained("kd")
     learnt = stage._dataset(samples, "kd", vocabulary, 1)
@@ -327,16 +327,15 @@ def with_missing(tmp_path: Path, kind: str) -> str:
 
 @pytest.mark.parametrize(("kind", "place"), [("csv", "csv:4"), ("jsonl", "jsonl:3"), ("parquet", "parquet row 3")])
 def test_rows_without_a_text_or_a_label_are_left_out_on_request(tmp_path, capsys, kind, place):
-    from test_split import Inputs
+    from test_split import Sources
 
     path = with_missing(tmp_path, kind)
 
-    def inputs(skip: bool) -> Inputs:
-        return Inputs(build({"data": {"train": [path], "skip_missing": skip}}, "test"))
+    def sources(skip: bool) -> Sources:
+        return Sources(build({"data": {"train": [path], "skip_missing": skip}}, "test"))
 
-    found = inputs(True)
-    found.check()
-    found.describe()
+    found = sources(True)
+    found.prepare(tmp_path / "texts")
     assert sorted(found.train.texts + found.dev.texts) == sorted(text for text, _ in GOOD_ROWS)
     assert found.labels == ("greet", "no")
     assert (
@@ -344,51 +343,51 @@ def test_rows_without_a_text_or_a_label_are_left_out_on_request(tmp_path, capsys
     )
     assert found.train.places[0].startswith(path)
     with pytest.raises(DataError, match=rf"missing\.{kind}.* (--skip-missing|has no column)"):
-        inputs(False).describe()
+        sources(False).prepare(tmp_path / "texts")
 
 
 def test_blank_texts_that_are_kept_are_named(tmp_path, capsys):
-    from test_split import Inputs
+    from test_split import Sources
 
     path = tmp_path / "blank.csv"
     path.write_text("text,label\n" + "".join(f"t {i},{'ab'[i % 2]}\n" for i in range(20)) + ',a\n" ",b\n')
     kept, gone = "2 of 22 texts of {} are blank (the first: {}:22)", "2 rows of {} have no text"
     for skip, said in ((False, kept), (True, gone)):
-        found = Inputs(build({"data": {"train": [str(path)], "skip_missing": skip}}, "test"))
+        found = Sources(build({"data": {"train": [str(path)], "skip_missing": skip}}, "test"))
         assert len(found.train.texts) + len(found.dev.texts) == (20 if skip else 22)
         assert said.format(path, path) in capsys.readouterr().err
 
 
 def test_what_is_missing(tmp_path, capsys):
-    from test_split import Inputs
+    from test_split import Sources, Texts
 
-    def inputs(rows: list[dict], **data) -> Inputs:
+    def sources(rows: list[dict], **data) -> Sources:
         path = tmp_path / "rows.jsonl"
         path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-        return Inputs(build({"data": {"train": [str(path)], "skip_missing": True, **data}}, "test"))
+        return Sources(build({"data": {"train": [str(path)], "skip_missing": True, **data}}, "test"))
 
     # Several labels: a null is none that is known, an empty list or cell is a text without a label.
     rows = [{"text": f"t {i}", "label": label} for i in range(8) for label in (["a"], ["a", "b"], [], "", None)]
     rows = [{**row, "text": f"{row['text']} {i}"} for i, row in enumerate(rows)]
-    found = inputs(rows, task="multi")
+    found = sources(rows, task="multi")
     assert len(found.train.texts) + len(found.dev.texts) == 32
     rows = [{"text": f"t {i}", "label": value} for i, value in enumerate([1.5, 2, None, float("nan"), "", 3] * 5)]
-    found = inputs(rows, task="regression")
+    found = sources(rows, task="regression")
     assert sorted({*found.train.targets.tolist(), *found.dev.targets.tolist()}) == [1.5, 2, 3]
     # The second text of a pair is a text, and a blank one is none.
     rows = [
         {"text": f"t {i}", "other": other, "label": "ab"[i % 2]} for i, other in enumerate(["x", "y", " ", None] * 9)
     ]
-    found = inputs(rows, pair="other")
+    found = sources(rows, pair="other")
     assert len(found.train.texts) + len(found.dev.texts) == 18
     with pytest.raises(DataError, match=r"all 36 rows of .*rows\.jsonl have no text or no label .*--text and --label"):
-        inputs(rows, label=["gold"]).describe()
+        sources(rows, label=["gold"]).prepare(tmp_path / "texts")
     # Of a corpus, too, where it is said once.
     (tmp_path / "corpus.jsonl").write_text(
         '{"text": "a"}\n{"text": null}\n{"other": 1}\n{"text": "b"}\n', encoding="utf-8"
     )
     capsys.readouterr()
-    found = inputs([{"text": t, "label": label} for t, label in GOOD_ROWS], corpus=[str(tmp_path / "corpus.jsonl")])
-    assert found.describe()["corpus"]["texts"] == 2
+    found = sources([{"text": t, "label": label} for t, label in GOOD_ROWS], corpus=[str(tmp_path / "corpus.jsonl")])
+    assert found.prepare(tmp_path / "texts")["corpus"]["texts"] == 2
     assert "2 rows of the corpus have no text (the first: " in capsys.readouterr().err
-    assert [text for texts, _ in found.batches("corpus") for text in texts] == ["a", "b"]
+    assert [text for texts in Texts(tmp_path / "texts", found.settings).texts("corpus") for text in texts] == ["a", "b"]

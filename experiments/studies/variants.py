@@ -243,7 +243,7 @@ class CorpusSize(Study):
 
     def _one(self, task: Task, share: float, seed: int) -> dict[str, Any]:
         directory = task.directory / "corpus_size" / f"{share:g}-{seed}"
-        run = Run(directory, self._settings(task, share, seed, directory / "texts"))
+        run = Run(directory, self._settings(task, share, seed, directory / "given"))
         run.check()
         texts = run.data["corpus"]["texts"]
         return {"texts": texts, **measured(task, run, ("label", "count", "distill", "finetune", "compress"))}

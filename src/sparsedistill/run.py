@@ -3,13 +3,13 @@
 Every stage reads and writes files of the run directory, can be run alone, and knows from a fingerprint of its inputs
 and settings whether what is there is still good::
 
-    settings.json  data.json  stages/*.json     what was asked, read and done: a person can read them
-    held_out.json                               the part of the corpus to choose on, where no text is labelled
+    settings.json  stages/*.json                what was asked and done: a person can read them
+    texts/{train,dev,test,corpus}.parquet       the texts, read once; data.json beside them has sizes and fingerprints
+    texts/crops.parquet                         random crops of train
     teacher/                                    the fine-tuned teacher
     logits/{corpus,train,dev,test}/             the teacher's logits
     vocabulary/{all,corpus,train}/              n-grams of corpus and train, of either alone
     embeddings/{all,corpus,train}/              the teacher's embedding of each n-gram, where the table begins with it
-    examples/{corpus,train}.parquet             texts with the teacher's soft labels, as a student learns from them
     students/NAME/  classifiers/NAME/           NAME: scratch, kd_private, kd, kd_ft
     classifier/  metrics.json  report.md  report.png
 """
@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
@@ -27,10 +26,10 @@ from typing import Any
 
 import numpy as np
 
-from . import _core
 from .classifier import Classifier
-from .data import pairs, weights
-from .data.inputs import Inputs
+from .data import pairs
+from .data.prepare import Sources
+from .data.texts import FACTS, Texts
 from .errors import SettingsError, require
 from .format import read_json, write_json
 from .locks import lock
@@ -38,7 +37,6 @@ from .machine import default_threads
 from .progress import Progress
 from .settings import Settings
 from .stages import INPUTS, STAGES, label, teach, train
-from .stages.keys import digest
 from .stages.units import Units
 from .student.parallel import ALONE, joined
 from .student.vocabulary import Vocabulary
@@ -53,9 +51,8 @@ class Run(Units):
     settings and the data alone (:meth:`inputs_of`), so that it is known which finished unit is still good, and a stage
     run alone never builds on one that is not.
 
-    Attributes: ``directory`` (Path), ``settings`` (:class:`~sparsedistill.settings.Settings`), ``inputs`` (the texts),
-    ``data`` (sizes and fingerprints of the texts, once :meth:`check` has read them), ``group`` (the processes that
-    train together).
+    Attributes: ``directory`` (Path), ``settings`` (:class:`~sparsedistill.settings.Settings`), ``group`` (the processes
+    that train together).
     """
 
     def __init__(self, directory: str | os.PathLike, settings: Settings, teacher: Callable[[list], Any] | None = None):
@@ -65,8 +62,6 @@ class Run(Units):
             named = dataclasses.replace(settings.teach, teacher=self.kind.name)
             settings = dataclasses.replace(settings, teach=named)
         self.directory, self.settings = Path(directory), settings
-        self.inputs = Inputs(settings, self.directory / "held_out.json", self.kind)
-        self.data: dict[str, Any] = {}
         self.group = ALONE
 
     def execute(self, stages: Iterable[str] = tuple(STAGES)) -> None:
@@ -96,7 +91,6 @@ class Run(Units):
     def _follow(self) -> None:
         """Train what the leading process announces, together with it, until it has no more."""
         while unit := self.group.announce(""):
-            self.data = read_json(self.directory / "data.json")
             train.learn(self, unit)
 
     @contextlib.contextmanager
@@ -113,7 +107,7 @@ class Run(Units):
             yield
 
     def check(self, stages: Iterable[str] = tuple(STAGES)) -> None:
-        """Look at the settings and all input that these stages need, read every text once, and write ``data.json``."""
+        """Look at the settings and all input that these stages need, and prepare the texts."""
         settings, data = self.settings, self.settings.data
         settings.check()
         trainable = settings.needs_teacher and self.kind is not None and self.kind.trainable
@@ -132,31 +126,35 @@ class Run(Units):
             if trainable:
                 require("transformers", "teacher")
         _ = self.primary  # a figure of the task, or refused now
-        self.inputs.check()
         gold = "kd_ft" in settings.students or "scratch" in settings.students or self.fine_tunes_teacher
-        if weights.class_weights(data.class_weights, self.inputs.labels, data.task) and not gold:
+        if data.class_weights and not gold:
             raise SettingsError(
                 "--class-weights weigh gold labels, and none are learnt here: students learn the teacher's "
                 "distribution; fine-tune the teacher, or a student, or leave them out"
             )
-        _ = self.inputs.labels, self.settings.needs_teacher and self.teacher_identity  # found, or refused, now
-        self._read()
+        _ = self.settings.needs_teacher and self.teacher_identity  # found, or refused, now
+        self._prepare()
 
-    def _read(self) -> None:
-        """Read every text, unless ``data.json`` is of the same files and settings."""
-        known = self.directory / "data.json"
-        found = read_json(known) if known.is_file() else {}
-        asked: dict[str, Any] = {"files": self.inputs.files(found.get("asked", {}).get("files", {}))}
-        asked |= {"data": dataclasses.asdict(self.settings.data), "column": self.inputs.column}
-        asked["fingerprints"] = _core.fingerprints(["Is A\u0301 B++, too?"], 1).tolist()  # of this version
-        asked = json.loads(json.dumps(asked))  # as it will be read back
-        if found.get("asked") == asked:
-            self.data = found
+    def _prepare(self) -> None:
+        """Read every text, unless those that are there are of the same files and settings."""
+        sources, directory = Sources(self.settings, self.kind), self.directory / "texts"
+        if (directory / FACTS).is_file() and read_json(directory / FACTS)["asked"] == sources.asked():
             return
-        for stale in (known, self.directory / "held_out.json"):  # of other texts, or another split
-            stale.unlink(missing_ok=True)
-        self.data = {"asked": asked, **self.inputs.describe()}
-        write_json(known, self.data)
+        self.__dict__.pop("inputs", None)
+        sources.prepare(directory)
+
+    @cached_property
+    def inputs(self) -> Texts:
+        """The texts, once :meth:`check` has prepared them. Errors: :class:`SettingsError` when it has not."""
+        try:
+            return Texts(self.directory / "texts", self.settings)
+        except FileNotFoundError:
+            raise SettingsError(f"{self.directory} has no texts yet: sparsedistill run prepares them") from None
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """Sizes, fingerprints and label counts of the texts."""
+        return self.inputs.facts
 
     def inputs_of(self, unit: str) -> dict[str, Any]:
         """All that the result of a unit depends on, as values that JSON can hold."""
@@ -169,9 +167,8 @@ class Run(Units):
         """Size and fingerprint of a part; those of random crops follow from train's."""
         if part != "crops":
             return self.data.get(part, {})
-        train, crops = self.data["train"], self.settings.label.random_crops
-        made = [train["fingerprint"], crops, self.settings.data.seed]
-        return {"texts": crops * train["texts"], "fingerprint": digest(made)}
+        texts = self.settings.label.random_crops * self.data["train"]["texts"]
+        return {"texts": texts, "fingerprint": self.key("crops")}
 
     def texts_of(self, part: str) -> str | None:
         """Fingerprint of the texts of a part."""
@@ -190,7 +187,7 @@ class Run(Units):
 
     def weighted(self, gold: bool) -> dict[str, Any]:
         """What the weights of train depend on, where there are any: of ``gold`` labels, or of the texts alone."""
-        found: dict[str, Any] = {"weights": self.facts("train").get("weights")} if self.settings.data.weight else {}
+        found: dict[str, Any] = {"weights": self.facts("train").get("weight")} if self.settings.data.weight else {}
         if gold and self.settings.data.class_weights:
             found["class_weights"] = self.settings.data.class_weights
         return found
@@ -218,6 +215,11 @@ class Run(Units):
         """Whether the teacher is fine-tuned here."""
         trainable = self.kind is not None and self.kind.trainable
         return trainable and self.settings.teach.finetune_teacher and bool(self.settings.data.train)
+
+    @property
+    def column(self) -> str:
+        """The column that holds the teacher's scores, where that is the teacher, else ""."""
+        return self.kind.column if self.kind else ""
 
     @property
     def teacher_answers(self) -> bool:
@@ -267,7 +269,7 @@ class Run(Units):
         if self.inputs.has_dev:
             dev = self.inputs.part("dev")
             return dev.texts, dev.targets
-        texts = [text for batch, _ in self.inputs.batches("dev") for text in batch]
+        texts = [text for batch in self.inputs.texts("dev") for text in batch]
         return texts, self.task.selection_targets(self.teacher_logits("dev"))
 
     def threads(self, asked: int) -> int:

@@ -13,9 +13,9 @@ import numpy as np
 
 from ..errors import DataError, SettingsError
 from ..options import TASKS, Data
-from .files import Form, expand, no_text, say_once, several
+from .files import Form, no_text, say_once, several
 from .labels import are_multi_hot, is_integer, is_number, names_of, one_name, score, sorted_names, zero_or_one
-from .records import Places, read_expanded, skipping
+from .records import Places, Reader, skipping
 
 
 @dataclass(frozen=True)
@@ -36,14 +36,23 @@ class Labelled:
     multi_hot: bool | None = None
 
 
+def opened(sources: Sequence[str], data: Data, columns: Sequence[str] = ()) -> Reader:
+    """Files of labelled texts, and of further ``columns``, for :func:`labelled` to read."""
+    named = label_columns(data)
+    return Reader(
+        sources, data.text, [*named, *columns], encoding_errors=data.encoding_errors, label=named[0],
+        form=Form.of(data), skipped=skipping(data, named),
+    )  # fmt: skip
+
+
 def labelled(
-    sources: Sequence[str],
+    sources: Sequence[str] | Reader,
     data: Data,
     labels: Sequence[str] | None = None,
     columns: Sequence[str] = (),
     multi_hot: bool | None = None,
 ) -> Labelled:
-    """Read texts and gold labels into memory.
+    """Read texts and gold labels into memory, from files or what :func:`opened` has opened with the same ``columns``.
 
     The classes are ``labels`` (those of train, say), else ``data.labels``, else the distinct names found, sorted
     (integers as numbers). A label that is no string stands for its ``str``; spaces around a name are not part of it.
@@ -59,8 +68,10 @@ def labelled(
     """
     if data.task not in TASKS:
         raise SettingsError(f"task {data.task!r} is not known (known: {', '.join(TASKS)})")
-    named, found = label_columns(data), expand(sources, Form.of(data))
-    texts, values, extra, where = _read(found, data, named, columns)
+    named = label_columns(data)
+    reader = sources if isinstance(sources, Reader) else opened(sources, data, columns)
+    found = reader.sources
+    texts, values, extra, where = _read(reader, data, named, columns)
     if data.task == "regression":
         return Labelled(texts, np.array(values, np.float64), ("score",), extra, where)
     if len(named) > 1:
@@ -94,7 +105,7 @@ def labelled(
 
 
 def _read(
-    found: Sequence[str], data: Data, named: tuple[str, ...], columns: Sequence[str]
+    reader: Reader, data: Data, named: tuple[str, ...], columns: Sequence[str]
 ) -> tuple[list[str], list, dict[str, list], Places]:
     """Texts, labels as :mod:`labels` parses them, further columns, and places."""
     parse: Callable[[Any], Any] = one_name if data.task == "single" else score
@@ -104,10 +115,7 @@ def _read(
     values: list = []
     extra: dict[str, list] = {name: [] for name in columns}
     places: list[tuple[str, Sequence[int]]] = []
-    form, skipped = Form.of(data), skipping(data, named)
-    for batch in read_expanded(
-        found, data.text, [*named, *columns], data.encoding_errors, label=named[0], form=form, skipped=skipped
-    ):
+    for batch in reader:
         parsed: list[list] = []
         for name in named:
             parsed.append([])
@@ -122,17 +130,19 @@ def _read(
         for name, rest in extra.items():
             theirs = batch.named(name)
             rest += _weights(theirs, name, Places(places[-1:])) if name == data.weight else theirs
-    if skipped and skipped.count:
-        what = f"{skipped.count:,} rows of {several(found)} have no text or no label (the first: {skipped.first})"
+    if (skipped := reader.skipped) and skipped.count:
+        what = (
+            f"{skipped.count:,} rows of {several(reader.sources)} have no text or no label (the first: {skipped.first})"
+        )
         if not texts:
             raise DataError(f"all {what}: name the right columns with --text and --label")
         say_once(f"{what} and were left out")
     if not texts:
-        raise no_text(found)
+        raise no_text(reader.sources)
     where = Places(places)
     if blank := [i for i, one in enumerate(texts) if not one or one.isspace()]:
         say_once(
-            f"warning: {len(blank):,} of {len(texts):,} texts of {several(found)} are blank (the first: "
+            f"warning: {len(blank):,} of {len(texts):,} texts of {several(reader.sources)} are blank (the first: "
             f"{where[blank[0]]}), and count as texts: --skip-missing leaves them out"
         )
     return texts, values, extra, where

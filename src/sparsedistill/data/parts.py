@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
@@ -16,14 +18,47 @@ from ..settings import Settings
 from . import files, labelled, pairs, split, weights
 from .decontaminate import examples, fingerprints_of, label_counts, select, without
 from .labelled import Labelled
-from .records import Places
+from .records import Places, Reader
 
 
 class LabelledParts:
-    """Train, dev and test of a run, read when they are first asked for, and kept apart from each other."""
+    """Train, dev and test of a run, read when they are first asked for, and kept apart from each other.
+
+    ``kind``: of the teacher (:mod:`sparsedistill.teacher`), which may be a column beside the texts.
+    """
 
     def __init__(self, settings: Settings, kind: Any = None):
         self.settings, self.kind = settings, kind
+        self._open: dict[str, Reader] = {}
+
+    def open(self, name: str) -> Reader:
+        """Open the files of ``train``, ``dev`` or ``test``.
+
+        Errors: :class:`DataError` naming file and remedy for what is not there, or lacks a column.
+        """
+        data = self.settings.data
+        if "-" in (sources := getattr(data, name)):
+            raise DataError(f"{name} is stdin, which can be read only once: write it to a file")
+        if name not in self._open:
+            with self._needs_column(name):
+                self._open[name] = labelled.opened(sources, data, self._columns(name))
+        return self._open[name]
+
+    def _columns(self, name: str) -> tuple[str, ...]:
+        """Columns of train, dev or test beside text and labels."""
+        of_train = (*([self.column] if self.column and self.uses_train_logits else []), *self._weight)
+        return (*(of_train if name == "train" else ()), *self._pair)
+
+    @contextmanager
+    def _needs_column(self, name: str) -> Iterator[None]:
+        """Errors: of a part that lacks the teacher's column, say so."""
+        try:
+            yield
+        except files.MissingColumnError as error:
+            if error.name != self.column:
+                raise
+            train = "; without scores for train, take --modes kd_private" if name == "train" else ""
+            raise DataError(f"the teacher's column is needed in {name}: {error}{train}") from None
 
     @property
     def column(self) -> str | None:
@@ -53,15 +88,17 @@ class LabelledParts:
 
     @cached_property
     def _train_all(self) -> Labelled:
-        data = self.settings.data
-        extra = (self.column,) if self.column and self.uses_train_logits else ()
-        return self._labelled(data.train, None, (*extra, *self._weight))
+        return self._labelled("train")
 
-    def _labelled(self, sources: tuple[str, ...], labels: tuple[str, ...] | None, columns: tuple = ()) -> Labelled:
+    def _labelled(self, name: str) -> Labelled:
         data = self.settings.data
-        # Lists of 0 and 1 mean in dev and test what they mean in train.
+        reader = self.open(name)
+        del self._open[name]
+        # Labels are those of train, and lists of 0 and 1 mean in dev and test what they mean there.
+        labels = None if name == "train" else self.labels
         multi_hot = self._train_all.multi_hot if labels is not None and data.train and data.task == "multi" else None
-        found = labelled.labelled(sources, data, labels, columns=(*columns, *self._pair), multi_hot=multi_hot)
+        with self._needs_column(name):
+            found = labelled.labelled(reader, data, labels, self._columns(name), multi_hot)
         if not self._pair:
             return found
         second = self._second(found.extra.pop(data.pair), found.places)
@@ -99,7 +136,7 @@ class LabelledParts:
         test, shared = self.test, np.zeros(0, np.uint64)
         train = without(self._train_all, test, "train", "test") if data.train else None
         if data.dev:
-            dev: Labelled | None = without(self._labelled(data.dev, self.labels), test, "dev", "test")
+            dev: Labelled | None = without(self._labelled("dev"), test, "dev", "test")
             if train is not None:
                 train = self._of_several_classes(without(train, dev, "train", "dev"))
         elif train is not None:
@@ -168,7 +205,7 @@ class LabelledParts:
     def test(self) -> Labelled | None:
         """Labelled texts to report on."""
         data = self.settings.data
-        return self._labelled(data.test, self.labels) if data.test else None
+        return self._labelled("test") if data.test else None
 
     def part(self, name: str) -> Labelled:
         """``train``, ``dev`` or ``test``. Errors: :class:`SettingsError` when there is none."""

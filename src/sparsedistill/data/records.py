@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -31,11 +33,14 @@ from .tables import (
     STRING_TYPES,
     as_names,
     class_names,
+    large_strings,
     plain_type,
     read_tables,
     rows_of,
     strings,
 )
+
+MOST_OPEN = 64  # files that are open at a time
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ class Batch:
         source: The file as the user knows it, ``hf:...`` or ``stdin``.
         rows: The 1-based number of each record as its format counts: the line (CSV: the one the record starts on), the
             row of a columnar file, or the element of a list of JSON.
-        texts: A list of str or an Arrow array; either may hold nulls, unless :func:`read` gave it.
+        texts: A list of str or an Arrow array; either may hold nulls, unless a :class:`Reader` gave it.
         records: The columns asked for as they came: a list of dicts (JSON, where each has its own), a dict of lists,
             or an Arrow record batch.
         columns: What the file brings: a list of names, an Arrow schema, or None where each record has names of its own.
@@ -164,6 +169,11 @@ class Places:
         """Source and row of text ``i``."""
         return self._sources[self._of[i]], int(self._rows[i])
 
+    def columns(self) -> tuple[Any, Any]:
+        """Sources and rows as Arrow arrays."""
+        pa = require("pyarrow", "arrow")
+        return pa.array(self._sources, pa.string()).take(pa.array(self._of)), pa.array(self._rows)
+
     def take(self, which: np.ndarray | slice) -> Places:
         """Those of the texts at ``which``."""
         found = Places([])
@@ -171,29 +181,87 @@ class Places:
         return found
 
 
-def read(
-    sources: Sequence[str],
-    text: str = "text",
-    columns: Sequence[str] = (),
-    *,
-    encoding_errors: str = "strict",
-    batch_size: int = 8192,
-    label: str = "label",
-    form: Form = AUTO,
-    skipped: Skipped | None = None,
-) -> Iterator[Batch]:
-    """Stream the records of ``sources`` in order; an empty text is a text, unless ``skipped`` leaves such records out.
+class Reader:
+    """The records of ``sources`` in order, batch by batch; an empty text is a text, unless ``skipped`` leaves such out.
+
+    Each source is opened once. The first :data:`MOST_OPEN` of them are open from the start: that a column is missing in
+    the last of ten files is known before the first is read.
 
     ``text`` names the column of the text and ``columns`` others to bring along; plain lines and fastText files have
     no named columns and ignore ``text``; fastText's labels answer to ``label``. Invalid UTF-8 is refused, or with
     ``encoding_errors="replace"`` becomes U+FFFD. Memory is a batch, not a file (but a list of JSON is read whole).
     Blank lines of CSV, TSV, JSON lines and fastText are no records, nor are headers that stand once more inside a CSV
-    or TSV file: that is logged.
+    or TSV file: that is logged. Texts come as a list; with ``in_arrow`` those of columnar files as Arrow arrays of
+    large_string, where that can be.
+
+    Attributes: ``sources``: as :func:`expand` has them. ``skipped``: what was given.
 
     Errors: :class:`DataError`, with file and row, for what cannot be read, a column that is missing, or a text that
     is null or no string.
     """
-    return read_expanded(expand(sources, form), text, columns, encoding_errors, batch_size, label, form, skipped)
+
+    def __init__(
+        self,
+        sources: Sequence[str],
+        text: str = "text",
+        columns: Sequence[str] = (),
+        *,
+        encoding_errors: str = "strict",
+        batch_size: int = 8192,
+        label: str = "label",
+        form: Form = AUTO,
+        skipped: Skipped | None = None,
+        in_arrow: bool = False,
+    ):
+        if encoding_errors not in ("strict", "replace"):
+            raise SettingsError(f"encoding errors {encoding_errors!r} is not known (known: strict, replace)")
+        if batch_size < 1:
+            raise SettingsError(f"a batch of {batch_size} texts is too small; 1 is the least")
+        self.sources, self.skipped = expand(sources, form), skipped
+        self._text, self._in_arrow = text, in_arrow
+        self._begin = partial(
+            stream, text=text, keep=list(dict.fromkeys(columns)), encoding_errors=encoding_errors, most=batch_size,
+            form=form, label=label, absent="error" if skipped is None else "null", blank_lines=False,
+        )  # fmt: skip
+        self._open: list[Iterator[Batch]] = []
+        if not self.sources:
+            raise no_text(())
+        for source in self.sources[:MOST_OPEN]:
+            # Of columnar files the schema tells what they have, of lines the first record; stdin may not have one yet.
+            of_lines = source != "-" and form.kind(source) not in TABLE_FORMATS
+            batches = self._begin(source, peek=of_lines)
+            next(batches)  # it is empty
+            first = [*islice(self._strict(batches), 1)] if of_lines else ()
+            self._open.append(chain(first, self._strict(batches)))
+
+    def __iter__(self) -> Iterator[Batch]:
+        begun, self._open = self._open, []
+        if not begun:
+            raise RuntimeError("these sources have been read: open them anew")
+        begun.reverse()  # what has been read is let go
+        while begun:
+            yield from begun.pop()
+        for source in self.sources[MOST_OPEN:]:
+            yield from self._strict(self._begin(source))
+
+    def _strict(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """The batches that have records, their texts without nulls."""
+        for batch in batches:
+            if not batch.rows:
+                continue
+            if not isinstance(batch.texts, list):
+                found = None
+                if self._in_arrow and self.skipped is None and not batch.texts.null_count:
+                    found = large_strings(batch.texts, batch.errors)
+                if found is None:
+                    found = strings(batch.texts, batch.source, batch.first_row, self._text, batch.errors)
+                batch = replace(batch, texts=found)
+            if self.skipped is not None:
+                batch = self.skipped.out_of(batch)
+            elif isinstance(batch.texts, list) and None in batch.texts:
+                raise no_string(None, self._text, batch.place(batch.texts.index(None)))
+            if batch.rows:
+                yield batch
 
 
 def stream(
@@ -207,6 +275,7 @@ def stream(
     label: str = "label",
     absent: str = "own",
     blank_lines: bool = True,
+    peek: bool = False,
 ) -> Iterator[Batch]:
     """Stream the records of one source as they came, with the columns ``keep`` (None: all), up to ``most`` a batch.
 
@@ -214,9 +283,10 @@ def stream(
     ``text``; fastText files have ``text`` and ``label`` (which answers to the name given as ``label``, too), and their
     ``blank_lines`` are texts, or no records. Invalid UTF-8 in an Arrow array of texts is refused, or with
     ``encoding_errors="replace"`` stays as it is: the classifier reads it as U+FFFD. A record of JSON that lacks a
-    column is an ``absent`` "error", has a "null" there, or has columns of its "own", as all then do.
+    column is an ``absent`` "error", has a "null" there, or has columns of its "own", as all then do. ``peek``: the
+    first record of a file of lines comes as a batch of its own.
 
-    Errors: :class:`DataError` as of :func:`read`, except that a text may be null.
+    Errors: :class:`DataError` as of a :class:`Reader`, except that a text may be null.
     """
     kind, name = form.kind(source), STDIN if source == "-" else source
     try:
@@ -228,6 +298,7 @@ def stream(
             return
         if source == "-" and sys.stdin.isatty():
             most = 1  # who types a line wants its answer
+        full = 1 if peek else most
 
         with opened(source) as file:
             size = [0]
@@ -239,43 +310,17 @@ def stream(
             part: list[Record] = []
             for record in records:
                 part.append(record)
-                if size[0] >= BATCH_BYTES or len(part) == most:
+                if size[0] >= BATCH_BYTES or len(part) == full:
                     yield _batch(name, part, columns, encoding_errors)
-                    part, size[0] = [], 0
+                    part, size[0], full = [], 0, most
             if part:
                 yield _batch(name, part, columns, encoding_errors)
     except MissingColumnError as error:
         raise error.with_option({label: "--label", text: "--text"}.get(error.name, "")) from None
 
 
-def check(
-    sources: Sequence[str],
-    text: str = "text",
-    columns: Sequence[str] = (),
-    *,
-    encoding_errors: str = "strict",
-    label: str = "label",
-    form: Form = AUTO,
-    skipped: Skipped | None = None,
-) -> None:
-    """Look at the start of every source, so that hours of work do not end at a file that was never going to do.
-
-    Stdin is not touched: it can be read only once.
-
-    Errors: :class:`DataError` as of :func:`read`, or when there is no text in all of ``sources``.
-    """
-    empty = True
-    for source in (found := expand(sources, form)):
-        if source == "-" or next(
-            read_expanded([source], text, columns, encoding_errors, 1, label, form, skipped), None
-        ):
-            empty = False
-    if empty:
-        raise no_text(found)
-
-
 def count(sources: Sequence[str], form: Form = AUTO) -> int | None:
-    """Number of records :func:`read` will give, or None where only reading everything would tell: not all is columnar.
+    """Number of records a :class:`Reader` will give; None where not all is columnar, and only reading would tell.
 
     Errors: :class:`DataError` for a file that cannot be read.
     """
@@ -289,53 +334,6 @@ def skipping(data: Data, labels: Sequence[str] = ()) -> Skipped | None:
     """What leaves out records without a text or one of the ``labels``, where the settings ask for it."""
     pair = [data.pair] if data.pair else []
     return Skipped([*labels, *pair], data.task != "multi" or len(labels) > 1) if data.skip_missing else None
-
-
-def read_expanded(
-    found: Iterable[str],
-    text: str,
-    columns: Sequence[str],
-    errors: str,
-    batch_size: int = 8192,
-    label: str = "label",
-    form: Form = AUTO,
-    skipped: Skipped | None = None,
-) -> Iterator[Batch]:
-    """:func:`read` of expanded sources; ``label`` is what the caller calls the labels of a fastText file."""
-    if errors not in ("strict", "replace"):
-        raise SettingsError(f"encoding errors {errors!r} is not known (known: strict, replace)")
-    if batch_size < 1:
-        raise SettingsError(f"a batch of {batch_size} texts is too small; 1 is the least")
-    columns = list(dict.fromkeys(columns))
-    absent = "error" if skipped is None else "null"
-    for source in found:
-        for batch in stream(
-            source,
-            text,
-            columns,
-            encoding_errors=errors,
-            most=batch_size,
-            form=form,
-            label=label,
-            absent=absent,
-            blank_lines=False,
-        ):
-            batch = _strict(batch, text, skipped)
-            if batch.rows:
-                yield batch
-
-
-def _strict(batch: Batch, text: str, skipped: Skipped | None) -> Batch:
-    """The batch with its texts as a list without nulls."""
-    texts = batch.texts
-    if not isinstance(texts, list):
-        texts = strings(texts, batch.source, batch.first_row, text, batch.errors)
-        batch = replace(batch, texts=texts)
-    if skipped is not None:
-        return skipped.out_of(batch)
-    if None in texts:
-        raise no_string(None, text, batch.place(texts.index(None)))
-    return batch
 
 
 def _batch(name: str, part: list[Record], columns: list[str] | None, errors: str) -> Batch:

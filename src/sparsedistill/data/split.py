@@ -157,15 +157,6 @@ class HeldOut:
     places: list[tuple[str, int]]
     shared: bool
 
-    def to_json(self) -> dict[str, Any]:
-        """Values that JSON can hold."""
-        return {**vars(self), "keys": self.keys.tolist()}
-
-    @staticmethod
-    def from_json(values: dict[str, Any]) -> HeldOut:
-        """What :meth:`to_json` was of."""
-        return HeldOut(**{**values, "keys": np.array(values["keys"], np.uint64)})
-
 
 @dataclass
 class CorpusSample:
@@ -184,12 +175,14 @@ class CorpusSample:
 
     def add(
         self,
-        texts: list[str],
+        texts: Any,
         fingerprints: np.ndarray,
         scores: np.ndarray | None,
         place: Callable[[int], tuple[str, int]],
     ) -> None:
-        """The next texts of the corpus, with their scores (n, C) where a column has them, and where each stands."""
+        """The next texts of the corpus, a list or an Arrow array, with their scores (n, C) where a column has them, and
+        where each stands.
+        """
         keys = mixed(fingerprints, self.seed)
         near = np.arange(len(keys)) if self.whole else np.flatnonzero(keys <= self.keys[-1])
         together, index = np.unique(np.concatenate([self.keys, keys[near]]), return_inverse=True)
@@ -202,10 +195,10 @@ class CorpusSample:
                 kept = self.copies.setdefault(key, [])
                 if len(kept) < _most_copies(MOST):
                     score = None if scores is None else scores[i].tolist()
-                    kept.append((self.lines + i, texts[i], score, place(i)))
+                    kept.append((self.lines + i, str(texts[i]), score, place(i)))
         if len(self.copies) > 2 * _CANDIDATES:
             self.copies = {key: kept for key, kept in self.copies.items() if key <= last}
-        self.lines += len(texts)
+        self.lines += len(keys)
 
     def choose(self) -> HeldOut:
         """The held-out part of all that was added."""

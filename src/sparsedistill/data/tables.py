@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 from ..errors import DataError, require
@@ -69,6 +69,18 @@ def _in_place(batch: Any, name: str, source: str, row: int, errors: str) -> Any:
     return texts
 
 
+def large_strings(texts: Any, errors: str) -> Any:
+    """The texts of a batch as an Arrow array of large_string, or None where some are no UTF-8."""
+    pa = require("pyarrow", "arrow")
+    try:
+        found = texts.cast(pa.large_string())
+        if errors != "strict":  # else they have been checked
+            found.validate(full=True)
+    except pa.ArrowException:
+        return None
+    return found
+
+
 def _check_schema(schema: Any, source: str, text: str, wanted: list[str]) -> None:
     """Errors: :class:`DataError` for a column that is missing or there twice, and for texts that are no strings."""
     for column in wanted:
@@ -95,14 +107,10 @@ def _tables(source: str, kind: str, columns: list[str] | None, size: int) -> Ite
         return
     pa = require("pyarrow", "arrow")
     name, what = STDIN if source == "-" else source, "Parquet" if kind == "parquet" else "Arrow"
-    with raw_bytes(source) as file:
-        magic = file.peek(8)[:8]
+    with _opened(pa, source, kind) as (file, magic):
         own = b"PAR1" if kind == "parquet" else (b"ARROW1", b"\xff\xff\xff\xff")
         if not magic.startswith(own) and (foreign := foreign_format(magic)):
             raise DataError(f"{name} is no {what}, but {foreign.removeprefix('is ')}")
-        # A file is looked into anywhere; stdin has to be in memory for that.
-        whole = source == "-" and (kind == "parquet" or magic.startswith(b"ARROW1"))
-        at: Any = pa.BufferReader(file.read()) if whole else source
         try:
             if not magic:
                 raise pa.ArrowInvalid("it is empty")
@@ -110,23 +118,42 @@ def _tables(source: str, kind: str, columns: list[str] | None, size: int) -> Ite
                 parquet = require("pyarrow.parquet", "arrow")
                 # Buffered: pages of a row group as they are needed, not a whole column of it. pre_buffer would keep all
                 # that was read.
-                with parquet.ParquetFile(at, buffer_size=READ_BYTES, pre_buffer=False) as reader:
+                with parquet.ParquetFile(file, buffer_size=READ_BYTES, pre_buffer=False) as reader:
                     schema, size = reader.schema_arrow, min(size, _affordable(reader.metadata))
                     there = [name for name in schema.names if columns is None or name in columns]
                     yield schema, reader.iter_batches(size, columns=there) if there else iter(())
             elif magic.startswith(b"FEA1"):
                 raise pa.ArrowInvalid("feather version 1 is not supported, write it again as version 2")
+            elif magic.startswith(b"ARROW1"):
+                reader = pa.ipc.open_file(file)
+                yield reader.schema, (reader.get_batch(i) for i in range(reader.num_record_batches))
             else:
-                with nullcontext(at if whole else file) if source == "-" else pa.memory_map(source) as mapped:
-                    if magic.startswith(b"ARROW1"):
-                        reader = pa.ipc.open_file(mapped)
-                        yield reader.schema, (reader.get_batch(i) for i in range(reader.num_record_batches))
-                    else:
-                        reader = pa.ipc.open_stream(mapped)
-                        yield reader.schema, reader
+                reader = pa.ipc.open_stream(file)
+                yield reader.schema, reader
         except (pa.ArrowException, OSError) as error:
             # ArrowInvalid is a ValueError and so is DataError, but no DataError is an ArrowException
             raise DataError(f"{name} cannot be read as {what}, it is damaged or cut short: {error}") from None
+
+
+@contextmanager
+def _opened(pa: Any, source: str, kind: str) -> Iterator[tuple[Any, bytes]]:
+    """A file of columns, opened for Arrow to read, and its first bytes."""
+    if source == "-":
+        with raw_bytes(source) as file:
+            magic = file.peek(8)[:8]
+            # A file is looked into anywhere: from stdin it has to be in memory for that.
+            whole = kind == "parquet" or magic.startswith(b"ARROW1")
+            yield pa.BufferReader(file.read()) if whole else file, magic
+        return
+    try:
+        mapped = kind != "parquet" and os.path.getsize(source)  # nothing cannot be mapped
+        opened = pa.memory_map(source) if mapped else pa.OSFile(source)
+    except OSError as error:
+        raise DataError(f"{source} cannot be opened: {os.strerror(error.errno) if error.errno else error}") from None
+    with opened as file:
+        magic = file.read(8)
+        file.seek(0)
+        yield file, magic
 
 
 def _affordable(metadata: Any) -> int:

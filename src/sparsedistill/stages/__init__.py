@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from . import compress, count, distill, embed, evaluate, finetune, join, label, teach, train
+from . import compress, count, crops, distill, embed, evaluate, finetune, label, teach, train
 
 STAGES: dict[str, Any] = {
     "teach": teach,
@@ -25,7 +25,7 @@ STAGES: dict[str, Any] = {
 INPUTS: dict[str, Callable[[Any, str], dict[str, Any]]] = {
     **{name: stage.inputs for name, stage in STAGES.items()},
     "embed": embed.inputs,
-    "examples": join.inputs,
+    "crops": crops.inputs,
 }
 
 __all__ = ["INPUTS", "STAGES", "label", "teach", "train"]

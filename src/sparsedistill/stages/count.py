@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .. import _core
-from ..data import pairs
 from ..progress import Progress
 from ..student.vocabulary import Vocabulary
 from .keys import keyed
@@ -53,11 +52,12 @@ def _count(run: Run, name: str) -> None:
             ).save(directory)  # fmt: skip
             return {"rows": settings.size}
         # Each text is read twice: to count, and to spell what was chosen.
-        with Progress(f"count {name}", 2 * sum(run.data[part]["texts"] for part in _parts(name))) as bar:
+        total = 2 * sum(run.data[part]["texts"] for part in _parts(name)) << run.are_pairs
+        with Progress(f"count {name}", total) as bar:
 
-            def batches(part: str) -> Iterator[Sequence[str]]:
-                for texts, _ in run.inputs.batches(part):
-                    yield pairs.halves(texts) if run.are_pairs else texts
+            def batches(part: str) -> Iterator[Any]:
+                for texts in run.inputs.arrays(part):
+                    yield texts
                     bar.add(len(texts))
 
             corpus, train = (
@@ -78,7 +78,7 @@ def _count(run: Run, name: str) -> None:
 class _Restarting:
     """What ``begin`` gives, from its start each time it is gone through."""
 
-    begin: Callable[[], Iterator[Sequence[str]]]
+    begin: Callable[[], Iterator[Any]]
 
-    def __iter__(self) -> Iterator[Sequence[str]]:
+    def __iter__(self) -> Iterator[Any]:
         return self.begin()

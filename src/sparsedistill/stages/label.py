@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..data.records import Places
-from ..errors import FormatError
 from ..teacher.logits import Logits
 from ..teacher.logits import label as write_shards
+from . import crops
 from .keys import digest
 from .teach import teacher_inputs
 
@@ -44,15 +44,17 @@ def execute(run: Run) -> None:
 
 def label_part(run: Run, part: str) -> None:
     """Score ``corpus``, ``train``, ``crops``, ``dev`` or ``test``."""
+    if part == "crops":
+        crops.write(run)
     directory = run.directory / "logits" / part
     settings, total = run.settings.label, run.facts(part)["texts"]
 
     def work() -> dict[str, Any]:
         trail = _Trail(settings.shard_size)
-        if run.inputs.column:
+        if run.column:
             shutil.rmtree(directory, ignore_errors=True)  # its scores come in order: no shard may be skipped
             score, batches = _column_scores(run, part, trail)
-            name, precision = f"column:{run.inputs.column}", "given"
+            name, precision = f"column:{run.column}", "given"
         else:
             score, precision = run.teacher.logits, run.teacher.precision
             batches = (texts for texts, _ in trail.along(run.inputs.placed(part)))
@@ -64,8 +66,6 @@ def label_part(run: Run, part: str) -> None:
             shard_size=settings.shard_size, total=total, what=f"label {part}", place=trail.place,
             dtype=score_type(run),
         )  # fmt: skip
-        if len(found) != total:
-            raise FormatError(f"{part} had {total:,} texts when the run began and {len(found):,} now: run it again")
         return {"texts": len(found), "teacher": name, "precision": precision}
 
     run.once(f"label.{part}", [directory / "manifest.json"], work)
@@ -96,7 +96,7 @@ def _column_scores(run: Run, part: str, trail: _Trail) -> tuple[Callable[[list[s
     def score(texts: list[str]) -> np.ndarray:
         values = np.stack(waiting[: len(texts)])
         del waiting[: len(texts)]
-        where = f"column {run.inputs.column!r} of {part}"
+        where = f"column {run.column!r} of {part}"
         return to_logits(values, run.settings.label.scores, run.settings.data.task, where)
 
     return score, batches()

@@ -19,13 +19,14 @@ from ..pooling import POOLINGS
 from ..progress import say
 from ..settings import parse_time
 from ..standard import Standard
-from ..student.dataset import Batch, Blocks, InMemory, OnDisk
+from ..student.dataset import Batch, Blocks, InMemory, OnDisk, Part
 from ..student.parallel import ALONE, Group
 from ..student.schedule import Schedule
 from ..student.vocabulary import Vocabulary
+from ..tasks import Single
+from ..teacher.logits import Logits
 from .count import vocabulary_of
 from .embed import embed
-from .join import joined
 
 if TYPE_CHECKING:
     from ..run import Run
@@ -103,7 +104,7 @@ def device(run: Run, rows: int = 0) -> Any:
 
 def _table_width(run: Run) -> int:
     settings = run.settings.distill
-    return settings.embedding or (*settings.hidden, len(run.inputs.labels))[0]
+    return settings.embedding or (settings.hidden[0] if settings.hidden else len(run.inputs.labels))
 
 
 def _training_bytes(run: Run, rows: int) -> tuple[int, int]:
@@ -170,10 +171,22 @@ def _dataset(run: Run, mode: str, vocabulary: Vocabulary, threads: int) -> Block
     parts = run.settings.labelled_parts(mode)
     if not parts:
         return _gold_dataset(run, vocabulary, threads)
-    files = []
+    found = []
     for part in parts:
-        files += [joined(run, part)] * (run.settings.distill.train_weight if part == "train" else 1)
-    return OnDisk(files, vocabulary, threads, run.are_pairs)
+        run.result_of(f"label.{part}")
+        weights = run.inputs.sample_weights if part != "corpus" else None
+        if weights is not None and part == "crops":
+            weights = np.tile(weights, (run.settings.label.random_crops, 1))
+        logits = Logits.load(run.directory / "logits" / part)
+        # Class weights are not among them: what is learnt here is the teacher's distribution, on which they have had
+        # their effect where it was fine-tuned.
+        one = Part(run.inputs.path(part), partial(_soft_targets, run.task, logits), weights)
+        found += [one] * (run.settings.distill.train_weight if part == "train" else 1)
+    return OnDisk(found, vocabulary, threads, run.are_pairs)
+
+
+def _soft_targets(task: Single, logits: Logits, begin: int, end: int) -> np.ndarray:
+    return task.soft_targets(logits.rows(begin, end))
 
 
 def _gold_dataset(run: Run, vocabulary: Vocabulary, threads: int) -> Blocks:

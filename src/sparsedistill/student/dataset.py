@@ -7,23 +7,20 @@ no buffer, and a set that fits one window is shuffled as a whole. The next windo
 
 from __future__ import annotations
 
-import os
 import queue
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from .. import _core
-from ..data import pairs
-from ..errors import FormatError, require
-from ..format import replacing
+from ..data import texts
 from .vocabulary import Vocabulary
 
-BLOCK = 4096  # texts a block
 WINDOW = 1 << 16  # texts shuffled among themselves: of long ones, two windows take half a gigabyte
 
 
@@ -109,86 +106,50 @@ class InMemory:
         yield self._batch.targets
 
 
-class OnDisk:
-    """Row groups of Parquet files written by :func:`write`, featurised as they are read.
-
-    ``files``: one may be named several times; its texts then are there as often.
+@dataclass(frozen=True)
+class Part:
+    """Prepared texts with targets: ``targets`` gives those of the texts ``begin`` to ``end``, (end - begin, C), as
+    :class:`Batch` has them; ``weights`` float32 (n, 1) of the losses of all texts, if any.
     """
 
-    def __init__(
-        self, files: Sequence[str | os.PathLike], vocabulary: Vocabulary, threads: int, are_pairs: bool = False
-    ):
-        parquet = require("pyarrow.parquet", "train")
+    path: Path
+    targets: Callable[[int, int], np.ndarray]
+    weights: np.ndarray | None = None
+
+
+class OnDisk:
+    """Row groups of prepared texts (:mod:`sparsedistill.data.texts`), featurised as they are read.
+
+    ``parts``: one may be named several times; its texts then are there as often.
+    """
+
+    def __init__(self, parts: Sequence[Part], vocabulary: Vocabulary, threads: int, are_pairs: bool = False):
         self._vocabulary, self._threads, self._are_pairs = vocabulary, threads, are_pairs
-        self._files = [parquet.ParquetFile(path, pre_buffer=False) for path in files]
-        self._blocks = [(file, i) for file in self._files for i in range(file.num_row_groups)]
-        self.sizes = [file.metadata.row_group(i).num_rows for file, i in self._blocks]
+        self._blocks: list[tuple[Part, Any, int, int, int]] = []  # part, its file, row group, its texts
+        files = {part.path: texts.opened(part.path) for part in parts}
+        for part in parts:
+            metadata, begin = files[part.path].metadata, 0
+            for group in range(metadata.num_row_groups):
+                end = begin + metadata.row_group(group).num_rows
+                self._blocks.append((part, files[part.path], group, begin, end))
+                begin = end
+        self.sizes = [end - begin for *_, begin, end in self._blocks]
 
     def load(self, index: int) -> Batch:
         """A row group, featurised."""
-        file, group = self._blocks[index]
-        table = file.read_row_group(group)
-        texts = pairs.halves(table["text"].to_pylist()) if self._are_pairs else table["text"]
-        weights = table["weight"].to_numpy()[:, None] if "weight" in table.column_names else None
-        return Batch(*self._vocabulary.bags(texts, self._threads), _targets_of(table), weights)
+        part, file, group, begin, end = self._blocks[index]
+        columns = ["text", "second"] if self._are_pairs else ["text"]
+        table = file.read_row_group(group, columns)
+        given = table["text"]
+        if self._are_pairs:
+            halves = zip(given.to_pylist(), table["second"].to_pylist(), strict=True)
+            given = [half for pair in halves for half in pair]
+        weights = None if part.weights is None else part.weights[begin:end]
+        return Batch(*self._vocabulary.bags(given, self._threads), part.targets(begin, end), weights)
 
     def targets(self) -> Iterator[np.ndarray]:
         """Those of all row groups, read without the texts."""
-        return (_targets_of(file.read_row_group(group, ["targets"])) for file, group in self._blocks)
-
-
-def _targets_of(table: Any) -> np.ndarray:
-    flat = table["targets"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    return flat.reshape(len(table), -1)
-
-
-def write(
-    path: str | os.PathLike,
-    batches: Iterable[tuple[Sequence[str], np.ndarray]],
-    classes: int,
-    weights: np.ndarray | None = None,
-    dtype: str = "float32",
-) -> int:
-    """Write texts, their targets, (n, classes) of ``dtype``, and ``weights`` float32 (n, 1), if any, to a Parquet file;
-    how many they are.
-
-    Errors: OSError for a full disk. A file under this name is always whole.
-    """
-    pa, parquet = require("pyarrow", "train"), require("pyarrow.parquet", "train")
-    fields = [("text", pa.large_string()), ("targets", pa.list_(pa.from_numpy_dtype(np.dtype(dtype)), classes))]
-    schema = pa.schema(fields if weights is None else [*fields, ("weight", pa.float32())])
-    texts: list[str] = []
-    targets: list[np.ndarray] = []
-    total = written = 0
-
-    def flush(writer, count: int) -> None:
-        nonlocal written
-        values = np.concatenate(targets)
-        flat = pa.array(np.ascontiguousarray(values[:count], dtype).reshape(-1))
-        rows = pa.FixedSizeListArray.from_arrays(flat, classes)
-        columns = [pa.array(texts[:count], pa.large_string()), rows]
-        if weights is not None:
-            columns.append(pa.array(weights[written : written + count, 0]))
-        writer.write_table(pa.table(columns, schema), row_group_size=count)
-        written += count
-        del texts[:count]
-        targets[:] = [values[count:]]
-
-    with (
-        replacing(path) as temporary,
-        parquet.ParquetWriter(temporary, schema, compression="zstd", compression_level=1) as writer,
-    ):
-        for some, theirs in batches:
-            if len(some) != len(theirs):
-                raise FormatError(f"{len(some)} texts came with {len(theirs)} targets")
-            texts.extend(some)
-            targets.append(theirs)
-            total += len(some)
-            while len(texts) >= BLOCK:
-                flush(writer, BLOCK)
-        if texts:
-            flush(writer, len(texts))
-    return total
+        return (part.targets(begin, end) for part, _, _, begin, end in self._blocks)
 
 
 class Order:

@@ -190,26 +190,13 @@ class Logits:
             out[start : start + len(values)] = values
         return out
 
-    def joined(self, batches: Iterable[list[str]]) -> Iterator[tuple[list[str], np.ndarray]]:
-        """The texts, read again, with their logits, shard by shard. They are joined by position, so each shard's texts
-        are compared with those it was made from: a wrong join would train on noise without a word.
-
-        Errors: :class:`DataError` naming the shard that was made from other texts.
-        """
-        seen = 0
-        for index, texts in enumerate(_cut(batches, self.manifest.shard_size)):
-            if index >= len(self.manifest.shards) or self.manifest.shards[index]["fingerprint"] != fingerprint(texts):
-                raise DataError(
-                    f"{self.directory / _file(index)} was made from other texts than texts {seen + 1:,} to "
-                    f"{seen + len(texts):,} of the corpus, run the label stage again"
-                )
-            seen += len(texts)
-            yield texts, np.load(self.directory / _file(index), allow_pickle=False)
-        if seen != len(self):
-            raise DataError(
-                f"{self.directory} holds logits of {len(self):,} texts but the corpus has {seen:,}, "
-                "run the label stage again"
-            )
+    def rows(self, begin: int, end: int) -> np.ndarray:
+        """The logits of texts ``begin`` to ``end``, read from disk: ``(end - begin, classes)``."""
+        size, parts = self.manifest.shard_size, []
+        for index in range(begin // size, -(-end // size)):
+            shard = np.load(self.directory / _file(index), mmap_mode="r", allow_pickle=False)
+            parts.append(shard[max(0, begin - index * size) : end - index * size])
+        return np.concatenate(parts) if parts else np.empty((0, self.manifest.classes), self.manifest.dtype)
 
 
 def _file(index: int) -> str:
