@@ -370,17 +370,17 @@ def opinion_teacher(texts: list[str]) -> list[list[float]]:
 def test_random_crops_of_train_are_labelled_and_learnt(tmp_path, files, monkeypatch):
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
 
-    def execute(name: str, crops: int, without: str = "") -> Run:
+    def execute(name: str, crops: int, without: str = "", stages=("label", "count", "distill"), **more) -> Run:
         run = Run(
             tmp_path / name,
             settings(
                 {part: file for part, file in files.items() if part != without},
                 teach={"teacher": "test_run:opinion_teacher"},
                 label={"random_crops": crops, "shard_size": 64},
-                distill={"modes": ["kd"] if without else ["kd_private", "kd"]},
+                distill={"modes": ["kd"] if without else ["kd_private", "kd"], **more},
             ),
         )
-        run.execute(["label", "count", "distill"])
+        run.execute(stages)
         return run
 
     none, three = execute("none", 0), execute("three", 3)
@@ -398,6 +398,10 @@ def test_random_crops_of_train_are_labelled_and_learnt(tmp_path, files, monkeypa
         assert none.key(unit) == three.key(unit)
     learnt = {run: run.result_of("distill.kd")["texts"] for run in (none, three)}
     assert learnt[three] == learnt[none] + len(made)
+    # Texts that are gone are prepared anew, and crops with them.
+    shutil.rmtree(tmp_path / "three" / "texts")
+    execute("three", 3, stages=["distill"], ngram_dropout=0.3)
+    assert [crop for batch in three.inputs.texts("crops") for crop in batch] == made
     # Others are asked for: these alone are made.
     labelled = (tmp_path / "three" / "logits" / "train" / "manifest.json").stat().st_mtime_ns
     fewer = execute("three", 1)

@@ -28,7 +28,7 @@ import numpy as np
 
 from .classifier import Classifier
 from .data import pairs
-from .data.prepare import Sources
+from .data.prepare import PARTS, Sources
 from .data.texts import FACTS, Texts
 from .errors import SettingsError, require
 from .format import read_json, write_json
@@ -138,8 +138,11 @@ class Run(Units):
     def _prepare(self) -> None:
         """Read every text, unless those that are there are of the same files and settings."""
         sources, directory = Sources(self.settings, self.kind), self.directory / "texts"
-        if (directory / FACTS).is_file() and read_json(directory / FACTS)["asked"] == sources.asked():
-            return
+        if (directory / FACTS).is_file():
+            found = read_json(directory / FACTS)
+            whole = all((directory / f"{part}.parquet").is_file() for part in PARTS if part in found)
+            if whole and found["asked"] == sources.asked():
+                return
         self.__dict__.pop("inputs", None)
         sources.prepare(directory)
 

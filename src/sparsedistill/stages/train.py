@@ -25,6 +25,7 @@ from ..student.schedule import Schedule
 from ..student.vocabulary import Vocabulary
 from ..tasks import Single
 from ..teacher.logits import Logits
+from . import crops
 from .count import vocabulary_of
 from .embed import embed
 
@@ -180,7 +181,8 @@ def _dataset(run: Run, mode: str, vocabulary: Vocabulary, threads: int) -> Block
         logits = Logits.load(run.directory / "logits" / part)
         # Class weights are not among them: what is learnt here is the teacher's distribution, on which they have had
         # their effect where it was fine-tuned.
-        one = Part(run.inputs.path(part), partial(_soft_targets, run.task, logits), weights)
+        path = crops.write(run) if part == "crops" else run.inputs.path(part)
+        one = Part(path, partial(_soft_targets, run.task, logits), weights)
         found += [one] * (run.settings.distill.train_weight if part == "train" else 1)
     return OnDisk(found, vocabulary, threads, run.are_pairs)
 
