@@ -24,13 +24,13 @@ _SCORES = "scores"  # the column that holds the scores given for a teacher
 
 # long: what it takes needs as many words
 def distill(
-    teacher: str | os.PathLike | Callable[[list], Any] | Any = None,
+    teacher: str | os.PathLike[str] | Callable[[list[Any]], Any] | Any = None,
     corpus: Any = None,
     train: Any = None,
     dev: Any = None,
     test: Any = None,
     *,
-    directory: str | os.PathLike | None = None,
+    directory: str | os.PathLike[str] | None = None,
     **settings: Any,
 ) -> Classifier:
     """Distil a slow text classifier into a sparse n-gram student, and return it as a finished classifier.

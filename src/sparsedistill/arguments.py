@@ -241,7 +241,7 @@ def _group(command: argparse.ArgumentParser, section: str) -> Any:
     return command.add_argument_group(f"[{section}]", SECTIONS[section].__doc__)
 
 
-def _metavar(field: dataclasses.Field) -> str:
+def _metavar(field: dataclasses.Field[Any]) -> str:
     """What stands for the value of an option in the help."""
     if field.name in _METAVARS:
         return _METAVARS[field.name]

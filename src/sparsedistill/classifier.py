@@ -34,7 +34,7 @@ class Classifier:
         self,
         config: dict[str, Any],
         tensors: dict[str, np.ndarray],
-        path: str | os.PathLike | None = None,
+        path: str | os.PathLike[str] | None = None,
         card: str = "",
     ):
         """From the parsed ``config.json`` and the arrays of ``model.safetensors``; both are checked.
@@ -67,7 +67,7 @@ class Classifier:
             raise FormatError(f"{where} is damaged: {error}") from None
 
     @classmethod
-    def load(cls, path: str | os.PathLike, copy: bool = False) -> Classifier:
+    def load(cls, path: str | os.PathLike[str], copy: bool = False) -> Classifier:
         """Map the classifier in directory ``path``: milliseconds, whatever its size, and shared between processes.
 
         The file must stay as it is while it is mapped: where it is cut short in place, the system ends the process (to
@@ -85,7 +85,7 @@ class Classifier:
         classifier._in_memory = copy
         return classifier
 
-    def save(self, path: str | os.PathLike) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Write the classifier as a directory, whole or not at all; a directory already there is replaced."""
         with replacing_directory(path) as temporary:
             write_json(temporary / CONFIG, self._config)
@@ -93,7 +93,7 @@ class Classifier:
             if self._card:
                 (temporary / CARD).write_text(self._card, encoding="utf-8")
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         # Workers map the file again instead of receiving its contents.
         if self.path is not None:
             return Classifier.load, (self.path, self._in_memory)
@@ -129,7 +129,8 @@ class Classifier:
         """
         try:
             if self._is_one(texts):
-                return self._model.score(self._asked((texts,), 1, nulls)[0], 1)[0]
+                result: np.ndarray = self._model.score(self._asked((texts,), 1, nulls)[0], 1)[0]
+                return result
             return self._model.score(*self._asked(texts, threads, nulls))
         except _core.Damaged as error:
             raise self._damaged(error) from None
@@ -184,7 +185,8 @@ class Classifier:
         if self.task == "multi":
             chosen = probabilities(logits, "multi") >= self._thresholds
             return [[label for label, yes in zip(self.labels, row, strict=True) if yes] for row in chosen.tolist()]
-        return logits[:, 0].tolist()
+        result: list[Any] = logits[:, 0].tolist()
+        return result
 
     def explain(self, text: str | tuple[str, str], label: str | None = None, top: int | None = 10) -> Explanation:
         """The ``top`` n-grams (None: all) that speak for or against ``label`` (default: the likeliest) in one text.
@@ -216,7 +218,8 @@ def probabilities(logits: np.ndarray, task: str) -> np.ndarray:
 def _finite(logits: np.ndarray) -> np.ndarray:
     """The core's rule for numbers beyond float32: NaN counts as 0, an infinite one as the largest of its sign."""
     most = np.finfo(np.float32).max
-    return np.nan_to_num(logits, nan=0.0, posinf=most, neginf=-most)
+    result: np.ndarray = np.nan_to_num(logits, nan=0.0, posinf=most, neginf=-most)
+    return result
 
 
 def _halves(pairs: Any) -> list[Any]:

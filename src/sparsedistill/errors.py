@@ -1,5 +1,7 @@
 """The errors a user can do something about."""
 
+from typing import Any
+
 
 class SparsedistillError(Exception):
     """Base of every error this package raises on purpose."""
@@ -31,7 +33,7 @@ class MissingExtraError(SparsedistillError, ImportError):
     """An optional dependency is not installed; the message names the extra that brings it."""
 
 
-def require(module: str, extra: str):
+def require(module: str, extra: str) -> Any:
     """Import ``module`` or say which extra brings it.
 
     Errors: :class:`MissingExtraError` when the top-level package is absent.

@@ -76,7 +76,8 @@ def _values(classifier: Classifier, ids: np.ndarray) -> np.ndarray:
         return ((bits & 0x8000) << 16 | (bits & 0x7FFF) << 13).view(np.float32).astype(np.float64) * 2.0**112
     slots = 64 // (4 + 2 * classifier._width)  # a line
     columns = ids[:, None] % slots * classifier._width + np.arange(classifier._width)
-    return classifier._tensors["slots"].view(np.int16)[ids[:, None] // slots, columns]
+    result: np.ndarray = classifier._tensors["slots"].view(np.int16)[ids[:, None] // slots, columns]
+    return result
 
 
 def _shares(pooling: str, rows: np.ndarray) -> np.ndarray:

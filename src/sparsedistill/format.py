@@ -35,7 +35,7 @@ _NAMES = {np.dtype(dtype): name for name, dtype in _DTYPES.items()}
 
 
 @contextlib.contextmanager
-def replacing(path: str | os.PathLike) -> Iterator[Path]:
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary name beside ``path``; on success it becomes ``path``, on any error it is removed.
 
     The file is on the disk before it gets its name, so that it is whole under that name also when the power goes.
@@ -54,7 +54,7 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def replacing_directory(path: str | os.PathLike) -> Iterator[Path]:
+def replacing_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
     """The same for a directory: yield an empty one that takes the place of ``path`` when all is written."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -80,13 +80,13 @@ def replacing_directory(path: str | os.PathLike) -> Iterator[Path]:
         raise
 
 
-def write_json(path: str | os.PathLike, value: Any) -> None:
+def write_json(path: str | os.PathLike[str], value: Any) -> None:
     """Write ``value`` as indented JSON, whole or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def read_json(path: str | os.PathLike) -> dict[str, Any]:
+def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Read a JSON object of 64 MiB at most.
 
     Errors: :class:`FormatError` when it is none; OSError when there is no file.
@@ -97,7 +97,7 @@ def read_json(path: str | os.PathLike) -> dict[str, Any]:
     return _json_object(content, str(path))
 
 
-def read_start(path: str | os.PathLike, size: int) -> bytes:
+def read_start(path: str | os.PathLike[str], size: int) -> bytes:
     """The first ``size`` bytes of a file, however long it is. Errors: OSError when there is none."""
     with open(path, "rb") as file:
         return file.read(size)
@@ -199,7 +199,7 @@ class Columns(Pieces):
 
 
 def write_tensors(
-    path: str | os.PathLike, tensors: Mapping[str, np.ndarray | Pieces], metadata: Mapping[str, str] | None = None
+    path: str | os.PathLike[str], tensors: Mapping[str, np.ndarray | Pieces], metadata: Mapping[str, str] | None = None
 ) -> None:
     """Write arrays in the safetensors layout, each at a multiple of 64 bytes, in the order given.
 
@@ -235,7 +235,7 @@ def write_tensors(
                 file.write(part.data if part.nbytes else b"")
 
 
-def read_tensors(path: str | os.PathLike, copy: bool = False) -> dict[str, np.ndarray]:
+def read_tensors(path: str | os.PathLike[str], copy: bool = False) -> dict[str, np.ndarray]:
     """Map a file in the safetensors layout; nothing is copied, the arrays are read-only views of the file.
 
     With ``copy`` they are views of one copy in memory, in huge pages where the system gives them.
@@ -261,7 +261,7 @@ def read_tensors(path: str | os.PathLike, copy: bool = False) -> dict[str, np.nd
     return tensors
 
 
-def read_into(path: str | os.PathLike, arrays: Mapping[str, np.ndarray | Pieces]) -> None:
+def read_into(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray | Pieces]) -> None:
     """Read tensors of a file into contiguous arrays of their types and shapes, or piece by piece.
 
     Not through a map: its pages would count as memory of this process, the size of a table once more.
@@ -325,7 +325,7 @@ def _read_layout(path: Path) -> dict[str, tuple[int, np.dtype, tuple[int, ...]]]
     return layout
 
 
-def read_metadata(path: str | os.PathLike) -> dict[str, str]:
+def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
     """The metadata that :func:`write_tensors` put into a file. Errors: as :func:`read_tensors`."""
     header, _ = _read_header(Path(path), Path(path).stat().st_size)
     metadata = header.get("__metadata__", {})
@@ -378,7 +378,7 @@ def tensor(
     return array
 
 
-def file_fingerprint(path: str | os.PathLike) -> str:
+def file_fingerprint(path: str | os.PathLike[str]) -> str:
     """16 bytes of BLAKE2b of a file's content, in hex."""
     state = hashlib.blake2b(digest_size=16)
     with open(path, "rb") as file:

@@ -145,7 +145,8 @@ def _writer(
     """What writes to ``output`` (None: stdout), until the stack is left."""
     file = stack.enter_context(replacing(output)) if output else None
     if kind in ("parquet", "arrow"):
-        return stack.enter_context(arrow(file, kind, columns, names))
+        result: Callable[[Batch, dict[str, Any]], None] = stack.enter_context(arrow(file, kind, columns, names))
+        return result
     sink = stack.enter_context(open(file, "wb")) if file else sys.stdout.buffer  # noqa: SIM115
     return text_writer(sink, kind, list(columns), names, form.quoted(kind))
 

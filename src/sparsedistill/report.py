@@ -55,14 +55,16 @@ class Report:
         figure that it was chosen by), ``fidelity`` (share of the teacher's decisions), ``texts_per_second``,
         ``megabytes``.
         """
-        return self.result["systems"]
+        result: dict[str, dict[str, Any]] = self.result["systems"]
+        return result
 
     @property
     def selected(self) -> str:
         """The system that was chosen on dev."""
-        return self.result["selected"]
+        result: str = self.result["selected"]
+        return result
 
-    def plot(self, path: str | os.PathLike | None = None) -> Any:
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
         """Accuracy against speed, as a matplotlib Figure; with ``path`` also written there as a PNG.
 
         Errors: :class:`MissingExtraError` without matplotlib.

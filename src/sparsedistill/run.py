@@ -55,7 +55,9 @@ class Run(Units):
     that train together).
     """
 
-    def __init__(self, directory: str | os.PathLike, settings: Settings, teacher: Callable[[list], Any] | None = None):
+    def __init__(
+        self, directory: str | os.PathLike[str], settings: Settings, teacher: Callable[[list[Any]], Any] | None = None
+    ):
         """``teacher``: a function to be asked instead of what the settings name."""
         self.kind = kind_of(teacher or settings.teach.teacher)
         if teacher is not None and self.kind is not None:
@@ -169,7 +171,8 @@ class Run(Units):
     def facts(self, part: str) -> dict[str, Any]:
         """Size and fingerprint of a part; those of random crops follow from train's."""
         if part != "crops":
-            return self.data.get(part, {})
+            result: dict[str, Any] = self.data.get(part, {})
+            return result
         texts = self.settings.label.random_crops * self.data["train"]["texts"]
         return {"texts": texts, "fingerprint": self.key("crops")}
 

@@ -66,7 +66,7 @@ class Settings:
         return build(tables, "settings")
 
     @classmethod
-    def from_toml(cls, path: str | os.PathLike) -> Settings:
+    def from_toml(cls, path: str | os.PathLike[str]) -> Settings:
         """Settings of a TOML file with a table a stage. Errors: :class:`SettingsError` for a file that is none."""
         values = read_toml(Path(path))
         values.pop("run", None)  # of the command line: where the run directory is
@@ -192,7 +192,7 @@ def build(values: dict[str, dict[str, Any]], where: str) -> Settings:
     return Settings(**parts)
 
 
-def _checked(value: Any, known: dataclasses.Field, where: str) -> Any:
+def _checked(value: Any, known: dataclasses.Field[Any], where: str) -> Any:
     default, choices = known.default, known.metadata["choices"]
     if isinstance(default, tuple):
         if isinstance(value, str | int) and not isinstance(value, bool):
@@ -309,6 +309,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise SettingsError(f"{path} is not TOML: {error}; save it as UTF-8") from None
     try:
-        return toml.loads(text.replace("\r\n", "\n").replace("\r", "\n"))
+        result: dict[str, Any] = toml.loads(text.replace("\r\n", "\n").replace("\r", "\n"))
+        return result
     except toml.TOMLDecodeError as error:
         raise SettingsError(f"{path} is not TOML: {error}") from None

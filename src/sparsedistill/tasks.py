@@ -43,7 +43,8 @@ class Single:
 
     def decisions(self, logits: np.ndarray, thresholds: np.ndarray | None = None) -> np.ndarray:
         """What is decided of logits (n, C): class indices int64 (n,); multi: bool (n, C); regression: scores (n,)."""
-        return logits.argmax(axis=1)
+        result: np.ndarray = logits.argmax(axis=1)
+        return result
 
     def selection_targets(self, logits: np.ndarray) -> np.ndarray:
         """The teacher's decisions as targets, where there are no gold labels to choose on."""
@@ -51,7 +52,8 @@ class Single:
 
     def chosen(self, decided: np.ndarray, classes: int) -> np.ndarray:
         """Decisions or targets as bool (n, C): which labels apply."""
-        return decided[:, None] == np.arange(classes)
+        result: np.ndarray = decided[:, None] == np.arange(classes)
+        return result
 
     def metrics(
         self, logits: np.ndarray, targets: np.ndarray, thresholds: np.ndarray | None = None
@@ -103,7 +105,8 @@ class Single:
 
     def gold_targets(self, targets: np.ndarray, classes: int) -> np.ndarray:
         """What a student learns of gold labels, (n, C): probabilities float32; of regression scores float64."""
-        return np.eye(classes, dtype=np.float32)[targets]
+        result: np.ndarray = np.eye(classes, dtype=np.float32)[targets]
+        return result
 
     def loss(self, logits: Any, targets: Any, weights: Any = None) -> Any:
         """Mean over the batch of the loss of tensors ``logits`` (n, C), a scalar tensor.
@@ -150,7 +153,8 @@ class Multi(Single):
         return {**evaluate.f1(guess, gold), "exact_match": float((guess == gold).all(axis=1).mean())}
 
     def _counts(self, targets: np.ndarray) -> np.ndarray:
-        return targets.sum(axis=0)
+        result: np.ndarray = targets.sum(axis=0)
+        return result
 
     def thresholds(self, logits: np.ndarray, targets: np.ndarray) -> list[float] | None:
         """The probability from which on each label is given."""

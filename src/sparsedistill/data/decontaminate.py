@@ -31,7 +31,8 @@ def among(found: np.ndarray, blocked: np.ndarray) -> np.ndarray:
     """Which fingerprints are among the sorted ``blocked``: bool (n,)."""
     if not len(blocked):
         return np.zeros(len(found), bool)
-    return blocked[np.minimum(np.searchsorted(blocked, found), len(blocked) - 1)] == found
+    result: np.ndarray = blocked[np.minimum(np.searchsorted(blocked, found), len(blocked) - 1)] == found
+    return result
 
 
 def without(part: Labelled, other: Labelled | None, name: str, others: str) -> Labelled:
@@ -93,7 +94,8 @@ def example(text: str, count: int) -> str:
 def label_counts(part: Labelled) -> np.ndarray:
     """Texts of each class, or that have each label."""
     if part.targets.ndim == 2:
-        return (part.targets > 0.5).sum(axis=0)
+        result: np.ndarray = (part.targets > 0.5).sum(axis=0)
+        return result
     return np.bincount(part.targets, minlength=len(part.labels))
 
 

@@ -222,7 +222,7 @@ def opened(source: str) -> Iterator[io.BufferedReader]:
             # Compressed files without the suffix are known by their first bytes.
             if source.lower().endswith(".gz") or raw.peek(2).startswith(b"\x1f\x8b"):
                 # GzipFile finds lines in Python; a buffer over it finds them in C.
-                yield io.BufferedReader(gzip.GzipFile(fileobj=raw), READ_BYTES)  # type: ignore[type-var]
+                yield io.BufferedReader(gzip.GzipFile(fileobj=raw), READ_BYTES)
             elif source.lower().endswith(".zst") or raw.peek(4).startswith(b"\x28\xb5\x2f\xfd"):
                 yield io.BufferedReader(_zstd(raw), READ_BYTES)
             else:

@@ -31,7 +31,7 @@ class Labelled:
     texts: list[str]
     targets: np.ndarray
     labels: tuple[str, ...]
-    extra: dict[str, list]
+    extra: dict[str, list[Any]]
     places: Places
     multi_hot: bool | None = None
 
@@ -106,17 +106,17 @@ def labelled(
 
 def _read(
     reader: Reader, data: Data, named: tuple[str, ...], columns: Sequence[str]
-) -> tuple[list[str], list, dict[str, list], Places]:
+) -> tuple[list[str], list[Any], dict[str, list[Any]], Places]:
     """Texts, labels as :mod:`labels` parses them, further columns, and places."""
     parse: Callable[[Any], Any] = one_name if data.task == "single" else score
     if data.task == "multi":
         parse = zero_or_one if len(named) > 1 else partial(names_of, separator=data.label_separator)
     texts: list[str] = []
-    values: list = []
-    extra: dict[str, list] = {name: [] for name in columns}
+    values: list[Any] = []
+    extra: dict[str, list[Any]] = {name: [] for name in columns}
     places: list[tuple[str, Sequence[int]]] = []
     for batch in reader:
-        parsed: list[list] = []
+        parsed: list[list[Any]] = []
         for name in named:
             parsed.append([])
             for i, value in enumerate(batch.named(name)):
@@ -173,7 +173,7 @@ def _targets(
     return targets
 
 
-def _weights(values: list, column: str, places: Places) -> list[float]:
+def _weights(values: list[Any], column: str, places: Places) -> list[float]:
     """A column of weights as numbers, each checked."""
     numbers = []
     for i, value in enumerate(values):
@@ -225,7 +225,7 @@ def _order_of(named: tuple[str, ...], data: Data, labels: Sequence[str] | None) 
     return [own.index(name) for name in labels]
 
 
-def _doubt(sets: list, classes: tuple[str, ...], where: str, column: str, data: Data) -> None:
+def _doubt(sets: list[Any], classes: tuple[str, ...], where: str, column: str, data: Data) -> None:
     """Say what is odd about the labels that were found; refuse names that hold several."""
     for sign in ";|":
         parts = {name: [part.strip() for part in name.split(sign)] for name in classes if sign in name}

@@ -69,7 +69,7 @@ _REMEDY = "write names, or give a column to each label (--label NAME NAME ...)"
 _ITEM = re.compile(r"""("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[^\s,'"\[\](){}:]+)(\s*,\s*|\s+|$)""", re.DOTALL)
 
 
-def _bracketed(text: str) -> list | None:
+def _bracketed(text: str) -> list[Any] | None:
     """The items of a list that was written into a cell: by Python, JSON or numpy; None where it is no such list.
 
     Also a set and a tuple of Python, if its items are in quotes or numbers. Raises ValueError for brackets that hold no

@@ -148,7 +148,7 @@ def _fasttext(
         yield row, value, [value if column in ("text", text) else names for column in columns]
 
 
-Object = tuple[int, bool, dict]  # row, whether there may be half a surrogate pair, the object
+Object = tuple[int, bool, dict[str, Any]]  # row, whether there may be half a surrogate pair, the object
 
 
 def _json(

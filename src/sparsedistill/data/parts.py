@@ -82,7 +82,8 @@ class LabelledParts:
             return gold
         if data.train:
             return self._train_all.labels
-        if self.kind and (own := self.kind.labels()):
+        own: tuple[str, ...] | None = self.kind.labels() if self.kind else None
+        if own:
             return own
         raise SettingsError("the label names are not known: give --labels in the order of the teacher's classes")
 
@@ -209,7 +210,7 @@ class LabelledParts:
 
     def part(self, name: str) -> Labelled:
         """``train``, ``dev`` or ``test``. Errors: :class:`SettingsError` when there is none."""
-        found = getattr(self, name)
+        found: Labelled | None = getattr(self, name)
         if found is None:
             raise SettingsError(f"there is no {name} set: give --{name}")
         return found

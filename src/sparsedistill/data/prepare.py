@@ -262,7 +262,9 @@ class Sources(LabelledParts):
         return ", ".join(example(shown[one], count) for one, count in wanted.items())
 
 
-def _take(keep: np.ndarray, texts: Any, found: np.ndarray, scores: np.ndarray | None, places: Places) -> tuple:
+def _take(
+    keep: np.ndarray, texts: Any, found: np.ndarray, scores: np.ndarray | None, places: Places
+) -> tuple[Any, ...]:
     """Of each what is at ``keep``, bool (n,)."""
     where = np.flatnonzero(keep)
     texts = [texts[i] for i in where] if isinstance(texts, list) else texts.take(where)

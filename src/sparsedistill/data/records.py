@@ -79,7 +79,7 @@ class Batch:
         """Where record ``i`` stands: file and row."""
         return place_of(self.source, self.rows[i])
 
-    def values(self, column: str, flat: bool = False) -> list:
+    def values(self, column: str, flat: bool = False) -> list[Any]:
         """One column as it is written: Python values, None where a record does not have it.
 
         Of an Arrow column, bytes are decoded as UTF-8, times and decimals become strings; all do that are ``flat``.
@@ -96,7 +96,7 @@ class Batch:
             array = array.cast("string")
         return strings(array, self.source, self.rows[0] if self.rows else 0, column, self.errors)
 
-    def named(self, column: str) -> list:
+    def named(self, column: str) -> list[Any]:
         """One column as what it means: class indices of Hugging Face datasets as names, fastText's labels as lists."""
         if not self.in_arrow:
             return self.records[column] if isinstance(self.records, dict) else self.values(column)

@@ -26,7 +26,8 @@ def mixed(fingerprints: np.ndarray, seed: int) -> np.ndarray:
     found = fingerprints ^ np.random.default_rng(seed).integers(0, 1 << 63, 1, np.uint64)
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):  # splitmix64's finaliser
         found = (found ^ (found >> np.uint64(shift))) * np.uint64(factor)
-    return found ^ (found >> np.uint64(31))
+    result: np.ndarray = found ^ (found >> np.uint64(31))
+    return result
 
 
 def hold_out(
@@ -170,7 +171,7 @@ class CorpusSample:
     lines: int = 0
     keys: np.ndarray = field(default_factory=lambda: np.zeros(0, np.uint64))
     counts: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
-    copies: dict[int, list[tuple]] = field(default_factory=dict)  # by key: number, text, scores, place
+    copies: dict[int, list[tuple[Any, ...]]] = field(default_factory=dict)  # by key: number, text, scores, place
     whole: bool = True  # whether all distinct texts are here
 
     def add(

@@ -96,7 +96,7 @@ def _check_schema(schema: Any, source: str, text: str, wanted: list[str]) -> Non
 
 
 @contextmanager
-def _tables(source: str, kind: str, columns: list[str] | None, size: int) -> Iterator[tuple[Any, Iterator]]:
+def _tables(source: str, kind: str, columns: list[str] | None, size: int) -> Iterator[tuple[Any, Iterator[Any]]]:
     """Schema of a source, and its tables or record batches with at least those ``columns`` (None: all) that it has."""
     if kind == "hf":
         dataset = _hub(source)
@@ -168,10 +168,10 @@ def plain_type(held: Any) -> Any:
     return held.value_type if hasattr(held, "index_type") else held
 
 
-def strings(column: Any, source: str, row: int, name: str, errors: str, raw: bool = False) -> list:
+def strings(column: Any, source: str, row: int, name: str, errors: str, raw: bool = False) -> list[Any]:
     """Python values of an Arrow array that starts at ``row``; bytes are decoded, unless ``raw`` lets them be."""
     try:
-        values = column.to_pylist()
+        values: list[Any] = column.to_pylist()
     except UnicodeDecodeError:  # Parquet's strings are not checked when they are read
         pa = require("pyarrow", "arrow")
         plain = plain_type(column.type)
@@ -204,7 +204,7 @@ def class_names(schema: Any) -> dict[str, list[str]]:
     return found
 
 
-def as_names(values: list, names: list[str]) -> list:
+def as_names(values: list[Any], names: list[str]) -> list[Any]:
     """Class indices, or lists of them, as names; -1 is what datasets write where there is no label."""
     return [
         as_names(value, names) if isinstance(value, list)
@@ -265,5 +265,6 @@ def rows_of(source: str, kind: str) -> int:
         return len(_hub(source))
     with _tables(source, kind, None, 1) as (_, tables):
         if kind == "parquet":
-            return require("pyarrow.parquet", "arrow").read_metadata(source).num_rows
+            result: int = require("pyarrow.parquet", "arrow").read_metadata(source).num_rows
+            return result
         return sum(table.num_rows for table in tables)

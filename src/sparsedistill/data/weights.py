@@ -47,7 +47,8 @@ def sample_weights(values: Sequence[float] | None, column: str) -> np.ndarray | 
     found = np.array(values, np.float64)[:, None]
     if not found.any():
         raise DataError(f"every weight in column {column!r} is 0, and nothing would be learnt")
-    return (found / found.mean()).astype(np.float32)
+    result: np.ndarray = (found / found.mean()).astype(np.float32)
+    return result
 
 
 def gold_weights(

@@ -69,8 +69,9 @@ def text_writer(sink: BinaryIO, kind: str, columns: list[str], names: list[str],
     return write
 
 
-def _listed(values: Any) -> list:
-    return values.tolist() if isinstance(values, np.ndarray) else values
+def _listed(values: Any) -> list[Any]:
+    result: list[Any] = values.tolist() if isinstance(values, np.ndarray) else values
+    return result
 
 
 def _shown(value: Any) -> str:
@@ -121,7 +122,7 @@ def cells(batch: Batch, name: str, kind: str) -> list[str]:
     return shown
 
 
-def _values(batch: Batch, name: str, kind: str) -> list:
+def _values(batch: Batch, name: str, kind: str) -> list[Any]:
     """A column as Python values that ``kind`` can hold."""
     if not batch.in_arrow:
         return batch.values(name)

@@ -73,7 +73,8 @@ def label_part(run: Run, part: str) -> None:
 
 def score_type(run: Run) -> str:
     """Of the teacher's outputs: scores in float64, for float32 may lose what they differ by."""
-    return np.dtype(run.task.scores_type).name
+    result: str = np.dtype(run.task.scores_type).name
+    return result
 
 
 def stored(run: Run, part: str) -> np.ndarray:

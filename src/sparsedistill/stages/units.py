@@ -34,7 +34,8 @@ class Units:
             found = read_json(record)
             if found["key"] == key:
                 say(f"{unit}: done already, on {found['finished']}")
-                return found["result"]
+                result: dict[str, Any] = found["result"]
+                return result
         record.unlink(missing_ok=True)
         start = time.monotonic()
         with Progress(unit.replace(".", " ")):
@@ -64,4 +65,5 @@ class Units:
             raise SettingsError(
                 f"{self.directory}: the stage {stage!r} {state}: sparsedistill {stage} --run {self.directory}"
             )
-        return found["result"]
+        result: dict[str, Any] = found["result"]
+        return result

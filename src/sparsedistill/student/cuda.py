@@ -332,7 +332,7 @@ class Triton:
             return
         # Four numbers a thread. A product and a sum are never fused: the core does not either.
         warps = min(max(block // 128, 1), 8)
-        with torch.cuda.device_of(table):
+        with torch.cuda.device(table.device):
             kernel[grid](table, *arguments, block, _AHEAD, num_warps=warps, enable_fp_fusion=False)
 
 

@@ -27,7 +27,7 @@ class Curve:
 
             # What an interrupted training wrote past its checkpoint is not to be seen twice.
             after = rows[-1][0] + 1 if rows else 0
-            self._writer = SummaryWriter(directory / "tensorboard", purge_step=after)  # type: ignore[no-untyped-call]
+            self._writer = SummaryWriter(directory / "tensorboard", purge_step=after)
 
     def add(self, *row: Any) -> None:
         """A row."""
@@ -35,7 +35,7 @@ class Curve:
         if self._writer is not None:
             for name, value in zip(COLUMNS[2:], row[2:], strict=True):
                 if value is not None:
-                    self._writer.add_scalar(name, value, row[0])  # type: ignore[no-untyped-call]
+                    self._writer.add_scalar(name, value, row[0])
 
     def save(self) -> None:
         """Write the file."""
@@ -53,7 +53,7 @@ class Curve:
             return
         self.save()
         if self._writer is not None:
-            self._writer.close()  # type: ignore[no-untyped-call]
+            self._writer.close()
         if (figure := new_figure()) is None:
             return
         above, below = figure.subplots(2, 1, sharex=True)

@@ -200,7 +200,7 @@ class Loader:
     def __enter__(self) -> Loader:
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self._batches.close()
         self._windows.close()
 
@@ -254,9 +254,9 @@ class _Ahead:
     No item is begun before there is room for it. An error of the iterator is raised where it is read.
     """
 
-    def __init__(self, items: Iterator, most: int):
+    def __init__(self, items: Iterator[Any], most: int):
         self._items, self._room = items, threading.Semaphore(most)
-        self._made: queue.SimpleQueue = queue.SimpleQueue()
+        self._made: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -277,7 +277,7 @@ class _Ahead:
             error = raised
         self._made.put((False, error))
 
-    def __iter__(self) -> Iterator:
+    def __iter__(self) -> Iterator[Any]:
         while True:
             try:
                 more, item = self._made.get(timeout=0.1)

@@ -124,6 +124,7 @@ class Student(nn.Module):
         if self.pairs:
             a, b = pooled[::2], pooled[1::2]
             pooled = torch.cat([a, b, a * b, (a - b).abs()], dim=1)
+        x: torch.Tensor
         if self.factor is not None:
             x = self.factor(self.dropout(pooled))
         else:
@@ -259,11 +260,11 @@ class Student(nn.Module):
         standard = {} if self.standard is None else {"standard": self.standard.view(np.uint64)}  # files lack float64
         return {"table": self.whole(self.table)} | {n: self.whole(p) for n, p in self.named_parameters()} | standard
 
-    def save(self, path: str | os.PathLike) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Write all weights in the safetensors layout."""
         self._group.write(Path(path), self.arrays())
 
-    def load(self, path: str | os.PathLike) -> Student:
+    def load(self, path: str | os.PathLike[str]) -> Student:
         """Read weights written by :meth:`save` for a student of the same shape."""
         read_into(path, self.arrays())
         return self

@@ -74,7 +74,8 @@ class Group:
             told.numpy()[:] = list(message.encode())
         if size:
             torch.distributed.broadcast(told, 0)
-        return told.numpy().tobytes().decode()
+        result: str = told.numpy().tobytes().decode()
+        return result
 
     def share(self, tensors: list[Any]) -> None:
         """Give the leading process's numbers to all, in place."""

@@ -40,7 +40,7 @@ class _Pooled(torch.autograd.Function):
         return pooled.detach()
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, gradient: torch.Tensor) -> Any:
         return ctx.update(gradient.contiguous()), None, None
 
 
@@ -80,7 +80,8 @@ def learn(
         return by_query
 
     anchor = torch.zeros((), requires_grad=True) if student.query is None else student.query
-    pooled = _Pooled.apply(anchor, found, update)
+    apply: Any = _Pooled.apply
+    pooled = apply(anchor, found, update)
     weights = None if batch.weights is None else torch.from_numpy(batch.weights).to(found.device)
     targets = batch.targets if student.standard is None else Standard(*student.standard).apply(batch.targets)
     loss = TASKS[task].loss(student(pooled), torch.from_numpy(targets).to(found.device), weights)
@@ -89,7 +90,8 @@ def learn(
     # The same everywhere, but for the last bits of other processors: these must not add up.
     group.share([parameter.grad for parameter in student.parameters() if parameter.grad is not None])
     optimizer.step()
-    return loss.item()
+    result: float = loss.item()
+    return result
 
 
 def train(

@@ -109,7 +109,7 @@ class Vocabulary:
         min_count: int = 1,
         train_weight: int = 1,
         memory: str = "4GB",
-        directory: str | os.PathLike | None = None,
+        directory: str | os.PathLike[str] | None = None,
         threads: int = 0,
     ) -> Vocabulary:
         """Count every n-gram of the texts, exactly, and keep the ``size`` most frequent seen ``min_count`` times.
@@ -146,7 +146,7 @@ class Vocabulary:
         counts = weighted - np.uint64(train_weight - 1) * train_counts
         return cls(tokenizer, lowercase, max_n, ngrams, offsets, counts, train_counts, normalize=normalize)
 
-    def save(self, directory: str | os.PathLike) -> None:
+    def save(self, directory: str | os.PathLike[str]) -> None:
         """Write ``vocabulary.json`` and ``vocabulary.safetensors`` into a directory of its own."""
         with replacing_directory(directory) as temporary:
             write_tensors(
@@ -174,7 +174,7 @@ class Vocabulary:
             )
 
     @classmethod
-    def load(cls, directory: str | os.PathLike) -> Vocabulary:
+    def load(cls, directory: str | os.PathLike[str]) -> Vocabulary:
         """Errors: :class:`FormatError` naming what is wrong; OSError when there is none."""
         path = Path(directory) / "vocabulary.safetensors"
         config = read_json(Path(directory) / "vocabulary.json")

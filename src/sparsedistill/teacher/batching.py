@@ -23,7 +23,8 @@ def token_limit(tokenizer: Any, model: Any, asked: int) -> int:
     most = tokenizer.model_max_length
     if most > 1_000_000:  # "not known"; two positions are what RoBERTa's kind keeps for itself
         most = getattr(model.config, "max_position_embeddings", asked + 2) - 2
-    return max(min(asked, most), tokenizer.num_special_tokens_to_add() + 1)
+    result: int = max(min(asked, most), tokenizer.num_special_tokens_to_add() + 1)
+    return result
 
 
 @dataclasses.dataclass(frozen=True)

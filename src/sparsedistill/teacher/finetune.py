@@ -243,7 +243,7 @@ class _Run:
         weights = None if self.weights is None else self.weights[batch]
         loss = self.loss([ids[i] for i in batch], gold[batch], weights=weights)
         loss.backward()
-        value = loss.item()
+        value: float = loss.item()
         if not math.isfinite(value):
             raise SettingsError(f"the teacher's loss is {value} at step {step + 1}: lower its learning_rate")
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)

@@ -26,7 +26,7 @@ class Function:
 
     answers, trainable, column = True, False, ""
 
-    def __init__(self, function: str | Callable[[list], Any]):
+    def __init__(self, function: str | Callable[[list[Any]], Any]):
         self.name = function if isinstance(function, str) else name_of(function)
         self._function = function
 
@@ -54,7 +54,7 @@ class Function:
         )  # fmt: skip
 
 
-def name_of(function: Callable[[list], Any]) -> str:
+def name_of(function: Callable[[list[Any]], Any]) -> str:
     """``module:function`` of a function, or of the type of an object that can be called."""
     named = function if hasattr(function, "__qualname__") else type(function)
     return f"{getattr(named, '__module__', '') or ''}:{named.__qualname__}"
@@ -75,7 +75,7 @@ class FunctionTeacher:
 
     def __init__(
         self,
-        spec_or_function: str | Callable[[list], Any],
+        spec_or_function: str | Callable[[list[Any]], Any],
         *,
         classes: int,
         task: str,
@@ -165,7 +165,7 @@ def source_of(spec: str) -> str | None:
         return None
 
 
-def fingerprint_of(function: Callable[[list], Any]) -> str:
+def fingerprint_of(function: Callable[[list[Any]], Any]) -> str:
     """Fingerprint of a function by its source.
 
     What a function is cannot be told where it has no source, or has values bound to it: its fingerprint is then of this
@@ -181,7 +181,7 @@ def fingerprint_of(function: Callable[[list], Any]) -> str:
     return hashlib.blake2b(source.encode(), digest_size=16).hexdigest()
 
 
-def _import(spec: str) -> Callable[[list], Any]:
+def _import(spec: str) -> Callable[[list[Any]], Any]:
     module_name, _, function_name = spec.partition(":")
     # A script started by its installed name does not have the working directory on its path.
     here = os.getcwd()
@@ -202,4 +202,5 @@ def _import(spec: str) -> Callable[[list], Any]:
         sys.path.remove(here)
     if not callable(found):
         raise SettingsError(f"the teacher {spec} is not a function, write module:function")
-    return found
+    function: Callable[[list[Any]], Any] = found
+    return function

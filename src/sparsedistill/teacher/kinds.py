@@ -14,7 +14,7 @@ from .transformer import Transformer
 _KINDS: tuple[Any, ...] = (Column, Function, Transformer)
 
 
-def kind_of(teacher: str | Callable[[list], Any]) -> Kind | None:
+def kind_of(teacher: str | Callable[[list[Any]], Any]) -> Kind | None:
     """The kind of a teacher, named as in the settings or a function itself; None where none is named."""
     if callable(teacher):
         return Function(teacher)

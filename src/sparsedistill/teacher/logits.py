@@ -242,7 +242,8 @@ def _whole(path: Path, texts: int, classes: int, dtype: str) -> bool:
         values = np.load(path, mmap_mode="r", allow_pickle=False)  # refuses a file shorter than its header says
     except (OSError, ValueError, EOFError):
         return False
-    return values.shape == (texts, classes) and values.dtype == dtype
+    result: bool = values.shape == (texts, classes) and values.dtype == dtype
+    return result
 
 
 def _resumable(directory: Path, fresh: Manifest) -> list[dict[str, Any]]:

@@ -63,7 +63,8 @@ def to_logits(values: Any, scores: str, task: str, where: str) -> np.ndarray:
     with np.errstate(over="ignore"):
         narrow = values.astype(np.float32)
     refuse(~np.isfinite(narrow).all(1), where, "a score too large for float32, scale the scores down")
-    return values if task == "regression" else narrow
+    result: np.ndarray = values if task == "regression" else narrow
+    return result
 
 
 def wanted_shape(task: str) -> str:

@@ -139,7 +139,8 @@ class TransformerTeacher:
             with self._computing(precision):
                 states = model.base_model(**inputs).last_hidden_state.float()
                 mask = inputs["attention_mask"][:, :, None]
-                return ((states * mask).sum(1) / mask.sum(1)).cpu().numpy()
+                result: np.ndarray = ((states * mask).sum(1) / mask.sum(1)).cpu().numpy()
+                return result
 
         return self._in_batches(texts, self.width, forward)
 
@@ -180,7 +181,8 @@ class TransformerTeacher:
 
     def _forward(self, model: Any, inputs: dict[str, Any], precision: str) -> np.ndarray:
         with self._computing(precision):
-            return model(**inputs).logits.float().cpu().numpy()
+            result: np.ndarray = model(**inputs).logits.float().cpu().numpy()
+            return result
 
     @contextlib.contextmanager
     def _computing(self, precision: str) -> Iterator[None]:
