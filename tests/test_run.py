@@ -522,7 +522,7 @@ def test_refusals_come_first(tmp_path, files, tweets):
         DataError,
         r"all of them \(200\) are texts of dev or test",
         over={"corpus": files["test"]},
-        teach={"teacher": ""},
+        teach={"teacher": "judge:unused"},
         distill={"modes": ["scratch"]},
     )
     bad = write_jsonl(tmp_path / "nan.jsonl", [{"text": "a", "scores": [0, float("nan"), 0]}])
