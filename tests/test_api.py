@@ -262,6 +262,9 @@ def test_the_report_shows_itself(by_lists, tmp_path):
     assert "unquantised accuracy" in str(report)
     weighed = Report({**report.result, "primary": "macro_f1"})  # as with class weights: the figure has another unit
     assert "unquantised macro-F1" in str(weighed)
+    quick = {name: {**figures, "texts_per_second": 40.0} for name, figures in report.figures.items()}
+    quick["teacher"]["texts_per_second"] = 100.0  # a function may be faster than any student
+    assert str(Report({**report.result, "systems": quick})).count(" 0.4x\n") == 2
     shown = report._repr_html_()
     assert "<table>" in shown
     assert "data:image/png;base64," in shown

@@ -270,6 +270,9 @@ def _described(path: Path) -> str:
     return f"{path}\n" + "".join(f"  {name:<11} {value}\n" for name, value in lines)
 
 
+_FACTS = {"before": "dev before", "after": "dev after", "fidelity": "decisions kept", "least_count": "least count"}
+
+
 def _show_stages(run: Path) -> None:
     """What is done, in the order of the stages, and the table."""
     order = {name: place for place, name in enumerate(STAGES)}
@@ -280,7 +283,7 @@ def _show_stages(run: Path) -> None:
 
     for record in sorted(records, key=place):
         facts = ", ".join(
-            f"{name.replace('_', ' ')} {f'{value:,.4g}' if isinstance(value, float) else f'{value:,}'}"
+            f"{_FACTS.get(name, name)} {f'{value:,.4g}' if isinstance(value, float) else f'{value:,}'}"
             for name, value in record["result"].items()
             if isinstance(value, int | float) and not isinstance(value, bool) and name not in ("seconds", "waited")
         )

@@ -138,7 +138,8 @@ def _rows(result: dict[str, Any]) -> list[list[str]]:
         row = [NAMES.get(system, system) + mark]
         row += ["-" if figures.get(name) is None else form(name).format(figures[name]) for name in there]
         if teacher_rate:
-            row.append(f"{figures['texts_per_second'] / teacher_rate:,.0f}x")
+            times = figures["texts_per_second"] / teacher_rate
+            row.append(f"{times:,.0f}x" if times >= 10 else f"{times:.2g}x")
         rows.append(row)
     return rows
 

@@ -53,7 +53,8 @@ class Units:
                 "versions": versions(),
             },
         )
-        say(f"{unit}: done in {f'{seconds:.1f} s' if seconds < 60 else clock(seconds)}")
+        took = f" in {f'{seconds:.0f} s' if seconds < 60 else clock(seconds)}" if seconds >= 1 else ""
+        say(f"{unit}: done{took}")
         return result
 
     def result_of(self, unit: str) -> dict[str, Any]:
