@@ -332,7 +332,8 @@ class Triton:
             return
         # Four numbers a thread. A product and a sum are never fused: the core does not either.
         warps = min(max(block // 128, 1), 8)
-        with torch.cuda.device(table.device):
+        on_device: Any = torch.cuda.device_of  # which lets the host be, where Triton's interpreter runs
+        with on_device(table):
             kernel[grid](table, *arguments, block, _AHEAD, num_warps=warps, enable_fp_fusion=False)
 
 
