@@ -83,7 +83,7 @@ def _compiled(out: Path) -> ctypes.CDLL:
         objects.append(out / f"{name}.o")
         define = f"-DSPARSEDISTILL_KERNELS={name}"
         subprocess.run([*flags, *sets, define, "-c", core / "kernels.cpp", "-o", objects[-1]], check=True)
-    needed = "lookup", "tokenize", "reader", "unicode", "dispatch"
+    needed = "lookup", "tokenize", "reader", "unicode", "platform", "dispatch"
     sources = [HERE / "limit.cpp", *(core / f"{name}.cpp" for name in needed)]
     library = out / "limit.so"
     subprocess.run([*flags, "-march=native", "-shared", *sources, *objects, "-o", library], check=True)

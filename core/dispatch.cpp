@@ -1,29 +1,24 @@
 #include <atomic>
 
 #include "kernels.h"
+#include "platform.h"
 
 namespace sparsedistill {
 
-#if defined(__x86_64__)
+#if defined(__x86_64__) || defined(_M_X64)
 extern const Kernels x86_64, avx2, avx512;
 #else
 extern const Kernels plain;
 #endif
 
 const Kernels* const* all_kernels() {
-#if defined(__x86_64__)
+#if defined(__x86_64__) || defined(_M_X64)
     static const Kernels* const* const list = [] {
         static const Kernels* found[4] = {&x86_64};
         unsigned count = 1;
-        __builtin_cpu_init();
-        // What CMakeLists.txt has the compiler use.
-        if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") &&
-            __builtin_cpu_supports("popcnt")) {
-            found[count++] = &avx2;
-            if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
-                found[count++] = &avx512;
-        }
+        const Processor has = processor();
+        if (has.avx2) found[count++] = &avx2;
+        if (has.avx512) found[count++] = &avx512;
         return found;
     }();
 #else

@@ -2,17 +2,13 @@
 // address translation and of the page faults; and for scratch vectors that are kept from call to call.
 #pragma once
 
-#include <sys/mman.h>
-
 #include <cstddef>
 #include <cstdlib>
 #include <new>
 #include <utility>
 #include <vector>
 
-#ifdef __GLIBC__
-#include <malloc.h>
-#endif
+#include "platform.h"
 
 namespace sparsedistill {
 
@@ -32,10 +28,7 @@ struct LargeAllocator {
     T* allocate(std::size_t count) {
         if (count > ~std::size_t{0} / sizeof(T)) throw std::bad_array_new_length();
         void* const made = ::operator new(count * sizeof(T), alignment(count));
-#ifdef MADV_HUGEPAGE
-        // A wish: nothing is lost where it is refused.
-        if (count * sizeof(T) >= 2 * page) ::madvise(made, count * sizeof(T), MADV_HUGEPAGE);
-#endif
+        if (count * sizeof(T) >= 2 * page) advise_huge_pages(made, count * sizeof(T));
         return static_cast<T*>(made);
     }
     void deallocate(T* p, std::size_t count) { ::operator delete(p, alignment(count)); }
@@ -57,11 +50,7 @@ using Large = std::vector<T, LargeAllocator<T>>;
 // Scratch memory past this many bytes is not kept for the next text. The C library keeps what was given back for its threads,
 // unless it is told.
 inline constexpr std::size_t most_kept = std::size_t{4} << 20;
-inline void give_back() {
-#ifdef __GLIBC__
-    ::malloc_trim(0);
-#endif
-}
+inline void give_back() { trim_memory(); }
 
 // Makes each of the vectors at least `size` long. Each is asked for its own size: after an allocation that failed, some of a
 // group have grown and others have not, and none may vouch for another.

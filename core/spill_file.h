@@ -6,15 +6,14 @@
 #include <string>
 #include <utility>
 
+#include "platform.h"
+
 namespace sparsedistill {
 
-// An unnamed file that is gone when it is closed, or when the process dies.
+// An unnamed file that is gone when it is closed, or when the process dies; made when it is first written to.
 class SpillFile {
 public:
     explicit SpillFile(std::string directory) : directory_(std::move(directory)) {}
-    ~SpillFile();
-    SpillFile(const SpillFile&) = delete;
-    SpillFile& operator=(const SpillFile&) = delete;
 
     // Appends, and returns where. Errors: std::system_error naming the directory.
     std::uint64_t append(const void* data, std::size_t size);
@@ -22,10 +21,8 @@ public:
     std::uint64_t size() const { return size_; }
 
 private:
-    [[noreturn]] void fail(const char* what) const;
-
     std::string directory_;
-    int file_ = -1;
+    TemporaryFile file_;
     std::uint64_t size_ = 0;
 };
 
