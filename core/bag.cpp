@@ -182,6 +182,14 @@ void take_bags(const Bags& bags, std::span<const std::int64_t> which, std::uint6
     ids.resize(kept);
 }
 
+std::optional<Pooling> pooling_named(std::string_view name) {
+    constexpr std::pair<std::string_view, Pooling> all[] = {{"mean", Pooling::mean}, {"sum", Pooling::sum}, {"max", Pooling::max},
+                                                            {"mean+max", Pooling::mean_max}, {"attentive", Pooling::attentive}};
+    for (const auto& [known, pooling] : all)
+        if (name == known) return pooling;
+    return {};
+}
+
 void bag_pool(const Table& table, const Bags& bags, Pool& pool, float* out, unsigned threads) {
     const std::size_t width = table.width, columns = pool.pooled(width);
     const bool maximum = has_maximum(pool.how);

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
+#include <string_view>
 #include <vector>
 
 namespace sparsedistill {
@@ -35,6 +37,9 @@ struct Table {
 // How the rows of a bag become one vector. mean_max: both, side by side. attentive: the rows' sum, each with a weight that
 // is the softmax over the bag of the row's product with a query (Ye et al. 2022).
 enum class Pooling { mean, sum, max, mean_max, attentive };
+
+// "mean", "sum", "max", "mean+max" or "attentive"; nothing for another name.
+std::optional<Pooling> pooling_named(std::string_view name);
 
 inline bool has_maximum(Pooling how) { return how == Pooling::max || how == Pooling::mean_max; }
 

@@ -1,9 +1,8 @@
 #include "common.h"
 
-#include <pthread.h>
-
 #include <string>
-#include <utility>
+
+#include "../platform.h"
 
 namespace sparsedistill::python {
 
@@ -21,16 +20,15 @@ unsigned long main_thread;
 
 void know_main_thread() {
     main_thread = nb::cast<unsigned long>(nb::module_::import_("threading").attr("main_thread")().attr("ident"));
-    ::pthread_atfork(nullptr, nullptr, [] { main_thread = PyThread_get_thread_ident(); });
+    call_after_fork([] { main_thread = PyThread_get_thread_ident(); });
 }
 
 bool in_main_thread() { return PyThread_get_thread_ident() == main_thread; }
 
 TextRules rules(const std::string& tokenizer, bool lowercase, bool normalize) {
-    if (tokenizer == "sklearn") return {Tokenizer::sklearn, lowercase, false};
-    if (tokenizer == "words") return {Tokenizer::words, lowercase, normalize};
-    if (tokenizer == "whitespace") return {Tokenizer::whitespace, lowercase, normalize};
-    throw nb::value_error(("no tokenizer '" + tokenizer + "': sklearn, words or whitespace").c_str());
+    const auto named = tokenizer_named(tokenizer);
+    if (!named) throw nb::value_error(("no tokenizer '" + tokenizer + "': sklearn, words or whitespace").c_str());
+    return {*named, lowercase, normalize && *named != Tokenizer::sklearn};
 }
 
 unsigned checked_n(unsigned max_n) {
@@ -39,11 +37,9 @@ unsigned checked_n(unsigned max_n) {
 }
 
 Pooling pooling_of(const std::string& name) {
-    constexpr std::pair<const char*, Pooling> all[] = {{"mean", Pooling::mean}, {"sum", Pooling::sum}, {"max", Pooling::max},
-                                                       {"mean+max", Pooling::mean_max}, {"attentive", Pooling::attentive}};
-    for (const auto& [known, pooling] : all)
-        if (name == known) return pooling;
-    throw nb::value_error(("no pooling '" + name + "': mean, sum, max, mean+max or attentive").c_str());
+    const auto named = pooling_named(name);
+    if (!named) throw nb::value_error(("no pooling '" + name + "': mean, sum, max, mean+max or attentive").c_str());
+    return *named;
 }
 
 }  // namespace sparsedistill::python

@@ -1,4 +1,8 @@
-"""What ``config.json`` and ``model.safetensors`` of a classifier must be, as docs/FORMAT.md says: read and checked."""
+"""What ``config.json`` and ``model.safetensors`` of a classifier must be, as docs/FORMAT.md says: read and checked.
+
+``core/model.cpp`` has the same checks for what reads models without Python: a change here is one there, which
+``tests/test_core_cpp.py`` sees to.
+"""
 
 from __future__ import annotations
 
