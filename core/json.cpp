@@ -85,7 +85,7 @@ std::string printable(std::string_view text) {
 
 }  // namespace
 
-std::string in_quotes(std::string_view name) { return "'" + printable(name) + "'"; }
+std::string in_quotes(std::string_view name) { return std::string(1, '\'').append(printable(name)) += '\''; }
 
 class Json::Parser {
 public:

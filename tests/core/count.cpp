@@ -68,7 +68,12 @@ struct Counted {
     std::uint64_t distinct, spilled;
 };
 
-Counted counted(const std::vector<std::string>& texts, std::uint64_t memory, unsigned threads, std::uint32_t weight, std::uint64_t size) {
+std::string ngram(const Counter::Ngrams& ngrams, std::size_t i) {
+    return {reinterpret_cast<const char*>(ngrams.bytes.data()) + ngrams.offsets[i], ngrams.offsets[i + 1] - ngrams.offsets[i]};
+}
+
+Counted counted(const std::vector<std::string>& texts, std::uint64_t memory, unsigned threads, std::uint32_t weight,
+                std::uint64_t size) {
     Counter counter({Tokenizer::words, true, true}, 3, memory, "/tmp", 5);
     const std::vector<std::string_view> views(texts.begin(), texts.end());
     // In some calls, so that what is in memory is added up and spilled more than once.
@@ -83,7 +88,7 @@ Counted counted(const std::vector<std::string>& texts, std::uint64_t memory, uns
     counter.spell(views, false, threads);
     const auto top = counter.top(threads);
     for (std::size_t i = 0; i < top.counts.size(); ++i) {
-        result.order.emplace_back(reinterpret_cast<const char*>(top.bytes.data()) + top.offsets[i], top.offsets[i + 1] - top.offsets[i]);
+        result.order.push_back(ngram(top, i));
         result.counts[result.order.back()] = top.counts[i];
     }
     return result;
@@ -144,10 +149,8 @@ void one_partition() {
     counter.spell(views, false, 2);
     const auto top = counter.top(2);
     CHECK(top.counts.size() == distinct);
-    for (std::size_t i = 0; i < top.counts.size(); ++i) {
-        const std::string ngram(reinterpret_cast<const char*>(top.bytes.data()) + top.offsets[i], top.offsets[i + 1] - top.offsets[i]);
-        CHECK_OF(ngram, top.counts[i] == (i < distinct - 200 ? 3 : i < distinct - 100 ? 2 : 1));
-    }
+    for (std::size_t i = 0; i < top.counts.size(); ++i)
+        CHECK_OF(ngram(top, i), top.counts[i] == (i < distinct - 200 ? 3 : i < distinct - 100 ? 2 : 1));
 }
 
 // Counts have 40 bits, and stay at the highest: in a thread's cache, in the sums of memory, and in those of what comes from disk.

@@ -26,7 +26,9 @@ std::string refused(const std::string& text) {
 }
 
 void accepted() {
-    const std::string text = " { \"a\" : [ 1 , -2.5e+1, \"x\\\"\\\\\\/\\b\\f\\n\\r\\t\\u00e9\" ] ,\r\n\t\"b\":{\"\":null},\"\\u0063\":true, \"d\":false } ";
+    const std::string text = R"( { "a" : [ 1 , -2.5e+1, "x\"\\\/\b\f\n\r\t\u00e9" ] ,)"
+                             "\r\n\t"
+                             R"("b":{"":null},"\u0063":true, "d":false } )";
     const Json json(text, "x");
     const auto root = json.root();
     CHECK(root.kind() == Kind::object);
@@ -42,8 +44,8 @@ void accepted() {
     CHECK(root.find("b")->find("")->kind() == Kind::null);
     CHECK(root.find("c")->boolean() && !root.find("d")->boolean());
     CHECK(!root.find("e") && !root.find("A"));
-    CHECK(root.find("a")->shown() == "[ 1 , -2.5e+1, \"x\\\"\\\\\\/\\b\\f\\n\\r\\t\\u00e9\" ]");
-    for (const char* const one : {"null", "0", "-0", "1.5", "1e5", "1E-5", "\"\"", "[]", "{}", "[[],{}]", "[{\"a\":1},{\"a\":1}]"})
+    CHECK(root.find("a")->shown() == R"([ 1 , -2.5e+1, "x\"\\\/\b\f\n\r\t\u00e9" ])");
+    for (const char* const one : {"null", "0", "-0", "1.5", "1e5", "1E-5", R"("")", "[]", "{}", "[[],{}]", R"([{"a":1},{"a":1}])"})
         CHECK_OF(one, refused(one).empty());
 }
 
@@ -58,7 +60,8 @@ void numbers() {
     const auto number = [](const std::string& text) { return Json(text, "x").root().number(); };
     CHECK(number("0.1") == 0.1 && number("1e-400") == 0 && number("0.30000000000000004") == 0.1 + 0.2);
     CHECK(number("1e999") > 1e300 && number("-1e999") < -1e300);
-    for (const char* const wrong : {"01", "-01", "00", "+1", ".5", "1.", "1.e5", "1e", "1e+", "-", "--1", "0x1", "1_0", "1 2", "1,", "NaN", "-NaN",
+    for (const char* const wrong : {"01", "-01", "00", "+1", ".5", "1.", "1.e5", "1e", "1e+", "-", "--1", "0x1", "1_0", "1 2", "1,",
+                                    "NaN", "-NaN",
                                     "Infinity", "-Infinity", "inf", "1f", "\xEF\xBC\x91"})
         CHECK_OF(wrong, !refused(wrong).empty());
     CHECK(refused("[NaN]").find("NaN is no number") != std::string::npos);
@@ -66,35 +69,38 @@ void numbers() {
 }
 
 void strings() {
-    const auto string = [](const std::string& text) { return Json("\"" + text + "\"", "x").root().string(); };
+    const auto string = [](const std::string& text) { return Json(R"(")" + text + R"(")", "x").root().string(); };
     CHECK(string("\\ud83d\\ude00") == "\xF0\x9F\x98\x80" && string("\\uD83D\\uDE00") == "\xF0\x9F\x98\x80");
     CHECK(string("\\ud83d") == "\xED\xA0\xBD" && string("\\ude00") == "\xED\xB8\x80");  // alone
     CHECK(string("\\ud83d\\ud83d\\ude00") == "\xED\xA0\xBD\xF0\x9F\x98\x80");
     CHECK(string("\\ud83dx") == "\xED\xA0\xBDx" && string("\\ud83d\\n") == "\xED\xA0\xBD\n");
     CHECK(string("\\u0000") == std::string(1, '\0') && string("\x7F") == "\x7F" && string("\xEF\xBF\xBD") == "\xEF\xBF\xBD");
     for (const char* const wrong : {"\\", "\\x", "\\u", "\\u12", "\\u123g", "\\U0041", "\n", "\t", "\x01", "\\'", "\\ud83d\\u12"})
-        CHECK_OF(wrong, !refused("\"" + std::string(wrong) + "\"").empty());
-    CHECK(!refused("\"a").empty() && !refused("\"a\\").empty() && !refused("\"a\\\"").empty() && !refused("'a'").empty());
+        CHECK_OF(wrong, !refused(R"(")" + std::string(wrong) + R"(")").empty());
+    CHECK(!refused(R"("a)").empty() && !refused(R"("a\)").empty() && !refused(R"("a\")").empty() && !refused("'a'").empty());
     CHECK(!refused(std::string("\"a\0b\"", 5)).empty());
     // Not UTF-8: alone, cut, too long, a surrogate, past the last.
-    for (const char* const wrong : {"\xFF", "\x80", "\xC3", "\xE2\x82", "\xC0\x80", "\xED\xA0\x80", "\xF4\x90\x80\x80", "\xF0\x80\x80\x80"}) {
-        CHECK_OF(wrong, refused("\"" + std::string(wrong) + "\"").find("not UTF-8") != std::string::npos);
+    for (const char* const wrong : {"\xFF", "\x80", "\xC3", "\xE2\x82", "\xC0\x80", "\xED\xA0\x80",
+                                    "\xF4\x90\x80\x80", "\xF0\x80\x80\x80"}) {
+        CHECK_OF(wrong, refused(R"(")" + std::string(wrong) + R"(")").find("not UTF-8") != std::string::npos);
         CHECK_OF(wrong, !refused("[1]" + std::string(wrong)).empty());
     }
     CHECK(!refused("\xEF\xBB\xBF{}").empty());  // a byte order mark
-    CHECK(Json("\"" + std::string(100, 'a') + "\"", "x").root().shown() == "\"" + std::string(59, 'a') + "...");
-    CHECK(Json("\"" + std::string(58, 'a') + "\xF0\x9F\x98\x80\"", "x").root().shown() == "\"" + std::string(58, 'a') + "...");
-    CHECK(Json("[1,\n\"\xE2\x80\xA8\"]", "x").root().shown() == "[1,?\"?\"]");
+    CHECK(Json(R"(")" + std::string(100, 'a') + R"(")", "x").root().shown() == R"(")" + std::string(59, 'a') + "...");
+    CHECK(Json(R"(")" + std::string(58, 'a') + "\xF0\x9F\x98\x80\"", "x").root().shown() == R"(")" + std::string(58, 'a') + "...");
+    CHECK(Json("[1,\n\"\xE2\x80\xA8\"]", "x").root().shown() == R"([1,?"?"])");
     CHECK(in_quotes("a\n\xED\xA0\xBD\xC3\xA9") == "'a?\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\xC3\xA9'");
 }
 
 void structure() {
-    for (const char* const wrong : {"", " ", "{", "[", "}", "]", "{]", "[}", "[1", "[1,", "[1,]", "[,]", "[1 2]", "{\"a\"}", "{\"a\":}", "{\"a\" 1}", "{\"a\":1,}",
-                                    "{,}", "{1:2}", "{a:1}", "{\"a\":1 \"b\":2}", "{}{}", "[] []", "nul", "nulll", "True", "// a\n1", "[1]x", "\x00"})
+    for (const char* const wrong : {"", " ", "{", "[", "}", "]", "{]", "[}", "[1", "[1,", "[1,]", "[,]", "[1 2]",
+                                    R"({"a"})", R"({"a":})", R"({"a" 1})", R"({"a":1,})", "{,}", "{1:2}", "{a:1}", R"({"a":1 "b":2})",
+                                    "{}{}", "[] []", "nul", "nulll", "True", "// a\n1", "[1]x"})
         CHECK_OF(wrong, !refused(wrong).empty());
-    for (const char* const twice : {"{\"a\":1,\"a\":1}", "{\"a\":1,\"b\":2,\"a\":{}}", "{\"a\":1,\"\\u0061\":2}", "[{\"x\":{\"\":1,\"\":2}}]"})
+    for (const char* const twice : {R"({"a":1,"a":1})", R"({"a":1,"b":2,"a":{}})", R"({"a":1,"\u0061":2})",
+                                    R"([{"x":{"":1,"":2}}])"})
         CHECK_OF(twice, refused(twice).find("is there twice") != std::string::npos);
-    CHECK(refused("{\"a\":{\"a\":{\"a\":1}},\"A\":2}").empty());
+    CHECK(refused(R"({"a":{"a":{"a":1}},"A":2})").empty());
     const auto nested = [](std::size_t depth, const std::string& open, const std::string& close) {
         std::string text;
         for (std::size_t i = 0; i < depth; ++i) text += open;
@@ -102,14 +108,14 @@ void structure() {
         for (std::size_t i = 0; i < depth; ++i) text += close;
         return text;
     };
-    for (const auto& [open, close] : {std::pair<std::string, std::string>{"[", "]"}, {"{\"a\":", "}"}}) {
+    for (const auto& [open, close] : {std::pair<std::string, std::string>{"[", "]"}, {R"({"a":)", "}"}}) {
         CHECK(refused(nested(500, open, close)).empty());
         CHECK(refused(nested(501, open, close)).find("more than 500") != std::string::npos);
         CHECK(!refused(nested(200'000, open, "")).empty());
     }
     // Many values side by side, and what is behind each is found.
     std::string many = "{";
-    for (int i = 0; i < 20'000; ++i) many += "\"n" + std::to_string(i) + "\":[" + std::to_string(i) + ",{}],";
+    for (int i = 0; i < 20'000; ++i) many += R"("n)" + std::to_string(i) + R"(":[)" + std::to_string(i) + ",{}],";
     many.back() = '}';
     const Json json(many, "x");
     int next = 0;

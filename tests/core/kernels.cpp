@@ -182,7 +182,9 @@ void training() {
         const auto bag = random_ids(weights.size(), count);
         const auto size = bag.size();
         using Floats = std::vector<float>;
-        const auto over = [&](const std::string& name, std::size_t n, auto use) { each_set(name + about, Floats(n, -1.0f), {}, use); };
+        const auto over = [&](const std::string& name, std::size_t n, auto use) {
+            each_set(name + about, Floats(n, -1.0f), {}, use);
+        };
         const auto winners = [&](auto function, const auto* table) {
             return [&, function, table](const Kernels& kernel, Floats& best) {
                 std::vector<std::uint32_t> winner(width, 7);

@@ -99,7 +99,8 @@ public:
                 there = tag;
                 if (columns_)
                     for (std::uint32_t c = 0; c < columns_; ++c)
-                        reinterpret_cast<std::int16_t*>(line)[columns_ * slot + c] = static_cast<std::int16_t>(1000 * rows_ + 7 * c - 9000);
+                        reinterpret_cast<std::int16_t*>(line)[columns_ * slot + c] =
+                            static_cast<std::int16_t>(1000 * rows_ + 7 * c - 9000);
                 else line[slot] = rows_;
                 ++rows_;
                 return true;
@@ -129,8 +130,10 @@ void lookups() {
                     if (i % 5 == 2) hash &= 0xFFFFFFFF;                // whose tag would mark an empty slot
                     if (table.add(hash)) known.push_back(hash);
                 }
-                const std::string about = std::to_string(columns) + " columns, " + std::to_string(lines) + " lines, " + std::to_string(share) + " %";
-                for (const std::size_t count : {std::size_t{0}, std::size_t{1}, ahead - 1, ahead, ahead + 1, 2 * ahead, std::size_t{511}, std::size_t{3000}}) {
+                const std::string about =
+                    std::to_string(columns) + " columns, " + std::to_string(lines) + " lines, " + std::to_string(share) + " %";
+                constexpr std::size_t counts[] = {0, 1, ahead - 1, ahead, ahead + 1, 2 * ahead, 511, 3000};
+                for (const std::size_t count : counts) {
                     std::vector<std::uint64_t> hashes(count);
                     for (auto& hash : hashes) hash = known.empty() || random() % 3 == 0 ? random() : known[random() % known.size()];
                     compare(about, table.lines(), hashes);
