@@ -60,12 +60,12 @@ def test_pairs_as_strings(given_pairs):
     first, second = [a for a, _ in given_pairs], [b for _, b in given_pairs]
     made = pairs.joined(first, second)
     assert len(made) == len(given_pairs)
-    for (a, b), (left, right) in zip(given_pairs, pairs.parted(made), strict=True):
+    for (a, b), (left, right) in zip(given_pairs, pairs.split(made), strict=True):
         for text, half in ((a, left), (b, right)):
             assert half == text.replace(pairs.SEPARATOR, " ")
             for tokenizer in ("words", "sklearn", "whitespace"):
                 assert ref.tokenize(half, tokenizer) == ref.tokenize(text, tokenizer)
-    assert pairs.halves(made) == [half for pair in pairs.parted(made) for half in pair]
+    assert pairs.halves(made) == [half for pair in pairs.split(made) for half in pair]
 
 
 @pytest.mark.parametrize("pooling", ["mean", "sum", "max", "mean+max", "attentive"])

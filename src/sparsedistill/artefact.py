@@ -168,8 +168,8 @@ def _rows(
             raise FormatError(f"{where}: config.json: rows.count is {count}, more than 'slots' can hold")
     else:
         numbers = tensor(tensors, "rows", (ROW_TYPES[row_type],), (None, None), name)
-        found, stride = numbers.shape
-        if found != count or not 0 < width <= stride or stride * numbers.itemsize % ROW_BYTES:
+        rows, stride = numbers.shape
+        if rows != count or not 0 < width <= stride or stride * numbers.itemsize % ROW_BYTES:
             raise FormatError(
                 f"{name}: tensor 'rows' has the shape {numbers.shape}: not {count} rows of {width} "
                 f"numbers, padded to a multiple of {ROW_BYTES} bytes"

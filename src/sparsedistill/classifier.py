@@ -230,12 +230,12 @@ def _halves(pairs: Any) -> list[Any]:
         )
     if getattr(pairs, "ndim", 1) == 2:  # of numpy, or a frame of pandas, which would give the names of its columns
         pairs = np.asarray(pairs, object)
-    found: list[Any] = []
+    halves: list[Any] = []
     for i, pair in enumerate(pairs):
         if not isinstance(pair, tuple | list | np.ndarray) or len(pair) != 2:
             raise TypeError(f"pairs[{i}] is {pair!r:.60}, not two texts")
-        found.extend(pair)
-    return found
+        halves.extend(pair)
+    return halves
 
 
 def _as_texts(texts: Any) -> Any:

@@ -59,10 +59,10 @@ def explain(classifier: Classifier, text: str | tuple[str, str], label: str | No
 
 def _found(classifier: Classifier, text: str) -> tuple[list[str], np.ndarray]:
     """The n-grams of a text that have a row, and what each adds to the pooled vector."""
-    found = classifier._ngrams(text)
-    rows = _values(classifier, np.array([row for _, row in found], np.int64)).astype(np.float64)
+    ngrams = classifier._ngrams(text)
+    rows = _values(classifier, np.array([row for _, row in ngrams], np.int64)).astype(np.float64)
     scaled = rows if classifier._scale is None else rows * classifier._scale
-    return [ngram for ngram, _ in found], _shares(classifier._pooling, scaled)
+    return [ngram for ngram, _ in ngrams], _shares(classifier._pooling, scaled)
 
 
 def _values(classifier: Classifier, ids: np.ndarray) -> np.ndarray:

@@ -107,11 +107,11 @@ def _json_object(content: bytes, what: str) -> dict[str, Any]:
     """A JSON object: UTF-8, each name once, no NaN (RFC 8259). Errors: :class:`FormatError` beginning with ``what``."""
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
+        values = dict(pairs)
+        if len(values) < len(pairs):
             names = [name for name, _ in pairs]
             raise ValueError(f"{next(n for n in names if names.count(n) > 1)!r} is there twice")
-        return found
+        return values
 
     def refuse(name: str) -> None:
         raise ValueError(f"{name} is no number")

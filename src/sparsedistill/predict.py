@@ -60,8 +60,8 @@ def predict(
     """
     kind = FILES.get(Path(output).suffix, "") if output else format
     form = files.Form(input_format, delimiter, quoting, header)
-    found = files.expand(sources, form)
-    _refuse_options(classifier, found, output, kind, keep, pair, proba, top_k, threads)
+    expanded = files.expand(sources, form)
+    _refuse_options(classifier, expanded, output, kind, keep, pair, proba, top_k, threads)
     if kind == "lines":
         keep = ()
     if pair and keep is not None:
@@ -72,12 +72,12 @@ def predict(
 
     labels = len(classifier.labels)
     names = list(scored(np.zeros((0, labels), np.float32)))
-    if found == ["-"] and sys.stdin.isatty():
+    if expanded == ["-"] and sys.stdin.isatty():
         say("reading lines of text from the terminal: end with Ctrl-D")
     most = max(1, min(1 << 14, (1 << 22) // labels))  # texts in a batch: their probabilities are in memory, too
     read = partial(records.stream, text=text, keep=keep, encoding_errors=encoding_errors, most=most, form=form)
     try:
-        columns, metadata, stdin = _agreed(found, read, keep, kind, names)
+        columns, metadata, stdin = _agreed(expanded, read, keep, kind, names)
     except files.MissingColumnError as error:
         raise error.with_option({pair: "--pair", text: "--text"}.get(error.name, "--keep")) from None
     unknown = _Unknown(classifier)
@@ -91,8 +91,8 @@ def predict(
             form,
             partial(arrow_writer, prefix=prefix, task=classifier.task, metadata=metadata),
         )
-        bar = stack.enter_context(Progress("predict", records.count(found, form) if sys.stderr.isatty() else None))
-        for source in found:
+        bar = stack.enter_context(Progress("predict", records.count(expanded, form) if sys.stderr.isatty() else None))
+        for source in expanded:
             for batch in stdin if source == "-" else read(source):
                 if nulls == "error":
                     _refuse_null(batch, text)
@@ -178,14 +178,14 @@ def results(
 
 
 def _refuse_options(
-    classifier: Classifier, found: list[str], output: str | None, kind: str, keep: Sequence[str] | None, pair: str,
+    classifier: Classifier, sources: list[str], output: str | None, kind: str, keep: Sequence[str] | None, pair: str,
     proba: bool, top_k: int | None, threads: int,
 ) -> None:  # fmt: skip
     if output and not kind:
         raise SettingsError(f"--output {output}: the name must end in one of {', '.join(FILES)}")
     if output and os.path.isdir(output):
         raise SettingsError(f"--output {output} is a folder: name a file")
-    if output and any(os.path.exists(s) and os.path.exists(output) and os.path.samefile(s, output) for s in found):
+    if output and any(os.path.exists(s) and os.path.exists(output) and os.path.samefile(s, output) for s in sources):
         raise SettingsError(f"--output {output} is also an input: give it another name")
     if kind == "lines" and keep:
         raise SettingsError("lines are the results alone: to --keep columns beside them, add --output or --format")
@@ -209,7 +209,7 @@ def _refuse_options(
 
 
 def _agreed(
-    found: list[str], read: Callable[..., Iterator[Batch]], keep: Sequence[str] | None, kind: str, names: list[str]
+    sources: list[str], read: Callable[..., Iterator[Batch]], keep: Sequence[str] | None, kind: str, names: list[str]
 ) -> tuple[dict[str, Any], Any, Iterator[Batch]]:
     """What all sources bring: columns, metadata of an Arrow schema; and stdin, of which the start had to be read.
 
@@ -218,7 +218,7 @@ def _agreed(
     agreed: dict[str, Any] = {}
     first, metadata = "", None
     stdin: Iterator[Batch] = iter(())
-    for source in found:
+    for source in sources:
         stream = read(source) if source == "-" else read(source, most=1)
         head = list(itertools.islice(stream, 2))  # the columns, and records to see that they can be read
         here, looked = head[0].source, iter(head)

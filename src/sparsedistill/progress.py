@@ -214,8 +214,8 @@ def clock(seconds: float) -> str:
 def say(message: str) -> None:
     """Log a message for the person at the terminal; one that begins with ``warning:`` is a warning."""
     if not silent:
-        told = message.removeprefix("warning: ")
-        logger.log(logging.INFO if told == message else logging.WARNING, "%s", told)
+        text = message.removeprefix("warning: ")
+        logger.log(logging.INFO if text == message else logging.WARNING, "%s", text)
 
 
 @contextlib.contextmanager

@@ -141,9 +141,9 @@ class Run(Units):
         """Read every text, unless those that are there are of the same files and settings."""
         sources, directory = Sources(self.settings, self.kind), self.directory / "texts"
         if (directory / FACTS).is_file():
-            found = read_json(directory / FACTS)
-            whole = all((directory / f"{part}.parquet").is_file() for part in PARTS if part in found)
-            if whole and found["asked"] == sources.asked():
+            facts = read_json(directory / FACTS)
+            whole = all((directory / f"{part}.parquet").is_file() for part in PARTS if part in facts)
+            if whole and facts["asked"] == sources.asked():
                 return
         self.__dict__.pop("inputs", None)
         sources.prepare(directory)
@@ -193,10 +193,10 @@ class Run(Units):
 
     def weighted(self, gold: bool) -> dict[str, Any]:
         """What the weights of train depend on, where there are any: of ``gold`` labels, or of the texts alone."""
-        found: dict[str, Any] = {"weights": self.facts("train").get("weight")} if self.settings.data.weight else {}
+        weights: dict[str, Any] = {"weights": self.facts("train").get("weight")} if self.settings.data.weight else {}
         if gold and self.settings.data.class_weights:
-            found["class_weights"] = self.settings.data.class_weights
-        return found
+            weights["class_weights"] = self.settings.data.class_weights
+        return weights
 
     @property
     def task(self) -> Single:
@@ -268,7 +268,7 @@ class Run(Units):
 
     def for_classifier(self, texts: Sequence[str]) -> Sequence[Any]:
         """Texts, or pairs of them, as a classifier wants them."""
-        return pairs.parted(texts) if self.are_pairs else texts
+        return pairs.split(texts) if self.are_pairs else texts
 
     def selection_set(self) -> tuple[list[str], np.ndarray]:
         """Texts and targets to choose on: dev's gold labels, or the teacher's on a held-out part of the corpus."""

@@ -223,20 +223,20 @@ def _kind(default: Any) -> str:
 
 def parse_bytes(text: str) -> int:
     """Bytes of a size such as "500MB" or "4GB" (powers of ten). Errors: :class:`SettingsError`."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)B?", text.strip().upper())
-    if not found:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)B?", text.strip().upper())
+    if not match:
         raise SettingsError(f"{text!r} is not a size of memory: write it like 500MB or 4GB")
-    return int(float(found[1]) * 1000 ** " KMGT".index(found[2] or " "))
+    return int(float(match[1]) * 1000 ** " KMGT".index(match[2] or " "))
 
 
 def parse_time(text: str) -> float:
     """Seconds of a time such as "90s", "45m", "1.5h" or "2d"; no text is no limit. Errors: :class:`SettingsError`."""
     if not text.strip():
         return float("inf")
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd])", text.strip().lower())
-    if not found or not float(found[1]):
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd])", text.strip().lower())
+    if not match or not float(match[1]):
         raise SettingsError(f"{text!r} is not a time: write it like 45m or 8h")
-    return float(found[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]]
+    return float(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
 
 
 def parse_value(text: Any, default: Any) -> Any:
@@ -283,10 +283,10 @@ def _toml_value(text: str) -> Any:
     """The value that ``text`` is in TOML, None where it is none."""
     toml = toml_module()
     try:
-        found = toml.loads(f"value = {text}")
+        table = toml.loads(f"value = {text}")
     except toml.TOMLDecodeError:
         return None
-    return found["value"] if len(found) == 1 else None
+    return table["value"] if len(table) == 1 else None
 
 
 def toml_module() -> Any:

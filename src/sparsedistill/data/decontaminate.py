@@ -27,11 +27,11 @@ def fingerprints_of(part: Labelled | None) -> np.ndarray:
     return np.unique(_core.fingerprints(part.texts, default_threads()))
 
 
-def among(found: np.ndarray, blocked: np.ndarray) -> np.ndarray:
+def among(fingerprints: np.ndarray, blocked: np.ndarray) -> np.ndarray:
     """Which fingerprints are among the sorted ``blocked``: bool (n,)."""
     if not len(blocked):
-        return np.zeros(len(found), bool)
-    result: np.ndarray = blocked[np.minimum(np.searchsorted(blocked, found), len(blocked) - 1)] == found
+        return np.zeros(len(fingerprints), bool)
+    result: np.ndarray = blocked[np.minimum(np.searchsorted(blocked, fingerprints), len(blocked) - 1)] == fingerprints
     return result
 
 
@@ -40,8 +40,8 @@ def without(part: Labelled, other: Labelled | None, name: str, others: str) -> L
 
     Errors: :class:`DataError` where no text is left, or none of a class that had some.
     """
-    found = _core.fingerprints(part.texts, default_threads())
-    out = among(found, fingerprints_of(other))
+    fingerprints = _core.fingerprints(part.texts, default_threads())
+    out = among(fingerprints, fingerprints_of(other))
     if not out.any():
         return part
     keep = select(part, ~out)
@@ -50,7 +50,7 @@ def without(part: Labelled, other: Labelled | None, name: str, others: str) -> L
     if out.all():
         raise DataError(
             f"no text of {name} is left: all of them ({len(gone):,}) are texts of {others} ({ASIDE}), such as "
-            f"{examples(gone, found[out])}; {remedy.format('its own')}"
+            f"{examples(gone, fingerprints[out])}; {remedy.format('its own')}"
         )
     if name == "train" and (part.targets.ndim == 2 or part.targets.dtype.kind == "i"):
         before, after = label_counts(part), label_counts(keep)
@@ -59,10 +59,10 @@ def without(part: Labelled, other: Labelled | None, name: str, others: str) -> L
             names = [f"{part.labels[i]!r} ({before[i]:,})" for i in lost]
             raise DataError(
                 f"no text of {files.several(names)} is left in {name}: all of them are texts of {others} ({ASIDE}), "
-                f"such as {examples([part.texts[i] for i in np.flatnonzero(of)], found[of])}; "
+                f"such as {examples([part.texts[i] for i in np.flatnonzero(of)], fingerprints[of])}; "
                 f"{remedy.format('the class')}"
             )
-    say_dropped(name, len(gone), len(part.texts), others, examples(gone, found[out]))
+    say_dropped(name, len(gone), len(part.texts), others, examples(gone, fingerprints[out]))
     return keep
 
 
@@ -77,10 +77,10 @@ def say_dropped(name: str, dropped: int, total: int, others: str, shown: str) ->
     say(message)
 
 
-def examples(texts: Sequence[str], found: np.ndarray | None = None) -> str:
+def examples(texts: Sequence[str], fingerprints: np.ndarray | None = None) -> str:
     """The three most frequent texts, cut short, with how often each is there (by fingerprint, where that is known)."""
-    found = _core.fingerprints(texts, default_threads()) if found is None else found
-    _, first, counts = np.unique(found, return_index=True, return_counts=True)
+    fingerprints = _core.fingerprints(texts, default_threads()) if fingerprints is None else fingerprints
+    _, first, counts = np.unique(fingerprints, return_index=True, return_counts=True)
     return ", ".join(example(texts[first[i]], int(counts[i])) for i in np.argsort(-counts, kind="stable")[:3])
 
 

@@ -102,13 +102,13 @@ def expand(sources: Sequence[str], form: Form = AUTO) -> list[str]:
 
     Errors: :class:`DataError` for a source that matches nothing, or a file whose format is not known.
     """
-    found: list[str] = []
+    expanded: list[str] = []
     for source in [sources] if isinstance(sources, (str, os.PathLike)) else sources:
         source = os.fspath(source)
-        if source == "-" and "-" in found:
+        if source == "-" and "-" in expanded:
             raise DataError("stdin (-) is named twice, but it can be read only once")
         if source == "-" or source.startswith("hf:"):
-            found.append(source)
+            expanded.append(source)
             continue
         path = os.path.expanduser(source)
         matches = [path] if os.path.exists(path) else sorted(glob.glob(path, recursive=True))
@@ -124,12 +124,12 @@ def expand(sources: Sequence[str], form: Form = AUTO) -> list[str]:
             if not os.path.isdir(match):
                 if form.kind(match) is None:
                     raise DataError(f"{match} has a suffix that is not known (known: {_KNOWN}); rename or convert it")
-                found.append(match)
+                expanded.append(match)
             elif inside := _files_below(match, form):
-                found.extend(inside)
+                expanded.extend(inside)
             elif len(matches) == 1:
                 raise DataError(f"folder {match} holds no file that can be read (known suffixes: {_KNOWN})")
-    return found
+    return expanded
 
 
 def _files_below(folder: str, form: Form) -> list[str]:
@@ -166,9 +166,9 @@ def several(names: Sequence[str], most: int = 12) -> str:
     return ", ".join(str(name) for name in names[:most]) + more
 
 
-def no_text(found: Sequence[str]) -> DataError:
+def no_text(sources: Sequence[str]) -> DataError:
     """The error for sources without a text."""
-    return DataError(f"there is no text in {several(found)}" if found else "no file is named; name at least one")
+    return DataError(f"there is no text in {several(sources)}" if sources else "no file is named; name at least one")
 
 
 _said: set[str] = set()

@@ -109,7 +109,7 @@ def _tables(pa: Any, value: Any, columns: Columns, part: str) -> Iterator[Any]:
             if part == "corpus":
                 yield _of_columns(pa, _texts(some, columns, part), part)
                 continue
-            some, named = _parted(some, part)
+            some, named = _split(some, part)
             yield _of_columns(pa, {**_texts(some, columns, part), **_labels(named, columns)}, part)
     else:
         raise DataError(f"{part} is of type {type(value).__name__}: give texts, a table, or files")
@@ -131,7 +131,7 @@ def _of_records(pa: Any, records: list[Any], names: list[str], part: str) -> Any
     return _of_columns(pa, {str(name): [record[name] for record in records] for name in names}, part)
 
 
-def _parted(records: list[Any], part: str) -> tuple[list[Any], list[Any]]:
+def _split(records: list[Any], part: str) -> tuple[list[Any], list[Any]]:
     """Texts and labels of records that have one of each."""
     for i, record in enumerate(records):
         if not isinstance(record, tuple | list) or len(record) != 2:

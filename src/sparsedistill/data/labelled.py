@@ -70,7 +70,7 @@ def labelled(
         raise SettingsError(f"task {data.task!r} is not known (known: {', '.join(TASKS)})")
     named = label_columns(data)
     reader = sources if isinstance(sources, Reader) else opened(sources, data, columns)
-    found = reader.sources
+    files = reader.sources
     texts, values, extra, where = _read(reader, data, named, columns)
     if data.task == "regression":
         return Labelled(texts, np.array(values, np.float64), ("score",), extra, where)
@@ -90,11 +90,11 @@ def labelled(
     if len(classes) < (2 if data.task == "single" else 1):
         what = f"only one label, {classes[0]!r}," if classes else "no label at all"
         raise DataError(
-            f"there is {what} in {several(found)} (column {column}), and nothing to learn from it; "
+            f"there is {what} in {several(files)} (column {column}), and nothing to learn from it; "
             "add texts of another class, or name the right column with --label"
         )
     if given is None:
-        _doubt(sets, classes, several(found), column, data)
+        _doubt(sets, classes, several(files), column, data)
     # With the spaces that count for nothing, as the caller has them.
     shown = tuple(data.labels if labels is None else labels) or classes
     if multi_hot:
@@ -241,7 +241,7 @@ def _doubt(sets: list[Any], classes: tuple[str, ...], where: str, column: str, d
         alike.setdefault(" ".join(name.casefold().split()), []).append(name)
     for names in alike.values():
         if len(names) > 1:
-            counts = Counter(name for found in sets for name in found)
+            counts = Counter(name for labels in sets for name in labels)
             shown = ", ".join(f"{name!r} ({counts[name]:,})" for name in names)
             say_once(f"labels {shown} in {where} differ in case or spaces alone, and count as different")
     fraction = next((name for name in classes if not is_integer(name)), "")

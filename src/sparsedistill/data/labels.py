@@ -183,18 +183,18 @@ def are_multi_hot(
                 f"({several(classes)}), but at {place} there are {len(names)}; correct it, or {_REMEDY}"
             )
         return False
-    told = _told(sure, classes, digits, before)
-    if told is None:
+    are_multi = _told(sure, classes, digits, before)
+    if are_multi is None:
         raise DataError(
             f"the lists of 0 and 1 at {where(bool)} (column {column}) may name labels, or say of each whether it "
             f"applies (labels: {several(classes)}); {_REMEDY}"
         )
-    if before is False and told:
+    if before is False and are_multi:
         raise DataError(
             f"the lists at {where(tells)} (column {column}) are a 0 or 1 for each label, but those of train name "
             f"labels; {_REMEDY}"
         )
-    return told
+    return are_multi
 
 
 def _told(sure: bool, classes: tuple[str, ...], digits: set[str], before: bool | None) -> bool | None:

@@ -18,7 +18,7 @@ def joined(first: Sequence[str], second: Sequence[str]) -> list[str]:
     ]
 
 
-def parted(pairs: Iterable[str]) -> list[tuple[str, str]]:
+def split(pairs: Iterable[str]) -> list[tuple[str, str]]:
     """The halves of each."""
     halves = [pair.partition(SEPARATOR) for pair in pairs]
     return [(a, b) for a, _, b in halves]
@@ -26,4 +26,4 @@ def parted(pairs: Iterable[str]) -> list[tuple[str, str]]:
 
 def halves(pairs: Iterable[str]) -> list[str]:
     """First, second, first, second ...: twice as many texts."""
-    return [half for pair in parted(pairs) for half in pair]
+    return [half for pair in split(pairs) for half in pair]

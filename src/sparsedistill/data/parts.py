@@ -99,11 +99,11 @@ class LabelledParts:
         labels = None if name == "train" else self.labels
         multi_hot = self._train_all.multi_hot if labels is not None and data.train and data.task == "multi" else None
         with self._needs_column(name):
-            found = labelled.labelled(reader, data, labels, self._columns(name), multi_hot)
+            part = labelled.labelled(reader, data, labels, self._columns(name), multi_hot)
         if not self._pair:
-            return found
-        second = self._second(found.extra.pop(data.pair), found.places)
-        return dataclasses.replace(found, texts=pairs.joined(found.texts, second))
+            return part
+        second = self._second(part.extra.pop(data.pair), part.places)
+        return dataclasses.replace(part, texts=pairs.joined(part.texts, second))
 
     @property
     def _form(self) -> files.Form:
@@ -142,9 +142,9 @@ class LabelledParts:
                 train = self._of_several_classes(without(train, dev, "train", "dev"))
         elif train is not None:
             train = self._of_several_classes(train)
-            found = _core.fingerprints(train.texts, default_threads())
-            held, both = split.hold_out(found, data.dev_fraction, data.seed, train.targets)
-            shared = np.unique(found[both])
+            fingerprints = _core.fingerprints(train.texts, default_threads())
+            held, both = split.hold_out(fingerprints, data.dev_fraction, data.seed, train.targets)
+            shared = np.unique(fingerprints[both])
             copied = [train.texts[i] for i in np.flatnonzero(both)]
             train, dev = select(train, ~held), select(train, held | both)
             self._say_what_dev_lacks(train, dev, copied)
@@ -210,10 +210,10 @@ class LabelledParts:
 
     def part(self, name: str) -> Labelled:
         """``train``, ``dev`` or ``test``. Errors: :class:`SettingsError` when there is none."""
-        found: Labelled | None = getattr(self, name)
-        if found is None:
+        part: Labelled | None = getattr(self, name)
+        if part is None:
             raise SettingsError(f"there is no {name} set: give --{name}")
-        return found
+        return part
 
     @cached_property
     def _blocked(self) -> np.ndarray:

@@ -57,8 +57,8 @@ class Sources(LabelledParts):
             # Of this version.
             "fingerprints": _core.fingerprints(["Is A\u0301 B++, too?"], 1).tolist(),
         }
-        found: dict[str, Any] = json.loads(json.dumps(asked))  # as it will be read back
-        return found
+        values: dict[str, Any] = json.loads(json.dumps(asked))  # as it will be read back
+        return values
 
     def check(self) -> None:
         """Open every file: is it there, and does it have the columns? Read train, for its labels.
@@ -133,10 +133,10 @@ class Sources(LabelledParts):
             values["weight"] = np.array(part.extra[data.weight], np.float64)
         with Writer(directory / f"{name}.parquet", numbers, bool(data.pair)) as writer:
             writer.add(part.texts, part.places, **values)
-        found = writer.facts()
+        facts = writer.facts()
         if data.task != "regression":
-            found["labels"] = dict(zip(self.labels, label_counts(part).tolist(), strict=True))
-        return found
+            facts["labels"] = dict(zip(self.labels, label_counts(part).tolist(), strict=True))
+        return facts
 
     # ---- the corpus --------------------------------------------------------------------------------------------------
 
@@ -144,9 +144,9 @@ class Sources(LabelledParts):
         """Write the corpus as it is read; ``sample`` is shown each text."""
         data = self.settings.data
         with self._writer(directory, name) as writer, Progress("read corpus") as bar:
-            for texts, found, scores, places in self._corpus():
+            for texts, fingerprints, scores, places in self._corpus():
                 if sample is not None:
-                    sample.add(texts, found, scores, places.where)
+                    sample.add(texts, fingerprints, scores, places.where)
                 writer.add(texts, places, scores=scores)
                 bar.add(len(places))
             if not writer.texts and not self._dropped.any():
@@ -176,15 +176,15 @@ class Sources(LabelledParts):
                 if self._pair:
                     firsts = texts if isinstance(texts, list) else texts.to_pylist()
                     texts = pairs.joined(firsts, self._second(batch.named(self._pair[0]), places))
-                found = _core.fingerprints(texts, default_threads())
+                fingerprints = _core.fingerprints(texts, default_threads())
                 scores = self._scores(batch.named(self.column), places) if self.column else None
-                blocked = among(found, self._blocked)
+                blocked = among(fingerprints, self._blocked)
                 if blocked.any():
-                    at = np.searchsorted(self._blocked, found[blocked])
+                    at = np.searchsorted(self._blocked, fingerprints[blocked])
                     self._dropped += np.bincount(at, minlength=len(self._blocked))
-                    texts, found, scores, places = _take(~blocked, texts, found, scores, places)
+                    texts, fingerprints, scores, places = _take(~blocked, texts, fingerprints, scores, places)
                 if len(places):
-                    yield texts, found, scores, places
+                    yield texts, fingerprints, scores, places
         if reader.skipped and reader.skipped.count:
             what = f"{reader.skipped.count:,} rows of the corpus have no text (the first: {reader.skipped.first})"
             say(f"{what} and were left out")
@@ -195,7 +195,7 @@ class Sources(LabelledParts):
         Which those are is known when all is read: so the whole corpus is written, and then without them.
         """
         sample = split.CorpusSample(self.settings.data.seed)
-        found = {"corpus": self._write_corpus(directory, "whole", sample)}
+        facts = {"corpus": self._write_corpus(directory, "whole", sample)}
         if sample.lines < 2:
             raise DataError(
                 f"the corpus has {sample.lines} text{'s' * (sample.lines != 1)}, too few to hold out a part to choose "
@@ -205,7 +205,7 @@ class Sources(LabelledParts):
         scores = None if held.scores is None else np.array(held.scores, np.float64)
         with self._writer(directory, "dev") as dev:
             dev.add(held.texts, Places([(source, [row]) for source, row in held.places]), scores=scores)
-        found["dev"] = dev.facts()
+        facts["dev"] = dev.facts()
         whole = directory / "whole.parquet"
         if held.shared:
             say(
@@ -213,7 +213,7 @@ class Sources(LabelledParts):
                 f"({examples(held.texts)}): figures on them are those of texts that were learnt, give --dev"
             )
             whole.rename(directory / "corpus.parquet")
-            return found
+            return facts
         with self._writer(directory, "corpus") as writer, Progress("hold out", sample.lines) as bar:
             for batch in batches(whole, "text", "second", "scores", "source", "row"):
                 texts = texts_of(batch) if self._pair else batch.column("text")
@@ -223,7 +223,7 @@ class Sources(LabelledParts):
                 writer.add(kept, places, scores=scores)
                 bar.add(len(keep))
         whole.unlink()
-        return {**found, "corpus": writer.facts()}
+        return {**facts, "corpus": writer.facts()}
 
     def _scores(self, values: list[Any], places: Places) -> np.ndarray:
         """A column of scores as float64 (n, C), each row checked. Errors: :class:`DataError` naming file and row."""
@@ -263,12 +263,12 @@ class Sources(LabelledParts):
 
 
 def _take(
-    keep: np.ndarray, texts: Any, found: np.ndarray, scores: np.ndarray | None, places: Places
+    keep: np.ndarray, texts: Any, fingerprints: np.ndarray, scores: np.ndarray | None, places: Places
 ) -> tuple[Any, ...]:
     """Of each what is at ``keep``, bool (n,)."""
     where = np.flatnonzero(keep)
     texts = [texts[i] for i in where] if isinstance(texts, list) else texts.take(where)
-    return texts, found[keep], scores if scores is None else scores[keep], places.take(keep)
+    return texts, fingerprints[keep], scores if scores is None else scores[keep], places.take(keep)
 
 
 def _described(sources: tuple[str, ...], form: files.Form) -> list[dict[str, Any]]:

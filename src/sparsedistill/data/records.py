@@ -176,9 +176,9 @@ class Places:
 
     def take(self, which: np.ndarray | slice) -> Places:
         """Those of the texts at ``which``."""
-        found = Places([])
-        found._sources, found._of, found._rows = self._sources, self._of[which], self._rows[which]
-        return found
+        places = Places([])
+        places._sources, places._of, places._rows = self._sources, self._of[which], self._rows[which]
+        return places
 
 
 class Reader:
@@ -250,12 +250,12 @@ class Reader:
             if not batch.rows:
                 continue
             if not isinstance(batch.texts, list):
-                found = None
+                texts = None
                 if self._in_arrow and self.skipped is None and not batch.texts.null_count:
-                    found = large_strings(batch.texts, batch.errors)
-                if found is None:
-                    found = strings(batch.texts, batch.source, batch.first_row, self._text, batch.errors)
-                batch = replace(batch, texts=found)
+                    texts = large_strings(batch.texts, batch.errors)
+                if texts is None:
+                    texts = strings(batch.texts, batch.source, batch.first_row, self._text, batch.errors)
+                batch = replace(batch, texts=texts)
             if self.skipped is not None:
                 batch = self.skipped.out_of(batch)
             elif isinstance(batch.texts, list) and None in batch.texts:

@@ -23,10 +23,10 @@ _SELDOM = 3  # copies of a text which nobody would call frequent, where no text 
 
 def mixed(fingerprints: np.ndarray, seed: int) -> np.ndarray:
     """A seeded permutation of 64-bit fingerprints: their random order, uint64 (n,)."""
-    found = fingerprints ^ np.random.default_rng(seed).integers(0, 1 << 63, 1, np.uint64)
+    keys = fingerprints ^ np.random.default_rng(seed).integers(0, 1 << 63, 1, np.uint64)
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):  # splitmix64's finaliser
-        found = (found ^ (found >> np.uint64(shift))) * np.uint64(factor)
-    result: np.ndarray = found ^ (found >> np.uint64(31))
+        keys = (keys ^ (keys >> np.uint64(shift))) * np.uint64(factor)
+    result: np.ndarray = keys ^ (keys >> np.uint64(31))
     return result
 
 
@@ -225,15 +225,15 @@ class CorpusSample:
             share = min(SHARE, MOST / max(self.lines, 1))
             each = np.minimum(np.maximum(1, np.floor(self.counts * share).astype(np.int64)), _most_copies(MOST))
             chosen = chosen[np.cumsum(each) <= MOST]
-        found = sorted(
+        entries = sorted(
             (entry for i in chosen for entry in self.copies[int(self.keys[i])][: each[i]]), key=lambda entry: entry[0]
         )
-        scores = [entry[2] for entry in found]
+        scores = [entry[2] for entry in entries]
         return HeldOut(
             np.zeros(0, np.uint64) if shared else self.keys[chosen],
-            [entry[1] for entry in found],
+            [entry[1] for entry in entries],
             None if not scores or scores[0] is None else scores,
-            [entry[3] for entry in found],
+            [entry[3] for entry in entries],
             shared,
         )
 

@@ -73,12 +73,12 @@ def large_strings(texts: Any, errors: str) -> Any:
     """The texts of a batch as an Arrow array of large_string, or None where some are no UTF-8."""
     pa = require("pyarrow", "arrow")
     try:
-        found = texts.cast(pa.large_string())
+        converted = texts.cast(pa.large_string())
         if errors != "strict":  # else they have been checked
-            found.validate(full=True)
+            converted.validate(full=True)
     except pa.ArrowException:
         return None
-    return found
+    return converted
 
 
 def _check_schema(schema: Any, source: str, text: str, wanted: list[str]) -> None:
@@ -195,13 +195,13 @@ def class_names(schema: Any) -> dict[str, list[str]]:
         features = json.loads(schema.metadata[b"huggingface"])["info"]["features"]
     except (KeyError, TypeError, ValueError):
         return {}
-    found = {}
+    columns = {}
     for column, feature in features.items() if isinstance(features, dict) else ():
         while isinstance(feature, list) or (isinstance(feature, dict) and "feature" in feature):
             feature = (feature[0] if feature else None) if isinstance(feature, list) else feature["feature"]
         if isinstance(feature, dict) and feature.get("_type") == "ClassLabel" and feature.get("names"):
-            found[column] = feature["names"]
-    return found
+            columns[column] = feature["names"]
+    return columns
 
 
 def as_names(values: list[Any], names: list[str]) -> list[Any]:

@@ -79,7 +79,7 @@ class Writer:
         if not len(places):
             return
         pa = self._pa
-        halves = zip(*pairs.parted(texts), strict=True) if self._are_pairs else [texts]
+        halves = zip(*pairs.split(texts), strict=True) if self._are_pairs else [texts]
         strings = [half if isinstance(half, pa.Array) else pa.array(half, pa.large_string()) for half in halves]
         for name, half in zip(("text", "second"), strings, strict=False):
             self._count(name, half)
@@ -114,16 +114,16 @@ class Writer:
 
     def facts(self) -> dict[str, Any]:
         """How many texts were written, and fingerprints: of them with their targets, of scores, and of weights."""
-        found = {name: state.hexdigest() for name, state in self._states.items()}
-        beside: dict[str, Any] = {name: found.pop(name) for name in ("scores", "weight") if name in found}
-        whole = hashlib.blake2b(repr(sorted(found.items())).encode(), digest_size=16).hexdigest()
+        digests = {name: state.hexdigest() for name, state in self._states.items()}
+        beside: dict[str, Any] = {name: digests.pop(name) for name in ("scores", "weight") if name in digests}
+        whole = hashlib.blake2b(repr(sorted(digests.items())).encode(), digest_size=16).hexdigest()
         return {"texts": self.texts, "fingerprint": whole, **beside}
 
 
 class Texts:
     """The prepared texts of a run, in the folder ``directory``; train, dev and test stay in memory once read.
 
-    ``facts``: their sizes and fingerprints, as :func:`~sparsedistill.data.prepare.prepare` found them.
+    ``facts``: their sizes and fingerprints, as :meth:`~sparsedistill.data.prepare.Sources.prepare` wrote them.
     """
 
     def __init__(self, directory: Path, settings: Settings):
@@ -160,10 +160,10 @@ class Texts:
 
     def part(self, name: str) -> Labelled:
         """``train``, ``dev`` or ``test`` with its labels. Errors: :class:`SettingsError` when there is none."""
-        found: Labelled | None = getattr(self, name)
-        if found is None:
+        part: Labelled | None = getattr(self, name)
+        if part is None:
             raise SettingsError(f"there is no {name} set: give --{name}")
-        return found
+        return part
 
     @cached_property
     def train(self) -> Labelled | None:

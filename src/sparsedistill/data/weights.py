@@ -23,7 +23,7 @@ def class_weights(given: Sequence[str], labels: Sequence[str], task: str) -> dic
         raise SettingsError("--class-weights are of classes, which regression has none of: give --weight COLUMN")
     if list(given) == [BALANCED]:
         return BALANCED
-    found: dict[str, float] = {}
+    weights: dict[str, float] = {}
     for item in given:
         name, equals, number = item.rpartition("=")
         try:
@@ -34,20 +34,20 @@ def class_weights(given: Sequence[str], labels: Sequence[str], task: str) -> dic
             raise SettingsError(f"--class-weights {item!r}: give {BALANCED}, or NAME=NUMBER with a number above 0")
         if name not in labels:
             raise SettingsError(f"--class-weights {item!r}: there is no class {name!r}: {', '.join(labels):.300}")
-        if name in found:
+        if name in weights:
             raise SettingsError(f"--class-weights names {name!r} twice")
-        found[name] = weight
-    return found
+        weights[name] = weight
+    return weights
 
 
 def sample_weights(values: Sequence[float] | None, column: str) -> np.ndarray | None:
     """Weights of texts, float32 (n, 1), that average to 1. Errors: :class:`DataError` where all are 0."""
     if values is None:
         return None
-    found = np.array(values, np.float64)[:, None]
-    if not found.any():
+    weights = np.array(values, np.float64)[:, None]
+    if not weights.any():
         raise DataError(f"every weight in column {column!r} is 0, and nothing would be learnt")
-    result: np.ndarray = (found / found.mean()).astype(np.float32)
+    result: np.ndarray = (weights / weights.mean()).astype(np.float32)
     return result
 
 
@@ -73,8 +73,8 @@ def gold_weights(
     else:
         assert isinstance(classes, dict)
         weight, absent = np.array([classes.get(label, 1.0) for label in labels]), np.ones(len(labels))
-    found: np.ndarray = np.where(targets > 0.5, weight, absent) if multi else weight[targets][:, None]
+    weights: np.ndarray = np.where(targets > 0.5, weight, absent) if multi else weight[targets][:, None]
     if samples is not None:
-        found = found * samples
-    mean = found.mean(axis=0)
-    return (found / np.where(mean > 0, mean, 1.0)).astype(np.float32)
+        weights = weights * samples
+    mean = weights.mean(axis=0)
+    return (weights / np.where(mean > 0, mean, 1.0)).astype(np.float32)

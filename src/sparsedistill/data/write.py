@@ -52,17 +52,17 @@ def text_writer(sink: BinaryIO, kind: str, columns: list[str], names: list[str],
     if kind in ("csv", "tsv"):
         sink.write(_table([[*columns, *names]], kind, quoted, None, [*columns, *names]).encode())
 
-    def write(batch: Batch, found: dict[str, Any]) -> None:
+    def write(batch: Batch, results: dict[str, Any]) -> None:
         if kind == "jsonl":
-            data = _objects(batch, found)
+            data = _objects(batch, results)
         else:
-            shown = [list(map(_shown, _listed(values))) for values in found.values()]
+            shown = [list(map(_shown, _listed(values))) for values in results.values()]
             if kind == "lines":
                 data = "".join("\t".join(line) + "\n" for line in zip(*shown, strict=True))
             else:
                 _refuse_new(batch, columns)
                 given = [cells(batch, name, kind) for name in columns]
-                data = _table(zip(*given, *shown, strict=True), kind, quoted, batch, [*columns, *found])
+                data = _table(zip(*given, *shown, strict=True), kind, quoted, batch, [*columns, *results])
         sink.write(data.encode())
         sink.flush()
 
@@ -149,19 +149,20 @@ def _unfit(batch: Batch, name: str, kind: Any, error: Exception) -> DataError:
     )
 
 
-def _objects(batch: Batch, found: dict[str, Any]) -> str:
+def _objects(batch: Batch, results: dict[str, Any]) -> str:
     if isinstance(batch.records, list):
         records = batch.records
         for i, record in enumerate(records):
-            if not found.keys().isdisjoint(record):
-                refuse_clash(found, record, batch.place(i))
+            if not results.keys().isdisjoint(record):
+                refuse_clash(results, record, batch.place(i))
     else:
         names = batch.columns.names if batch.in_arrow else batch.columns
         rows = zip(*(_values(batch, name, "jsonl") for name in names), strict=True)
         records = [dict(zip(names, row, strict=True)) for row in rows] if names else [{}] * len(batch.rows)
-    rounded = zip(*(map(_rounded, _listed(values)) for values in found.values()), strict=True)
+    rounded = zip(*(map(_rounded, _listed(values)) for values in results.values()), strict=True)
     return "".join(
-        _json(record | dict(zip(found, row, strict=True))) + "\n" for record, row in zip(records, rounded, strict=True)
+        _json(record | dict(zip(results, row, strict=True))) + "\n"
+        for record, row in zip(records, rounded, strict=True)
     )
 
 
@@ -208,22 +209,22 @@ def arrow_writer(
     results = [pa.field(name, special.get(name.removeprefix(prefix), pa.float64())) for name in names]
     schema = pa.schema([*columns.values(), *results], metadata)
 
-    def widened(batch: Batch, found: dict[str, Any]) -> Any:
+    def widened(batch: Batch, new: dict[str, Any]) -> Any:
         _refuse_new(batch, columns)
         arrays = [array_of(batch, name, field.type) for name, field in columns.items()]
-        arrays += [pa.array(found[field.name], field.type) for field in results]
+        arrays += [pa.array(new[field.name], field.type) for field in results]
         return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
     try:
         if kind == "arrow":
             with pa.ipc.new_file(file, schema) if file else pa.ipc.new_stream(sys.stdout.buffer, schema) as writer:
-                yield lambda batch, found: writer.write_batch(widened(batch, found))
+                yield lambda batch, new: writer.write_batch(widened(batch, new))
             return
         with require("pyarrow.parquet", "arrow").ParquetWriter(file, schema, compression="zstd") as writer:
             group: list[Any] = []
 
-            def write(batch: Batch, found: dict[str, Any]) -> None:
-                group.append(widened(batch, found))
+            def write(batch: Batch, new: dict[str, Any]) -> None:
+                group.append(widened(batch, new))
                 if sum(b.num_rows for b in group) >= _GROUP_ROWS or sum(b.nbytes for b in group) >= _GROUP_BYTES:
                     writer.write_table(pa.Table.from_batches(group))
                     group.clear()

@@ -30,9 +30,9 @@ def embed(run: Run, name: str, vocabulary: Vocabulary) -> Callable[[], Iterator[
         size = run.settings.label.shard_size
         batches = ([vocabulary[i] for i in range(b, min(b + size, len(vocabulary)))]
                    for b in range(0, len(vocabulary), size))  # fmt: skip
-        made = digest(run.inputs_of(f"embed.{name}"))
+        fingerprint = digest(run.inputs_of(f"embed.{name}"))
         write_shards(
-            run.teacher.embed, batches, directory, teacher=f"{run.teacher.name} {made[:12]}",
+            run.teacher.embed, batches, directory, teacher=f"{run.teacher.name} {fingerprint[:12]}",
             classes=run.teacher.width, shard_size=size, total=len(vocabulary), what=f"embed {name}",
         )  # fmt: skip
         return {"ngrams": len(vocabulary), "width": run.teacher.width}

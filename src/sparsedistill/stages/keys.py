@@ -30,10 +30,10 @@ def versions() -> dict[str, str]:
     """Of this package, Python, and the libraries that results depend on, as far as they are installed."""
     from importlib.metadata import PackageNotFoundError, version
 
-    found = {"sparsedistill": __version__, "python": platform.python_version()}
+    installed = {"sparsedistill": __version__, "python": platform.python_version()}
     for name in ("numpy", "torch", "transformers", "pyarrow"):
         try:
-            found[name] = version(name)
+            installed[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return installed

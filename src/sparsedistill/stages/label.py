@@ -60,13 +60,13 @@ def label_part(run: Run, part: str) -> None:
             batches = (texts for texts, _ in trail.along(run.inputs.placed(part)))
             name = f"{run.teacher.name} {precision}"
         # A shard is good for the teacher, labels and task it was made with, and no other.
-        made = digest(teacher_inputs(run))
-        found = write_shards(
-            score, batches, directory, teacher=f"{name} {made[:12]}", classes=len(run.inputs.labels),
+        fingerprint = digest(teacher_inputs(run))
+        logits = write_shards(
+            score, batches, directory, teacher=f"{name} {fingerprint[:12]}", classes=len(run.inputs.labels),
             shard_size=settings.shard_size, total=total, what=f"label {part}", place=trail.place,
             dtype=score_type(run),
         )  # fmt: skip
-        return {"texts": len(found), "teacher": name, "precision": precision}
+        return {"texts": len(logits), "teacher": name, "precision": precision}
 
     run.once(f"label.{part}", [directory / "manifest.json"], work)
 

@@ -68,8 +68,8 @@ def open_teacher(run: Run) -> Any:
     # Half a corpus must not be labelled at one precision and half at another.
     chosen = run.directory / "logits" / "precision.json"
     settings, whose = run.settings.teach, digest([teacher_inputs(run), run.settings.teach.device])
-    if settings.precision == "auto" and chosen.is_file() and (found := read_json(chosen))["teacher"] == whose:
-        settings = dataclasses.replace(settings, precision=found["precision"])
+    if settings.precision == "auto" and chosen.is_file() and (settled := read_json(chosen))["teacher"] == whose:
+        settings = dataclasses.replace(settings, precision=settled["precision"])
     job = Job(settings, run.settings.label, run.inputs.labels, run.settings.data.task, run.are_pairs, fitted)
     opened = run.kind.open(job)
     write_json(chosen, {"teacher": whose, "precision": opened.precision})

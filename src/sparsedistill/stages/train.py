@@ -86,21 +86,21 @@ def device(run: Run, rows: int = 0) -> Any:
     Errors: :class:`SettingsError` when one is asked for that is not there, or for what only the CPU trains.
     """
     settings = run.settings.distill
-    found = device_named(require("torch", "train"), settings.device)
-    if found.type == "cpu":
+    chosen = device_named(require("torch", "train"), settings.device)
+    if chosen.type == "cpu":
         return None
     from ..student import cuda
 
-    if found.type != "cuda":
-        raise SettingsError(f"device is {found}, where no student is trained: --device auto, cpu or cuda")
+    if chosen.type != "cuda":
+        raise SettingsError(f"device is {chosen}, where no student is trained: --device auto, cpu or cuda")
     if settings.device != "auto":
         cuda.refuse(settings.pooling, run.group.size)
     elif not POOLINGS[settings.pooling].on_gpu or run.group.size > 1:
         return None
-    elif rows and sum(_training_bytes(run, rows)) > cuda.free_memory(found):
-        say(f"a table of {rows:,} rows is too large for {found}: the CPU trains it")
+    elif rows and sum(_training_bytes(run, rows)) > cuda.free_memory(chosen):
+        say(f"a table of {rows:,} rows is too large for {chosen}: the CPU trains it")
         return None
-    return found
+    return chosen
 
 
 def _table_width(run: Run) -> int:
@@ -172,7 +172,7 @@ def _dataset(run: Run, mode: str, vocabulary: Vocabulary, threads: int) -> Block
     parts = run.settings.labelled_parts(mode)
     if not parts:
         return _gold_dataset(run, vocabulary, threads)
-    found = []
+    dataset = []
     for part in parts:
         run.result_of(f"label.{part}")
         weights = run.inputs.sample_weights if part != "corpus" else None
@@ -183,8 +183,8 @@ def _dataset(run: Run, mode: str, vocabulary: Vocabulary, threads: int) -> Block
         # their effect where it was fine-tuned.
         path = crops.write(run) if part == "crops" else run.inputs.path(part)
         one = Part(path, partial(_soft_targets, run.task, logits), weights)
-        found += [one] * (run.settings.distill.train_weight if part == "train" else 1)
-    return OnDisk(found, vocabulary, threads, run.are_pairs)
+        dataset += [one] * (run.settings.distill.train_weight if part == "train" else 1)
+    return OnDisk(dataset, vocabulary, threads, run.are_pairs)
 
 
 def _soft_targets(task: Single, logits: Logits, begin: int, end: int) -> np.ndarray:

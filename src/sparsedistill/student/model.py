@@ -192,11 +192,11 @@ class Student(nn.Module):
         """Logits float32 (n, C) without dropout."""
         training = self.training
         self.eval()
-        found = self._in_batches(
+        logits = self._in_batches(
             ids, offsets, batch, lambda some, starts: self(self.pool(self.bags(some, starts), threads))
         )
         self.train(training)
-        return found
+        return logits
 
     def _in_batches(
         self, ids: np.ndarray, offsets: np.ndarray, batch: int, score: Callable[[np.ndarray, np.ndarray], torch.Tensor]
@@ -207,8 +207,8 @@ class Student(nn.Module):
         for begin in range(0, len(offsets) - 1, batch):
             some = offsets[begin : begin + batch + 1]
             parts.append(score(ids[int(some[0]) : int(some[-1])], some - some[0]).cpu().numpy())
-        found = np.concatenate(parts) if parts else np.zeros((0, self.classes), np.float32)
-        return found if self.standard is None else Standard(*self.standard).undo(found)
+        logits = np.concatenate(parts) if parts else np.zeros((0, self.classes), np.float32)
+        return logits if self.standard is None else Standard(*self.standard).undo(logits)
 
     def scorer(self, device: str) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
         """A function from bags to logits (as :meth:`logits`) that computes on ``device``, "cuda" for example.

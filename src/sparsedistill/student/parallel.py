@@ -44,9 +44,9 @@ class Group:
         padded = np.zeros((len(part), max(widths)), part.dtype)
         padded[:, : part.shape[1]] = part
         mine = torch.from_numpy(padded.view(np.uint8))
-        found = [torch.empty_like(mine) for _ in widths]
-        torch.distributed.all_gather(found, mine)
-        return np.hstack([f.numpy().view(part.dtype)[:, :w] for f, w in zip(found, widths, strict=True)])
+        parts = [torch.empty_like(mine) for _ in widths]
+        torch.distributed.all_gather(parts, mine)
+        return np.hstack([f.numpy().view(part.dtype)[:, :w] for f, w in zip(parts, widths, strict=True)])
 
     def whole(self, part: np.ndarray, width: int) -> np.ndarray | Columns:
         """A table for :mod:`sparsedistill.format`, of which each process has its columns."""
@@ -59,9 +59,9 @@ class Group:
         if self.size == 1:
             return numbers
         torch = require("torch", "train")
-        told = torch.tensor(numbers, dtype=torch.float64)
-        torch.distributed.broadcast(told, 0)
-        return tuple(told.tolist())
+        tensor = torch.tensor(numbers, dtype=torch.float64)
+        torch.distributed.broadcast(tensor, 0)
+        return tuple(tensor.tolist())
 
     def announce(self, message: str) -> str:
         """The message that the leading process has given."""
@@ -69,12 +69,12 @@ class Group:
             return message
         torch = require("torch", "train")
         size = int(self.tell(len(message.encode()))[0])
-        told = torch.zeros(size, dtype=torch.uint8)
+        tensor = torch.zeros(size, dtype=torch.uint8)
         if self.leads:
-            told.numpy()[:] = list(message.encode())
+            tensor.numpy()[:] = list(message.encode())
         if size:
-            torch.distributed.broadcast(told, 0)
-        result: str = told.numpy().tobytes().decode()
+            torch.distributed.broadcast(tensor, 0)
+        result: str = tensor.numpy().tobytes().decode()
         return result
 
     def share(self, tensors: list[Any]) -> None:

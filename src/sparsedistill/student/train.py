@@ -68,12 +68,12 @@ def learn(
         parameters["lr"] = learning_rate
     bags = student.bags(batch.ids, batch.offsets)
     pool = student.new_pool()
-    found = student.pool(bags, threads, pool)
+    values = student.pool(bags, threads, pool)
 
     def update(gradient: torch.Tensor) -> torch.Tensor | None:
         by_query = None
         if student.query is not None:
-            given = batch.ids, batch.offsets, pool, found.numpy(), gradient.numpy()
+            given = batch.ids, batch.offsets, pool, values.numpy(), gradient.numpy()
             by_query = torch.from_numpy(_core.bag_attend(student.table, *given, threads))
         columns = group.columns(student.width)
         table_optimizer.step(bags, student.own(gradient), learning_rate, step, threads, seed, pool, columns.start)
@@ -81,10 +81,10 @@ def learn(
 
     anchor = torch.zeros((), requires_grad=True) if student.query is None else student.query
     apply: Any = _Pooled.apply
-    pooled = apply(anchor, found, update)
-    weights = None if batch.weights is None else torch.from_numpy(batch.weights).to(found.device)
+    pooled = apply(anchor, values, update)
+    weights = None if batch.weights is None else torch.from_numpy(batch.weights).to(values.device)
     targets = batch.targets if student.standard is None else Standard(*student.standard).apply(batch.targets)
-    loss = TASKS[task].loss(student(pooled), torch.from_numpy(targets).to(found.device), weights)
+    loss = TASKS[task].loss(student(pooled), torch.from_numpy(targets).to(values.device), weights)
     optimizer.zero_grad()
     loss.backward()
     # The same everywhere, but for the last bits of other processors: these must not add up.
@@ -192,18 +192,18 @@ class _Training:
         """Go on from the checkpoint, where there is one of these inputs."""
         if not self.checkpoint.is_file():
             return
-        found = json.loads(read_metadata(self.checkpoint)["state"])
-        if found["key"] != self.state["key"]:
+        state = json.loads(read_metadata(self.checkpoint)["state"])
+        if state["key"] != self.state["key"]:
             return
-        self.state |= found
+        self.state |= state
         for parameter in self.parameters:  # Adam makes its state at the first step: make it here
             self.optimizer.state[parameter] = {
-                "step": torch.tensor(float(found["step"])),
+                "step": torch.tensor(float(state["step"])),
                 "exp_avg": torch.zeros_like(parameter),
                 "exp_avg_sq": torch.zeros_like(parameter),
             }
         read_into(self.checkpoint, self.arrays())
-        say(f"{self.what}: going on from step {found['step']:,} of {self.schedule.steps:,}")
+        say(f"{self.what}: going on from step {state['step']:,} of {self.schedule.steps:,}")
 
     def run(self, blocks: Blocks) -> str:
         """Take the steps that are left. Returns why training ended before the last: "early" or "time", else ""."""

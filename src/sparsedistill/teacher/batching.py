@@ -45,8 +45,8 @@ class Padding:
             raise SettingsError("the teacher's tokenizer has no padding token, set its pad_token and save it again")
         if getattr(model.config, "pad_token_id", None) is None:
             model.config.pad_token_id = pad  # decoders look for it to find a text's end
-        told = are_pairs and "token_type_ids" in tokenizer.model_input_names
-        return cls(pad, tokenizer.sep_token_id if told else None)
+        by_half = are_pairs and "token_type_ids" in tokenizer.model_input_names
+        return cls(pad, tokenizer.sep_token_id if by_half else None)
 
     def __call__(self, torch: Any, rows: list[list[int]], device: Any) -> dict[str, Any]:
         """Tensors int64 (n, longest) by the names of the model's arguments."""
@@ -55,11 +55,11 @@ class Padding:
         for i, row in enumerate(rows):
             ids[i, : len(row)] = row
         mask = (np.arange(ids.shape[1]) < lengths[:, None]).astype(np.int64)
-        made = {"input_ids": ids, "attention_mask": mask}
+        inputs = {"input_ids": ids, "attention_mask": mask}
         if self.separator is not None:
             ends = ids == self.separator
-            made["token_type_ids"] = (ends.cumsum(axis=1) > ends).astype(np.int64)
-        return {name: torch.from_numpy(array).to(device) for name, array in made.items()}
+            inputs["token_type_ids"] = (ends.cumsum(axis=1) > ends).astype(np.int64)
+        return {name: torch.from_numpy(array).to(device) for name, array in inputs.items()}
 
 
 def clean(text: str) -> str:
@@ -75,7 +75,7 @@ def tokenise(tokenizer: Any, texts: Sequence[str], limit: int, are_pairs: bool =
     """Token ids of each text (or pair of texts), special tokens included, at most ``limit`` of them."""
     if not len(texts):
         return []
-    sides = zip(*pairs.parted(texts), strict=True) if are_pairs else (texts,)
+    sides = zip(*pairs.split(texts), strict=True) if are_pairs else (texts,)
     encoded = tokenizer(
         *([clean(text) for text in side] for side in sides),
         truncation=True,

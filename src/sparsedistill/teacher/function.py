@@ -94,7 +94,7 @@ class FunctionTeacher:
         """``(len(texts), classes)``, as of :func:`to_logits`."""
         if not len(texts):
             return np.empty((0, self._classes), np.float32)
-        given = self._function(pairs.parted(texts) if self._are_pairs else list(texts))
+        given = self._function(pairs.split(texts) if self._are_pairs else list(texts))
         who = f"the teacher {self.name}"
         if hasattr(given, "detach"):  # a torch tensor, perhaps on a GPU, perhaps bfloat16, which numpy has not
             given = given.detach().cpu().float().numpy()
@@ -187,9 +187,9 @@ def _import(spec: str) -> Callable[[list[Any]], Any]:
     here = os.getcwd()
     sys.path.insert(0, here)
     try:
-        found: Any = importlib.import_module(module_name)
+        named: Any = importlib.import_module(module_name)
         for part in function_name.split("."):
-            found = getattr(found, part)
+            named = getattr(named, part)
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] != module_name.split(".")[0]:
             raise  # the module is there, something it needs is not: its own message says what
@@ -200,7 +200,7 @@ def _import(spec: str) -> Callable[[list[Any]], Any]:
         raise SettingsError(f"the teacher {spec} names no function of {module_name}, write module:function") from None
     finally:
         sys.path.remove(here)
-    if not callable(found):
+    if not callable(named):
         raise SettingsError(f"the teacher {spec} is not a function, write module:function")
-    function: Callable[[list[Any]], Any] = found
+    function: Callable[[list[Any]], Any] = named
     return function

@@ -18,4 +18,4 @@ def kind_of(teacher: str | Callable[[list[Any]], Any]) -> Kind | None:
     """The kind of a teacher, named as in the settings or a function itself; None where none is named."""
     if callable(teacher):
         return Function(teacher)
-    return next((found for kind in _KINDS if teacher and (found := kind.named(teacher))), None)
+    return next((one for kind in _KINDS if teacher and (one := kind.named(teacher))), None)

@@ -38,12 +38,12 @@ def class_names(path: str) -> tuple[str, ...]:
 
 def output_layer(torch: Any, model: Any) -> Any:
     """The linear layer with a bias that makes a model's only output; None where there is no such layer."""
-    found = [
+    dropouts = [
         m for m in model.modules() if isinstance(m, torch.nn.Linear) and m.out_features == 1 and m.bias is not None
     ]
-    if not found:
+    if not dropouts:
         return None
-    training, head = model.training, found[-1]
+    training, head = model.training, dropouts[-1]
     bias, inputs = head.bias.detach().clone(), probe(torch, model, "cpu", 1, 8)
     model.eval()
     with torch.no_grad():
