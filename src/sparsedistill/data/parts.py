@@ -15,7 +15,7 @@ from ..errors import DataError, SettingsError
 from ..machine import default_threads
 from ..progress import say
 from ..settings import Settings
-from . import files, labelled, pairs, split, weights
+from . import files, labelled, pairs, split
 from .decontaminate import examples, fingerprints_of, label_counts, select, without
 from .labelled import Labelled
 from .records import Places, Reader
@@ -112,19 +112,6 @@ class LabelledParts:
     @property
     def _weight(self) -> list[str]:
         return [self.settings.data.weight] if self.settings.data.weight else []
-
-    @cached_property
-    def sample_weights(self) -> np.ndarray | None:
-        """Weights of the texts of train, float32 (n, 1), averaging to 1, where a column has them."""
-        column = self.settings.data.weight
-        return weights.sample_weights(self.part("train").extra[column], column) if column else None
-
-    @cached_property
-    def gold_weights(self) -> np.ndarray | None:
-        """Weights of what the gold labels of train teach, float32 (n, 1) or (n, C), where there are any."""
-        data, train = self.settings.data, self.part("train")
-        classes = weights.class_weights(data.class_weights, train.labels, data.task)
-        return weights.gold_weights(train.targets, train.labels, classes, self.sample_weights)
 
     @property
     def _pair(self) -> list[str]:
