@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
-from sparsedistill import Classifier, _core
+from sparsedistill import Classifier, _core, report
+from sparsedistill.student import curve
 from sparsedistill.student.vocabulary import Vocabulary
 
 # No test is timed: machines are shared.
@@ -44,6 +45,25 @@ def pytest_collection_modifyitems(items):
         given = getattr(getattr(item, "obj", None), "_hypothesis_internal_use_settings", None)
         if most and given:
             item.obj._hypothesis_internal_use_settings = settings(given, max_examples=min(most, given.max_examples))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_pictures():
+    """Figures are made but not drawn, which would take as long as a small training; :func:`drawn` has them drawn."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (report, curve):
+            patch.setattr(module, "save_figure", lambda figure, path: path.write_bytes(b"not drawn" * 20))
+        yield
+
+
+SAVE_FIGURE = report.save_figure
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """Pictures are drawn as users get them."""
+    for module in (report, curve):
+        monkeypatch.setattr(module, "save_figure", SAVE_FIGURE)
 
 
 def packaged(package: str, path: str) -> Path:

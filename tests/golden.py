@@ -14,10 +14,10 @@ import hashlib
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -167,26 +167,23 @@ def write_settings(folder: Path, name: str) -> Path:
     return folder / f"{name}.toml"
 
 
-def command(folder: Path, *words: str) -> subprocess.Popen:
-    """The command line in a process of its own, beside this module."""
-    path = {"PYTHONPATH": str(Path(__file__).parent)}
-    return subprocess.Popen(
-        [sys.executable, "-m", "sparsedistill", *words], cwd=folder, env={**os.environ, **SAME_EVERYWHERE, **path},
-        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-
-
 def interrupted(folder: Path, run: str) -> None:
-    """A run that is interrupted in the midst of its training and goes on: twice."""
+    """A run that is interrupted in the midst of its training and goes on: twice, each in a process of its own.
+
+    A fork of this one, which need not load torch; as long as nothing has started threads.
+    """
     for _ in range(2):
         settings = write_settings(folder, run)
-        process = command(folder, "run", str(settings), "--set", "distill.checkpoint_seconds=0")
         before = _checkpoint(folder / run)
-        while process.poll() is None and _checkpoint(folder / run) == before:
+        if not (process := os.fork()):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+            os.chdir(folder)
+            os._exit(_main(("run", str(settings), "--set", "distill.checkpoint_seconds=0")))
+        while (done := os.waitpid(process, os.WNOHANG)) == (0, 0) and _checkpoint(folder / run) == before:
             time.sleep(0.001)
-        process.send_signal(signal.SIGINT)
-        process.communicate()
-        assert process.returncode == 130, "it was finished before it could be interrupted"
+        assert done == (0, 0), "it ended before it could be interrupted"
+        os.kill(process, signal.SIGINT)
+        assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 130, "it was finished before it was interrupted"
 
 
 def _checkpoint(run: Path) -> list[int]:
@@ -207,13 +204,22 @@ def digests(folder: Path, run: str) -> dict[str, str]:
     return {**found, "predictions": _digest(said.read_bytes())}
 
 
-def _call(*words: str) -> None:
-    """The command line in this process; our own stdout is for the digests."""
-    from sparsedistill.cli import main
+def _main(words: Sequence[str]) -> int:
+    """The command line in this process, without its pictures, which take as long as the trainings.
 
+    Our own stdout is for the digests.
+    """
+    from sparsedistill import report
+    from sparsedistill.cli import main
+    from sparsedistill.student import curve
+
+    report.save_figure = curve.save_figure = lambda figure, path: None
     with contextlib.redirect_stdout(sys.stderr):
-        status = main(words)
-    if status:
+        return main(words)
+
+
+def _call(*words: str) -> None:
+    if status := _main(words):
         sys.exit(status)
 
 
@@ -225,10 +231,10 @@ def main(folder: Path) -> int:
     """All runs and their digests, as JSON on stdout."""
     folder.mkdir(parents=True, exist_ok=True)
     write_inputs(folder)
-    interrupted(folder, "single")
     found = {}
     os.chdir(folder)
     sys.modules["golden"] = sys.modules[__name__]
+    interrupted(folder, "single")
     for name in RUNS:
         _call("run", str(write_settings(folder, name)))
         found[name] = digests(folder, name)

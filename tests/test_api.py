@@ -43,6 +43,7 @@ def named(texts: list[str]) -> list[str]:
 
 CORPUS, TRAIN, TEST = texts_of(600, 1), texts_of(200, 2), texts_of(80, 3)
 ASK = {"hidden": [8], "size": 2000, "device": "cpu", "max_loss": 0.5, "repeats": 1}
+FEW = {"distill": {"epochs": 2}}
 
 
 @pytest.fixture(autouse=True)
@@ -60,6 +61,11 @@ def weights(classifier: Classifier) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def by_lists() -> Classifier:
     return distill(judge, CORPUS, (TRAIN, named(TRAIN)), test=(TEST, named(TEST)), **ASK, distill={"epochs": 3})
+
+
+@pytest.fixture(scope="module")
+def of_labels() -> Classifier:
+    return distill(train=(TRAIN, named(TRAIN)), **ASK, **FEW)
 
 
 def test_four_ways_make_the_same_classifier(by_lists, tmp_path, monkeypatch):
@@ -143,36 +149,35 @@ def test_a_corpus_of_any_kind(by_lists, container):
         lambda columns: (pa.array(columns["text"]), pl.Series(columns["label"])),
     ],
 )
-def test_labelled_texts_of_any_kind(table):
-    one, other = (
-        distill(train=train, **ASK, distill={"epochs": 2})
-        for train in ((TRAIN, named(TRAIN)), table({"text": TRAIN, "label": named(TRAIN)}))
-    )
-    assert weights(one) == weights(other)
-    assert one.labels == other.labels
+def test_labelled_texts_of_any_kind(of_labels, table):
+    other = distill(train=table({"text": TRAIN, "label": named(TRAIN)}), **ASK, **FEW)
+    assert weights(of_labels) == weights(other)
+    assert of_labels.labels == other.labels
 
 
 def test_given_scores_are_a_teacher():
     scores = judge(CORPUS)
     for given in (scores, scores.tolist(), pd.DataFrame(scores).to_numpy(), {"corpus": scores}):
-        classifier = distill(given, CORPUS, labels=LABELS, **ASK)
+        classifier = distill(given, CORPUS, labels=LABELS, **ASK, distill={"epochs": 10})
         assert np.mean(np.array(classifier.predict(TEST)) == named(TEST)) > 0.7
-    both = distill({"corpus": scores, "train": judge(TRAIN)}, CORPUS, (TRAIN, named(TRAIN)), **ASK)
+    both = distill({"corpus": scores, "train": judge(TRAIN)}, CORPUS, (TRAIN, named(TRAIN)), **ASK, **FEW)
     assert set(both.report.figures) == {"kd", "kd_ft"}
     shares = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
-    distill(shares, CORPUS, labels=LABELS, scores="probabilities", **ASK)
+    distill(shares, CORPUS, labels=LABELS, scores="probabilities", **ASK, **FEW)
 
 
 def test_other_tasks():
     several = [[label for label, score in zip(LABELS, row, strict=True) if score > 0] for row in judge(TRAIN)]
-    assert distill(train=(TRAIN, several), task="multi", **ASK).task == "multi"
+    assert distill(train=(TRAIN, several), task="multi", **ASK, **FEW).task == "multi"
     hot = [[int(score > 0) for score in row] for row in judge(TRAIN)]
-    found = distill(train=(TRAIN, np.array(hot)), task="multi", labels=LABELS, **ASK)
+    found = distill(train=(TRAIN, np.array(hot)), task="multi", labels=LABELS, **ASK, **FEW)
     assert found.labels == tuple(LABELS)
-    assert isinstance(distill(train=(TRAIN, judge(TRAIN)[:, 2]), task="regression", **ASK).predict("good"), float)
+    assert isinstance(
+        distill(train=(TRAIN, judge(TRAIN)[:, 2]), task="regression", **ASK, **FEW).predict("good"), float
+    )
     pairs = list(zip(TRAIN, reversed(TRAIN), strict=True))
     labels = ["same" if i % 3 else "other" for i in range(len(pairs))]
-    classifier = distill(train=(pairs, labels), pair="second", embedding=6, **ASK)
+    classifier = distill(train=(pairs, labels), pair="second", embedding=6, **ASK, **FEW)
     assert classifier.predict([pairs[0]])[0] in ("same", "other")
 
 
@@ -185,7 +190,7 @@ def test_a_directory_resumes_and_does_nothing_twice(tmp_path):
             raise KeyboardInterrupt
         return judge(texts)
 
-    ask = {**ASK, "label": {"shard_size": 100}, "directory": tmp_path / "run"}
+    ask = {**ASK, **FEW, "label": {"shard_size": 100}, "directory": tmp_path / "run"}
     job = {"corpus": CORPUS, "train": (TRAIN, named(TRAIN))}
     ASKED.clear()
     stopped.append(True)
@@ -203,7 +208,7 @@ def test_a_directory_resumes_and_does_nothing_twice(tmp_path):
 
 
 def test_a_temporary_run_goes_when_it_is_done_and_stays_when_it_fails(tmp_path, capsys):
-    classifier = distill(train=(TRAIN, named(TRAIN)), **ASK)
+    classifier = distill(train=(TRAIN, named(TRAIN)), **ASK, **FEW)
     assert list((tmp_path / "tmp").glob("sparsedistill-*")) == []
     assert classifier.predict("good good")  # and needs none of its files
     classifier.save(tmp_path / "kept")
@@ -252,7 +257,7 @@ def test_what_cannot_be_used_is_named(job, message):
         distill(**job)
 
 
-def test_the_report_shows_itself(by_lists, tmp_path):
+def test_the_report_shows_itself(by_lists, tmp_path, drawn):
     report = by_lists.report
     assert set(report.figures) == {"teacher", "kd", "kd_ft"}
     assert report.selected in ("kd", "kd_ft")

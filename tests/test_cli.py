@@ -9,13 +9,15 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from processes import Forked
 from test_run import LABELS, learnable, write_csv, write_jsonl
 
 import sparsedistill
-from sparsedistill import Classifier
+from sparsedistill import Classifier, cli
 from sparsedistill.errors import SettingsError
 from sparsedistill.settings import SECTIONS, Settings, build, parse_bytes, parse_value, read_toml
 from sparsedistill.stages import STAGES
@@ -30,6 +32,12 @@ def run(*arguments: str, stdin: str | bytes = b"", cwd: Path | None = None) -> s
         cwd=cwd or tempfile.gettempdir(),  # not here, where the sources would hide the installed package
         timeout=200,
     )
+
+
+def stage(*arguments: str | Path, cwd: Path) -> SimpleNamespace:
+    """The same of a stage, in a process that need not load torch for seconds."""
+    child = Forked(cwd, cli.main, list(map(str, arguments)))
+    return SimpleNamespace(returncode=child.wait(), stderr=child.said.encode())
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +58,8 @@ def made(tmp_path_factory, tweets) -> Path:
         ("compress", "--max-loss", "1"),
         ("evaluate", "--repeats", "1"),
     )
-    for stage, *options in steps:
-        done = run(stage, "--run", "run", *options, cwd=home)
+    for name, *options in steps:
+        done = stage(name, "--run", "run", *options, cwd=home)
         assert done.returncode == 0, done.stderr.decode()
     return home
 
@@ -66,15 +74,15 @@ def test_stages_alone_make_a_classifier(made):
 
 
 def test_stage_without_what_it_needs_says_so(made, tmp_path):
-    done = run("distill", "--run", tmp_path / "new", "--train", "train.jsonl", "--modes", "scratch", cwd=made)
+    done = stage("distill", "--run", tmp_path / "new", "--train", "train.jsonl", "--modes", "scratch", cwd=made)
     assert done.returncode == 2
     assert b"sparsedistill count --run" in done.stderr
     # Counting alone needs no teacher, and remembers what it was told.
-    assert run("count", "--run", tmp_path / "new", cwd=made).returncode == 0
-    assert run("distill", "--run", tmp_path / "new", "--epochs", "1", cwd=made).returncode == 0
+    assert stage("count", "--run", tmp_path / "new", cwd=made).returncode == 0
+    assert stage("distill", "--run", tmp_path / "new", "--epochs", "1", cwd=made).returncode == 0
     # Another vocabulary makes the student stale; nothing is built on it.
-    assert run("count", "--run", tmp_path / "new", "--size", "50", cwd=made).returncode == 0
-    done = run("compress", "--run", tmp_path / "new", cwd=made)
+    assert stage("count", "--run", tmp_path / "new", "--size", "50", cwd=made).returncode == 0
+    done = stage("compress", "--run", tmp_path / "new", cwd=made)
     assert done.returncode == 2
     assert b"is stale" in done.stderr
     assert b"sparsedistill distill --run" in done.stderr
@@ -302,7 +310,9 @@ def test_how_texts_are_read_is_a_setting(tmp_path):
     (tmp_path / "my file.dat").write_text("".join(f"{i % 2};1;good, fine {i}\n" for i in range(20)))
     options = ("--input-format", "csv", "--delimiter", ";", "--no-header", "--text", "3", "--task", "multi")
     names = ("--label", "1", "2", "--labels", "very good", "a, b")
-    done = run("count", "--run", "run", "--train", "my file.dat", "--modes", "scratch", *options, *names, cwd=tmp_path)
+    done = stage(
+        "count", "--run", "run", "--train", "my file.dat", "--modes", "scratch", *options, *names, cwd=tmp_path
+    )
     assert done.returncode == 0, done.stderr.decode()
     data = json.loads((tmp_path / "run" / "settings.json").read_text())["data"]
     assert data["labels"] == ["very good", "a, b"] and data["label"] == ["1", "2"] and data["train"] == ["my file.dat"]

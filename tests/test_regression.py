@@ -6,8 +6,6 @@ import dataclasses
 import json
 import math
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -17,9 +15,10 @@ import pytest
 import sklearn.metrics as reference
 from hypothesis import given
 from hypothesis import strategies as st
+from processes import Forked
 from scipy.stats import spearmanr
 
-from sparsedistill import Classifier, DataError, evaluate
+from sparsedistill import Classifier, DataError, cli, evaluate
 from sparsedistill.format import read_json
 from sparsedistill.options import Label, Teach
 from sparsedistill.run import Run
@@ -509,9 +508,8 @@ def test_processes_that_share_the_columns_agree(tmp_path, hidden):
         run.execute(["label", "count", *(["distill", "finetune"] if name == "one" else [])])
         if name == "two":
             for stage in ("distill", "finetune"):
-                command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-                command += ["-m", "--", "sparsedistill", stage, "--run", str(run.directory)]
-                subprocess.run(command, cwd=tmp_path, check=True, timeout=500)
+                child = Forked(tmp_path, cli.main, [stage, "--run", str(run.directory)], processes=2)
+                assert child.wait() == 0, child.said
         for student in ("kd", "kd_ft"):
             vocabulary, trained = run.trained(student)
             found[name, student] = trained.logits(*run.bags(vocabulary, texts_of(50, 3), 1), 1)

@@ -11,17 +11,20 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from processes import Forked
 
-from sparsedistill import Classifier, DataError, SettingsError
+from sparsedistill import Classifier, DataError, SettingsError, cli
 from sparsedistill.format import read_json, read_metadata, read_tensors
 from sparsedistill.run import Run
 from sparsedistill.settings import build
 from sparsedistill.stages.keys import digest
 from sparsedistill.stages.train import unknown_warning
+from sparsedistill.student.schedule import Schedule
 from sparsedistill.student.vocabulary import Vocabulary
 
 LABELS = ("negative", "neutral", "positive")
@@ -86,22 +89,22 @@ def same(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> bool:
     return set(a) == set(b) and all(np.array_equal(a[name], b[name]) for name in a)
 
 
-def torchrun(run: Path, *stage: str, processes: int = 2, **options) -> subprocess.Popen:
+def in_group(run: Path, *stage: str, processes: int = 2) -> Forked:
+    """A stage as torchrun starts it, in processes that need not load torch."""
+    return Forked(run.parent, cli.main, [*stage, "--run", str(run)], processes=processes)
+
+
+def torchrun(run: Path, *stage: str) -> int:
     # Without the two hyphens torchrun takes --run for the beginning of an option of its own.
-    command = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), "-m", "--", "sparsedistill"]
-    return subprocess.Popen([sys.executable, "-m", *command, *stage, "--run", str(run)], cwd=run.parent, **options)
+    command = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "--", "sparsedistill"]
+    return subprocess.run([sys.executable, "-m", *command, *stage, "--run", str(run)], cwd=run.parent).returncode
 
 
-def kill_all(child: subprocess.Popen, run: Path) -> None:
-    """kill -9 to torchrun and its workers, which are in sessions of their own."""
-    child.kill()
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if str(run).encode() in (folder / "cmdline").read_bytes().split(b"\0"):
-                os.kill(int(folder.name), signal.SIGKILL)
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-    child.wait()
+def slowly(work: Callable, *arguments) -> int | None:
+    """``work(*arguments)``, with training steps that take long enough for a kill to hit their midst."""
+    rate = Schedule.rate
+    Schedule.rate = lambda self, step: (time.sleep(0.01), rate(self, step))[1]
+    return work(*arguments)
 
 
 @pytest.mark.parametrize(
@@ -113,8 +116,10 @@ def test_columns_over_processes(tmp_path, files, shape):
     for name in ("one", "two"):
         run = Run(tmp_path / name, asked)
         run.execute(["label", "count", *(["distill", "finetune"] if name == "one" else [])])
+    if "table" in shape:  # once as people start it
+        assert torchrun(tmp_path / "two", "distill") == 0
     for stage in ("distill", "finetune"):
-        assert torchrun(tmp_path / "two", stage).wait() == 0
+        assert in_group(tmp_path / "two", stage).wait() == 0
     for student in ("kd", "kd_ft"):
         one, two = (weights(tmp_path / name / "students" / student / "student.safetensors") for name in ("one", "two"))
         assert set(one) == set(two)
@@ -136,22 +141,22 @@ def test_columns_over_processes(tmp_path, files, shape):
 
 @pytest.mark.parametrize(("first", "then"), [(1, 2), (2, 1), (2, 3)])
 def test_a_checkpoint_goes_on_with_any_number_of_processes(tmp_path, files, first, then):
-    asked = settings(files, distill={"threads": 1, "steps": 600, "checkpoint_seconds": 0.2, "hidden": [10]})
+    asked = settings(files, distill={"threads": 1, "steps": 150, "checkpoint_seconds": 0.1, "hidden": [10]})
     for name in ("whole", "cut"):
         Run(tmp_path / name, asked).execute(["label", "count"])
     Run(tmp_path / "whole", asked).execute(["distill"])
     checkpoint = tmp_path / "cut" / "students" / "kd" / "checkpoint.safetensors"
-    child = torchrun(tmp_path / "cut", "distill", processes=first)
+    stage = ["distill", "--run", str(tmp_path / "cut")]
+    child = Forked(tmp_path, slowly, cli.main, stage, processes=first)
     while not checkpoint.is_file():
-        assert child.poll() is None
+        assert child.poll() is None, child.said
         time.sleep(0.01)
-    kill_all(child, tmp_path / "cut")
+    child.kill()
     step = json.loads(read_metadata(checkpoint)["state"])["step"]
-    assert 0 < step < 600
-    with torchrun(tmp_path / "cut", "distill", processes=then, stderr=subprocess.PIPE, text=True) as again:
-        said = again.communicate()[1]
-    assert again.returncode == 0
-    assert said.count(f"going on from step {step}") == 1
+    assert 0 < step < 150
+    again = in_group(tmp_path / "cut", "distill", processes=then)
+    assert again.wait() == 0, again.said
+    assert again.said.count(f"going on from step {step}") == 1
     one, two = (weights(tmp_path / name / "students" / "kd" / "student.safetensors") for name in ("whole", "cut"))
     for name, array in one.items():
         np.testing.assert_allclose(array, two[name], atol=5e-3)
@@ -202,13 +207,12 @@ def test_a_hashed_vocabulary_all_the_way(tmp_path, files):
 
 def test_what_columns_cannot_be_split_for(tmp_path, files):
     Run(tmp_path / "run", settings(files, distill={"optimizer": "adagrad"})).execute(["label", "count"])
-    with torchrun(tmp_path / "run", "distill", stderr=subprocess.PIPE, text=True) as child:
-        said = child.communicate()[1]
-    assert child.returncode != 0
-    assert "row-wise adagrad needs whole rows" in said
+    child = in_group(tmp_path / "run", "distill")
+    assert child.wait() == 2
+    assert "row-wise adagrad needs whole rows" in child.said
 
 
-def test_real_teacher_from_text_to_classifier(tmp_path, tweets, encoder):
+def test_real_teacher_from_text_to_classifier(tmp_path, tweets, encoder, drawn):
     rows = [{"text": text, "label": label} for text, label in tweets[:700]]
     files = {
         "train": write_csv(tmp_path / "train.csv", rows[:160]),
@@ -266,6 +270,10 @@ def test_student_learns_what_the_column_says(tmp_path, files):
     assert "teacher" not in systems
 
 
+def execute(directory: Path, values: dict) -> None:
+    Run(directory, build(values, "test")).execute()
+
+
 @pytest.mark.parametrize(
     ("kill", "more"),
     [(signal.SIGKILL, {}), (signal.SIGINT, {}), (signal.SIGKILL, {"optimizer": "adagrad", "table": "bfloat16"})],
@@ -274,38 +282,24 @@ def test_interrupted_training_ends_in_the_same_weights(tmp_path, files, kill, mo
     values = {
         "data": files,
         "teach": {"teacher": "column:scores"},
-        "distill": {"hidden": [16], "steps": 400, "batch_size": 64, "threads": 1, "checkpoint_seconds": 0.2, **more},
+        "distill": {"hidden": [16], "steps": 150, "batch_size": 64, "threads": 1, "checkpoint_seconds": 0.1, **more},
         "finetune": {"finetune_student": False},
         "compress": {"max_loss": 1.0},
         "evaluate": {"repeats": 1, "threads": 1},
     }
     Run(tmp_path / "whole", build(values, "test")).execute()
 
-    code = (
-        "import json, sys; from sparsedistill import cli; from sparsedistill.run import Run;"
-        "from sparsedistill.settings import build; import sparsedistill.student.train as t, time\n"
-        "rate = t.Schedule.rate\n"
-        # Slow steps, so that a kill hits the middle.
-        "t.Schedule.rate = lambda self, step: (time.sleep(0.01), rate(self, step))[1]\n"
-        "Run(sys.argv[1], build(json.loads(sys.argv[2]), 'test')).execute()"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, str(tmp_path / "cut"), json.dumps(values)],
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=tmp_path,
-    )
+    process = Forked(tmp_path, slowly, execute, tmp_path / "cut", values)
     state = tmp_path / "cut" / "students" / "kd" / "checkpoint.safetensors"
     deadline = time.monotonic() + 120
     while not state.is_file() and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.02)
-    process.send_signal(kill)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode != 0
-    assert state.is_file(), said
+    process.send(kill)
+    assert process.wait(60) != 0
+    assert state.is_file(), process.said
     assert not (tmp_path / "cut" / "students" / "kd" / "student.safetensors").exists()
     step = json.loads(read_metadata(state)["state"])["step"]
-    assert 0 < step < 400
+    assert 0 < step < 150
 
     Run(tmp_path / "cut", build(values, "test")).execute()
     name = Path("students") / "kd" / "student.safetensors"

@@ -289,7 +289,7 @@ def test_best_weights_are_kept(tmp_path):
     assert np.array_equal(again.table, student.table)
 
 
-def test_the_curve_has_every_loss_once(tmp_path):
+def test_the_curve_has_every_loss_once(tmp_path, drawn):
     vocabulary, data = examples()
     plan = schedule(steps=900, evaluate_every=100)
     student = Student(len(vocabulary), 3, (6,), 0, 0.0, 1)
@@ -303,6 +303,7 @@ def test_the_curve_has_every_loss_once(tmp_path):
     assert [float(row["rate"]) for row in rows[1:]] == [plan.rate(int(row["step"])) for row in rows[1:]]
     assert result["curve"][-1][0] == result["steps"] == 900
     assert result["stopped"] == ""
+    assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_tensorboard_gets_the_curve(tmp_path):
