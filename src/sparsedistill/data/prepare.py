@@ -97,9 +97,10 @@ class Sources(LabelledParts):
         """
         for left in directory.parent.glob(f".{directory.name}.*"):  # by a process that was killed
             shutil.rmtree(left, ignore_errors=True)
+        asked = self.asked()  # before anything is read: a file that changes meanwhile is read again next time
         self.check()
         data = self.settings.data
-        facts: dict[str, Any] = {"asked": self.asked(), "task": data.task, "labels": list(self.labels)}
+        facts: dict[str, Any] = {"asked": asked, "task": data.task, "labels": list(self.labels)}
         with replacing_directory(directory) as temporary:
             for name in ("train", "dev", "test"):
                 if (part := getattr(self, name)) is not None:
