@@ -252,18 +252,18 @@ def run_python(text: str, where: str, namespace: dict) -> None:
 
 
 def run_shell(text: str, where: str) -> None:
-    """Run it in bash; what is nothing but calls of `sparsedistill`, here: a new process loads torch for seconds."""
-    bare = re.sub(r"(^|\s)#.*", "", re.sub(r"'[^']*'|\"[^\"]*\"", "_", text))
-    lines = [] if SYNTAX.search(bare) else text.replace("\\\n", " ").splitlines()
-    calls = [shlex.split(line, comments=True) for line in lines]
-    if calls and all(call[:1] == ["sparsedistill"] for call in calls):
-        for call in calls:
-            assert cli.main(call[1:]) == 0, f"{where}: {shlex.join(call)}"
-        return
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", text], capture_output=True, encoding="utf-8", timeout=500, check=False
-    )
-    assert done.returncode == 0, f"{where}:\n{text}\n{done.stdout[-2000:]}{done.stderr[-3000:]}"
+    """Run it in bash; calls of nothing but `sparsedistill` here: a new process loads torch for seconds."""
+    lines = text.replace("\\\n", " ").splitlines()
+    for command in [text] if re.search(r"<<|^for ", text, re.MULTILINE) else lines:
+        bare = re.sub(r"(^|\s)#.*", "", re.sub(r"'[^']*'|\"[^\"]*\"", "_", command))
+        if bare.split()[:1] == ["sparsedistill"] and not SYNTAX.search(bare):
+            assert cli.main(shlex.split(command, comments=True)[1:]) == 0, f"{where}: {command}"
+        elif bare.strip():
+            done = subprocess.run(
+                ["bash", "-euo", "pipefail", "-c", command],
+                capture_output=True, encoding="utf-8", timeout=500, check=False,
+            )  # fmt: skip
+            assert done.returncode == 0, f"{where}:\n{command}\n{done.stdout[-2000:]}{done.stderr[-3000:]}"
 
 
 def test_a_comment_that_lies_is_found():

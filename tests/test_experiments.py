@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
 import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 from xml.etree import ElementTree
 
@@ -14,6 +16,7 @@ import pytest
 from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
+from processes import Forked
 
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
@@ -23,6 +26,7 @@ from benchmarks import baselines
 from experiments import cells, claims, corpora, records, report, study
 from experiments.studies import STUDIES
 from experiments.task import Place, Task, variant
+from sparsedistill import cli
 from sparsedistill.run import Run
 from sparsedistill.settings import build
 from sparsedistill.student.vocabulary import Vocabulary
@@ -436,7 +440,8 @@ corpus = "{0}/corpus.csv"
 [teach]
 teacher = "{1}"
 max_length = 16
-epochs = 1
+epochs = 12
+learning_rate = 5e-3
 precision = "fp32"
 [label]
 random_crops = 1
@@ -457,7 +462,22 @@ max_loss = 1
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory, tweets, encoder) -> Task:
+def small_encoder(tmp_path_factory, encoder) -> str:
+    """Two narrow layers with random weights under the real encoder's tokenizer."""
+    import torch
+    import transformers
+
+    folder = tmp_path_factory.mktemp("small") / "encoder"
+    torch.manual_seed(0)
+    widths = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    config = transformers.AutoConfig.from_pretrained(encoder, **widths, initializer_range=0.1)
+    transformers.BertModel(config).save_pretrained(folder)
+    transformers.AutoTokenizer.from_pretrained(encoder).save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory, tweets, small_encoder) -> Task:
     """A task of some hundred tweets, and a second test set."""
     folder, begin = tmp_path_factory.mktemp("tiny"), 0
     for name, texts in (("train", 120), ("test", 40), ("other", 20), ("corpus", 150)):
@@ -466,8 +486,16 @@ def tiny(tmp_path_factory, tweets, encoder) -> Task:
             writer.writerow(["text", "label"])
             writer.writerows(tweets[begin : begin + texts])
         begin += texts
-    (folder / "tiny.toml").write_text(TINY.format(folder, encoder), encoding="utf-8")
-    return Task("tweets", Place(DATA, folder / "runs", str(encoder)), folder / "tiny.toml")
+    (folder / "tiny.toml").write_text(TINY.format(folder, small_encoder), encoding="utf-8")
+    return Task("tweets", Place(DATA, folder / "runs", small_encoder), folder / "tiny.toml")
+
+
+def torchrun(command: list[str], cwd: Path, check: bool) -> subprocess.CompletedProcess:
+    """The same in processes that need not load torch."""
+    python, *words = command
+    begin = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "--", "sparsedistill"]
+    assert (python, words[: len(begin)], check) == (sys.executable, begin, False)
+    return subprocess.CompletedProcess(command, Forked(cwd, cli.main, words[len(begin) :], processes=2).wait())
 
 
 def test_every_system_and_study_from_end_to_end(tiny, tmp_path, monkeypatch):
@@ -498,6 +526,7 @@ def test_every_system_and_study_from_end_to_end(tiny, tmp_path, monkeypatch):
             assert hasattr(STUDIES[name], field)
             monkeypatch.setattr(STUDIES[name], field, value, raising=False)
     monkeypatch.setattr(study, "SECONDS", 0.05)
+    monkeypatch.setattr(subprocess, "run", torchrun)
     for name in STUDIES:
         program.study(tiny, name)
 
@@ -511,6 +540,7 @@ def test_every_system_and_study_from_end_to_end(tiny, tmp_path, monkeypatch):
     assert whole == pytest.approx(found.mean(found.selected), abs=0.05)
     assert measured["columns"]["agreement"] > 0.9
     assert found.test_texts == 40
+    assert len(set(found.predictions["teacher/0"])) > 1  # or all of it would be true of nothing
     kept = [found.predictions[f"{name}/0"][:40] for name in ("teacher", "tfidf")]
     assert found.disagreement("teacher", "tfidf") == (kept[0] != kept[1]).mean()
     assert {path.name for path in (tiny.directory / "variants" / "width-4-0").iterdir()} == {"figures.json"}

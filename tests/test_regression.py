@@ -248,7 +248,7 @@ def test_students_learn_any_unit(tmp_path, monkeypatch, unit, hidden):
     monkeypatch.setattr("test_regression.UNIT", [unit])
     run = run_of(
         tmp_path, unit, teach={"teacher": "test_regression:judge"},
-        distill={"hidden": hidden, "modes": ["scratch", "kd_private", "kd"]},
+        distill={"hidden": hidden, "modes": ["scratch", "kd_private", "kd"], "epochs": 8},
     )  # fmt: skip
     run.execute()
     gold = np.array(in_unit(texts_of(200, 3), unit))

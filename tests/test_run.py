@@ -163,8 +163,8 @@ def test_a_checkpoint_goes_on_with_any_number_of_processes(tmp_path, files, firs
 
 
 def test_a_table_that_begins_with_the_teachers_embeddings(tmp_path, tweets, encoder):
-    rows = [{"text": text, "label": label} for text, label in tweets[:300]]
-    files = {"train": write_csv(tmp_path / "train.csv", rows[:120]), "dev": write_csv(tmp_path / "dev.csv", rows[120:])}
+    rows = [{"text": text, "label": label} for text, label in tweets[:120]]
+    files = {"train": write_csv(tmp_path / "train.csv", rows[:80]), "dev": write_csv(tmp_path / "dev.csv", rows[80:])}
     asked = settings(
         files,
         teach={"teacher": str(encoder), "epochs": 1, "max_length": 32, "precision": "fp32"},
@@ -213,17 +213,17 @@ def test_what_columns_cannot_be_split_for(tmp_path, files):
 
 
 def test_real_teacher_from_text_to_classifier(tmp_path, tweets, encoder, drawn):
-    rows = [{"text": text, "label": label} for text, label in tweets[:700]]
+    rows = [{"text": text, "label": label} for text, label in tweets[:400]]
     files = {
-        "train": write_csv(tmp_path / "train.csv", rows[:160]),
-        "dev": write_csv(tmp_path / "dev.csv", rows[160:240]),
-        "test": write_csv(tmp_path / "test.csv", rows[240:340]),
-        "corpus": write_csv(tmp_path / "corpus.csv", [{"text": row["text"]} for row in rows[340:]]),
+        "train": write_csv(tmp_path / "train.csv", rows[:80]),
+        "dev": write_csv(tmp_path / "dev.csv", rows[80:120]),
+        "test": write_csv(tmp_path / "test.csv", rows[120:180]),
+        "corpus": write_csv(tmp_path / "corpus.csv", [{"text": row["text"]} for row in rows[180:]]),
     }
     asked = settings(
         files,
         teach={"teacher": str(encoder), "epochs": 1, "max_length": 32, "precision": "fp32", "batch_size": 16},
-        label={"shard_size": 128},
+        label={"shard_size": 64},
         distill={"modes": ["scratch", "kd_private", "kd"]},
     )
     run = Run(tmp_path / "run", asked)
@@ -231,21 +231,21 @@ def test_real_teacher_from_text_to_classifier(tmp_path, tweets, encoder, drawn):
     metrics = read_json(tmp_path / "run" / "metrics.json")
     assert set(metrics["systems"]) == {"teacher", "scratch", "kd_private", "kd", "kd_ft"}
     assert metrics["selected"] in ("kd", "kd_ft")
-    assert metrics["texts"] == 100
+    assert metrics["texts"] == 60
     for figures in metrics["systems"].values():
         assert 0 <= figures["accuracy"] <= 1
         assert figures["texts_per_second"] > 0
     assert metrics["speedup"] > 100
     # The figures are those of the directory that ships.
     shipped = Classifier.load(tmp_path / "run" / "classifier")
-    gold = [row["label"] for row in rows[240:340]]
-    right = np.mean([a == b for a, b in zip(shipped.predict([r["text"] for r in rows[240:340]]), gold, strict=True)])
+    gold = [row["label"] for row in rows[120:180]]
+    right = np.mean([a == b for a, b in zip(shipped.predict([r["text"] for r in rows[120:180]]), gold, strict=True)])
     assert right == pytest.approx(metrics["systems"][metrics["selected"]]["accuracy"])
     # The student's teacher is the fine-tuned encoder: its logits are those in the shards.
     from sparsedistill.teacher.logits import Logits
 
     logits = Logits.load(tmp_path / "run" / "logits" / "corpus").array()
-    assert logits.shape == (360, 3)
+    assert logits.shape == (220, 3)
     texts = [text for batch in run.inputs.texts("corpus") for text in batch]
     np.testing.assert_allclose(run.teacher.logits(texts[:40]), logits[:40], atol=1e-4)
     for name in ("report.png", "report.md", "settings.json", "texts/data.json", "classifier/README.md"):
