@@ -31,8 +31,9 @@ SLOW_FILES = {
     "pairs", "places", "regression", "run", "teacher_transformer", "train", "weights",
 }  # fmt: skip
 SLOW_TESTS = (
-    "test_every_code_point", "test_fingerprint_of_every_code_point", "test_sklearn_tokens_of_real_texts",
-    "test_counts_through_the_disk", "test_memory_does_not_grow_with_the_corpus",
+    "test_every_code_point", "test_fingerprint_of_every_code_point", "test_kinds_of_every_code_point",
+    "test_sklearn_tokens_of_real_texts", "test_counts_through_the_disk", "test_memory_", "test_killed_half_way",
+    "test_interrupted_half_way", "test_stdin_of_json_into_tables",
 )  # fmt: skip
 
 
