@@ -20,7 +20,7 @@ import engine
 import tasks
 from baselines import FASTTEXT_DEFAULT
 from tasks import Task
-from timing import Others, alternate, load_average, paired, rates
+from timing import Others, alternate, load_average, options, paired, rates
 from workers import BaselineError, Worker
 
 from sparsedistill.format import read_json, write_json
@@ -480,18 +480,13 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--imdb-others", type=Path, nargs="+", default=[], metavar="RUN",
                         help="students of other widths or n-grams, beside the one that is compared")  # fmt: skip
     parser.add_argument("--fold", type=Path, metavar="RUN", help="run trained with W1 (default: one of the above)")
-    parser.add_argument("--data", type=Path, required=True, help="folder of the data sets")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the measures here")
+    options(parser, 7, default_threads())
     parser.add_argument(
         "--only",
         nargs="+",
         metavar="NAME",
         help="contenders (fasttext, minilm-int8, ...), others, " + ", ".join(Engine.PARTS),
     )
-    parser.add_argument("--repeats", type=int, default=7, help="turns of each contender; medians count")
-    parser.add_argument("--threads", type=int, default=default_threads(), help="threads of the second column")
-    parser.add_argument("--out", type=Path, default=Path.home() / ".cache" / "sparsedistill-benchmarks",
-                        help="folder for baselines' models, table and picture")  # fmt: skip
     args = parser.parse_args()
     given = [getattr(args, name) for name in tasks.NAMES if getattr(args, name)]
     for path in [*given, *args.imdb_others]:

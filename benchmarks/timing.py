@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 
 def alternate(turns: Sequence[Callable[[], float]], repeats: int) -> list[list[float]]:
@@ -17,11 +20,26 @@ def alternate(turns: Sequence[Callable[[], float]], repeats: int) -> list[list[f
     return taken
 
 
-def seconds(work: Callable[[], object]) -> float:
-    """Seconds that ``work()`` takes."""
+def timed(work: Callable[[], Any]) -> tuple[float, Any]:
+    """Seconds that ``work()`` takes, and what it gives."""
     start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
+    result = work()
+    return time.perf_counter() - start, result
+
+
+def seconds(work: Callable[[], Any]) -> float:
+    """Seconds that ``work()`` takes."""
+    return timed(work)[0]
+
+
+def options(parser: argparse.ArgumentParser, repeats: int, threads: int) -> None:
+    """What all benchmarks ask: data, repetitions, threads, and where files go."""
+    parser.add_argument("--data", type=Path, required=True, help="folder of the data sets")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the measures here")
+    parser.add_argument("--repeats", type=int, default=repeats, help="turns of each contender; medians count")
+    parser.add_argument("--threads", type=int, default=threads, help=f"default: {threads}")
+    parser.add_argument("--out", type=Path, default=Path.home() / ".cache" / "sparsedistill-benchmarks",
+                        help="folder for what is made: models, texts, table and picture")  # fmt: skip
 
 
 def paired(ours: list[float], theirs: list[float]) -> float:

@@ -14,7 +14,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import timing
 from tasks import Task, sample
 from timing import Others, alternate, load_average, paired
 
@@ -67,10 +67,10 @@ class Bench:
             return Vocabulary.count([texts], tokenizer="sklearn", size=VOCABULARY, threads=self.args.threads)
 
         ours()
-        taken = [seconds_of(ours)[0] for _ in range(self.args.repeats)]
+        taken = [timing.seconds(ours) for _ in range(self.args.repeats)]
         vectorizer = CountVectorizer(ngram_range=(1, 4), max_features=VOCABULARY)
-        theirs, counts = seconds_of(lambda: vectorizer.fit_transform(texts))
-        more, vocabulary = seconds_of(ours)
+        theirs, counts = timing.timed(lambda: vectorizer.fit_transform(texts))
+        more, vocabulary = timing.timed(ours)
         totals = np.asarray(counts.sum(axis=0)).ravel()
         mine = {vocabulary[i]: int(n) for i, n in enumerate(vocabulary.counts)}
         boundary = int(vocabulary.counts[-1])
@@ -120,7 +120,7 @@ class Bench:
             for a, b, row in zip(offsets, offsets[1:], rows, strict=False)
         )
         turns = [lambda: vocabulary.bags(fresh(texts), 1), lambda: vectorizer.transform(fresh(few))]
-        ours, theirs = alternate([lambda turn=turn: seconds_of(turn)[0] for turn in turns], self.args.repeats)
+        ours, theirs = alternate([lambda turn=turn: timing.seconds(turn) for turn in turns], self.args.repeats)
         rates = [len(texts) / s for s in ours], [len(few) / s for s in theirs]
         if right:
             self.measures["featurise_vs_sklearn"] = paired(*rates)
@@ -199,7 +199,7 @@ def count_file(path: str, memory: str, result: str, threads: int) -> tuple[float
             for batch in pq.ParquetFile(path, pre_buffer=False).iter_batches(batch_size=20_000, columns=["text"]):
                 yield batch["text"]
 
-    seconds, vocabulary = seconds_of(
+    seconds, vocabulary = timing.timed(
         lambda: Vocabulary.count(Batches(), size=VOCABULARY, memory=memory, threads=threads)
     )
     peak = peak_gb()
@@ -262,7 +262,7 @@ def table_against_torch(
 
     def timed(step: Any) -> float:
         batch = batches[next(turn) // len(steps) % len(batches)]  # the two of a pair get the same
-        return seconds_of(lambda: step(*batch))[0]
+        return timing.seconds(lambda: step(*batch))
 
     taken = alternate([lambda step=step: timed(step) for step in steps], repeats + 1)
     mine, last = taken[0][1:], taken[-1][1:]
@@ -329,7 +329,10 @@ def step_against_torch(data: str, threads: int, repeats: int) -> tuple[float, fl
         step(batches[0])
         step(batches[0])
         first.append(losses[len(first)])
-    turns = [lambda: timed(ours, batches, done[0]), lambda: timed(theirs, batches, done[1])]
+    turns = [
+        lambda: timing.seconds(lambda: ours(batches[done[0] % 4])),
+        lambda: timing.seconds(lambda: theirs(batches[done[1] % 4])),
+    ]
     mine, torchs = (seconds[1:] for seconds in alternate(turns, 4 * repeats + 1))
     ratio = statistics.median(b / a for a, b in zip(mine, torchs, strict=True))
     return ratio, statistics.median(mine), statistics.median(torchs), first
@@ -357,7 +360,7 @@ def train_wide(rows: int, optimizer: str, threads: int, out: str) -> tuple[float
         checkpoint_seconds=1.0, threads=threads, seed=0, optimizer=optimizer,
     )  # fmt: skip
     with tempfile.TemporaryDirectory(dir=out) as directory:
-        seconds, _ = seconds_of(
+        seconds, _ = timing.timed(
             lambda: train(
                 student, InMemory(Batch(ids, offsets, targets)), schedule, "single", Path(directory), lambda _: 0.0,
                 "wide", "",
@@ -399,11 +402,6 @@ def train_from_files(data: str, name: str, threads: int, out: str) -> tuple[floa
     return result["waited"], result["seconds"], steps
 
 
-def timed(step: Any, batches: list, done: int) -> float:
-    """Seconds of a step on the batch whose turn it is after as many."""
-    return seconds_of(lambda: step(batches[done % len(batches)]))[0]
-
-
 def run_apart(function: str, *arguments: Any) -> Any:
     """``function(*arguments)`` of this file in a process of its own."""
     command = [
@@ -421,12 +419,6 @@ def peak_gb() -> float:
     # Not ru_maxrss, which begins with that of the process this one was forked from.
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024 / 1e9
-
-
-def seconds_of(work: Any) -> tuple[float, Any]:
-    start = time.perf_counter()
-    result = work()
-    return time.perf_counter() - start, result
 
 
 def fresh(texts: list[str]) -> list[str]:
@@ -465,14 +457,9 @@ def many_short_texts(task: Task, path: Path, count: int) -> Path:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder of the data sets")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the measures here")
+    timing.options(parser, 5, min(2, default_threads()))
     parser.add_argument("--only", nargs="+", choices=Bench.PARTS, help="parts to run")
-    parser.add_argument("--repeats", type=int, default=5, help="turns of each contender; medians count")
-    parser.add_argument("--threads", type=int, default=min(2, default_threads()))
     parser.add_argument("--short", type=int, default=10_000_000, metavar="N", help="texts of the part `spill`")
-    parser.add_argument("--out", type=Path, default=Path.home() / ".cache" / "sparsedistill-benchmarks",
-                        help="folder for what is made once")  # fmt: skip
     return parser.parse_args()
 
 

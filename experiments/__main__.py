@@ -5,9 +5,11 @@ import sys
 from functools import partial
 from pathlib import Path
 
+from sparsedistill import SparsedistillError
+
 from . import records
 from .cells import TASKS
-from .package import SparsedistillError, say
+from .package import say
 from .studies import STUDIES
 from .systems import ONCE, SEEDS, SYSTEMS
 from .task import PAIRS, Place, Task

@@ -15,8 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from sparsedistill import SettingsError
+
 from .cells import SYSTEMS, TASKS
-from .package import SettingsError, read_json, replacing, say, versions
+from .package import read_json, replacing, say, versions
 from .task import HERE, Task
 
 RESULTS = HERE / "results"

@@ -13,11 +13,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from sparsedistill import SparsedistillError
+
 from . import paper
 from .__main__ import place_arguments, place_of
 from .cells import SYSTEMS, TASKS, Table, by_system, mean
 from .claims import Claim, criteria
-from .package import SparsedistillError, replacing, say, write_json
+from .package import replacing, say, write_json
 from .records import Recorded, every_task
 from .studies import STUDIES
 from .task import HERE, Place, Task

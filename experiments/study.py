@@ -11,10 +11,11 @@ import numpy as np
 
 from benchmarks import timing
 from benchmarks.tasks import sample
+from sparsedistill import Run
 
 from .cells import TASKS, Table
 from .claims import Claim
-from .package import Run, Vocabulary, read_json, say, write_json
+from .package import Vocabulary, read_json, say, write_json
 from .records import Recorded, recipe_of, teacher_of
 from .task import Task, decided, dev_figure, share
 

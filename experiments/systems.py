@@ -14,9 +14,10 @@ from types import SimpleNamespace
 from typing import Any
 
 from benchmarks import baselines
+from sparsedistill import SettingsError
 
 from . import records
-from .package import SettingsError, finetune, read_json
+from .package import finetune, read_json
 from .task import Task, accuracy, decided, dev_figure, share
 
 SEEDS = (0, 1, 2)

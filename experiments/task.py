@@ -11,20 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from sparsedistill import Run, Settings, SettingsError
+
 from . import corpora
-from .package import (
-    LabelledParts,
-    Run,
-    Settings,
-    SettingsError,
-    TransformerTeacher,
-    build,
-    label_part,
-    labelled,
-    probabilities,
-    read_json,
-    read_toml,
-)  # fmt: skip
+from .package import LabelledParts, TransformerTeacher, label_part, labelled, probabilities, read_json, read_toml
 
 HERE = Path(__file__).parent
 PAIRS = ("mrpc", "qqp")
@@ -66,7 +56,7 @@ class Task:
         for name, value in changes.items():
             stage, _, field = name.partition("__")
             values.setdefault(stage, {})[field] = value
-        return build(values, str(self._file))
+        return Settings.of(**values)
 
     @property
     def _is_on_hub(self) -> bool:

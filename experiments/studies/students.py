@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from sparsedistill import Run, SettingsError
+
 from .. import corpora
 from ..cells import COLOURS, SYSTEMS, TASKS, Table, by_system, escape, percent, small
 from ..claims import Claim, points, share
-from ..package import Run, SettingsError, Vocabulary, probabilities
+from ..package import Vocabulary, probabilities
 from ..records import Recorded
 from ..study import Study, first_seed, without
 from ..task import Task, accuracy, decided

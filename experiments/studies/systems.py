@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from sparsedistill import SettingsError
+
 from ..cells import COLOURS, SYSTEMS, TASKS, Table, by_system, digits, percent, rate, small
-from ..package import SettingsError, read_json
+from ..package import read_json
 from ..records import Recorded, recorded_teacher
 from ..study import Study, System, first_seed, forget, kd_run, timed
 from ..systems import BASELINES, NETWORKS, baseline_of

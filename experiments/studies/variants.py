@@ -10,10 +10,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from sparsedistill import Run, Settings
+
 from ..cells import COLOURS, SYSTEMS, Table, mean, over_seeds, percent, rate, small
 from ..cells import tuned as tuned_cells
 from ..claims import Claim, difference, points
-from ..package import Run, Settings, replacing
+from ..package import replacing
 from ..records import Recorded
 from ..study import Study, forget, kd_run, lengths, measured, student, timed, tuned, without
 from ..systems import SEEDS
