@@ -90,6 +90,8 @@ def core_unicode_points() -> str:
 
 
 POINTS = core_unicode_points()
+# For what takes the reference long: of the ideographs, many and alike, one in eight, with the first and last of blocks.
+FEWER = "".join(c for c in POINTS if not unicodedata.name(c, "").startswith("CJK UNIFIED") or ord(c) % 16 in (0, 15))
 
 
 @pytest.mark.parametrize("lowercase", [False, True])
@@ -111,10 +113,10 @@ def test_every_code_point_beside_a_sigma():
 
 
 def test_every_code_point_after_an_apostrophe_and_an_emoji():
-    batch = [f"a'{c} {c}'a ☀{c}" for c in POINTS]
+    batch = [f"a'{c} {c}'a ☀{c}" for c in FEWER]
     got = _core.tokenize(batch, "words", False)
     wrong = [
-        (hex(ord(c)), g) for c, t, g in zip(POINTS, batch, got, strict=True) if g != ref.tokenize(t, "words", False)
+        (hex(ord(c)), g) for c, t, g in zip(FEWER, batch, got, strict=True) if g != ref.tokenize(t, "words", False)
     ]
     assert wrong == []
 
@@ -135,10 +137,10 @@ def test_every_code_point_in_nfc(lowercase):
 
 def test_every_code_point_among_marks_of_a_word():
     # Marks that compose with nothing, in and out of order: combining classes 10, 33, 30, 220 and 230.
-    batch = [f"a\u05b0{c}\u0651 \u0651{c}\u064e {c}\u0651\u064e! !{c}\u0316\u05b0" for c in POINTS]
+    batch = [f"a\u05b0{c}\u0651 \u0651{c}\u064e {c}\u0651\u064e! !{c}\u0316\u05b0" for c in FEWER]
     got = _core.tokenize(batch, "words", True)
     expected = [ref.tokenize(text, "words", True) for text in batch]
-    assert [(hex(ord(c)), g, e) for c, g, e in zip(POINTS, got, expected, strict=True) if g != e] == []
+    assert [(hex(ord(c)), g, e) for c, g, e in zip(FEWER, got, expected, strict=True) if g != e] == []
 
 
 @settings(max_examples=500)
@@ -285,11 +287,11 @@ def test_fingerprints(batch):
 
 def test_fingerprint_of_every_code_point():
     # Letters, digits and eyes around it tell "kept" from "dropped" by every rule.
-    batch = [f"A{c}Σ 1{c}2 .{c} :{c}-{c}9 😀{c}😀 i{c}" for c in POINTS]
+    batch = [f"A{c}Σ 1{c}2 .{c} :{c}-{c}9 😀{c}😀 i{c}" for c in FEWER]
     expected = [ref.fingerprint(text) for text in batch]
     for threads in (1, 3):
         got = _core.fingerprints(batch, threads).tolist()
-        wrong = [hex(ord(c)) for c, g, e in zip(POINTS, got, expected, strict=True) if g != e]
+        wrong = [hex(ord(c)) for c, g, e in zip(FEWER, got, expected, strict=True) if g != e]
         assert wrong == []
 
 
