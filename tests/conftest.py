@@ -33,7 +33,9 @@ SLOW_FILES = {
 SLOW_TESTS = (
     "test_every_code_point", "test_fingerprint_of_every_code_point", "test_kinds_of_every_code_point",
     "test_sklearn_tokens_of_real_texts", "test_counts_through_the_disk", "test_memory_", "test_killed_half_way",
-    "test_interrupted_half_way", "test_stdin_of_json_into_tables",
+    "test_interrupted_half_way", "test_stdin_of_json_into_tables", "test_every_source_is_opened_once",
+    "test_text_formats_need_numpy_alone", "test_json_has_the_types_of_all_its_records",
+    "test_tokens_of_a_text_far_longer_than_a_part", "test_every_instruction_set_gives_the_same_bits",
 )  # fmt: skip
 
 
