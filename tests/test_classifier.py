@@ -15,7 +15,7 @@ import reference as ref
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparsedistill import Classifier, FormatError, _core
+from sparsedistill import Classifier, FormatError, SettingsError, _core
 from sparsedistill.classifier import probabilities
 
 TEXTS = ["not bad at all", "", "The film was good good good", "nothing-known-here zzz", "映画 film 😀 schlecht", "bad"]
@@ -285,6 +285,24 @@ def test_a_damaged_row_number_is_a_format_error_in_explain(parts):
 # Files
 
 
+def test_nothing_but_a_classifier_is_replaced(classifier, tmp_path):
+    (tmp_path / "empty").mkdir()
+    classifier.save(tmp_path / "empty")
+    classifier.save(tmp_path / "empty")
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / "thesis.txt").write_text("years of work")
+    (tmp_path / "file").write_text("also")
+    for name in ("project", "file"):
+        with pytest.raises(SettingsError, match=f"{name} is there, and no classifier: give another name"):
+            classifier.save(tmp_path / name)
+    (tmp_path / "empty" / "notes.md").write_text("mine")
+    with pytest.raises(SettingsError, match=r"is a classifier, but also holds notes\.md: take that away"):
+        classifier.save(tmp_path / "empty")
+    assert (tmp_path / "project" / "thesis.txt").read_text() == "years of work"
+    assert (tmp_path / "file").read_text() == "also" and (tmp_path / "empty" / "notes.md").read_text() == "mine"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "file", "project"]
+
+
 def test_save_and_load(shaped, tmp_path):
     shaped.save(tmp_path / "a")
     loaded = Classifier.load(tmp_path / "a")
@@ -326,7 +344,7 @@ def test_the_card_is_kept(parts, tmp_path):
 def test_saving_over_a_directory_replaces_all_of_it(parts, tmp_path):
     first, second = Classifier(*parts(seed=1), card="first"), Classifier(*parts("multi", "int16", 0, seed=2))
     first.save(tmp_path / "c")
-    (tmp_path / "c" / "left over").write_text("x")
+    assert (tmp_path / "c" / "README.md").is_file()
     loaded = Classifier.load(tmp_path / "c")
     second.save(tmp_path / "c")
     assert sorted(os.listdir(tmp_path / "c")) == ["config.json", "model.safetensors"]

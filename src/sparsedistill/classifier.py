@@ -12,7 +12,7 @@ import numpy as np
 
 from . import _core
 from .artefact import read_parts
-from .errors import FormatError
+from .errors import FormatError, SettingsError
 from .explain import Explanation, explain
 from .format import read_json, read_start, read_tensors, replacing_directory, write_json, write_tensors
 from .machine import asked_threads
@@ -86,7 +86,11 @@ class Classifier:
         return classifier
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the classifier as a directory, whole or not at all; a directory already there is replaced."""
+        """Write the classifier as a directory, whole or not at all; a classifier already there is replaced.
+
+        Errors: :class:`SettingsError` for a file or a directory that is anything else.
+        """
+        is_replaced(Path(path))
         with replacing_directory(path) as temporary:
             write_json(temporary / CONFIG, self._config)
             write_tensors(temporary / TENSORS, self._tensors)
@@ -256,3 +260,21 @@ def _as_texts(texts: Any) -> Any:
     if isinstance(texts, dict) or not isinstance(texts, Iterable):
         raise TypeError(f"texts must be a str or many of them, not {type(texts).__name__}")
     return list(texts)
+
+
+def is_replaced(directory: Path, option: str = "") -> bool:
+    """Whether a classifier is where another is to go; ``option``: that names the place, for the error.
+
+    Errors: :class:`SettingsError` for a file or a directory of anything else, which would be lost.
+    """
+    if not directory.exists() or (directory.is_dir() and not any(directory.iterdir())):
+        return False
+    config = directory / CONFIG
+    if not config.is_file() or read_json(config).get("format") != "sparsedistill":
+        raise SettingsError(f"{directory} is there, and no classifier: give another name{option}")
+    if others := sorted({file.name for file in directory.iterdir()} - {CONFIG, TENSORS, CARD}):
+        raise SettingsError(
+            f"{directory} is a classifier, but also holds {', '.join(others)}: take that away, or give another name"
+            f"{option}"
+        )
+    return True

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from .arguments import parser
-from .classifier import CARD, CONFIG, TENSORS, Classifier
+from .classifier import Classifier, is_replaced
 from .errors import SettingsError, SparsedistillError
 from .format import read_json, replacing_directory
 from .predict import predict
@@ -150,7 +150,7 @@ def _fit(arguments: argparse.Namespace) -> None:
 
     output = Path(arguments.output)
     directory = Path(arguments.run or f"{output}.run")
-    replaces = _replaces(output)
+    replaces = is_replaced(output, " to --output")
     if output.resolve() == directory.resolve():
         raise SettingsError(f"--output and --run are both {output}: give another name to one of them")
     values = _given(arguments)
@@ -177,21 +177,6 @@ def _fit(arguments: argparse.Namespace) -> None:
         say(f"to label pairs of texts: sparsedistill predict {place} FILE{columns}")
     else:
         say(f'try it: echo "some text" | sparsedistill predict {place}')
-
-
-def _replaces(output: Path) -> bool:
-    """Whether a classifier is at the place where another is to go. Errors: :class:`SettingsError` for anything else."""
-    if not output.exists() or (output.is_dir() and not any(output.iterdir())):
-        return False
-    config = output / CONFIG
-    if not config.is_file() or read_json(config).get("format") != "sparsedistill":
-        raise SettingsError(f"{output} is there, and no classifier: give another name to --output")
-    if others := sorted({file.name for file in output.iterdir()} - {CONFIG, TENSORS, CARD}):
-        raise SettingsError(
-            f"{output} is a classifier, but also holds {', '.join(others)}: take that away, or give another name to "
-            "--output"
-        )
-    return True
 
 
 def _stage(arguments: argparse.Namespace) -> None:
