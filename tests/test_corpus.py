@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from sparsedistill.data import files, labelled, labels, records
@@ -159,6 +159,7 @@ def test_any_text_survives_a_table(tmp_path, suffix, records):
 @given(st.lists(one_line.filter(lambda text: "__label__" not in text), max_size=8))
 def test_any_line_survives(tmp_path, suffix, lines):
     lines = ["x", *lines]  # U+FEFF at the start of a file would be the byte order mark
+    assume(not encoding_of("".join(f"{line}\n" for line in lines).encode()))  # zero bytes may look like UTF-16
     path = write(tmp_path / f"a{suffix}", [(line, "x") for line in lines])
     assert texts(path, batch_size=3) == whole_texts(path, most=3) == lines
     if suffix == ".ft":
