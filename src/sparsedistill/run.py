@@ -143,7 +143,7 @@ class Run(Units):
         if (directory / FACTS).is_file():
             facts = read_json(directory / FACTS)
             whole = all((directory / f"{part}.parquet").is_file() for part in PARTS if part in facts)
-            if whole and facts["asked"] == sources.asked():
+            if whole and facts["asked"] == sources.asked:
                 return
         self.__dict__.pop("inputs", None)
         sources.prepare(directory)

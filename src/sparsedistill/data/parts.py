@@ -21,7 +21,25 @@ from .labelled import Labelled
 from .records import Places, Reader
 
 
-class LabelledParts:
+class Parts:
+    """What has the parts ``train``, ``dev`` and ``test`` of a run, or None for those that there are not."""
+
+    settings: Settings
+
+    @property
+    def has_dev(self) -> bool:
+        """Whether there are gold labels to choose on."""
+        return bool(self.settings.data.dev or self.settings.data.train)
+
+    def part(self, name: str) -> Labelled:
+        """``train``, ``dev`` or ``test``. Errors: :class:`SettingsError` when there is none."""
+        part: Labelled | None = getattr(self, name)
+        if part is None:
+            raise SettingsError(f"there is no {name} set: give --{name}")
+        return part
+
+
+class LabelledParts(Parts):
     """Train, dev and test of a run, read when they are first asked for, and kept apart from each other.
 
     ``kind``: of the teacher (:mod:`sparsedistill.teacher`), which may be a column beside the texts.
@@ -32,17 +50,25 @@ class LabelledParts:
         self._open: dict[str, Reader] = {}
 
     def open(self, name: str) -> Reader:
-        """Open the files of ``train``, ``dev`` or ``test``.
+        """Open the files of a part; it is read once.
 
         Errors: :class:`DataError` naming file and remedy for what is not there, or lacks a column.
         """
-        data = self.settings.data
-        if "-" in (sources := getattr(data, name)):
+        if "-" in getattr(self.settings.data, name):
             raise DataError(f"{name} is stdin, which can be read only once: write it to a file")
         if name not in self._open:
             with self._needs_column(name):
-                self._open[name] = labelled.opened(sources, data, self._columns(name))
+                self._open[name] = self._reader(name)
         return self._open[name]
+
+    def _opened(self, name: str) -> Reader:
+        """The files of a part, for who reads them."""
+        self.open(name)
+        return self._open.pop(name)
+
+    def _reader(self, name: str) -> Reader:
+        data = self.settings.data
+        return labelled.opened(getattr(data, name), data, self._columns(name))
 
     def _columns(self, name: str) -> tuple[str, ...]:
         """Columns of train, dev or test beside text and labels."""
@@ -93,8 +119,7 @@ class LabelledParts:
 
     def _labelled(self, name: str) -> Labelled:
         data = self.settings.data
-        reader = self.open(name)
-        del self._open[name]
+        reader = self._opened(name)
         # Labels are those of train, and lists of 0 and 1 mean in dev and test what they mean there.
         labels = None if name == "train" else self.labels
         multi_hot = self._train_all.multi_hot if labels is not None and data.train and data.task == "multi" else None
@@ -184,23 +209,11 @@ class LabelledParts:
         """Labelled texts to choose on: those given, else the held-out part of train; without texts of test."""
         return self._split[1]
 
-    @property
-    def has_dev(self) -> bool:
-        """Whether there are gold labels to choose on."""
-        return bool(self.settings.data.dev or self.settings.data.train)
-
     @cached_property
     def test(self) -> Labelled | None:
         """Labelled texts to report on."""
         data = self.settings.data
         return self._labelled("test") if data.test else None
-
-    def part(self, name: str) -> Labelled:
-        """``train``, ``dev`` or ``test``. Errors: :class:`SettingsError` when there is none."""
-        part: Labelled | None = getattr(self, name)
-        if part is None:
-            raise SettingsError(f"there is no {name} set: give --{name}")
-        return part
 
     @cached_property
     def _blocked(self) -> np.ndarray:

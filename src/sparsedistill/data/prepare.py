@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ class Sources(LabelledParts):
         # By fingerprint of `_blocked`: how many texts of the corpus were left out.
         self._dropped = np.zeros(0, np.int64)
 
+    @cached_property
     def asked(self) -> dict[str, Any]:
         """All that the prepared texts depend on, as values that JSON can hold; no file is opened.
 
@@ -73,20 +75,15 @@ class Sources(LabelledParts):
             raise DataError(f"only one label, {self.labels[0]!r}: a classifier needs two")
         weights.class_weights(data.class_weights, self.labels, data.task)
 
-    def open(self, name: str) -> Reader:
-        """Open the files of a part. Errors: as of :meth:`LabelledParts.open`."""
-        if name != "corpus" or name in self._open:
-            return super().open(name)
+    def _reader(self, name: str) -> Reader:
+        if name != "corpus":
+            return super()._reader(name)
         data = self.settings.data
-        if "-" in data.corpus:
-            raise DataError("the corpus is stdin, which can be read only once: write it to a file")
-        columns = [*([self.column] if self.column else []), *self._pair]
-        with self._needs_column(name):
-            self._open[name] = Reader(
-                data.corpus, data.text, columns, encoding_errors=data.encoding_errors, form=files.Form.of(data),
-                skipped=records.skipping(data), in_arrow=True,
-            )  # fmt: skip
-        return self._open[name]
+        return Reader(
+            data.corpus, data.text, [*([self.column] if self.column else []), *self._pair],
+            encoding_errors=data.encoding_errors, form=files.Form.of(data), skipped=records.skipping(data),
+            in_arrow=True,
+        )  # fmt: skip
 
     def prepare(self, directory: Path) -> dict[str, Any]:
         """Read everything and write it to ``directory``, whose earlier texts stay until all of these are there.
@@ -97,7 +94,7 @@ class Sources(LabelledParts):
         """
         for left in directory.parent.glob(f".{directory.name}.*"):  # by a process that was killed
             shutil.rmtree(left, ignore_errors=True)
-        asked = self.asked()  # before anything is read: a file that changes meanwhile is read again next time
+        asked = self.asked  # before anything is read: a file that changes meanwhile is read again next time
         self.check()
         data = self.settings.data
         facts: dict[str, Any] = {"asked": asked, "task": data.task, "labels": list(self.labels)}
@@ -168,8 +165,7 @@ class Sources(LabelledParts):
         """The corpus without texts of dev and test: texts as a list or an Arrow array, their fingerprints, the scores
         of the column, and places.
         """
-        reader = self.open("corpus")
-        del self._open["corpus"]
+        reader = self._opened("corpus")
         self._dropped = np.zeros(len(self._blocked), np.int64)
         with self._needs_column("corpus"):
             for batch in reader:

@@ -21,11 +21,12 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import SettingsError, require
+from ..errors import require
 from ..format import read_json, replacing
 from ..settings import Settings
 from . import pairs, weights
 from .labelled import Labelled
+from .parts import Parts
 from .records import Places
 
 BLOCK = 4096  # texts a row group
@@ -120,7 +121,7 @@ class Writer:
         return {"texts": self.texts, "fingerprint": whole, **beside}
 
 
-class Texts:
+class Texts(Parts):
     """The prepared texts of a run, in the folder ``directory``; train, dev and test stay in memory once read.
 
     ``facts``: their sizes and fingerprints, as :meth:`~sparsedistill.data.prepare.Sources.prepare` wrote them.
@@ -134,11 +135,6 @@ class Texts:
     def labels(self) -> tuple[str, ...]:
         """Label names in the order of the classes."""
         return tuple(self.facts["labels"])
-
-    @property
-    def has_dev(self) -> bool:
-        """Whether there are gold labels to choose on."""
-        return bool(self.settings.data.dev or self.settings.data.train)
 
     def path(self, part: str) -> Path:
         """The file of ``train``, ``dev``, ``test``, ``corpus`` or ``crops``."""
@@ -157,13 +153,6 @@ class Texts:
         """The texts of a part, the scores (n, C) that stand beside them, if any, and where they stand."""
         for batch in self._batches(part, "text", "second", "scores", "source", "row"):
             yield texts_of(batch), numbers_of(batch, "scores"), places_of([batch])
-
-    def part(self, name: str) -> Labelled:
-        """``train``, ``dev`` or ``test`` with its labels. Errors: :class:`SettingsError` when there is none."""
-        part: Labelled | None = getattr(self, name)
-        if part is None:
-            raise SettingsError(f"there is no {name} set: give --{name}")
-        return part
 
     @cached_property
     def train(self) -> Labelled | None:
