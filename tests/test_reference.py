@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import reference as ref
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn.feature_extraction.text import CountVectorizer
@@ -563,6 +563,7 @@ def test_texts_reach_every_case():
     """A strategy that quietly stops making emoji or broken bytes would let every property above pass."""
     seen: Counter[str] = Counter()
 
+    @settings(max_examples=500, derandomize=True)  # of 100 by chance, one time in hundreds none has an emoji
     @given(ref.texts())
     def look(text):
         s = ref.decode(text)
