@@ -68,11 +68,12 @@ def wide_classifier(rows: int = 1_000_000, width: int = 1000) -> Classifier:
     from sparsedistill.student.compress import compress
     from sparsedistill.student.model import Student
     from sparsedistill.student.vocabulary import Vocabulary
+    from sparsedistill.text import TextRules
 
     words = [b"w%d" % i for i in range(rows)]
     offsets = np.concatenate([[0], np.cumsum([len(word) for word in words])]).astype(np.uint64)
     counts = np.arange(rows, 0, -1).astype(np.uint64)
-    vocabulary = Vocabulary("words", True, 4, np.frombuffer(b"".join(words), np.uint8), offsets, counts)
+    vocabulary = Vocabulary(TextRules(), np.frombuffer(b"".join(words), np.uint8), offsets, counts)
     student = Student(1, 2, (width,), embedding=0, dropout=0.0, seed=0)
     # Small integers stand in for the float table, which would take four times the memory.
     student.table = np.random.default_rng(0).integers(-127, 127, (rows, width), np.int8, endpoint=True)

@@ -41,7 +41,7 @@ KINDS = [
 def models(vocabulary: Vocabulary) -> Iterator[tuple[str, _core.Model]]:
     """(name, model) of each kind, with random numbers and one dense layer, made when it is asked for."""
     random = np.random.default_rng(0)
-    rules = vocabulary.tokenizer, vocabulary.lowercase, vocabulary.max_n, vocabulary.normalize
+    rules = vocabulary.rules.config()
     for rows, width, pooling in KINDS:
         kind = "int16" if rows == "slots" else rows
         if kind.startswith("int"):
@@ -57,7 +57,7 @@ def models(vocabulary: Vocabulary) -> Iterator[tuple[str, _core.Model]]:
         bias = np.zeros(pooled, np.float32)
         if rows == "slots":
             slots, seed = vocabulary.slots_holding(table)
-            lookup = _core.Lookup(slots, 0, width, seed, *rules)
+            lookup = _core.Lookup(slots, 0, width, seed, **rules)
             yield f"{width} in slots", _core.Model(lookup, None, scale, bias, False, [])
         else:
             layer = random.standard_normal((pooled, 2)).astype(np.float32), np.zeros(2, np.float32)

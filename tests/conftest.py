@@ -146,10 +146,7 @@ def make_parts(
         "task": task,
         "labels": [f"label {i}" for i in range(labels)],
         "text": {
-            "tokenizer": vocabulary.tokenizer,
-            "lowercase": vocabulary.lowercase,
-            "normalize": vocabulary.normalize,
-            "max_n": vocabulary.max_n,
+            **vocabulary.rules.config(),
             "seed": vocabulary.seed,
             "unicode": _core.unicode_version,
         },

@@ -457,7 +457,7 @@ def test_a_hashed_vocabulary_on_disk(tmp_path):
     vocabulary = Vocabulary.hash(1000, tokenizer="sklearn", max_n=2)
     vocabulary.save(tmp_path / "v")
     again = Vocabulary.load(tmp_path / "v")
-    assert (len(again), again.hashed, again.tokenizer, again.max_n) == (1000, True, "sklearn", 2)
+    assert (len(again), again.hashed, again.rules.tokenizer, again.rules.max_n) == (1000, True, "sklearn", 2)
     for a, b in zip(again.bags(["a text of words"]), vocabulary.bags(["a text of words"]), strict=True):
         assert np.array_equal(a, b)
     with pytest.raises(TypeError, match="no n-gram of their own"):

@@ -15,6 +15,7 @@ from . import _core
 from .errors import FormatError
 from .format import tensor
 from .pooling import POOLINGS, Pooling
+from .text import TextRules
 
 FORMAT_VERSION = 4
 ROW_TYPES = {"int8": np.int8, "int16": np.int16, "float16": np.float16, "float32": np.float32}
@@ -22,17 +23,6 @@ ROW_BYTES = 16  # a row takes a multiple of this
 SLOT_COLUMNS = 4  # most values that stand in a slot
 MAX_LAYERS = 16
 _F32 = (np.float32,)
-
-
-@dataclass(frozen=True)
-class Text:
-    """How text becomes n-grams."""
-
-    tokenizer: str
-    lowercase: bool
-    normalize: bool
-    max_n: int
-    seed: int
 
 
 @dataclass(frozen=True)
@@ -59,14 +49,15 @@ class Head:
 
 @dataclass(frozen=True)
 class Parts:
-    """A classifier's parts, checked. ``name``: of the file that holds the tensors, for errors."""
+    """A classifier's parts, checked. ``seed``: of the hash."""
 
     task: str
     labels: tuple[str, ...]
     pairs: bool
     pooling: str
     thresholds: np.ndarray | None
-    text: Text
+    text: TextRules
+    seed: int
     rows: Rows
     head: Head
 
@@ -77,7 +68,7 @@ def read_parts(config: dict[str, Any], tensors: dict[str, np.ndarray], where: An
     Errors: :class:`FormatError` naming the field or tensor.
     """
     task, labels = _task(config, where)
-    text = _text(config, where)
+    text, seed = _text(config, where)
     pooling: str = field(config, "pooling", str, where)
     if pooling not in POOLINGS:
         raise FormatError(f"{where}: config.json: pooling is {pooling!r}, not {' or '.join(POOLINGS)}")
@@ -89,7 +80,7 @@ def read_parts(config: dict[str, Any], tensors: dict[str, np.ndarray], where: An
         raise FormatError(f"{where}: {outputs} outputs for {len(labels)} labels")
     _refuse_strange(tensors, rows, head, name)
     _refuse_infinite(head, POOLINGS[pooling], name)
-    return Parts(task, labels, pairs, pooling, _thresholds(config, task, labels, where), text, rows, head)
+    return Parts(task, labels, pairs, pooling, _thresholds(config, task, labels, where), text, seed, rows, head)
 
 
 def field(config: dict[str, Any], name: str, kind: type, where: Any) -> Any:
@@ -125,7 +116,7 @@ def _task(config: dict[str, Any], where: Any) -> tuple[str, tuple[str, ...]]:
     return task, tuple(labels)
 
 
-def _text(config: dict[str, Any], where: Any) -> Text:
+def _text(config: dict[str, Any], where: Any) -> tuple[TextRules, int]:
     text = field(config, "text", dict, where)
     if text.get("unicode") != _core.unicode_version:
         raise FormatError(
@@ -138,7 +129,8 @@ def _text(config: dict[str, Any], where: Any) -> Text:
         raise FormatError(f"{where}: config.json: normalize is true, which the sklearn tokenizer never does")
     if not 1 <= max_n <= 8:
         raise FormatError(f"{where}: config.json: max_n is {max_n}, not 1 to 8")
-    return Text(tokenizer, field(text, "lowercase", bool, where), normalize, max_n, field(text, "seed", int, where))
+    rules = TextRules(tokenizer, field(text, "lowercase", bool, where), normalize, max_n)
+    return rules, field(text, "seed", int, where)
 
 
 def _rows(

@@ -56,9 +56,8 @@ class Classifier:
         in_slots = rows.numbers is None
         try:
             self._lookup = _core.Lookup(
-                rows.slots, 0 if in_slots else rows.count, rows.width if in_slots else 0, text.seed, text.tokenizer,
-                text.lowercase, text.max_n, text.normalize,
-            )  # fmt: skip
+                rows.slots, 0 if in_slots else rows.count, rows.width if in_slots else 0, parts.seed, **text.config()
+            )
             self._model = _core.Model(
                 self._lookup, rows.numbers, head.scale, head.bias, head.relu_first, head.layers, parts.pooling,
                 parts.pairs,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from .. import _core
 from ..progress import Progress
 from ..student.vocabulary import Vocabulary
+from ..text import TextRules
 from .keys import keyed
 
 if TYPE_CHECKING:
@@ -46,10 +47,8 @@ def _count(run: Run, name: str) -> None:
 
     def work() -> dict[str, Any]:
         if settings.hashed:
-            Vocabulary.hash(
-                settings.size, tokenizer=settings.tokenizer, lowercase=settings.lowercase,
-                normalize=settings.normalize, max_n=settings.max_n,
-            ).save(directory)  # fmt: skip
+            rules = {field.name: getattr(settings, field.name) for field in dataclasses.fields(TextRules)}
+            Vocabulary.hash(settings.size, **rules).save(directory)
             return {"rows": settings.size}
         # Each text is read twice: to count, and to spell what was chosen.
         total = 2 * sum(run.data[part]["texts"] for part in _parts(name)) << run.are_pairs

@@ -311,12 +311,12 @@ def unknown_warning(vocabulary: Vocabulary, texts: Sequence[str], offsets: np.nd
     unknown = np.flatnonzero(np.diff(offsets) == 0)
     if not len(unknown) or len(unknown) < UNKNOWN * len(texts):
         return ""
-    rules = vocabulary.tokenizer, vocabulary.lowercase, vocabulary.normalize
-    blank = sum(not tokens for tokens in _core.tokenize([texts[i] for i in unknown.tolist()], *rules))
+    rules = vocabulary.rules
+    blank = sum(not tokens for tokens in _core.tokenize([texts[i] for i in unknown.tolist()], **rules.of_tokens()))
     if 2 * blank >= len(unknown):
         why = (
             f"{blank:,} of them have no token: are they empty, is --text the right column, or should --tokenizer be "
-            f"another than {vocabulary.tokenizer}?"
+            f"another than {rules.tokenizer}?"
         )
     else:
         seen = f"--min-count {min_count} may be too high, or they" if min_count > 1 else "they"

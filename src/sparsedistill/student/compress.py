@@ -162,10 +162,7 @@ def _store_integers(folded: _Folded, stored: np.ndarray) -> dict[str, np.ndarray
 def _text_rules(vocabulary: Vocabulary, seed: int) -> dict[str, Any]:
     """How texts become rows, for config.json; ``seed`` is the lookup table's."""
     return {
-        "tokenizer": vocabulary.tokenizer,
-        "lowercase": vocabulary.lowercase,
-        "normalize": vocabulary.normalize,
-        "max_n": vocabulary.max_n,
+        **vocabulary.rules.config(),
         "seed": seed,
         "unicode": _core.unicode_version,
     }

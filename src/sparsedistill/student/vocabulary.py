@@ -7,7 +7,9 @@ import operator
 import os
 import tempfile
 from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +18,7 @@ from ..errors import DataError, FormatError
 from ..format import read_json, read_tensors, replacing_directory, tensor, write_json, write_tensors
 from ..machine import asked_threads
 from ..settings import parse_bytes
+from ..text import TextRules
 
 VERSION = 3
 
@@ -25,28 +28,24 @@ class Vocabulary:
 
     In this order a prefix always precedes its extensions, so the list is prefix-closed wherever it is cut.
 
-    Attributes: ``tokenizer``, ``lowercase``, ``normalize``, ``max_n``: how text becomes n-grams; ``counts``: uint64
-    (V,) occurrences in corpus and train together; ``train_counts``: uint64 (V,) those in train; ``slots``: uint32
-    (L, 16) the lookup table; ``seed``: of the hash; ``hashed``: whether it is one of :meth:`hash`, in which the arrays
-    are empty.
+    Attributes: ``rules`` (:class:`sparsedistill.text.TextRules`): how text becomes n-grams; ``counts``: uint64 (V,)
+    occurrences in corpus and train together; ``train_counts``: uint64 (V,) those in train; ``slots``: uint32 (L, 16)
+    the lookup table; ``seed``: of the hash; ``hashed``: whether it is one of :meth:`hash`, in which the arrays are
+    empty.
     """
 
     def __init__(
         self,
-        tokenizer: str,
-        lowercase: bool,
-        max_n: int,
+        rules: TextRules,
         ngram_bytes: np.ndarray,
         offsets: np.ndarray,
         counts: np.ndarray,
         train_counts: np.ndarray,
         seed: int | None = None,
         hashed: int = 0,
-        normalize: bool = True,
     ):
         self.hashed, self._size = hashed > 0, hashed or len(counts)
-        self.tokenizer, self.lowercase, self.max_n = tokenizer, lowercase, max_n
-        self.normalize = normalize and tokenizer != "sklearn"  # whose tokens are CountVectorizer's
+        self.rules = rules
         self._bytes, self._offsets, self.counts, self.train_counts = ngram_bytes, offsets, counts, train_counts
         # Equal vocabularies give equal tables, and nobody who wrote a part of the texts can know the seed beforehand:
         # under a known one it would be easy to make n-grams that no table tells apart.
@@ -55,19 +54,18 @@ class Vocabulary:
         if not hashed:
             self.slots, self.seed = _core.build_slots(ngram_bytes, offsets, seed)
         #: the core's view: n-gram hash to row
-        self.lookup = _core.Lookup(self.slots, len(self), 0, self.seed, tokenizer, lowercase, max_n, self.normalize)
+        self.lookup = _core.Lookup(self.slots, len(self), 0, self.seed, **rules.config())
 
     @classmethod
-    def hash(
-        cls, size: int, *, tokenizer: str = "words", lowercase: bool = True, max_n: int = 4, normalize: bool = True
-    ) -> Vocabulary:
+    def hash(cls, size: int, **rules: Any) -> Vocabulary:
         """Every n-gram there may be, each in the one of ``size`` rows that its hash names (Weinberger et al. 2009).
 
         Nothing has to be counted and no n-gram is unknown, but several share a row, which cannot say what they are.
+        ``rules``: fields of :class:`TextRules`.
         """
         none = np.zeros(0, np.uint64)
         ngrams = np.zeros(0, np.uint8), np.zeros(1, np.uint64)
-        return cls(tokenizer, lowercase, max_n, *ngrams, none, none, 0, size, normalize)
+        return cls(TextRules(**rules), *ngrams, none, none, 0, size)
 
     def __len__(self) -> int:
         return self._size
@@ -81,7 +79,7 @@ class Vocabulary:
 
     def __repr__(self) -> str:
         what = "rows for all n-grams" if self.hashed else "n-grams"
-        return f"Vocabulary({len(self):,} {what} up to {self.max_n}, tokenizer {self.tokenizer!r})"
+        return f"Vocabulary({len(self):,} {what} up to {self.rules.max_n}, tokenizer {self.rules.tokenizer!r})"
 
     def bags(self, texts: Sequence[str], threads: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """Row ids of each text's known n-grams.
@@ -101,22 +99,20 @@ class Vocabulary:
         corpus: Iterable[Sequence[str]],
         train: Iterable[Sequence[str]] = (),
         *,
-        tokenizer: str = "words",
-        lowercase: bool = True,
-        normalize: bool = True,
-        max_n: int = 4,
         size: int = 1_000_000,
         min_count: int = 1,
         train_weight: int = 1,
         memory: str = "4GB",
         directory: str | os.PathLike[str] | None = None,
         threads: int = 0,
+        **rules: Any,
     ) -> Vocabulary:
         """Count every n-gram of the texts, exactly, and keep the ``size`` most frequent seen ``min_count`` times.
 
         ``corpus`` and ``train`` give batches of texts, and are gone through twice: the second time finds the strings of
         what was chosen. An occurrence in train counts ``train_weight`` times. Past ``memory`` counts go to an unnamed
         file in ``directory`` (default: the system's for temporary files), 16 bytes a distinct n-gram or less.
+        ``rules``: fields of :class:`TextRules`.
 
         Errors: :class:`DataError` when the texts hold no n-gram at all, TypeError for an iterator, OSError for a full
         disk.
@@ -126,9 +122,9 @@ class Vocabulary:
                 raise TypeError(
                     f"{name} is an iterator, but is gone through twice: give a list, or what can begin anew"
                 )
-        threads = asked_threads(threads)
+        threads, how = asked_threads(threads), TextRules(**rules)
         counter = _core.Counter(
-            tokenizer, lowercase, max_n, parse_bytes(memory), os.fspath(directory or tempfile.gettempdir()), normalize
+            memory=parse_bytes(memory), directory=os.fspath(directory or tempfile.gettempdir()), **how.config()
         )
         for batches, weight in ((corpus, 1), (train, train_weight)):
             for texts in batches:
@@ -140,11 +136,11 @@ class Vocabulary:
         ngrams, offsets, weighted, train_counts = counter.top(threads)
         if not len(weighted):
             raise DataError(
-                f"the {tokenizer} tokenizer finds no n-gram seen {min_count} times or more in these texts: "
+                f"the {how.tokenizer} tokenizer finds no n-gram seen {min_count} times or more in these texts: "
                 "lower min_count, or take another tokenizer"
             )
         counts = weighted - np.uint64(train_weight - 1) * train_counts
-        return cls(tokenizer, lowercase, max_n, ngrams, offsets, counts, train_counts, normalize=normalize)
+        return cls(how, ngrams, offsets, counts, train_counts)
 
     def save(self, directory: str | os.PathLike[str]) -> None:
         """Write ``vocabulary.json`` and ``vocabulary.safetensors`` into a directory of its own."""
@@ -162,10 +158,7 @@ class Vocabulary:
                 temporary / "vocabulary.json",
                 {
                     "version": VERSION,
-                    "tokenizer": self.tokenizer,
-                    "lowercase": self.lowercase,
-                    "normalize": self.normalize,
-                    "max_n": self.max_n,
+                    **self.rules.config(),
                     "unicode": _core.unicode_version,
                     "seed": self.seed,
                     "size": len(self),
@@ -194,10 +187,10 @@ class Vocabulary:
         train_counts = tensor(tensors, "train_counts", (np.uint64,), (len(counts),), path)
         ngrams = tensor(tensors, "ngrams", (np.uint8,), (None,), path)
         try:
-            rules = config["tokenizer"], config["lowercase"], config["max_n"]
+            rules = TextRules(**{field.name: config[field.name] for field in fields(TextRules)})
             hashed = config["size"] if config["hashed"] else 0
             seed = operator.index(config["seed"])
-            return cls(*rules, ngrams, offsets, counts, train_counts, seed, hashed, config["normalize"])
+            return cls(rules, ngrams, offsets, counts, train_counts, seed, hashed)
         except (KeyError, TypeError, ValueError) as error:
             raise FormatError(f"{directory} is damaged: {error}") from None
 
