@@ -11,7 +11,7 @@ import re
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,12 +75,24 @@ _ENDS = {"epoch": (1, 400), "lr": (0.01, 4.0)}  # of the grid, should less or mo
 
 
 class FastText(Baseline):
-    """fastText's supervised classifier; ``settings`` None: the best on dev of a grid that grows where it is best."""
+    """fastText's supervised classifier; ``settings`` None: the best on dev of a grid that grows where it is best.
+
+    ``subwords``: the grid is one of shortest and longest character n-grams, too.
+    """
 
     VERSION = 3
 
-    def __init__(self, task: Task, cache: Path, settings: dict[str, Any] | None, threads: int, seed: int = 0):
+    def __init__(
+        self,
+        task: Task,
+        cache: Path,
+        settings: dict[str, Any] | None,
+        threads: int,
+        seed: int = 0,
+        subwords: Sequence[tuple[int, int]] = (),
+    ):
         self._task, self._folder, self._settings, self._seed = task, cache / "fasttext", settings, seed
+        self._subwords = subwords
         self._way, self._spaced = "list", False
 
     def load(self) -> str:
@@ -114,6 +126,16 @@ class FastText(Baseline):
             return known[name]
 
         grid = [{**dict(zip(_GRID, values, strict=True)), "dim": 16} for values in product(*_GRID.values())]
+        if self._subwords:
+            # Words alone or in twos: characters take the place of 4-grams. Short training tells which lengths are worth
+            # the long one.
+            grid = [{**settings, "wordNgrams": settings["wordNgrams"] // 2} for settings in grid]
+            lengths = [{"minn": least, "maxn": most} for least, most in self._subwords]
+            short = [{**settings, **some} for some in lengths for settings in grid if settings["epoch"] == 5]
+            best = max(short, key=score)
+            grid = short + [
+                {**settings, "minn": best["minn"], "maxn": best["maxn"]} for settings in grid if settings["epoch"] != 5
+            ]
         # The width costs the most time and matters least: the wide are trained where the narrow did best. Its makers
         # set punctuation apart before they train: so do these once more.
         grid.sort(key=score, reverse=True)
@@ -204,47 +226,64 @@ def _name(settings: dict[str, Any]) -> str:
 
 
 class TfIdf(Baseline):
-    """scikit-learn: TF-IDF of words and bigrams under a linear ``head``, its C chosen on dev."""
+    """scikit-learn: TF-IDF of words and bigrams under a linear ``head``, its C chosen on dev.
+
+    ``characters``: of character n-grams instead, their lengths (shortest, longest) chosen on dev, too.
+    """
 
     VERSION = 2
 
-    def __init__(self, task: Task, cache: Path, head: str, threads: int):
+    def __init__(self, task: Task, cache: Path, head: str, threads: int, characters: Sequence[tuple[int, int]] = ()):
         self._task, self._folder, self._head = task, cache / "tfidf", head
+        self._characters = characters
 
     def load(self) -> str:
         import joblib
 
         self._folder.mkdir(parents=True, exist_ok=True)
-        path = self._folder / f"{self._task.key}-{self._head}-{self.VERSION}.joblib"
+        kind = "-characters" if self._characters else ""
+        path = self._folder / f"{self._task.key}-{self._head}{kind}-{self.VERSION}.joblib"
         if not path.exists():
-            (texts, gold), (dev, truth) = self._task.split
-            found: dict[float, float] = {}
-
-            def score(c: float) -> float:
-                if c not in found:
-                    found[c] = float((self._fit(c, texts, gold).predict(dev) == truth).mean())
-                    say(f"scikit-learn: {self._task.name} {self._head} C={c:g}: dev {found[c]:.4f}")
-                return found[c]
-
-            best = max((0.1, 1.0, 10.0) if self._head == "LinearSVC" else (1.0, 10.0, 100.0), key=score)
-            # At an edge the best may lie behind it.
-            while score(further := max((best / 10, best * 10), key=score)) > score(best):
-                best = further
+            best, lengths = self.choose()
             with replacing(path) as temporary:
-                joblib.dump((best, self._fit(best, *self._task.train)), temporary)
+                joblib.dump((best, self._fit(best, lengths, *self._task.train)), temporary)
         best, self._model = joblib.load(path)
-        return f"C={best:g}"
+        return f"C={best:g}" + ("-characters{}-{}".format(*self._model[0].ngram_range) if self._characters else "")
 
-    def _fit(self, c: float, texts: list[str], gold: np.ndarray) -> Any:
+    def choose(self) -> tuple[float, tuple[int, int]]:
+        """C and lengths of n-grams that are best on dev."""
+        grids = [self._scores(lengths) for lengths in self._characters or ((1, 2),)]
+        found = {key: right for grid in grids for key, right in grid.items()}
+        return max(found, key=lambda key: found[key])
+
+    def _scores(self, lengths: tuple[int, int]) -> dict[tuple[float, tuple[int, int]], float]:
+        """Accuracy on dev by C and ``lengths``."""
+        (texts, gold), (dev, truth) = self._task.split
+        found: dict[tuple[float, tuple[int, int]], float] = {}
+
+        def score(c: float) -> float:
+            if (c, lengths) not in found:
+                right = self._fit(c, lengths, texts, gold).predict(dev) == truth
+                found[c, lengths] = float(right.mean())
+                say(f"scikit-learn: {self._task.name} {self._head} C={c:g} {lengths}: dev {right.mean():.4f}")
+            return found[c, lengths]
+
+        best = max((0.1, 1.0, 10.0) if self._head == "LinearSVC" else (1.0, 10.0, 100.0), key=score)
+        # At an edge the best may lie behind it.
+        while score(further := max((best / 10, best * 10), key=score)) > score(best):
+            best = further
+        return found
+
+    def _fit(self, c: float, lengths: tuple[int, int], texts: list[str], gold: np.ndarray) -> Any:
         from sklearn.feature_extraction.text import TfidfVectorizer
         from sklearn.linear_model import LogisticRegression
         from sklearn.pipeline import make_pipeline
         from sklearn.svm import LinearSVC
 
         head = LinearSVC(C=c) if self._head == "LinearSVC" else LogisticRegression(C=c, max_iter=300)
-        return make_pipeline(TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, dtype=np.float32), head).fit(
-            texts, gold
-        )
+        analyzer = "char" if self._characters else "word"
+        vectors = TfidfVectorizer(analyzer=analyzer, ngram_range=lengths, sublinear_tf=True, dtype=np.float32)
+        return make_pipeline(vectors, head).fit(texts, gold)
 
     def label(self, texts: list[str]) -> np.ndarray:
         return self._model.predict(texts)

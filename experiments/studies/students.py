@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.splits import whole
 from sparsedistill import Run, SettingsError
 
-from .. import corpora
 from ..cells import COLOURS, SYSTEMS, TASKS, Table, by_system, escape, percent, small
 from ..claims import Claim, points, share
 from ..package import Vocabulary, probabilities
@@ -311,7 +311,7 @@ def members(task: Task) -> np.ndarray:
         return "".join(filter(str.isalnum, text.lower()))
 
     texts = task.inputs.part("train").texts
-    rows = corpora.whole(texts) if task.key == "sst2" else np.arange(len(texts))
+    rows = whole(texts) if task.key == "sst2" else np.arange(len(texts))
     public = {letters(text) for text in task.texts("corpus")}
     return np.array([i for i in rows if letters(texts[i]) not in public])
 
