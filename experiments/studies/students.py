@@ -158,8 +158,7 @@ class Coverage(Study):
         teacher = task.run.teacher_logits("test")[: len(texts)]
         ids, offsets = run.bags(vocabulary, texts, 0)
         # A hashed vocabulary knows every n-gram there is: its bags say how many a text has.
-        rules = {rule: getattr(vocabulary, rule) for rule in ("tokenizer", "lowercase", "normalize", "max_n")}
-        _, all_offsets = run.bags(Vocabulary.hash(1, **rules), texts, 0)
+        _, all_offsets = run.bags(Vocabulary.hash(1, **asdict(vocabulary.rules)), texts, 0)
         covered = np.diff(offsets).astype(float) / np.maximum(np.diff(all_offsets).astype(float), 1)
         logits = student.logits(ids, offsets, 2)
         p, q = probabilities(teacher, "single"), probabilities(logits, "single")
