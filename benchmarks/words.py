@@ -41,6 +41,7 @@ DEFAULTS: Settings = {}
 WITHOUT: Settings = {"characters": "none"}
 UNKNOWN: Settings = {"characters": "unknown"}
 ALL: Settings = {"characters": "all"}
+SHORT: Settings = {**ALL, "characters_min": 1, "characters_max": 4}  # a length of the baselines
 PLAIN: Settings = {**UNKNOWN, "deobfuscate": True}
 # The defaults before those that are chosen by the data.
 OLD: Settings = {"hidden": [64], "pooling": "mean", "max_n": 4, "min_count": 1, **WITHOUT}
@@ -177,7 +178,7 @@ class Bench:
         self.tables.append(table := [["gold labels alone", "ours", "TF-IDF + LR", "fastText", "margin"]])
         for name in self.tasks(ASIAN):
             self.measures[f"{name}_margin"] = None
-            row, self.measures[f"{name}_margin"] = _row(self, name, [DEFAULTS, UNKNOWN, ALL])
+            row, self.measures[f"{name}_margin"] = _row(self, name, [DEFAULTS, UNKNOWN, ALL, SHORT])
             table.append(row)
 
     # ---- spoilt texts ------------------------------------------------------------------------------------------------
