@@ -72,7 +72,7 @@ private:
     }
 };
 
-TextRules rules(const std::string& tokenizer, bool lowercase, bool normalize);
+TextRules rules(const std::string& tokenizer, bool lowercase, bool normalize, bool deobfuscate);
 unsigned checked_n(unsigned max_n);
 Pooling pooling_of(const std::string& name);
 
