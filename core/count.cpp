@@ -16,15 +16,18 @@ namespace sparsedistill {
 // partition, so that few locks are taken.
 class Counter::Writer {
 public:
-    explicit Writer(Counter& counter) : counter_(counter), cache_(cache_size), buffers_(partitions * room), fill_(partitions, 0) {}
+    explicit Writer(Counter& counter)
+        : counter_(counter), chain_(counter.rules_, counter.max_n_, counter.characters_, counter.hashes_), cache_(cache_size),
+          buffers_(partitions * room), fill_(partitions, 0) {}
 
     // after() is called between parts of a long text.
     template <class After>
     void add(std::string_view text, std::uint32_t weight, const Stop& stop, After after) {
-        chain_.read(text, counter_.rules_, counter_.max_n_, counter_.keys_, stop, [&](std::size_t starts, std::size_t count) {
-            for (unsigned n = 1; n <= counter_.max_n_ && n <= count; ++n)
-                for (std::size_t i = 0, end = std::min(starts, count - n + 1); i < end; ++i) {
-                    if (n > 1) chain_[i] = chain_.extended(i, i + n - 1);
+        chain_.read(text, stop, [&](std::size_t starts) {
+            for (unsigned n = chain_.least; n <= chain_.most; ++n)
+                for (std::size_t i = 0; i < starts; ++i) {
+                    if (!chain_.has(i, n)) continue;
+                    if (n > chain_.least) chain_[i] = chain_.extended(i, i + n - 1);
                     const Record record{chain_[i].key, chain_[i].more(), weight};
                     Record& cached = cache_[record.key & (cache_size - 1)];
                     if (cached.same(record)) {
@@ -106,8 +109,10 @@ private:
     std::size_t used_ = 0;
 };
 
-Counter::Counter(TextRules rules, unsigned max_n, std::uint64_t memory, std::string directory, std::uint64_t seed)
-    : rules_(rules), max_n_(max_n), memory_(memory), keys_{HashKey(seed), HashKey(~seed)}, file_(std::move(directory)),
+Counter::Counter(TextRules rules, unsigned max_n, std::uint64_t memory, std::string directory, std::uint64_t seed,
+                 std::optional<Characters> characters)
+    : rules_(rules), max_n_(max_n), characters_(characters), memory_(memory),
+      hashes_{CharacterHashes(HashKey(seed)), CharacterHashes(HashKey(~seed))}, file_(std::move(directory)),
       partitions_(std::make_unique<Partition[]>(partitions)) {}
 
 Counter::~Counter() = default;
@@ -160,9 +165,10 @@ void Counter::add(std::span<const std::string_view> texts, std::uint32_t weight,
     if (!slots_.empty()) throw std::logic_error("counting has ended: n-grams were chosen");
     begin_change();
     const std::uint64_t most = memory_ / 2 / (chunk * sizeof(Record));  // chunks
-    // Texts read before memory is looked at: a byte gives at most max_n records. In a text of more bytes it is looked at
+    // Texts read before memory is looked at: so many records a byte gives at most. In a text of more bytes it is looked at
     // between blocks.
-    const std::uint64_t most_bytes = memory_ / 8 / (sizeof(Record) * max_n_), long_text = std::max<std::uint64_t>(most_bytes, 1 << 16);
+    const std::uint64_t records = characters_ ? characters_->rows_a_byte() : max_n_;
+    const std::uint64_t most_bytes = memory_ / 8 / (sizeof(Record) * records), long_text = std::max<std::uint64_t>(most_bytes, 1 << 16);
     const auto make_room = [&] {
         if (held_ <= most) return;
         compact(threads, stop);

@@ -11,11 +11,13 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "characters.h"
 #include "hash.h"
 #include "large.h"
 #include "parallel.h"
@@ -28,14 +30,15 @@ class Counter {
 public:
     // `memory`: bytes to be used at most, but for some MB a thread and for the result; what goes to disk goes to
     // `directory`. Nothing that is counted depends on `seed`, which should be known to nobody who writes the texts: they
-    // could make n-grams that take all the time there is.
-    Counter(TextRules rules, unsigned max_n, std::uint64_t memory, std::string directory, std::uint64_t seed);
+    // could make n-grams that take all the time there is. With `characters` those n-grams of all tokens are counted instead.
+    Counter(TextRules rules, unsigned max_n, std::uint64_t memory, std::string directory, std::uint64_t seed,
+            std::optional<Characters> characters = {});
     ~Counter();
 
     // A call of add(), choose() or spell() that throws leaves half of its work done: all later calls but that of spilled()
     // then throw std::logic_error.
 
-    // First reading: each occurrence of an n-gram (n = 1..max_n) counts `weight` times. All members but this one and
+    // First reading: each occurrence of an n-gram counts `weight` times. All members but this one and
     // `spell` are for one thread at a time.
     void add(std::span<const std::string_view> texts, std::uint32_t weight, unsigned threads, const Stop& stop = Stop());
 
@@ -48,7 +51,7 @@ public:
     void spell(std::span<const std::string_view> texts, bool tally, unsigned threads, const Stop& stop = Stop());
 
     struct Ngrams {
-        Large<std::uint8_t> bytes;           // the n-grams' strings, tokens joined by one space, end to end
+        Large<std::uint8_t> bytes;           // the n-grams' strings (lookup.h), end to end
         std::vector<std::uint64_t> offsets;  // (V + 1) where each begins
         std::vector<std::uint64_t> counts;   // (V), weighted
         std::vector<std::uint64_t> tallies;  // (V), of the texts that were tallied
@@ -106,8 +109,9 @@ private:
 
     TextRules rules_;
     unsigned max_n_;
+    std::optional<Characters> characters_;
     std::uint64_t memory_;
-    HashKey keys_[2];  // of the two families of hashes
+    CharacterHashes hashes_[2];  // of the two families
     SpillFile file_;
     bool whole_ = true;
 

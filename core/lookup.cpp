@@ -4,6 +4,7 @@
 #include <cstring>
 #include <deque>
 #include <mutex>
+#include <numeric>
 #include <string>
 #include <utility>
 
@@ -16,6 +17,16 @@ void throw_damaged() {
 std::uint64_t ngram_hash(std::string_view ngram, const HashKey& key) {
     std::uint64_t hash = 0;
     std::string token;  // a copy, because the hash reads past the token's end
+    if (ngram.starts_with(' ')) {
+        const CharacterHashes hashes(key);
+        token.assign(ngram.substr(1)).append(Tokens::slack, '\0');
+        hash = hashes.start();
+        for (std::size_t begin = 0, end; begin < ngram.size() - 1; begin = end) {
+            end = begin + point_size(token.data() + begin, ngram.size() - 1 - begin);
+            hash = extend_hash(hash, hashes({token.data() + begin, end - begin}));
+        }
+        return hash;
+    }
     for (std::size_t begin = 0;;) {
         const std::size_t end = std::min(ngram.find(' ', begin), ngram.size());
         token.assign(ngram.substr(begin, end - begin));
@@ -77,6 +88,93 @@ void BagReader::hash_tokens(const Vocabulary& vocabulary) {
     }
 }
 
+bool Forget::operator()(std::uint64_t number, std::uint64_t token) const {
+    using namespace hash_detail;
+    // As take_bags() does.
+    const std::uint64_t once = mum(mum(seed ^ k0, (text + number) ^ k1) ^ k2, token ^ k3);
+    return mum(once ^ k0, k1) >> 32 < share;
+}
+
+void BagReader::leave_out(const Forget& forget, std::uint64_t before) {
+    forgotten_.assign(token_end_.back(), false);
+    std::size_t kept = 0;
+    for (std::size_t t = 0; t < token_end_.size(); ++t) {
+        for (std::size_t i = start_[t]; i < token_end_[t]; ++i) {
+            forgotten_[i] = forget(t, before + i - start_[t]);
+            if (forgotten_[i] || i >= start_[t + 1]) continue;
+            place_[kept] = static_cast<std::uint32_t>(i);
+            hash_[kept++] = token_hash_[i];
+        }
+        from_[t + 1] = kept;
+    }
+}
+
+void BagReader::note_unknown(std::size_t text, std::size_t begin, std::size_t hits) {
+    constexpr std::size_t many = 16;  // of which mostly all are known
+    const auto place = [&](std::size_t i) { return place_[begin + where_[i]]; };
+    std::size_t next = start_[text];
+    const auto until = [&](std::size_t end) {
+        for (; next < end; ++next) chosen_.push_back(static_cast<std::uint32_t>(next));
+    };
+    for (std::size_t i = 0; i < hits;) {
+        const std::size_t known = i + many <= hits && place(i + many - 1) == next + many - 1 ? many : 1;
+        if (known == 1) until(place(i));
+        next += known;
+        i += known;
+    }
+    until(start_[text + 1]);
+    chosen_from_.push_back(chosen_.size());
+}
+
+bool BagReader::hash_characters(const Vocabulary& vocabulary) {
+    const std::size_t least = vocabulary.characters.least, most = vocabulary.characters.most;
+    const CharacterHashes& hashes = vocabulary.hashes;
+    if (vocabulary.characters.of == Characters::Of::all) {
+        chosen_.resize(start_.back());
+        std::iota(chosen_.begin(), chosen_.end(), 0);
+        chosen_from_ = start_;
+    }
+    words_.clear();
+    std::size_t count = 0, fetched = 0;
+    for (std::size_t t = 0; t + 1 < chosen_from_.size(); ++t) {
+        for (std::size_t c = chosen_from_[t]; c < chosen_from_[t + 1]; ++c) {
+            const std::size_t first = words_.size();
+            words_.add(tokens_[chosen_[c]]);
+            const std::size_t last = words_.size();
+            grow(last, point_hash_);
+            for (std::size_t i = first; i < last; ++i) point_hash_[i] = hashes(words_.point(i));
+            grow(count + (last - first) + Kernels::hashes_ahead, hash_, place_, where_);
+            for (std::size_t i = first; i < last && i + least <= words_.end(i); ++i) {
+                std::uint64_t hash = hashes.start();
+                for (std::size_t k = i; k < i + least; ++k) hash = extend_hash(hash, point_hash_[k]);
+                hash_[count] = hash;
+                place_[count++] = static_cast<std::uint32_t>(i);
+                // Also those of the longer ones, which are mostly there as well: few are looked up at once.
+                const std::size_t end = std::min(i + most, words_.end(i));
+                for (std::size_t k = i + least; fetched < at_once; hash = extend_hash(hash, point_hash_[k++]), ++fetched) {
+                    vocabulary.lookup.prefetch(hash);
+                    if (k == end) break;
+                }
+            }
+        }
+        from_[t + 1] = count;
+    }
+    return fetched < at_once;
+}
+
+std::string BagReader::spelled(const Candidates& all, std::size_t i) const {
+    const std::size_t at = all.places[i];
+    if (all.of_characters) return std::string(1, ' ').append(words_.run(at, all.n));
+    std::string ngram(tokens_[at]);
+    for (std::size_t k = 1; k < all.n; ++k) ngram.append(1, ' ').append(tokens_[at + k]);
+    return ngram;
+}
+
+std::size_t BagReader::capacity() const {
+    return (token_hash_.capacity() + hash_.capacity() + point_hash_.capacity()) * sizeof(std::uint64_t) +
+           (place_.capacity() + where_.capacity() + chosen_.capacity()) * sizeof(std::uint32_t) + words_.capacity();
+}
+
 // Finding the bags of many texts
 
 namespace {
@@ -123,7 +221,8 @@ private:
 
 }  // namespace
 
-FoundBags find_bags(const Vocabulary& vocabulary, std::span<const std::string_view> texts, unsigned threads, const Stop& stop) {
+FoundBags find_bags(const Vocabulary& vocabulary, std::span<const std::string_view> texts, unsigned threads, const Stop& stop,
+                    const Forget& forget) {
     FoundBags result;
     result.offsets.assign(texts.size() + 1, 0);
     struct Piece {
@@ -136,7 +235,9 @@ FoundBags find_bags(const Vocabulary& vocabulary, std::span<const std::string_vi
     parallel_texts(texts, 1, threads, stop, [&] {
         const std::lock_guard lock(mutex);
         return [&, &mine = found.emplace_back(), reader = BagReader()](std::size_t begin, std::size_t end) mutable {
-            for (std::size_t i = begin; i < end; ++i, stop.poll())
+            for (std::size_t i = begin; i < end; ++i, stop.poll()) {
+                Forget of_text = forget;
+                of_text.text += i;
                 reader.walk(vocabulary, texts.subspan(i, 1), stop, [&](const BagReader::Candidates& all) {
                     // The kernel writes a place for each hash, hit or not.
                     const std::size_t hits = kernels().find(vocabulary.lookup.lines(), all.hashes, all.count,
@@ -145,7 +246,8 @@ FoundBags find_bags(const Vocabulary& vocabulary, std::span<const std::string_vi
                     mine.keep(hits, all.count);
                     result.offsets[i + 1] += hits;
                     return hits;
-                });
+                }, of_text);
+            }
             const std::lock_guard lock(mutex);
             pieces.push_back({begin, end, &mine});
         };

@@ -6,9 +6,11 @@
 #include <optional>
 #include <span>
 #include <stdexcept>
+#include <string>
 #include <string_view>
 #include <vector>
 
+#include "characters.h"
 #include "hash.h"
 #include "kernels.h"
 #include "large.h"
@@ -49,7 +51,7 @@ private:
     HashKey key_;
 };
 
-// n-grams as strings, tokens joined by one space: n-gram i is bytes[offsets[i], offsets[i + 1]).
+// n-grams as strings, tokens joined by one space, character n-grams behind one: n-gram i is bytes[offsets[i], offsets[i + 1]).
 struct NgramStrings {
     std::span<const char> bytes;
     std::span<const std::uint64_t> offsets;
@@ -71,7 +73,7 @@ std::optional<Large<std::uint32_t>> build_table(NgramStrings ngrams, const std::
                                                 const Stop& stop = Stop());
 
 // How text becomes rows. The n-grams of a text are taken in blocks of `block` tokens: all that begin in the first come before
-// those of the second.
+// those of the second, those of tokens before those of characters.
 struct Vocabulary {
     static constexpr std::size_t usual_block = 1 << 13;
 
@@ -79,6 +81,17 @@ struct Vocabulary {
     unsigned max_n;
     Lookup lookup;
     std::size_t block = usual_block;  // another one only in tests
+    Characters characters = {};
+    CharacterHashes hashes = CharacterHashes(lookup.key());
+};
+
+// In training: tokens that are taken for unknown, each with a chance of `share` / 2^32, which is a function of (seed, number of
+// the text, number of the token). Their unigrams and the n-grams with them are not looked up.
+struct Forget {
+    std::uint64_t share = 0, seed = 0;
+    std::uint64_t text = 0;  // number of the first text
+
+    bool operator()(std::uint64_t number, std::uint64_t token) const;
 };
 
 // Scratch memory of looking up a few texts at once, so that the loads of one text hide behind another's.
@@ -87,20 +100,24 @@ public:
     // Those n-grams of a block of a text of length n whose prefix is known (the vocabulary is prefix-closed), from left to right.
     struct Candidates {
         std::size_t text;
-        unsigned n;
+        bool of_characters;
+        unsigned n;  // tokens, or code points
         const std::uint64_t* hashes;
-        const std::uint32_t* places;  // the tokens they begin with
+        const std::uint32_t* places;  // the tokens, or the code points of marked words, that they begin with
         std::size_t count;
         std::uint32_t* where;  // find() puts the indices of those it knows here
     };
 
     // Calls find(candidates), which returns the number of hits or Kernels::damaged: for all texts with n = 1, then for all
-    // of them with n = 2, and so on. A text of more bytes than a block has tokens must be alone: its blocks come one after
-    // the other.
+    // of them with n = 2, and so on; then for each text those of characters, the shortest first. A text of more bytes than a
+    // block has tokens must be alone: its blocks come one after the other.
     template <class Find>
-    void walk(const Vocabulary& vocabulary, std::span<const std::string_view> texts, const Stop& stop, Find find);
+    void walk(const Vocabulary& vocabulary, std::span<const std::string_view> texts, const Stop& stop, Find find,
+              const Forget& forget = {});
 
-    const Tokens& tokens() const { return tokens_; }  // those that the candidates' places count
+    // The string of the i-th candidate, inside find().
+    std::string spelled(const Candidates& all, std::size_t i) const;
+    std::size_t capacity() const;  // bytes
 
 private:
     // Lines that the first cache has room for: of so few n-grams each is fetched as soon as its hash is known, of more
@@ -108,14 +125,28 @@ private:
     static constexpr std::size_t at_once = 512;
 
     void hash_tokens(const Vocabulary& vocabulary);  // [0, the last of token_end_)
+    void leave_out(const Forget& forget, std::uint64_t before);
+    void note_unknown(std::size_t text, std::size_t begin, std::size_t hits);
+    bool hash_characters(const Vocabulary& vocabulary);  // whether all lines that may be looked at are fetched
     template <class Find>
-    void find_all(const Vocabulary& vocabulary, Find& find);
+    void find_all(const Vocabulary& vocabulary, Find& find, const Forget& forget, std::uint64_t before);
+    template <class Find>
+    void find_characters(const Vocabulary& vocabulary, Find& find);
+    Candidates candidates(std::size_t text, bool of_characters, unsigned n, std::size_t begin, std::size_t end) {
+        return {text, of_characters, n, hash_.data() + begin, place_.data() + begin, end - begin, where_.data()};
+    }
 
     Tokens tokens_;
     // n-grams still to be looked up, of all texts: hash and first token; those of text t are [from_[t], from_[t + 1]).
     std::vector<std::uint64_t> token_hash_, hash_;
     std::vector<std::uint32_t> place_, where_;
     std::vector<std::size_t> token_end_, from_;
+    std::vector<bool> forgotten_;  // of each token; none where nothing is forgotten
+    // The tokens whose characters are looked up; those of text t are [chosen_from_[t], chosen_from_[t + 1]).
+    std::vector<std::uint32_t> chosen_;
+    std::vector<std::size_t> chosen_from_, start_;  // the tokens that a text's n-grams begin with
+    MarkedWords words_;  // of those chosen
+    std::vector<std::uint64_t> point_hash_;
 };
 
 // A table that names what does not exist; tables are checked where they are used, since they may be of any size.
@@ -130,17 +161,21 @@ struct FoundBags {
     Large<std::uint64_t> offsets;
 };
 FoundBags find_bags(const Vocabulary& vocabulary, std::span<const std::string_view> texts, unsigned threads,
-                    const Stop& stop = Stop());
+                    const Stop& stop = Stop(), const Forget& forget = {});
 
 template <class Find>
-void BagReader::walk(const Vocabulary& vocabulary, std::span<const std::string_view> texts, const Stop& stop, Find find) {
-    if (texts.size() == 1 && texts[0].size() > vocabulary.block)
+void BagReader::walk(const Vocabulary& vocabulary, std::span<const std::string_view> texts, const Stop& stop, Find find,
+                     const Forget& forget) {
+    if (texts.size() == 1 && texts[0].size() > vocabulary.block) {
+        std::uint64_t before = 0;  // tokens of the blocks before
         return for_blocks(texts[0], vocabulary.rules, vocabulary.max_n, vocabulary.block, tokens_, stop,
                           [&](std::size_t starts, std::size_t count) {
                               token_end_.assign(1, count);
                               from_.assign({0, starts});
-                              find_all(vocabulary, find);
+                              find_all(vocabulary, find, forget, before);
+                              before += starts;
                           });
+    }
     tokens_.clear();
     token_end_.clear();
     from_.assign(1, 0);
@@ -149,15 +184,25 @@ void BagReader::walk(const Vocabulary& vocabulary, std::span<const std::string_v
         token_end_.push_back(tokens_.size());
         from_.push_back(tokens_.size());
     }
-    find_all(vocabulary, find);
+    find_all(vocabulary, find, forget, 0);
 }
 
 template <class Find>
-void BagReader::find_all(const Vocabulary& vocabulary, Find& find) {
-    const std::size_t texts = token_end_.size();
-    if (!texts) return;
+void BagReader::find_all(const Vocabulary& vocabulary, Find& find, const Forget& forget, std::uint64_t before) {
+    if (token_end_.empty()) return;
+    const Characters& characters = vocabulary.characters;
+    const bool unknown = characters.of == Characters::Of::unknown;
     hash_tokens(vocabulary);
-    for (unsigned n = 1; n <= vocabulary.max_n && from_[texts] != 0; ++n) {
+    if (characters.of != Characters::Of::none) {
+        start_ = from_;
+        chosen_.clear();
+        chosen_from_.assign(1, 0);
+        forgotten_.clear();
+        if (forget.share) leave_out(forget, before);
+    }
+    const bool forgets = !forgotten_.empty();
+    const std::size_t texts = token_end_.size();
+    for (unsigned n = 1; n <= vocabulary.max_n && (from_[texts] != 0 || (n == 1 && unknown)); ++n) {
         // Past the end stands what is fetched at no cost.
         std::fill_n(hash_.data() + from_[texts], Kernels::hashes_ahead, hash_[0]);
         const bool all_at_once = from_[texts] <= at_once;
@@ -165,19 +210,47 @@ void BagReader::find_all(const Vocabulary& vocabulary, Find& find) {
         std::size_t kept = 0;
         for (std::size_t t = 0, begin = 0; t < texts; ++t) {
             const std::size_t end = from_[t + 1];
-            std::size_t hits = find(Candidates{t, n, hash_.data() + begin, place_.data() + begin, end - begin, where_.data()});
+            std::size_t hits = find(candidates(t, false, n, begin, end));
             if (hits == Kernels::damaged) throw_damaged();
+            if (n == 1 && unknown) note_unknown(t, begin, hits);
             // Places rise: only the last of them can be without a next token.
             while (hits && place_[begin + where_[hits - 1]] + n >= token_end_[t]) --hits;
-            for (std::size_t i = 0; i < hits; ++i, ++kept) {
+            for (std::size_t i = 0; i < hits; ++i) {
                 const std::size_t w = begin + where_[i];  // >= kept: what is overwritten has been read
                 const std::uint32_t at = place_[w];
+                if (forgets && forgotten_[at + n]) continue;
                 place_[kept] = at;
                 hash_[kept] = extend_hash(hash_[w], token_hash_[at + n]);
                 if (all_at_once) vocabulary.lookup.prefetch(hash_[kept]);
+                ++kept;
             }
             begin = end;
             from_[t + 1] = kept;
+        }
+    }
+    if (characters.of != Characters::Of::none) find_characters(vocabulary, find);
+}
+
+template <class Find>
+void BagReader::find_characters(const Vocabulary& vocabulary, Find& find) {
+    const Characters& characters = vocabulary.characters;
+    const bool all_fetched = hash_characters(vocabulary);
+    std::fill_n(hash_.data() + from_.back(), Kernels::hashes_ahead, hash_[0]);
+    for (std::size_t t = 0; t < token_end_.size(); ++t) {
+        const std::size_t begin = from_[t];
+        std::size_t end = from_[t + 1];
+        for (unsigned n = characters.least; n <= characters.most && begin != end; ++n) {
+            for (std::size_t i = 0; i < Kernels::hashes_ahead && !all_fetched; ++i) vocabulary.lookup.prefetch(hash_[begin + i]);
+            const std::size_t hits = find(candidates(t, true, n, begin, end));
+            if (hits == Kernels::damaged) throw_damaged();
+            end = begin;
+            for (std::size_t i = 0; i < hits; ++i) {
+                const std::size_t w = begin + where_[i];
+                const std::uint32_t at = place_[w];
+                if (at + n >= words_.end(at)) continue;
+                place_[end] = at;
+                hash_[end++] = extend_hash(hash_[w], point_hash_[at + n]);
+            }
         }
     }
 }

@@ -21,7 +21,7 @@ namespace sparsedistill {
 
 namespace {
 
-constexpr std::uint64_t format_version = 4, most_layers = 16, most_n = 8;
+constexpr std::uint64_t format_version = 5, oldest_version = 4, most_layers = 16, most_n = 8;
 constexpr std::size_t most_config = std::size_t{64} << 20;  // bytes
 constexpr std::uint64_t most_width = std::uint64_t{1} << 40;  // of a row: what follows from it is computed without overflow
 
@@ -140,9 +140,10 @@ Task read_task(const Fields& config, const std::string& where) {
     if (!format || format->kind() != Json::Kind::string || format->string() != "sparsedistill")
         config.fail("it is not that of a sparsedistill classifier");
     const auto version = config.find("format_version");
-    if (!version || version->kind() != Json::Kind::integer || version->whole() != format_version)
+    const auto number = version && version->kind() == Json::Kind::integer ? version->whole() : std::nullopt;
+    if (!number || *number < oldest_version || *number > format_version)
         throw FormatError(where + " has format version " + (version ? version->shown() : "none") + ", this program reads " +
-                          std::to_string(format_version));
+                          std::to_string(oldest_version) + " to " + std::to_string(format_version));
     const std::string task = config.string("task");
     if (task == "single") return Task::single;
     if (task == "multi") return Task::multi;
@@ -184,7 +185,22 @@ struct Text {
     TextRules rules;
     unsigned max_n;
     std::uint64_t seed;
+    Characters characters;
 };
+
+Characters read_characters(const Fields& text) {
+    Characters characters;
+    if (!text.find("characters")) return characters;
+    const std::string name = text.string("characters");
+    const auto of = characters_named(name);
+    if (!of) text.fail("characters is " + in_quotes(name) + ", not none, unknown or all");
+    if (*of == Characters::Of::none) return characters;
+    const std::uint64_t least = text.whole("characters_min"), most = text.whole("characters_max");
+    if (least < 1 || most < least || most > Characters::longest)
+        text.fail("characters_min is " + std::to_string(least) + " and characters_max " + std::to_string(most) +
+                  ": not 1 to 16, the second not below the first");
+    return {*of, static_cast<unsigned>(least), static_cast<unsigned>(most)};
+}
 
 Text read_text(const Fields& config, const std::string& where) {
     const Fields text = config.object("text");
@@ -199,7 +215,8 @@ Text read_text(const Fields& config, const std::string& where) {
     const bool normalize = text.boolean("normalize");
     if (normalize && *tokenizer == Tokenizer::sklearn) text.fail("normalize is true, which the sklearn tokenizer never does");
     if (max_n < 1 || max_n > most_n) text.fail("max_n is " + std::to_string(max_n) + ", not 1 to 8");
-    return {{*tokenizer, text.boolean("lowercase"), normalize}, static_cast<unsigned>(max_n), text.whole("seed")};
+    return {{*tokenizer, text.boolean("lowercase"), normalize}, static_cast<unsigned>(max_n), text.whole("seed"),
+            read_characters(text)};
 }
 
 struct Rows {
@@ -217,6 +234,8 @@ Rows read_rows(const Fields& config, Tensors& tensors, const Text& text, Pooling
         std::find_if(std::begin(row_kinds), std::end(row_kinds), [&](const RowKind& one) { return name == one.name; });
     if (kind == std::end(row_kinds)) rows.fail("rows.type is " + in_quotes(name) + ", not int8, int16, float16 or float32");
     const bool hashed = rows.boolean("hashed", false), in_slots = rows.boolean("in_slots");
+    if (hashed && text.characters.of == Characters::Of::unknown)
+        rows.fail("characters are of unknown words, but rows are hashed and all known");
     if (pooling == Pooling::attentive && (kind->type < RowType::float16 || width < 2))
         rows.fail("attentive pooling is of float rows, the last number their weight");
     std::span<const std::uint32_t> slots;
@@ -316,7 +335,7 @@ LoadedModel read(std::string_view config_text, MappedFile mapped, std::span<cons
     if (!pooling) config.fail("pooling is " + in_quotes(pooling_name) + ", not mean, sum, max, mean+max or attentive");
     const bool pairs = config.boolean("pairs", false);
     const Rows rows = read_rows(config, tensors, text, *pooling, pairs);
-    Model model{{text.rules, text.max_n, rows.lookup}, rows.type, rows.numbers, rows.width, rows.stride, nullptr, *pooling, nullptr,
+    Model model{{text.rules, text.max_n, rows.lookup, Vocabulary::usual_block, text.characters}, rows.type, rows.numbers, rows.width, rows.stride, nullptr, *pooling, nullptr,
                 pairs, false, {}};
     read_head(config, tensors, model);
     if (model.outputs() != labels.size())

@@ -15,13 +15,19 @@ namespace {
 
 constexpr std::size_t group_bytes = 2048, group_texts = 32;  // texts looked up together: what they find fits the caches
 constexpr std::size_t most_rows = 1 << 15;  // whose sums cannot overflow 32 bits; those of longer bags go on in 64
+constexpr std::size_t few = 256;  // rows that wait to be read; see add_rows()
 constexpr std::size_t row_sizes[] = {1, 2, 2, 4};
 
 std::size_t padded(std::size_t n) { return (n + Kernels::dense_lanes - 1) / Kernels::dense_lanes * Kernels::dense_lanes; }
 
 // Whether a text may have more rows than that, or more than a block of tokens. Such a text is a group of its own.
 bool lengthy(const Model& model, std::string_view text) {
-    return text.size() > std::min(most_rows / model.vocabulary.max_n, model.vocabulary.block);
+    const Vocabulary& vocabulary = model.vocabulary;
+    const Characters& characters = vocabulary.characters;
+    std::size_t rows = vocabulary.max_n;  // a byte: there is no token and no code point without one
+    if (characters.of == Characters::Of::all) rows += characters.rows_a_byte();
+    else if (characters.of == Characters::Of::unknown) rows = std::max(rows, characters.rows_a_byte());
+    return text.size() > std::min(most_rows / rows, vocabulary.block);
 }
 
 // Scratch memory of one thread.
@@ -83,7 +89,7 @@ public:
     void release() {
         const std::size_t numbers = found_.capacity() + next_.capacity() + sums_.capacity() + tops_.capacity() +
                                     2 * wide_.capacity() + floats_.capacity() + tops_real_.capacity() + kept_.capacity();
-        if (numbers * sizeof(float) > most_kept) *this = Scorer();
+        if (numbers * sizeof(float) + reader_.capacity() > most_kept) *this = Scorer();
     }
 
 private:
@@ -142,15 +148,22 @@ private:
                 if (lengthy_) spill();
             }
         };
+        bool of_characters = false;
         reader_.walk(model.vocabulary, texts, stop, [&](const BagReader::Candidates& all) {
-            grow(all.count, next_);
-            const std::size_t hits = find(lines, all.hashes, all.count, next_.data(), all.where, model.rows, bytes);
+            // Few are found at once of characters: those of a text wait together.
+            const std::size_t before = of_characters && all.of_characters && waiting_text == all.text && waiting < few ? waiting : 0;
+            auto& into = before ? found_ : next_;
+            if (into.size() < before + all.count) into.resize(before + all.count + (before + all.count) / 2);
+            const std::size_t hits = find(lines, all.hashes, all.count, into.data() + before, all.where, model.rows, bytes);
             if (hits == Kernels::damaged) return hits;
             counts_[all.text] += hits;
-            gather();
-            found_.swap(next_);
-            waiting = hits;
+            if (!before) {
+                gather();
+                found_.swap(next_);
+            }
+            waiting = before + hits;
             waiting_text = all.text;
+            of_characters = all.of_characters;
             return hits;
         });
         gather();

@@ -19,12 +19,13 @@ std::uint32_t Counter::find(std::uint64_t key, std::uint32_t more) const {
     }
 }
 
-void Counter::Speller::spell_block(std::size_t starts, std::size_t count, bool tally) {
+void Counter::Speller::spell_block(std::size_t starts, bool tally) {
     const std::size_t mask = counter_.slots_.size() - 1;
-    places_.resize(starts);
-    for (std::size_t i = 0; i < starts; ++i) places_[i] = static_cast<std::uint32_t>(i);
+    places_.clear();
+    for (std::size_t i = 0; i < starts; ++i)
+        if (chain_.has(i, chain_.least)) places_.push_back(static_cast<std::uint32_t>(i));
     // An n-gram is never more frequent than its prefix: what is not chosen need not be extended.
-    for (unsigned n = 1; n <= counter_.max_n_ && !places_.empty(); ++n) {
+    for (unsigned n = chain_.least; n <= chain_.most && !places_.empty(); ++n) {
         const std::size_t last = places_.size() - 1;
         for (std::size_t p = 0; p < std::min(ahead, last); ++p)
             __builtin_prefetch(&counter_.slots_[chain_[places_[p]].key & mask]);
@@ -36,23 +37,17 @@ void Counter::Speller::spell_block(std::size_t starts, std::size_t count, bool t
             if (index == none) continue;
             if (tally) counter_.tallies_[index].fetch_add(1, std::memory_order_relaxed);
             auto& is_spelled = counter_.is_spelled_[index];
-            if (!is_spelled.load(std::memory_order_relaxed) && !is_spelled.exchange(true)) keep(index, i, n);
-            if (i + n >= count) continue;
+            if (!is_spelled.load(std::memory_order_relaxed) && !is_spelled.exchange(true)) {
+                const std::uint64_t begin = bytes_.size();
+                chain_.spell(i, n, bytes_);
+                counter_.spelled_[index] = {begin, number_, static_cast<std::uint32_t>(bytes_.size() - begin)};
+            }
+            if (!chain_.has(i, n + 1)) continue;
             chain_[i] = chain_.extended(i, i + n);
             places_[kept++] = i;
         }
         places_.resize(kept);
     }
-}
-
-void Counter::Speller::keep(std::uint32_t index, std::size_t first, unsigned n) {
-    const Tokens& tokens = chain_.tokens();
-    const std::uint64_t begin = bytes_.size();
-    for (unsigned k = 0; k < n; ++k) {
-        if (k) bytes_.push_back(' ');
-        bytes_.insert(bytes_.end(), tokens[first + k].begin(), tokens[first + k].end());
-    }
-    counter_.spelled_[index] = {begin, number_, static_cast<std::uint32_t>(bytes_.size() - begin)};
 }
 
 void Counter::spell(std::span<const std::string_view> texts, bool tally, unsigned threads, const Stop& stop) {

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from sparsedistill import Classifier, _core, report
+from sparsedistill.artefact import version_of
 from sparsedistill.student import curve
 from sparsedistill.student.vocabulary import Vocabulary
 
@@ -116,10 +117,14 @@ def make_parts(
     labels: int = 3,
     relu_first: bool = True,
     seed: int = 0,
+    **rules: Any,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """``config.json`` and arrays of a small classifier with random weights and the n-grams of ``TEXTS``."""
+    """``config.json`` and arrays of a small classifier with random weights and the n-grams of ``TEXTS``.
+
+    ``rules``: more rules of its text.
+    """
     rng = np.random.default_rng(seed)
-    vocabulary = Vocabulary.count([TEXTS], tokenizer="words", max_n=3)
+    vocabulary = Vocabulary.count([TEXTS], tokenizer="words", max_n=3, **rules)
     widths = [labels if depth == 0 else 8, *[6] * (depth - 1), *[labels] * (depth > 0)]
     shape = (len(vocabulary), widths[0])
     in_slots = row_type == "slots"
@@ -142,7 +147,7 @@ def make_parts(
         tensors[f"layers.{i}.bias"] = rng.standard_normal(n_out).astype(np.float32)
     config = {
         "format": "sparsedistill",
-        "format_version": 4,
+        "format_version": version_of(vocabulary.rules),
         "task": task,
         "labels": [f"label {i}" for i in range(labels)],
         "text": {

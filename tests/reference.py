@@ -12,7 +12,7 @@ import math
 import sys
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import cache
 
 import numpy as np
@@ -221,6 +221,17 @@ def ngrams(tokens: Sequence[str], max_n: int, block: int = BLOCK) -> list[str]:
     ]
 
 
+MARKED = 64  # code points of a marked word
+
+
+def character_ngrams(token: str, least: int = 3, most: int = 6) -> list[str]:
+    """Those of a token, the shorter ones first: runs of its code points and a blank on each side, behind one more."""
+    whole = f" {token} "
+    marked = whole[:MARKED]
+    runs = [marked[i : i + n] for n in range(least, most + 1) for i in range(len(marked) - n + 1)]
+    return [f" {run}" for run in runs if run != whole]
+
+
 # Hash
 
 
@@ -255,8 +266,12 @@ def extend(prefix: int, token: int) -> int:
 
 
 def ngram_hash(ngram: str, seed: int = 0) -> int:
-    """Hash of an n-gram written with single spaces (no tokeniser leaves a space inside a token)."""
-    first, *others = [token_hash(token.encode("utf-8"), seed) for token in ngram.split(" ")]
+    """Hash of an n-gram written with single spaces (no tokeniser leaves a space inside a token).
+
+    One of characters, which begins with a space, is the n-gram of no token and a token a code point.
+    """
+    tokens = ["", *ngram[1:]] if ngram.startswith(" ") else ngram.split(" ")
+    first, *others = [token_hash(token.encode("utf-8"), seed) for token in tokens]
     h = first
     for other in others:
         h = extend(h, other)
@@ -362,6 +377,8 @@ GOLDEN = {
     ("0123456789abcdef0123456789abcdef", 0): 0x7A436E5D92EA9F27,
     ("0123456789abcdef0123456789abcdef0", 0): 0x11B2D3AF3B6E76C9,
     ("a b c d e f g h", 0xFFFFFFFFFFFFFFFF): 0xEA353AB22271AB88,
+    ("  ca", 0): 0x019B32988E6DB288,
+    (" f\xe9 ", 0x0123456789ABCDEF): 0x869A758C5383AB6D,
 }
 
 
@@ -456,19 +473,38 @@ def bag(
     max_n: int = 4,
     columns: int = 0,
     block: int = BLOCK,
+    characters: str = "none",
+    characters_min: int = 3,
+    characters_max: int = 6,
 ) -> list[int]:
     """Rows of a text in bag order, found through the slots; at each token a miss ends the chain."""
-    hashes = [token_hash(token.encode("utf-8"), seed) for token in tokenize(text, tokenizer, lowercase, normalize)]
-    levels: list[list[int]] = [[] for _ in range(max_n * (len(hashes) // block + 1))]
+    tokens = tokenize(text, tokenizer, lowercase, normalize)
+    hashes = [token_hash(token.encode("utf-8"), seed) for token in tokens]
+    each = max_n + characters_max
+    levels: list[list[int]] = [[] for _ in range(each * (len(hashes) // block + 1))]
     for i in range(len(hashes)):
         h = hashes[i]
+        known = True
         for n in range(1, min(max_n, len(hashes) - i) + 1):
             if n > 1:
                 h = extend(h, hashes[i + n - 1])
             row = lookup(slots, h, columns)
             if row is None:
+                known = n > 1
                 break
-            levels[i // block * max_n + n - 1].append(row)
+            levels[i // block * each + n - 1].append(row)
+        if characters == "all" or (characters == "unknown" and not known):
+            marked = f" {tokens[i]} "[:MARKED]
+            for begin in range(len(marked)):
+                h = token_hash(b"", seed)
+                for n, c in enumerate(marked[begin : begin + characters_max], 1):
+                    h = extend(h, token_hash(c.encode("utf-8"), seed))
+                    if n < characters_min:
+                        continue
+                    row = lookup(slots, h, columns)
+                    if row is None or marked[begin : begin + n] == f" {tokens[i]} ":
+                        break
+                    levels[i // block * each + max_n + n - 1].append(row)
     return [row for level in levels for row in level]
 
 
@@ -481,15 +517,38 @@ def bag_of_strings(
     normalize: bool = True,
     max_n: int = 4,
     block: int = BLOCK,
+    characters: str = "none",
+    characters_min: int = 3,
+    characters_max: int = 6,
+    forgotten: Collection[int] = (),
 ) -> list[int]:
-    """The same without any hash: an n-gram is found if it and all its prefixes are in the vocabulary."""
+    """The same without any hash: an n-gram is found if it and all its prefixes are in the vocabulary.
+
+    ``forgotten``: numbers of the tokens that are taken for unknown.
+    """
     row = {ngram: r for r, ngram in enumerate(vocabulary)}
+    tokens = tokenize(text, tokenizer, lowercase, normalize)
+    known = [token in row and i not in forgotten for i, token in enumerate(tokens)]
     found = []
-    for ngram in ngrams(tokenize(text, tokenizer, lowercase, normalize), max_n, block):
-        tokens = ngram.split(" ")
-        if all(" ".join(tokens[:n]) in row for n in range(1, len(tokens) + 1)):
-            found.append(row[ngram])
+    for begin in range(0, len(tokens), block):
+        for n in range(1, max_n + 1):
+            for i in range(begin, min(begin + block, len(tokens) - n + 1)):
+                prefixes = [" ".join(tokens[i : i + k]) for k in range(1, n + 1)]
+                if all(p in row for p in prefixes) and not any(j in forgotten for j in range(i, i + n)):
+                    found.append(row[prefixes[-1]])
+        for n in range(characters_min, characters_max + 1):
+            for i in range(begin, min(begin + block, len(tokens))):
+                if characters == "all" or (characters == "unknown" and not known[i]):
+                    for ngram in character_ngrams(tokens[i], n, n):
+                        if all(ngram[: 1 + k] in row for k in range(characters_min, n + 1)):
+                            found.append(row[ngram])
     return found
+
+
+def forgets(text: int, token: int, share: float, seed: int) -> bool:
+    """Whether a token, by its number in a text, is taken for unknown in training."""
+    once = mum(mum(seed ^ K0, text ^ K1) ^ K2, token ^ K3)
+    return mum(once ^ K0, K1) >> 32 < int(share * 2**32)
 
 
 # Counting
@@ -504,11 +563,21 @@ def count(
     max_n: int = 4,
     size: int | None = None,
     min_count: int = 1,
+    of_characters: bool = False,
+    characters: str = "all",
+    characters_min: int = 3,
+    characters_max: int = 6,
 ) -> list[tuple[str, int]]:
-    """The vocabulary: n-grams and their counts, by count descending, then UTF-8 bytes ascending."""
+    """The vocabulary: n-grams and their counts, by count descending, then UTF-8 bytes ascending.
+
+    ``of_characters``: the character n-grams of all tokens, whatever ``characters`` is, and no others.
+    """
     counts: Counter[str] = Counter()
     for text in texts:
-        counts.update(ngrams(tokenize(text, tokenizer, lowercase, normalize), max_n))
+        tokens = tokenize(text, tokenizer, lowercase, normalize)
+        for token in tokens if of_characters else ():
+            counts.update(character_ngrams(token, characters_min, characters_max))
+        counts.update(() if of_characters else ngrams(tokens, max_n))
     kept = [(ngram, n) for ngram, n in counts.items() if n >= min_count]
     return sorted(kept, key=lambda item: (-item[1], item[0].encode("utf-8")))[:size]
 

@@ -72,6 +72,8 @@ TEXTS = [
     "映画 was good good \U0001f600",
     "film " * 9000,
     "ÉTÉ",
+    "filmed goodness",
+    "schlechter " * 5000,
 ]
 
 
@@ -172,7 +174,12 @@ def test_the_core_gives_pythons_logits(programs, parts, tmp_path):
         save(config, tensors)
     config, tensors = parts()
     config["rows"]["hashed"] = True
-    save(config, {name: array for name, array in tensors.items() if name != "slots"})
+    unhashed = {name: array for name, array in tensors.items() if name != "slots"}
+    save(config, unhashed)
+    save({**config, "text": config["text"] | {"characters": "all", "characters_min": 2, "characters_max": 3}}, unhashed)
+    for row_type, depth in (("int8", 1), ("slots", 0)):
+        for of in ("unknown", "all"):
+            save(*parts(row_type=row_type, depth=depth, characters=of, characters_min=2, characters_max=5))
     odd = np.random.default_rng(1).choice(
         np.float32([0, np.nan, np.inf, -np.inf, 3e38, 1e-45]), (len(tensors["rows"]), 3)
     )

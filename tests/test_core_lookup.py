@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -25,12 +26,43 @@ plain = st.lists(st.sampled_from(("the", "not", "Bad", "at", "all", "a", "漢", 
 )
 texts = st.one_of(plain, plain, ref.texts())
 rules = st.fixed_dictionaries({"tokenizer": tokenizers, "lowercase": st.booleans(), "max_n": st.integers(1, 5)})
+lengths = st.one_of(
+    st.just({}),
+    st.tuples(st.integers(1, 16), st.integers(1, 16)).map(
+        lambda two: dict(zip(("characters_min", "characters_max"), sorted(two)))
+    ),
+)
+# Words that share characters, of every length about the 64 code points that a marked word has.
+long_words = st.builds(
+    lambda word, times: (word * times)[: 60 + times % 10],
+    st.sampled_from(("ab", "é", "漢a", "e\u0301", "x")),
+    st.integers(60, 70),
+)
+spelled = st.lists(
+    st.one_of(long_words, st.text("abé漢😀\u0301'", max_size=9), st.sampled_from(("the", "then", "Other"))), max_size=8
+).map(" ".join)
+character_rules = st.builds(
+    lambda rules, lengths, of: {**rules, **lengths, "characters": of},
+    rules,
+    lengths,
+    st.sampled_from(("unknown", "all")),
+)
 
 
 def counted(
-    batches, size=1 << 40, min_count=1, *, tokenizer, lowercase, max_n, memory=1 << 30, threads=1, directory="/nowhere"
+    batches,
+    size=1 << 40,
+    min_count=1,
+    *,
+    tokenizer,
+    lowercase,
+    max_n,
+    memory=1 << 30,
+    threads=1,
+    directory="/nowhere",
+    **more,
 ):
-    counter = _core.Counter(tokenizer, lowercase, max_n, memory, str(directory))
+    counter = _core.Counter(tokenizer, lowercase, max_n, memory, str(directory), **more)
     for batch in batches:
         counter.add(batch, 1, threads)
     distinct = counter.choose(size, min_count, threads)
@@ -49,9 +81,9 @@ def zipf_texts(n: int, words: int, seed: int) -> list[str]:
     return [" ".join(f"w{i}" for i in (rng.zipf(1.2, rng.integers(0, 60)) % words)) for _ in range(n)]
 
 
-def make_lookup(vocabulary, seed=0, *, tokenizer="whitespace", lowercase=False, max_n=4):
+def make_lookup(vocabulary, seed=0, *, tokenizer="whitespace", lowercase=False, max_n=4, **more):
     slots, used = _core.build_slots(*ref.packed(vocabulary), seed)
-    return _core.Lookup(slots, len(vocabulary), 0, used, tokenizer, lowercase, max_n)
+    return _core.Lookup(slots, len(vocabulary), 0, used, tokenizer, lowercase, max_n, **more)
 
 
 def split(ids: np.ndarray, offsets: np.ndarray) -> list[list[int]]:
@@ -73,6 +105,16 @@ def test_counts(batch, rules, size, min_count):
     assert counted([batch], size, min_count, **rules)[0] == cut
 
 
+@settings(max_examples=300)
+@given(st.lists(st.one_of(texts, spelled), max_size=6), character_rules, st.integers(0, 90), st.integers(0, 4))
+def test_counts_of_characters(batch, rules, size, min_count):
+    rules = {**rules, "of_characters": True}
+    everything = ref.count(batch, **rules)
+    assert counted([batch[:2], [], batch[2:]], **rules) == (everything, len(everything))
+    cut = ref.count(batch, **rules, size=size, min_count=min_count)
+    assert counted([batch], size, min_count, **rules)[0] == cut
+
+
 @pytest.mark.parametrize("max_n", [1, 3])
 def test_counts_past_every_growth_of_the_index(max_n):
     batch = zipf_texts(600, 20000, 1)
@@ -86,16 +128,17 @@ def test_counts_past_every_growth_of_the_index(max_n):
 
 
 @functools.cache
-def much_text():
+def much_text(of_characters):
     batch = zipf_texts(6000, 200_000, 4)
-    return batch, ref.count(batch, tokenizer="whitespace", max_n=4)
+    return batch, ref.count(batch, tokenizer="whitespace", max_n=4, of_characters=of_characters)
 
 
+@pytest.mark.parametrize("of_characters", [False, True])
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("memory", [0, 1 << 16, 1 << 20, 1 << 26])
-def test_counts_through_the_disk(tmp_path, memory, threads):
-    batch, expected = much_text()
-    rules = {"tokenizer": "whitespace", "lowercase": True, "max_n": 4}
+def test_counts_through_the_disk(tmp_path, memory, threads, of_characters):
+    batch, expected = much_text(of_characters)
+    rules = {"tokenizer": "whitespace", "lowercase": True, "max_n": 4, "of_characters": of_characters}
     for size in (0, 5000, 1 << 40):
         got, distinct = counted(
             [batch[:4000], batch[4000:]], size, **rules, memory=memory, threads=threads, directory=tmp_path
@@ -274,6 +317,102 @@ def test_bags(batch, rules, seed, random, block):
         assert lookup.ngrams(text) == [(vocabulary[row], row) for row in rows]
 
 
+def some_of(batch, rules, random):
+    """Any part of the n-grams of a batch, those of words first."""
+    chosen = []
+    for of_characters in (False, True):
+        ngrams = [ngram for ngram, _ in ref.count(batch, **rules, of_characters=of_characters)]
+        chosen += random.sample(ngrams, random.randint(0, len(ngrams)))
+    return chosen
+
+
+@settings(max_examples=500)
+@given(
+    st.lists(st.one_of(texts, spelled, spelled), min_size=1, max_size=6),
+    character_rules,
+    seeds,
+    st.randoms(use_true_random=False),
+    st.sampled_from((1, 2, 3, 5, 8192)),
+)
+def test_bags_with_characters(batch, rules, seed, random, block):
+    vocabulary = some_of(batch, rules, random)
+    slots, used = ref.build_slots(vocabulary, seed)
+    expected = [ref.bag(text, slots, used, **rules, block=block) for text in batch]
+    lookup = _core.Lookup(slots, len(vocabulary), 0, used, **rules, block=block)
+    assert split(*lookup.bags(batch, 1)) == expected
+    assert expected == [ref.bag_of_strings(text, vocabulary, **rules, block=block) for text in batch]
+    for text, rows in zip(batch, expected, strict=True):
+        assert lookup.ngrams(text) == [(vocabulary[row], row) for row in rows]
+
+
+def test_bags_with_characters_by_hand():
+    vocabulary = ["a", "cat", "a cat", "  ca", "  cat", " cat", " at ", " cat ", " ats", " ts ", "  c"]
+    unknown, everything = (make_lookup(vocabulary, characters=of) for of in ("unknown", "all"))
+    names = [[ngram for ngram, _ in lookup.ngrams("a cat cats")] for lookup in (unknown, everything)]
+    assert names[0] == ["a", "cat", "a cat", "  ca", " cat", " ats", " ts ", "  cat"]
+    assert names[1] == [
+        "a",
+        "cat",
+        "a cat",
+        "  ca",
+        " cat",
+        " at ",
+        "  ca",
+        " cat",
+        " ats",
+        " ts ",
+        "  cat",
+        " cat ",
+        "  cat",
+    ]
+
+
+@settings(max_examples=300)
+@given(
+    st.lists(st.one_of(texts, spelled), min_size=1, max_size=6),
+    character_rules,
+    st.randoms(use_true_random=False),
+    st.sampled_from((1, 2, 5, 8192)),
+    st.floats(0, 1),
+    seeds,
+)
+def test_what_is_forgotten_is_a_function_of_the_seed(batch, rules, random, block, share, seed):
+    rules = {**rules, "characters": "unknown"}
+    vocabulary = some_of(batch, rules, random)
+    slots, used = ref.build_slots(vocabulary, 0)
+    lookup = _core.Lookup(slots, len(vocabulary), 0, used, **rules, block=block)
+    got = split(*lookup.bags(batch, 1, share, seed))
+    for text, rows, number in zip(batch, got, range(len(batch)), strict=True):
+        tokens = range(len(ref.tokenize(text, rules["tokenizer"], rules["lowercase"])))
+        forgotten = [i for i in tokens if ref.forgets(number, i, share, seed)]
+        assert rows == ref.bag_of_strings(text, vocabulary, **rules, block=block, forgotten=forgotten)
+    for threads in (2, 5):
+        assert split(*lookup.bags(batch, threads, share, seed)) == got
+
+
+def test_the_right_share_is_forgotten():
+    lookup = make_lookup(["a", "a a"], characters="unknown")
+    text = " ".join(["a"] * 20_000)
+    whole = split(*lookup.bags([text] * 5, 2))
+    assert whole == split(*lookup.bags([text] * 5, 2, 0.0, 7))
+    bags = [split(*lookup.bags([text] * 5, 2, 0.1, seed)) for seed in (0, 1)]
+    for bag in itertools.chain(*bags):
+        unigrams, bigrams = bag.count(0), bag.count(1)
+        assert abs(unigrams / 20_000 - 0.9) < 4 * (0.09 / 20_000) ** 0.5
+        assert abs(bigrams / 20_000 - 0.81) < 0.015
+    assert len({tuple(bag) for bag in itertools.chain(*bags)}) == 10
+    assert split(*lookup.bags([text], 1, 1.0, 3)) == [[]]
+
+
+def test_forgetting_is_for_characters_of_unknown_words():
+    for of in ("none", "all"):
+        with pytest.raises(ValueError, match="must be those of unknown words"):
+            make_lookup(["a"], characters=of).bags(["a"], 1, 0.1)
+    for share in (-0.1, 1.1, float("nan")):
+        with pytest.raises(ValueError, match="must be 0 to 1"):
+            make_lookup(["a"], characters="unknown").bags(["a"], 1, share)
+
+
 @pytest.mark.parametrize("max_n", [1, 2, 5])
 @pytest.mark.parametrize("tokens", [8191, 8192, 8193, 8196, 16384, 16385, 30000])
 def test_bags_and_counts_across_the_borders_of_blocks(tokens, max_n):
@@ -396,10 +535,12 @@ def test_no_slots_can_crash(values, keep, rows, known_tags, columns):
     assert all(row < most for bag in bags for row in bag)
 
 
-@settings(max_examples=100)
-@given(st.lists(texts, min_size=1, max_size=6), rules, st.integers(1, 4))
+@settings(max_examples=200)
+@given(
+    st.lists(st.one_of(texts, spelled), min_size=1, max_size=6), st.one_of(rules, character_rules), st.integers(1, 4)
+)
 def test_bags_of_a_table_that_holds_values(batch, rules, columns):
-    vocabulary = [ngram for ngram, _ in ref.count(batch, **rules)]
+    vocabulary = [ngram for of in (False, True) for ngram, _ in ref.count(batch, **rules, of_characters=of)]
     values = np.arange(len(vocabulary) * columns, dtype=np.int16).reshape(-1, columns)
     slots, used = ref.build_slots(vocabulary, 0, values)
     lookup = _core.Lookup(slots, 0, columns, used, **rules)
@@ -419,6 +560,13 @@ def test_lookup_checks_its_rules():
     for max_n in (0, 9):
         with pytest.raises(ValueError, match="max_n"):
             _core.Lookup(slots, 1, 0, 0, "words", True, max_n)
+    with pytest.raises(ValueError, match="no characters 'some'"):
+        _core.Lookup(slots, 1, 0, 0, "words", True, 4, characters="some")
+    for least, most in ((0, 6), (3, 2), (3, 17)):
+        with pytest.raises(ValueError, match="1 to 16"):
+            _core.Lookup(slots, 1, 0, 0, "words", True, 4, characters="all", characters_min=least, characters_max=most)
+    with pytest.raises(ValueError, match="no word is unknown"):
+        _core.Lookup(slots[:0], 1, 0, 0, "words", True, 4, characters="unknown")
     for wrong in (-1, 1 << 64, "0", None):
         with pytest.raises(TypeError):
             _core.Lookup(slots, 1, 0, wrong, "words", True, 4)

@@ -173,6 +173,80 @@ def test_ngrams_of_several_tokens_are_pooled_in_bag_order():
         assert same_bits(net.core.score(texts, 1), [net.twin(bag) for bag in bags])
 
 
+PIECES = ("ab", "abc", "cab", "bca", "é", "漢", "x" * 70, "abcabc", "t1", "unknown")
+spelled = st.lists(
+    st.one_of(st.lists(st.sampled_from(PIECES), min_size=1, max_size=3).map("".join), st.just("ab")), max_size=40
+).map(" ".join)
+characters = st.fixed_dictionaries(
+    {
+        "characters": st.sampled_from(("unknown", "all")),
+        "characters_min": st.integers(1, 4),
+        "characters_max": st.integers(4, 7),
+    }
+)
+
+
+def of_both(texts, rules, random):
+    """Any part of the n-grams of words and of all character n-grams."""
+    words = [ngram for ngram, _ in ref.count(texts, tokenizer="whitespace", max_n=2)]
+    runs = [ngram for ngram, _ in ref.count(texts, tokenizer="whitespace", of_characters=True, **rules)]
+    return random.sample(words, random.randint(0, len(words))) + runs
+
+
+@settings(max_examples=200)
+@given(
+    st.lists(spelled, min_size=1, max_size=40),
+    characters,
+    st.sampled_from(ROW_TYPES),
+    st.sampled_from(("mean", "sum", "max", "mean+max")),
+    st.randoms(use_true_random=False),
+)
+def test_characters_are_pooled_in_bag_order(texts, rules, row_type, pooling, random):
+    vocabulary = of_both(texts, rules, random) or ["a"]
+    slots, seed = ref.build_slots(vocabulary)
+    rules = {"tokenizer": "whitespace", "max_n": 2, **rules}
+    net = Net(23, row_type, len(vocabulary), 18, lookup=_core.Lookup(
+        slots, len(vocabulary), 0, seed, lowercase=True, **rules
+    ), pooling=pooling)  # fmt: skip
+    bags = [ref.bag(text, slots, seed, **rules) for text in texts]
+    assert same_bits(net.core.score(texts, 1), [net.twin(bag) for bag in bags])
+
+
+@settings(max_examples=100)
+@given(st.lists(spelled, min_size=1, max_size=20), characters, st.integers(1, 4), st.randoms(use_true_random=False))
+def test_characters_of_a_table_that_holds_values(texts, rules, columns, random):
+    vocabulary = of_both(texts, rules, random)
+    values = np.random.default_rng(len(vocabulary)).integers(-32768, 32767, (len(vocabulary), columns), np.int16)
+    slots, seed = ref.build_slots(vocabulary, 0, values)
+    scale, bias = np.linspace(0.5, 2, columns, dtype=np.float32), np.zeros(columns, np.float32)
+    rules = {"tokenizer": "whitespace", "max_n": 2, **rules}
+    lookup = _core.Lookup(slots, 0, columns, seed, lowercase=True, **rules)
+    got = _core.Model(lookup, None, scale, bias, False, []).score(texts, 1)
+    bags = [ref.bag_of_strings(text, vocabulary, **rules) for text in texts]
+    assert same_bits(got, [ref.score(ref.pool(bag, values, scale), bias) for bag in bags])
+
+
+@pytest.mark.parametrize("characters", ["unknown", "all"])
+@pytest.mark.parametrize("size", [1500, 2500, 5000, 8192, 8193, 60_000])
+@pytest.mark.parametrize("row_type", ["int8", "int16", "slots"])
+def test_many_characters_do_not_overflow(row_type, size, characters):
+    # Sixteen runs a byte and more.
+    word = "a" * 30
+    found = ref.character_ngrams(word, 1, 16)
+    runs = list(dict.fromkeys(found))
+    text = " ".join([word] * (size // 31))
+    count = (size // 31) * len(found)
+    low = np.iinfo("int16" if row_type == "slots" else row_type).min
+    values = np.full((len(runs), 2), low, "int16" if row_type == "slots" else row_type)
+    rules = {"characters": characters, "characters_min": 1, "characters_max": 16}
+    one, zero = np.ones(2, np.float32), np.zeros(2, np.float32)
+    in_slots = row_type == "slots"
+    slots, seed = ref.build_slots(runs, 0, values if in_slots else None)
+    lookup = _core.Lookup(slots, 0 if in_slots else len(runs), 2 * in_slots, seed, "whitespace", True, 1, **rules)
+    model = _core.Model(lookup, None if in_slots else padded(values), one, zero, False, [])
+    assert same_bits(model.score([text, "a", text], 1)[::2], [[exact(low * count, np.float32(1), count)] * 2] * 2)
+
+
 @pytest.mark.parametrize("row_type", ROW_TYPES)
 @pytest.mark.parametrize("depth", [0, 2])
 def test_an_empty_bag_gives_the_biases(row_type, depth):

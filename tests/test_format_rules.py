@@ -54,6 +54,11 @@ def filled(number):
     return lambda a: np.full_like(a, number)
 
 
+def characters(of, least, most):
+    names = ("characters", "characters_min", "characters_max")
+    return both(*(put("text", name, value) for name, value in zip(names, (of, least, most), strict=True)))
+
+
 hashed = both(put("rows", "hashed", True), without("slots"))
 max_pooling = put("pooling", "max")
 attentive = put("pooling", "attentive")
@@ -66,7 +71,7 @@ BROKEN = [
     ("format", {}, put("format", "safetensors"), "not that of a sparsedistill classifier"),
     ("version", {}, put("format_version", 2), "format version 2"),
     ("version 3", {}, put("format_version", 3), "format version 3"),
-    ("version after this", {}, put("format_version", 5), "format version 5"),
+    ("version after this", {}, put("format_version", 6), "format version 6"),
     ("version 4.0", {}, put("format_version", 4.0), r"format version 4\.0"),
     ("version true", {}, put("format_version", True), "format version True"),
     ("task", {}, put("task", "ranking"), "task is 'ranking'"),
@@ -85,6 +90,14 @@ BROKEN = [
     ("seed", {}, put("text", "seed", 1 << 64), "seed is"),
     ("seed float", {}, put("text", "seed", 0.0), "seed is"),
     ("seed true", {}, put("text", "seed", True), "seed is True"),
+    ("characters", {}, put("text", "characters", "some"), "characters is 'some', not none, unknown or all"),
+    ("characters true", {}, put("text", "characters", True), "characters is True, not str"),
+    ("characters without lengths", {}, put("text", "characters", "all"), "characters_min is None"),
+    ("characters of no length", {}, characters("all", 0, 6), "characters_min is 0 and characters_max 6: not 1 to 16"),
+    ("characters too long", {}, characters("all", 3, 17), "characters_max 17: not 1 to 16"),
+    ("characters turned", {}, characters("unknown", 4, 3), "the second not below the first"),
+    ("characters float", {}, characters("unknown", 3, 6.0), r"characters_max is 6\.0, not int"),
+    ("characters of no unknown word", {}, both(hashed, characters("unknown", 3, 6)), "hashed and all known"),
     ("unicode", {}, put("text", "unicode", "3.2.0"), r"follows Unicode '3\.2\.0'"),
     ("pooling", {}, put("pooling", "median"), "pooling is 'median'"),
     ("pairs", {}, put("pairs", 1), "pairs is 1, not bool"),

@@ -25,17 +25,23 @@ void know_main_thread() {
 
 bool in_main_thread() { return PyThread_get_thread_ident() == main_thread; }
 
-TextRules rules(const std::string& tokenizer, bool lowercase, bool normalize, bool deobfuscate) {
+TextRules rules(const std::string& tokenizer, bool lowercase, bool normalize) {
     const auto named = tokenizer_named(tokenizer);
     if (!named) throw nb::value_error(("no tokenizer '" + tokenizer + "': sklearn, words or whitespace").c_str());
-    normalize = normalize && *named != Tokenizer::sklearn;
-    if (deobfuscate && !normalize) throw nb::value_error("deobfuscate needs normalize, which the sklearn tokenizer never does");
-    return {*named, lowercase, normalize, deobfuscate};
+    return {*named, lowercase, normalize && *named != Tokenizer::sklearn};
 }
 
 unsigned checked_n(unsigned max_n) {
     if (max_n < 1 || max_n > 8) throw nb::value_error("max_n must be 1 to 8");
     return max_n;
+}
+
+Characters characters(const std::string& of, unsigned least, unsigned most) {
+    const auto named = characters_named(of);
+    if (!named) throw nb::value_error(("no characters '" + of + "': none, unknown or all").c_str());
+    if (least < 1 || most < least || most > Characters::longest)
+        throw nb::value_error("characters_min and characters_max must be 1 to 16, the second not below the first");
+    return {*named, least, most};
 }
 
 Pooling pooling_of(const std::string& name) {

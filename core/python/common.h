@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "../bag.h"
+#include "../characters.h"
 #include "../parallel.h"
 #include "../text_rules.h"
 
@@ -72,8 +73,9 @@ private:
     }
 };
 
-TextRules rules(const std::string& tokenizer, bool lowercase, bool normalize, bool deobfuscate);
+TextRules rules(const std::string& tokenizer, bool lowercase, bool normalize);
 unsigned checked_n(unsigned max_n);
+Characters characters(const std::string& of, unsigned least, unsigned most);
 Pooling pooling_of(const std::string& name);
 
 }  // namespace sparsedistill::python

@@ -20,18 +20,25 @@ using LookupArray = nb::ndarray<const std::uint32_t, nb::numpy, nb::shape<-1, st
 class PyLookup {
 public:
     PyLookup(LookupArray table, std::uint32_t rows, std::uint32_t columns, std::uint64_t seed, const std::string& tokenizer,
-             bool lowercase, unsigned max_n, bool normalize, std::size_t block, bool deobfuscate)
-        : table_(std::move(table)), vocabulary{rules(tokenizer, lowercase, normalize, deobfuscate), checked_n(max_n),
-                                               Lookup({table_.data(), table_.size()}, rows, columns, seed), block} {
+             bool lowercase, unsigned max_n, bool normalize, std::size_t block, const std::string& of, unsigned least,
+             unsigned most)
+        : table_(std::move(table)), vocabulary{rules(tokenizer, lowercase, normalize), checked_n(max_n),
+                                               Lookup({table_.data(), table_.size()}, rows, columns, seed), block,
+                                               characters(of, least, most)} {
         if (block < 1 || block > Vocabulary::usual_block) throw nb::value_error("a block has 1 to 8,192 tokens");
+        if (!vocabulary.lookup.lines().count && vocabulary.characters.of == Characters::Of::unknown)
+            throw nb::value_error("without a table no word is unknown: characters must be none or all");
     }
 
-    auto bags(nb::handle source, unsigned threads) const {
+    auto bags(nb::handle source, unsigned threads, double forget, std::uint64_t seed) const {
+        if (!(forget >= 0 && forget <= 1)) throw nb::value_error("the share that is forgotten must be 0 to 1");
+        if (forget != 0 && vocabulary.characters.of != Characters::Of::unknown)
+            throw nb::value_error("words are forgotten for their characters: these must be those of unknown words");
         const PythonTexts texts(source);
         FoundBags found;
         {
             const Long work;
-            found = find_bags(vocabulary, texts.views(), threads, work.stop);
+            found = find_bags(vocabulary, texts.views(), threads, work.stop, {static_cast<std::uint64_t>(forget * 4294967296.0), seed});
         }
         return std::make_pair(to_numpy(std::move(found.ids)), to_numpy(std::move(found.offsets)));
     }
@@ -46,11 +53,7 @@ public:
             ids.clear();
             const std::size_t hits = find(all, ids);
             for (std::size_t i = 0; i < ids.size(); ++i) {
-                std::string ngram;
-                for (std::uint32_t k = 0; k < all.n; ++k) {
-                    if (k) ngram += ' ';
-                    ngram += reader.tokens()[all.places[all.where[i]] + k];
-                }
+                const std::string ngram = reader.spelled(all, all.where[i]);
                 result.append(nb::make_tuple(ngram, ids[i]));
             }
             return hits;

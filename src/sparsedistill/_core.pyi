@@ -53,9 +53,9 @@ class Counter:
     Counts n-grams exactly over two readings of the texts: add, choose, spell, top.
     """
 
-    def __init__(self, tokenizer: str, lowercase: bool, max_n: int, memory: int, directory: str, normalize: bool = True, seed: int | None = None) -> None:
+    def __init__(self, tokenizer: str, lowercase: bool, max_n: int, memory: int, directory: str, normalize: bool = True, seed: int | None = None, characters: str = 'none', characters_min: int = 3, characters_max: int = 6, of_characters: bool = False) -> None:
         """
-        seed: of the hashes, on which no result depends; drawn at random unless given, for tests.
+        seed: of the hashes, on which no result depends; drawn at random unless given, for tests. of_characters: count the character n-grams of all tokens, and no others.
         """
 
     @property
@@ -87,18 +87,20 @@ class Counter:
 class Lookup:
     """n-grams of texts -> row ids."""
 
-    def __init__(self, slots: Annotated[NDArray[numpy.uint32], dict(shape=(None, 16), order='C', device='cpu', writable=False)], rows: int, columns: int, seed: int, tokenizer: str, lowercase: bool, max_n: int, normalize: bool = True, block: int = 8192) -> None:
+    def __init__(self, slots: Annotated[NDArray[numpy.uint32], dict(shape=(None, 16), order='C', device='cpu', writable=False)], rows: int, columns: int, seed: int, tokenizer: str, lowercase: bool, max_n: int, normalize: bool = True, block: int = 8192, characters: str = 'none', characters_min: int = 3, characters_max: int = 6) -> None:
         """
         block: tokens whose n-grams come before those of the next; another only for tests.
         """
 
-    def bags(self, texts: object, threads: int) -> tuple[Annotated[NDArray[numpy.uint32], dict(shape=(None,))], Annotated[NDArray[numpy.uint64], dict(shape=(None,))]]:
+    def bags(self, texts: object, threads: int, forget: float = 0.0, seed: int = 0) -> tuple[Annotated[NDArray[numpy.uint32], dict(shape=(None,))], Annotated[NDArray[numpy.uint64], dict(shape=(None,))]]:
         """
-        (ids uint32, offsets uint64 (n + 1,)): the rows of each text's known n-grams.
+        (ids uint32, offsets uint64 (n + 1,)): the rows of each text's known n-grams. Each token is taken for unknown with the chance `forget`: a function of (seed, number of the text, number of the token).
         """
 
     def ngrams(self, text: object) -> list[Any]:
-        """[(n-gram, row)] of one text."""
+        """
+        [(n-gram, row)] of one text; a character n-gram is written behind a space.
+        """
 
 class Model:
     """A finished classifier's arrays."""

@@ -15,9 +15,9 @@ from . import _core
 from .errors import FormatError
 from .format import tensor
 from .pooling import POOLINGS, Pooling
-from .text import TextRules
+from .text import CHARACTERS, MOST_CHARACTERS, TextRules
 
-FORMAT_VERSION = 4
+FORMAT_VERSION, OLDEST_VERSION = 5, 4  # the version that has all there is, and the oldest that is read
 ROW_TYPES = {"int8": np.int8, "int16": np.int16, "float16": np.float16, "float32": np.float32}
 ROW_BYTES = 16  # a row takes a multiple of this
 SLOT_COLUMNS = 4  # most values that stand in a slot
@@ -74,6 +74,8 @@ def read_parts(config: dict[str, Any], tensors: dict[str, np.ndarray], where: An
         raise FormatError(f"{where}: config.json: pooling is {pooling!r}, not {' or '.join(POOLINGS)}")
     pairs: bool = field({"pairs": False, **config}, "pairs", bool, where)
     rows = _rows(config, tensors, POOLINGS[pooling], pairs, where, name)
+    if rows.hashed and text.characters == "unknown":
+        raise FormatError(f"{where}: config.json: characters are of unknown words, but rows are hashed and all known")
     head = _head(config, tensors, POOLINGS[pooling].pooled(rows.width) * (4 if pairs else 1), rows, where, name)
     outputs = head.layers[-1][1].shape[0] if head.layers else len(head.bias)
     if outputs != len(labels):
@@ -81,6 +83,11 @@ def read_parts(config: dict[str, Any], tensors: dict[str, np.ndarray], where: An
     _refuse_strange(tensors, rows, head, name)
     _refuse_infinite(head, POOLINGS[pooling], name)
     return Parts(task, labels, pairs, pooling, _thresholds(config, task, labels, where), text, seed, rows, head)
+
+
+def version_of(text: TextRules) -> int:
+    """The format version of a classifier: the oldest that has all it uses."""
+    return OLDEST_VERSION if text.characters == "none" else FORMAT_VERSION
 
 
 def field(config: dict[str, Any], name: str, kind: type, where: Any) -> Any:
@@ -96,10 +103,12 @@ def _task(config: dict[str, Any], where: Any) -> tuple[str, tuple[str, ...]]:
     if config.get("format") != "sparsedistill":
         raise FormatError(f"{where}: config.json is not that of a sparsedistill classifier")
     version = config.get("format_version")
-    if version != FORMAT_VERSION or not isinstance(version, int):  # 4.0 is none
-        older = isinstance(version, int) and version < FORMAT_VERSION
+    if version not in range(OLDEST_VERSION, FORMAT_VERSION + 1) or not isinstance(version, int):  # 4.0 is none
+        older = isinstance(version, int) and version < OLDEST_VERSION
         remedy = "train the classifier again" if older else "take the version of sparsedistill that wrote it"
-        raise FormatError(f"{where} has format version {version!r}, this program reads {FORMAT_VERSION}: {remedy}")
+        raise FormatError(
+            f"{where} has format version {version!r}, this program reads {OLDEST_VERSION} to {FORMAT_VERSION}: {remedy}"
+        )
     task: str = field(config, "task", str, where)
     if task not in ("single", "multi", "regression"):
         raise FormatError(f"{where}: config.json: task is {task!r}, not single, multi or regression")
@@ -129,8 +138,24 @@ def _text(config: dict[str, Any], where: Any) -> tuple[TextRules, int]:
         raise FormatError(f"{where}: config.json: normalize is true, which the sklearn tokenizer never does")
     if not 1 <= max_n <= 8:
         raise FormatError(f"{where}: config.json: max_n is {max_n}, not 1 to 8")
-    rules = TextRules(tokenizer, field(text, "lowercase", bool, where), normalize, max_n)
+    rules = TextRules(tokenizer, field(text, "lowercase", bool, where), normalize, max_n, **_characters(text, where))
     return rules, field(text, "seed", int, where)
+
+
+def _characters(text: dict[str, Any], where: Any) -> dict[str, Any]:
+    """The rules of character n-grams, as far as there are any."""
+    of: str = field({"characters": "none", **text}, "characters", str, where)
+    if of not in CHARACTERS:
+        raise FormatError(f"{where}: config.json: characters is {of!r}, not {', '.join(CHARACTERS[:-1])} or all")
+    if of == "none":
+        return {}
+    least, most = field(text, "characters_min", int, where), field(text, "characters_max", int, where)
+    if not 1 <= least <= most <= MOST_CHARACTERS:
+        raise FormatError(
+            f"{where}: config.json: characters_min is {least} and characters_max {most}: not 1 to {MOST_CHARACTERS}, "
+            "the second not below the first"
+        )
+    return {"characters": of, "characters_min": least, "characters_max": most}
 
 
 def _rows(

@@ -230,7 +230,7 @@ def _described(path: Path) -> str:
     lines = [
         ("answers", kinds[classifier.task] + ", for a pair of texts" * classifier.pairs),
         ("tokens", f"by the tokeniser {text['tokenizer']}, {', '.join(ways)}"),
-        ("n-grams", f"{rows['count']:,} of up to {text['max_n']} tokens"),
+        ("n-grams", f"{rows['count']:,} of up to {text['max_n']} tokens{_characters(text)}"),
         (
             "rows",
             f"{rows['width']} x {rows['type']}, {config['pooling']} pooling; dense layers above: {config['layers']}",
@@ -253,6 +253,14 @@ def _described(path: Path) -> str:
             ("made with", ", ".join(f"{name} {version}" for name, version in source["versions"].items())),
         ]
     return f"{path}\n" + "".join(f"  {name:<11} {value}\n" for name, value in lines)
+
+
+def _characters(text: dict[str, Any]) -> str:
+    """What ``inspect`` says of the character n-grams, "" where there are none."""
+    if text.get("characters", "none") == "none":
+        return ""
+    lengths = f"{text['characters_min']} to {text['characters_max']} characters"
+    return f", or {lengths} of {'all' if text['characters'] == 'all' else 'unknown'} words"
 
 
 _FACTS = {"before": "dev before", "after": "dev after", "fidelity": "decisions kept", "least_count": "least count"}

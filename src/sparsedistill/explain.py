@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 class Explanation:
     """Why a text got its label: ``logit`` = ``bias`` + the sum of all contributions, to rounding.
 
-    ``contributions`` are (n-gram, number) of the n-grams found, repeated ones summed, largest magnitude first. With a
+    ``contributions`` are (n-gram, number) of the n-grams found, repeated ones summed, largest magnitude first; one of
+    characters is written like a pattern: "ca*" begins a word, "*at" ends one, "*rri*" is inside. With a
     hidden layer the rule is gradient times input: each n-gram counts with the weights that the ReLUs let through *for
     this text*, and where the largest number of a column is taken, the first n-gram that has it counts. With several
     labels, one of which applies, logits are taken relative to their mean over the labels, since only differences
@@ -31,10 +32,11 @@ class Explanation:
 def explain(classifier: Classifier, text: str | tuple[str, str], label: str | None, top: int | None) -> Explanation:
     """See :meth:`sparsedistill.Classifier.explain`."""
     if isinstance(text, str):
-        ngrams, rows = _found(classifier, text)
+        found, rows = _found(classifier, text)
+        ngrams = [("", ngram) for ngram in found]
     else:
-        (ngrams, a), (others, b) = (_found(classifier, half) for half in text)
-        ngrams = [f"first: {ngram}" for ngram in ngrams] + [f"second: {ngram}" for ngram in others]
+        (found, a), (others, b) = (_found(classifier, half) for half in text)
+        ngrams = [("first: ", ngram) for ngram in found] + [("second: ", ngram) for ngram in others]
         rows = _compared(a, b)
     # The ReLUs leave a linear map for this text: x = rows.sum(axis=0) @ through + constant, layer by layer.
     x = rows.sum(axis=0) + classifier._bias
@@ -50,11 +52,20 @@ def explain(classifier: Classifier, text: str | tuple[str, str], label: str | No
     column, shift, offset = through[:, which], x[which], constant[which]
     if classifier.task == "single":
         column, shift, offset = column - through.mean(axis=1), shift - x.mean(), offset - constant.mean()
-    sums: dict[str, float] = {}
+    sums: dict[tuple[str, str], float] = {}
     for ngram, contribution in zip(ngrams, (rows @ column).tolist(), strict=True):
         sums[ngram] = sums.get(ngram, 0.0) + contribution
-    ranked = sorted(sums.items(), key=lambda item: (-abs(item[1]), item[0]))
+    named = [(half + _shown(ngram), number) for (half, ngram), number in sums.items()]
+    ranked = sorted(named, key=lambda item: (-abs(item[1]), item[0]))
     return Explanation(classifier.labels[which], float(shift), float(offset), ranked[:top])
+
+
+def _shown(ngram: str) -> str:
+    """An n-gram as it is shown: one of characters is a run behind a space, in which a space is a border of the word."""
+    if not ngram.startswith(" "):
+        return ngram
+    run = ngram[1:]
+    return f"{'' if run[0] == ' ' else '*'}{run.strip(' ')}{'' if run[-1] == ' ' else '*'}"
 
 
 def _found(classifier: Classifier, text: str) -> tuple[list[str], np.ndarray]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .pooling import POOLINGS
+from .text import CHARACTERS, MOST_CHARACTERS
 
 INPUT_FORMATS = ("auto", "lines", "csv", "tsv", "jsonl", "json", "fasttext", "parquet", "arrow")
 QUOTING = ("auto", "double", "none")
@@ -124,6 +125,16 @@ class Count:
     max_n: int = option(4, "longest n-gram, in tokens (1 to 8)", least=1, most=8)
     size: int = option(1_000_000, "how many n-grams to keep, at most", least=1)
     min_count: int = option(1, "how often an n-gram must be seen to be kept", least=1)
+    characters: str = option(
+        "none",
+        "tokens whose character n-grams have rows, too: unknown ones (typos, names, inflected forms), all, or none",
+        CHARACTERS,
+    )
+    characters_min: int = option(3, "shortest character n-gram, in code points", least=1, most=MOST_CHARACTERS)
+    characters_max: int = option(6, "longest character n-gram, in code points", least=1, most=MOST_CHARACTERS)
+    characters_size: int = option(
+        200_000, "how many character n-grams to keep, at most, beside the n-grams of words", least=1
+    )
     hashed: bool = option(False, "do not count: every n-gram has the one of --size rows that its hash names")
     train_weight: int = option(1, "how many times an occurrence in train counts", least=1, most=1_000_000)
     memory: str = option("4GB", "memory to count in; what does not fit goes to disk, in the run directory")
@@ -173,6 +184,10 @@ class Distill:
         "polynomial", "how the learning rate falls after the warm-up", ("polynomial", "cosine", "constant")
     )
     power: float = option(1.0, "power of the polynomial schedule; 1: a straight line to zero")
+    unknown_words: float = option(
+        0.1, "share of words taken for unknown in training, so that their character n-grams learn; with "
+        "characters unknown", most=1,
+    )  # fmt: skip
     ngram_dropout: float = option(0.1, "share of n-grams left out of each bag", most=0.9)
     dropout: float = option(0.1, "dropout before each dense layer", most=0.9)
     evaluate_every: int = option(0, "steps between evaluations on dev; 0: ten evaluations in all")

@@ -128,6 +128,15 @@ class Settings:
                 pooling.needs_floats and self.compress.rows.startswith("int"),
                 f"{distill.pooling} pooling has weights that integer rows are too coarse for: --rows float32",
             ),
+            (
+                self.count.characters_min > self.count.characters_max,
+                f"character n-grams have {self.count.characters_min} code points or more and at most "
+                f"{self.count.characters_max}: give a --characters-max that is not below --characters-min",
+            ),
+            (
+                self.count.hashed and self.count.characters == "unknown",
+                "with --hashed every word has a row and none is unknown: --characters all or none",
+            ),
             (bool(data.weight) and not data.train, "--weight is a column of train: give --train, or leave it out"),
         ):
             if wrong:

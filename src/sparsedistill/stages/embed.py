@@ -23,12 +23,15 @@ def inputs(run: Run, name: str) -> dict[str, Any]:
 
 
 def embed(run: Run, name: str, vocabulary: Vocabulary) -> Callable[[], Iterator[tuple[int, np.ndarray]]]:
-    """The embeddings of a vocabulary's n-grams, made in shards: (first row, float32 (n, h))."""
+    """The embeddings of a vocabulary's n-grams, made in shards: (first row, float32 (n, h)).
+
+    Those of characters are embedded without the blanks that mark them and the borders of words.
+    """
     directory = run.directory / "embeddings" / name
 
     def work() -> dict[str, Any]:
         size = run.settings.label.shard_size
-        batches = ([vocabulary[i] for i in range(b, min(b + size, len(vocabulary)))]
+        batches = ([vocabulary[i].strip(" ") for i in range(b, min(b + size, len(vocabulary)))]
                    for b in range(0, len(vocabulary), size))  # fmt: skip
         fingerprint = digest(run.inputs_of(f"embed.{name}"))
         write_shards(

@@ -9,7 +9,7 @@ import numpy as np
 from torch import nn
 
 from .. import _core
-from ..artefact import FORMAT_VERSION, ROW_BYTES, ROW_TYPES, SLOT_COLUMNS
+from ..artefact import ROW_BYTES, ROW_TYPES, SLOT_COLUMNS, version_of
 from ..classifier import Classifier
 from ..errors import DataError, SettingsError
 from .model import Student
@@ -61,7 +61,7 @@ def compress(
     tensors |= scale | folded.dense_tensors()
     config = {
         "format": "sparsedistill",
-        "format_version": FORMAT_VERSION,
+        "format_version": version_of(vocabulary.rules),
         "task": task,
         "labels": list(labels),
         "text": _text_rules(vocabulary, seed),

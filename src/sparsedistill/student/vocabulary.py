@@ -7,7 +7,6 @@ import operator
 import os
 import tempfile
 from collections.abc import Iterable, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +23,14 @@ VERSION = 3
 
 
 class Vocabulary:
-    """The V most frequent n-grams, by count descending and then by their UTF-8 bytes.
+    """The V most frequent n-grams, by count descending and then by their UTF-8 bytes; those of characters come last.
 
     In this order a prefix always precedes its extensions, so the list is prefix-closed wherever it is cut.
 
-    Attributes: ``rules`` (:class:`sparsedistill.text.TextRules`): how text becomes n-grams; ``counts``: uint64 (V,)
-    occurrences in corpus and train together; ``train_counts``: uint64 (V,) those in train; ``slots``: uint32 (L, 16)
-    the lookup table; ``seed``: of the hash; ``hashed``: whether it is one of :meth:`hash`, in which the arrays are
-    empty.
+    Attributes: ``rules`` (:class:`sparsedistill.text.TextRules`): how text becomes n-grams; ``words``: how many of the
+    rows are n-grams of words, the others being of characters; ``counts``: uint64 (V,) occurrences in corpus and train
+    together; ``train_counts``: uint64 (V,) those in train; ``slots``: uint32 (L, 16) the lookup table; ``seed``: of the
+    hash; ``hashed``: whether it is one of :meth:`hash`, in which the arrays are empty and a row may be of both.
     """
 
     def __init__(
@@ -43,9 +42,10 @@ class Vocabulary:
         train_counts: np.ndarray,
         seed: int | None = None,
         hashed: int = 0,
+        words: int | None = None,
     ):
         self.hashed, self._size = hashed > 0, hashed or len(counts)
-        self.rules = rules
+        self.rules, self.words = rules, self._size if words is None else words
         self._bytes, self._offsets, self.counts, self.train_counts = ngram_bytes, offsets, counts, train_counts
         # Equal vocabularies give equal tables, and nobody who wrote a part of the texts can know the seed beforehand:
         # under a known one it would be easy to make n-grams that no table tells apart.
@@ -79,15 +79,21 @@ class Vocabulary:
 
     def __repr__(self) -> str:
         what = "rows for all n-grams" if self.hashed else "n-grams"
-        return f"Vocabulary({len(self):,} {what} up to {self.rules.max_n}, tokenizer {self.rules.tokenizer!r})"
+        more = f", {len(self) - self.words:,} of characters" if self.words < len(self) else ""
+        return f"Vocabulary({len(self):,} {what} up to {self.rules.max_n}{more}, tokenizer {self.rules.tokenizer!r})"
 
-    def bags(self, texts: Sequence[str], threads: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    def bags(
+        self, texts: Sequence[str], threads: int = 0, forget: float = 0.0, seed: int = 0
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Row ids of each text's known n-grams.
 
         Returns ``ids`` uint32 (total,) and ``offsets`` uint64 (n + 1,): text i has ``ids[offsets[i]:offsets[i+1]]``,
-        unigrams from left to right, then bigrams, and so on.
+        unigrams from left to right, then bigrams, and so on, then those of characters.
+
+        ``forget``: share of tokens that are taken for unknown, for training with ``characters`` "unknown" (Errors:
+        ValueError with others); which, is a function of ``seed`` and the numbers of text and token.
         """
-        return self.lookup.bags(texts, asked_threads(threads))
+        return self.lookup.bags(texts, asked_threads(threads), forget, seed)
 
     def slots_holding(self, values: np.ndarray) -> tuple[np.ndarray, int]:
         """A lookup table with ``values``, int16 (V, 1 to 4), in its slots instead of row ids, and its seed."""
@@ -105,9 +111,13 @@ class Vocabulary:
         memory: str = "4GB",
         directory: str | os.PathLike[str] | None = None,
         threads: int = 0,
+        characters_size: int = 200_000,
         **rules: Any,
     ) -> Vocabulary:
         """Count every n-gram of the texts, exactly, and keep the ``size`` most frequent seen ``min_count`` times.
+
+        With ``characters`` the same of the character n-grams of all tokens, of which ``characters_size`` are kept more;
+        the rows of the others stay the same.
 
         ``corpus`` and ``train`` give batches of texts, and are gone through twice: the second time finds the strings of
         what was chosen. An occurrence in train counts ``train_weight`` times. Past ``memory`` counts go to an unnamed
@@ -123,24 +133,21 @@ class Vocabulary:
                     f"{name} is an iterator, but is gone through twice: give a list, or what can begin anew"
                 )
         threads, how = asked_threads(threads), TextRules(**rules)
-        counter = _core.Counter(
-            memory=parse_bytes(memory), directory=os.fspath(directory or tempfile.gettempdir()), **how.config()
-        )
-        for batches, weight in ((corpus, 1), (train, train_weight)):
-            for texts in batches:
-                counter.add(texts, weight, threads)
-        counter.choose(size, min_count, threads)
-        for batches, tally in ((corpus, False), (train, True)):
-            for texts in batches:
-                counter.spell(texts, tally, threads)
-        ngrams, offsets, weighted, train_counts = counter.top(threads)
-        if not len(weighted):
+        sizes = (size,) if how.characters == "none" else (size, characters_size)
+        shared: dict[str, Any] = how.config() | {"memory": parse_bytes(memory) // len(sizes)}
+        shared["directory"] = os.fspath(directory or tempfile.gettempdir())
+        counters = [_core.Counter(**shared, of_characters=i > 0) for i in range(len(sizes))]
+        _count(counters, corpus, train, sizes, min_count, train_weight, threads)
+        found = [counter.top(threads) for counter in counters]
+        words = len(found[0][2])
+        if not words:
             raise DataError(
                 f"the {how.tokenizer} tokenizer finds no n-gram seen {min_count} times or more in these texts: "
                 "lower min_count, or take another tokenizer"
             )
+        ngrams, offsets, weighted, train_counts = found[0] if len(found) == 1 else _joined(found)
         counts = weighted - np.uint64(train_weight - 1) * train_counts
-        return cls(how, ngrams, offsets, counts, train_counts)
+        return cls(how, ngrams, offsets, counts, train_counts, words=words)
 
     def save(self, directory: str | os.PathLike[str]) -> None:
         """Write ``vocabulary.json`` and ``vocabulary.safetensors`` into a directory of its own."""
@@ -163,6 +170,7 @@ class Vocabulary:
                     "seed": self.seed,
                     "size": len(self),
                     "hashed": self.hashed,
+                    **({"words": self.words} if self.words < len(self) else {}),
                 },
             )
 
@@ -187,12 +195,41 @@ class Vocabulary:
         train_counts = tensor(tensors, "train_counts", (np.uint64,), (len(counts),), path)
         ngrams = tensor(tensors, "ngrams", (np.uint8,), (None,), path)
         try:
-            rules = TextRules(**{field.name: config[field.name] for field in fields(TextRules)})
+            rules = TextRules.of(config)
             hashed = config["size"] if config["hashed"] else 0
-            seed = operator.index(config["seed"])
-            return cls(rules, ngrams, offsets, counts, train_counts, seed, hashed)
+            seed, words = operator.index(config["seed"]), operator.index(config.get("words", config["size"]))
+            return cls(rules, ngrams, offsets, counts, train_counts, seed, hashed, words)
         except (KeyError, TypeError, ValueError) as error:
             raise FormatError(f"{directory} is damaged: {error}") from None
+
+
+def _count(
+    counters: Sequence[_core.Counter],
+    corpus: Iterable[Sequence[str]],
+    train: Iterable[Sequence[str]],
+    sizes: Sequence[int],
+    min_count: int,
+    train_weight: int,
+    threads: int,
+) -> None:
+    """Both readings of the texts, by each counter."""
+    for batches, weight in ((corpus, 1), (train, train_weight)):
+        for texts in batches:
+            for counter in counters:
+                counter.add(texts, weight, threads)
+    for counter, size in zip(counters, sizes, strict=True):
+        counter.choose(size, min_count, threads)
+    for batches, tally in ((corpus, False), (train, True)):
+        for texts in batches:
+            for counter in counters:
+                counter.spell(texts, tally, threads)
+
+
+def _joined(found: Sequence[tuple[np.ndarray, ...]]) -> list[np.ndarray]:
+    """n-grams, offsets, counts and counts in train of several counters, one after the other."""
+    ngrams, offsets, *counts = zip(*found, strict=True)
+    starts = [np.zeros(1, np.uint64), *(np.diff(one) for one in offsets)]
+    return [np.concatenate(ngrams), np.cumsum(np.concatenate(starts), dtype=np.uint64), *map(np.concatenate, counts)]
 
 
 def _digest(*arrays: np.ndarray) -> int:
