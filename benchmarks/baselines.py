@@ -77,7 +77,8 @@ _ENDS = {"epoch": (1, 400), "lr": (0.01, 4.0)}  # of the grid, should less or mo
 class FastText(Baseline):
     """fastText's supervised classifier; ``settings`` None: the best on dev of a grid that grows where it is best.
 
-    ``subwords``: the grid is one of shortest and longest character n-grams, too.
+    ``subwords``: the grid is one of shortest and longest character n-grams, too. ``narrow``: it is one of dimension 16,
+    and of words at most in twos, for there are too many texts for all of it.
     """
 
     VERSION = 3
@@ -90,9 +91,10 @@ class FastText(Baseline):
         threads: int,
         seed: int = 0,
         subwords: Sequence[tuple[int, int]] = (),
+        narrow: bool = False,
     ):
         self._task, self._folder, self._settings, self._seed = task, cache / "fasttext", settings, seed
-        self._subwords = subwords
+        self._subwords, self._narrow = subwords, narrow
         self._way, self._spaced = "list", False
 
     def load(self) -> str:
@@ -136,11 +138,13 @@ class FastText(Baseline):
             grid = short + [
                 {**settings, "minn": best["minn"], "maxn": best["maxn"]} for settings in grid if settings["epoch"] != 5
             ]
+        grid = [settings for settings in grid if settings["wordNgrams"] <= 2 or not self._narrow]
         # The width costs the most time and matters least: the wide are trained where the narrow did best. Its makers
         # set punctuation apart before they train: so do these once more.
         grid.sort(key=score, reverse=True)
         wide, spaced = {"dim": 100}, {"spaced": True}
-        again = [{**settings, **change} for settings in grid[:3] for change in (wide, spaced, wide | spaced)]
+        changes = [spaced] if self._narrow else [wide, spaced, wide | spaced]
+        again = [{**settings, **change} for settings in grid[:3] for change in changes]
         best = max([*grid, *again], key=score)
         while more := [*_beyond(best)]:
             found = max(more, key=score)

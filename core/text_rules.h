@@ -20,6 +20,7 @@ struct TextRules {
     Tokenizer tokenizer;
     bool lowercase;
     bool normalize;  // to NFC; `sklearn` never does
+    bool deobfuscate = false;  // deobfuscate.h, before all else; only with `normalize`
 };
 
 }  // namespace sparsedistill

@@ -400,6 +400,7 @@ bool Tokenization::done() const { return cutting_->done(); }
 void Tokenization::next(Tokens& tokens) { cutting_->next(tokens); }
 
 void tokenize(std::string_view text, TextRules rules, Tokens& tokens) {
+    text = tokens.undisguised(text, rules);
     if (text.size() > Tokenization::usual_window) {
         for (Tokenization reading(text, rules); !reading.done();) reading.next(tokens);
         return;

@@ -4,8 +4,10 @@
 #include <algorithm>
 #include <memory>
 #include <string_view>
+#include <utility>
 #include <vector>
 
+#include "deobfuscate.h"
 #include "kernels.h"
 #include "large.h"
 #include "parallel.h"
@@ -24,11 +26,15 @@ public:
     void drop(std::size_t count);
     // Keeps no more memory than is worth it.
     void release() {
-        if (buffer_.capacity() + spans_.capacity() * sizeof(Span) <= most_kept) return;
+        if (buffer_.capacity() + spans_.capacity() * sizeof(Span) + deobfuscator_.capacity() <= most_kept) return;
         *this = Tokens();
         give_back();
     }
     std::size_t size() const { return count_; }
+    // The text that is cut, by rules that are true of it then; until the next call.
+    std::string_view undisguised(std::string_view text, TextRules& rules, const Stop& stop = Stop()) {
+        return std::exchange(rules.deobfuscate, false) ? deobfuscator_(text, stop) : text;
+    }
     std::string_view operator[](std::size_t i) const { return {buffer_.data() + spans_[i].begin, spans_[i].size}; }
 
 private:
@@ -41,17 +47,19 @@ private:
     std::size_t used_ = 0, count_ = 0;  // of buffer_ and spans_
     std::size_t open_ = 0;              // bytes, behind those used, of a token that is not whole yet
     std::vector<Masks> masks_;
+    Deobfuscator deobfuscator_;
 };
 
 // Appends the tokens of `text` to `tokens`. Any bytes are accepted: what is not UTF-8 reads as U+FFFD, one for each
 // maximal invalid piece, as Python's decode(errors="replace") does.
 void tokenize(std::string_view text, TextRules rules, Tokens& tokens);
 
-// The same some at a time, so that memory need not grow with the text, but for a token that does.
+// The same some at a time, so that memory need not grow with the text, but for a token that does, and with `deobfuscate`.
 class Tokenization {
 public:
     static constexpr std::size_t usual_window = 1 << 14;
 
+    // Of a text that is as its rules want it: Tokens::undisguised() has been asked.
     explicit Tokenization(std::string_view text, TextRules rules, std::size_t window = usual_window);
     ~Tokenization();
     Tokenization(const Tokenization&) = delete;
@@ -75,6 +83,7 @@ template <class Use>
 void for_blocks(std::string_view text, TextRules rules, unsigned max_n, std::size_t block, Tokens& tokens, const Stop& stop,
                 Use use) {
     tokens.clear();
+    text = tokens.undisguised(text, rules, stop);
     if (text.size() <= block) {  // a token has a byte or more
         tokenize(text, rules, tokens);
         return use(tokens.size(), tokens.size());

@@ -227,6 +227,10 @@ def test_fasttexts_grid_tells_lengths_of_subwords_by_short_training(tmp_path, mo
     assert (chosen["minn"], chosen["maxn"], chosen["epoch"], chosen["dim"]) == (2, 5, 25, 16)
     assert {(s["minn"], s["maxn"]) for s in asked} == set(words.SUBWORDS)
     assert {(s["minn"], s["maxn"]) for s in asked if s["epoch"] > 5} == {(2, 5)}
+    assert {s["dim"] for s in asked} == {16, 100}
+    asked.clear()
+    baselines.FastText(task, tmp_path / "narrow", None, 1, subwords=words.SUBWORDS, narrow=True).choose()
+    assert {s["dim"] for s in asked} == {16} and any(s.get("spaced") for s in asked)
 
 
 def test_dev_chooses_the_lengths_of_character_ngrams(tmp_path):

@@ -26,10 +26,10 @@ std::uint64_t random_seed() {
 class PyCounter {
 public:
     PyCounter(const std::string& tokenizer, bool lowercase, unsigned max_n, std::uint64_t memory, std::string directory,
-              bool normalize, std::optional<std::uint64_t> given_seed, const std::string& of, unsigned least, unsigned most,
-              bool of_characters)
+              bool normalize, std::optional<std::uint64_t> given_seed, bool deobfuscate,
+              const std::string& of, unsigned least, unsigned most, bool of_characters)
         : seed(given_seed ? *given_seed : random_seed()),
-          counter_(rules(tokenizer, lowercase, normalize), checked_n(max_n), memory, std::move(directory), seed,
+          counter_(rules(tokenizer, lowercase, normalize, deobfuscate), checked_n(max_n), memory, std::move(directory), seed,
                    of_characters ? std::optional(characters(of, least, most)) : std::nullopt) {}
 
     const std::uint64_t seed;
@@ -84,9 +84,9 @@ private:
 void bind_count(nb::module_& m) {
     nb::class_<PyCounter>(m, "Counter", "Counts n-grams exactly over two readings of the texts: add, choose, spell, top.")
         .def(nb::init<const std::string&, bool, unsigned, std::uint64_t, std::string, bool, std::optional<std::uint64_t>,
-                      const std::string&, unsigned, unsigned, bool>(),
+                      bool, const std::string&, unsigned, unsigned, bool>(),
              "tokenizer"_a, "lowercase"_a, "max_n"_a, "memory"_a, "directory"_a, "normalize"_a = true, "seed"_a = nb::none(),
-             "characters"_a = "none", "characters_min"_a = Characters().least, "characters_max"_a = Characters().most,
+             "deobfuscate"_a = false, "characters"_a = "none", "characters_min"_a = Characters().least, "characters_max"_a = Characters().most,
              "of_characters"_a = false,
              "seed: of the hashes, on which no result depends; drawn at random unless given, for tests. of_characters: count "
              "the character n-grams of all tokens, and no others.")

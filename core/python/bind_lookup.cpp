@@ -52,10 +52,11 @@ void bind_table(nb::module_& m) {
 void bind_lookup(nb::module_& m) {
     nb::class_<PyLookup>(m, "Lookup", "n-grams of texts -> row ids.")
         .def(nb::init<LookupArray, std::uint32_t, std::uint32_t, std::uint64_t, const std::string&, bool, unsigned,
-                      bool, std::size_t, const std::string&, unsigned, unsigned>(),
+                      bool, std::size_t, bool, const std::string&, unsigned, unsigned>(),
              "slots"_a, "rows"_a, "columns"_a, "seed"_a, "tokenizer"_a, "lowercase"_a, "max_n"_a, "normalize"_a = true,
-             "block"_a = Vocabulary::usual_block, "characters"_a = "none", "characters_min"_a = Characters().least,
-             "characters_max"_a = Characters().most, "block: tokens whose n-grams come before those of the next; another only for tests.")
+             "block"_a = Vocabulary::usual_block, "deobfuscate"_a = false, "characters"_a = "none",
+             "characters_min"_a = Characters().least, "characters_max"_a = Characters().most,
+             "block: tokens whose n-grams come before those of the next; another only for tests.")
         .def("bags", &PyLookup::bags, "texts"_a, "threads"_a, "forget"_a = 0.0, "seed"_a = 0,
              "(ids uint32, offsets uint64 (n + 1,)): the rows of each text's known n-grams. Each token is taken for unknown with "
              "the chance `forget`: a function of (seed, number of the text, number of the token).")

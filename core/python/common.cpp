@@ -25,10 +25,12 @@ void know_main_thread() {
 
 bool in_main_thread() { return PyThread_get_thread_ident() == main_thread; }
 
-TextRules rules(const std::string& tokenizer, bool lowercase, bool normalize) {
+TextRules rules(const std::string& tokenizer, bool lowercase, bool normalize, bool deobfuscate) {
     const auto named = tokenizer_named(tokenizer);
     if (!named) throw nb::value_error(("no tokenizer '" + tokenizer + "': sklearn, words or whitespace").c_str());
-    return {*named, lowercase, normalize && *named != Tokenizer::sklearn};
+    normalize = normalize && *named != Tokenizer::sklearn;
+    if (deobfuscate && !normalize) throw nb::value_error("deobfuscate needs normalize, which the sklearn tokenizer never does");
+    return {*named, lowercase, normalize, deobfuscate};
 }
 
 unsigned checked_n(unsigned max_n) {

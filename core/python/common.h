@@ -73,7 +73,7 @@ private:
     }
 };
 
-TextRules rules(const std::string& tokenizer, bool lowercase, bool normalize);
+TextRules rules(const std::string& tokenizer, bool lowercase, bool normalize, bool deobfuscate);
 unsigned checked_n(unsigned max_n);
 Characters characters(const std::string& of, unsigned least, unsigned most);
 Pooling pooling_of(const std::string& name);

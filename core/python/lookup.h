@@ -20,9 +20,9 @@ using LookupArray = nb::ndarray<const std::uint32_t, nb::numpy, nb::shape<-1, st
 class PyLookup {
 public:
     PyLookup(LookupArray table, std::uint32_t rows, std::uint32_t columns, std::uint64_t seed, const std::string& tokenizer,
-             bool lowercase, unsigned max_n, bool normalize, std::size_t block, const std::string& of, unsigned least,
-             unsigned most)
-        : table_(std::move(table)), vocabulary{rules(tokenizer, lowercase, normalize), checked_n(max_n),
+             bool lowercase, unsigned max_n, bool normalize, std::size_t block, bool deobfuscate,
+             const std::string& of, unsigned least, unsigned most)
+        : table_(std::move(table)), vocabulary{rules(tokenizer, lowercase, normalize, deobfuscate), checked_n(max_n),
                                                Lookup({table_.data(), table_.size()}, rows, columns, seed), block,
                                                characters(of, least, most)} {
         if (block < 1 || block > Vocabulary::usual_block) throw nb::value_error("a block has 1 to 8,192 tokens");

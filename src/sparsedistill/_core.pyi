@@ -12,9 +12,14 @@ class Damaged(IndexError):
 
 unicode_version: str = '15.1.0'
 
-def tokenize(texts: object, tokenizer: str, lowercase: bool, normalize: bool = True, window: int = 16384) -> list[Any]:
+def tokenize(texts: object, tokenizer: str, lowercase: bool, normalize: bool = True, window: int = 16384, deobfuscate: bool = False) -> list[Any]:
     """
     Tokens of each text, as lists of str; `window`, which changes nothing: bytes read at a time.
+    """
+
+def deobfuscate(texts: object) -> list[Any]:
+    """
+    Each text, a str, as the rule of text of this name makes it, before it is cut into tokens.
     """
 
 def fingerprints(texts: object, threads: int) -> Annotated[NDArray[numpy.uint64], dict(shape=(None,))]:
@@ -53,7 +58,7 @@ class Counter:
     Counts n-grams exactly over two readings of the texts: add, choose, spell, top.
     """
 
-    def __init__(self, tokenizer: str, lowercase: bool, max_n: int, memory: int, directory: str, normalize: bool = True, seed: int | None = None, characters: str = 'none', characters_min: int = 3, characters_max: int = 6, of_characters: bool = False) -> None:
+    def __init__(self, tokenizer: str, lowercase: bool, max_n: int, memory: int, directory: str, normalize: bool = True, seed: int | None = None, deobfuscate: bool = False, characters: str = 'none', characters_min: int = 3, characters_max: int = 6, of_characters: bool = False) -> None:
         """
         seed: of the hashes, on which no result depends; drawn at random unless given, for tests. of_characters: count the character n-grams of all tokens, and no others.
         """
@@ -87,7 +92,7 @@ class Counter:
 class Lookup:
     """n-grams of texts -> row ids."""
 
-    def __init__(self, slots: Annotated[NDArray[numpy.uint32], dict(shape=(None, 16), order='C', device='cpu', writable=False)], rows: int, columns: int, seed: int, tokenizer: str, lowercase: bool, max_n: int, normalize: bool = True, block: int = 8192, characters: str = 'none', characters_min: int = 3, characters_max: int = 6) -> None:
+    def __init__(self, slots: Annotated[NDArray[numpy.uint32], dict(shape=(None, 16), order='C', device='cpu', writable=False)], rows: int, columns: int, seed: int, tokenizer: str, lowercase: bool, max_n: int, normalize: bool = True, block: int = 8192, deobfuscate: bool = False, characters: str = 'none', characters_min: int = 3, characters_max: int = 6) -> None:
         """
         block: tokens whose n-grams come before those of the next; another only for tests.
         """
