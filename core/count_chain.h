@@ -18,8 +18,10 @@ namespace sparsedistill {
 class Chain {
 public:
     Chain(TextRules rules, unsigned max_n, const std::optional<Characters>& characters, const CharacterHashes (&hashes)[2])
-        : rules_(rules), characters_(characters), least(characters ? characters->least : 1),
-          most(characters ? characters->most : max_n), hashes_(hashes) {}
+        : least(characters ? characters->least : 1), most(characters ? characters->most : max_n), rules_(rules),
+          characters_(characters.has_value()), hashes_(hashes) {}
+
+    const unsigned least, most;  // units of an n-gram
 
     // Calls use(starts) for each block of the text: its n-grams begin with the units 0 to starts - 1, where they are as long as
     // the shortest.
@@ -80,13 +82,8 @@ private:
         return count;
     }
 
-    TextRules rules_;
-    std::optional<Characters> characters_;
-
-public:
-    const unsigned least, most;  // units of an n-gram
-
-private:
+    const TextRules rules_;
+    const bool characters_;
     const CharacterHashes (&hashes_)[2];
     Tokens tokens_;
     MarkedWords words_;

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from sparsedistill.data.records import Places
 from sparsedistill.data.texts import BLOCK, Writer
 from sparsedistill.errors import FormatError
-from sparsedistill.student.dataset import Batch, InMemory, Loader, OnDisk, Order, Part
+from sparsedistill.student.dataset import Batch, Featuriser, InMemory, Loader, OnDisk, Order, Part, TextsInMemory
 from sparsedistill.student.vocabulary import Vocabulary
 
 bags = st.lists(st.lists(st.integers(0, 9), max_size=5), min_size=1, max_size=8)
@@ -37,11 +37,13 @@ def split(examples: Batch) -> list[list[int]]:
 class Numbered:
     """Blocks of these sizes; every text has one n-gram, its number."""
 
+    varies = False
+
     def __init__(self, sizes):
         self.sizes, self.starts = sizes, [0, *itertools.accumulate(sizes)]
         self.loaded: list[int] = []
 
-    def load(self, index: int) -> Batch:
+    def load(self, index: int, epoch: int = 0) -> Batch:
         self.loaded.append(index)
         return examples_of([[i] for i in range(self.starts[index], self.starts[index + 1])], self.starts[index])
 
@@ -158,7 +160,7 @@ def test_memory_holds_two_windows():
 
 def test_an_error_in_a_block_comes_where_batches_are_read():
     class Broken(Numbered):
-        def load(self, index: int) -> Batch:
+        def load(self, index: int, epoch: int = 0) -> Batch:
             if len(self.loaded) == 3:
                 raise FormatError("block 3 is damaged")
             return super().load(index)
@@ -227,6 +229,45 @@ def test_the_order_does_not_depend_on_where_examples_are(tmp_path):
         with Loader(blocks, Order(blocks.sizes, 5), 70, 0.2, 1, 9) as batches:
             got.append([(split(batch), batch.targets.tolist()) for batch in batches])
     assert got[0] == got[1]
+
+
+def forgetting(tmp_path, characters="unknown"):
+    """The same texts on disk and in memory, featurised anew each epoch, and their vocabulary."""
+    texts = [f"word{i} word{i + 1} other{i % 7}" for i in range(300)]
+    vocabulary = Vocabulary.count([texts], characters=characters)
+    targets = np.arange(300, dtype=np.float32)[:, None]
+    path = write(tmp_path / "all.parquet", [texts])
+    disk = OnDisk([Part(path, lambda begin, end: targets[begin:end])], vocabulary, 1, forget=0.3, seed=8)
+    return texts, vocabulary, disk, TextsInMemory(texts, targets, None, Featuriser(vocabulary, 2, 0.3, 8))
+
+
+def test_words_are_forgotten_anew_in_each_epoch(tmp_path):
+    texts, vocabulary, *both = forgetting(tmp_path)
+    whole = split(Batch(*vocabulary.bags(texts), np.zeros((300, 1), np.float32)))
+    for blocks in both:
+        epochs = [split(blocks.load(0, epoch)) for epoch in (0, 1, 2)]
+        assert all(one != whole for one in epochs)
+        assert len({str(one) for one in epochs}) == 3
+        assert [split(blocks.load(0, epoch)) for epoch in (0, 1, 2)] == epochs
+        words = [sum(row < vocabulary.words for bag in bags for row in bag) for bags in (whole, *epochs)]
+        assert all(0.3 < some / words[0] < 0.8 for some in words[1:])
+        assert any(row >= vocabulary.words for bag in epochs[0] for row in bag)
+    assert split(both[0].load(0, 1)) == split(both[1].load(0, 1))
+    # Twice the same part is not twice the same bags.
+    part = Part(tmp_path / "all.parquet", lambda begin, end: np.zeros((end - begin, 1), np.float32))
+    twice = OnDisk([part] * 2, vocabulary, 1, forget=0.3, seed=8)
+    assert split(twice.load(0, 5)) == split(both[0].load(0, 5)) != split(twice.load(1, 5))
+
+
+def test_what_is_forgotten_goes_on_where_it_was(tmp_path):
+    *_, blocks, _ = forgetting(tmp_path)
+    order = Order(blocks.sizes, 5)
+    with Loader(blocks, order, 70, 0.2, 1, 14) as batches:
+        whole = [split(batch) for batch in batches]
+    for first in (3, 6, 11):  # in the first epoch, in the second, in the third
+        with Loader(blocks, order, 70, 0.2, first, 14) as batches:
+            assert [split(batch) for batch in batches] == whole[first - 1 :]
+    assert len({str(sorted(map(sorted, whole[i]))) for i in range(14)}) == 14
 
 
 _TRAIN = """

@@ -283,7 +283,8 @@ def card(name: str, result: dict[str, Any], config: dict[str, Any]) -> str:
         f"- teacher: {'none' if name == 'scratch' else source['teacher']}",
         f"- data: {sizes}; seed {source['seed']}",
         f"- text: tokeniser `{text['tokenizer']}`, {'lower-cased' if text['lowercase'] else 'case kept'}, "
-        f"n-grams of 1 to {text['max_n']} tokens, {rows['count']:,} of them",
+        f"n-grams of 1 to {text['max_n']} tokens, {rows['count']:,} of them"
+        + (f", with those of characters of {text['characters']} words" if "characters" in text else ""),
         f"- student: {config['pooling']} pooling, hidden layers {hidden}; rows of {rows['width']} x {rows['type']}",
         f"- versions: {', '.join(f'{k} {v}' for k, v in source['versions'].items())}",
         "",

@@ -19,7 +19,7 @@ from ..pooling import POOLINGS
 from ..progress import say
 from ..settings import parse_time
 from ..standard import Standard
-from ..student.dataset import Batch, Blocks, InMemory, OnDisk, Part
+from ..student.dataset import Batch, Blocks, Featuriser, InMemory, OnDisk, Part, TextsInMemory
 from ..student.parallel import ALONE, Group
 from ..student.schedule import Schedule
 from ..student.vocabulary import Vocabulary
@@ -184,7 +184,7 @@ def _dataset(run: Run, mode: str, vocabulary: Vocabulary, threads: int) -> Block
         path = crops.write(run) if part == "crops" else run.inputs.path(part)
         one = Part(path, partial(_soft_targets, run.task, logits), weights)
         dataset += [one] * (run.settings.distill.train_weight if part == "train" else 1)
-    return OnDisk(dataset, vocabulary, threads, run.are_pairs)
+    return OnDisk(dataset, vocabulary, threads, run.are_pairs, _forgotten(run, vocabulary), run.settings.student_seed)
 
 
 def _soft_targets(task: Single, logits: Logits, begin: int, end: int) -> np.ndarray:
@@ -194,7 +194,16 @@ def _soft_targets(task: Single, logits: Logits, begin: int, end: int) -> np.ndar
 def _gold_dataset(run: Run, vocabulary: Vocabulary, threads: int) -> Blocks:
     train = run.inputs.part("train")
     targets = run.task.gold_targets(train.targets, len(run.inputs.labels))
+    if forget := _forgotten(run, vocabulary):
+        given = pairs.halves(train.texts) if run.are_pairs else train.texts
+        featurise = Featuriser(vocabulary, threads, forget, run.settings.student_seed)
+        return TextsInMemory(given, targets, run.inputs.gold_weights, featurise)
     return InMemory(Batch(*run.bags(vocabulary, train.texts, threads), targets, run.inputs.gold_weights))
+
+
+def _forgotten(run: Run, vocabulary: Vocabulary) -> float:
+    """Share of the words that training takes for unknown."""
+    return run.settings.distill.unknown_words if vocabulary.rules.characters == "unknown" else 0.0
 
 
 # ---- training ------------------------------------------------------------------------------------------------------

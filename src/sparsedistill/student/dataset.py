@@ -77,12 +77,37 @@ def _joined_weights(parts: Sequence[Batch]) -> np.ndarray | None:
     )
 
 
+@dataclass(frozen=True)
+class Featuriser:
+    """How the texts of a block become bags in training.
+
+    ``forget``: share of the words that are taken for unknown, so that their characters learn (the vocabulary's are then
+    of unknown words). Which, is a function of (``seed``, epoch, block).
+    """
+
+    vocabulary: Vocabulary
+    threads: int
+    forget: float = 0.0
+    seed: int = 0
+
+    def __call__(self, given: Any, epoch: int, block: int) -> tuple[np.ndarray, np.ndarray]:
+        """``ids``, ``offsets`` as in :meth:`Vocabulary.bags`."""
+        if not self.forget:
+            return self.vocabulary.bags(given, self.threads)
+        seed = int(np.random.default_rng([self.seed, 4, epoch, block]).integers(1 << 62))
+        return self.vocabulary.bags(given, self.threads, self.forget, seed)
+
+
 class Blocks(Protocol):
-    """Texts with targets in blocks that can be had in any order; ``sizes``: texts of each."""
+    """Texts with targets in blocks that can be had in any order; ``sizes``: texts of each.
+
+    ``varies``: whether a block's bags are others in each epoch.
+    """
 
     sizes: list[int]
+    varies: bool
 
-    def load(self, index: int) -> Batch:
+    def load(self, index: int, epoch: int = 0) -> Batch:
         """A block."""
         ...
 
@@ -94,16 +119,36 @@ class Blocks(Protocol):
 class InMemory:
     """One block that is at hand."""
 
+    varies = False
+
     def __init__(self, batch: Batch):
         self._batch, self.sizes = batch, [len(batch)]
 
-    def load(self, index: int) -> Batch:
+    def load(self, index: int, epoch: int = 0) -> Batch:
         """All there is."""
         return self._batch
 
     def targets(self) -> Iterator[np.ndarray]:
         """All there are."""
         yield self._batch.targets
+
+
+class TextsInMemory:
+    """One block of texts that are at hand, featurised anew in each epoch. A pair of texts is two texts."""
+
+    varies = True
+
+    def __init__(self, given: Sequence[str], targets: np.ndarray, weights: np.ndarray | None, featurise: Featuriser):
+        self._texts, self._targets, self._weights, self._featurise = given, targets, weights, featurise
+        self.sizes = [len(targets)]
+
+    def load(self, index: int, epoch: int = 0) -> Batch:
+        """All there is."""
+        return Batch(*self._featurise(self._texts, epoch, index), self._targets, self._weights)
+
+    def targets(self) -> Iterator[np.ndarray]:
+        """All there are."""
+        yield self._targets
 
 
 @dataclass(frozen=True)
@@ -120,11 +165,21 @@ class Part:
 class OnDisk:
     """Row groups of prepared texts (:mod:`sparsedistill.data.texts`), featurised as they are read.
 
-    ``parts``: one may be named several times; its texts then are there as often.
+    ``parts``: one may be named several times; its texts then are there as often. ``forget``, ``seed``: those of
+    :class:`Featuriser`.
     """
 
-    def __init__(self, parts: Sequence[Part], vocabulary: Vocabulary, threads: int, are_pairs: bool = False):
-        self._vocabulary, self._threads, self._are_pairs = vocabulary, threads, are_pairs
+    def __init__(
+        self,
+        parts: Sequence[Part],
+        vocabulary: Vocabulary,
+        threads: int,
+        are_pairs: bool = False,
+        forget: float = 0.0,
+        seed: int = 0,
+    ):
+        self._featurise, self._are_pairs = Featuriser(vocabulary, threads, forget, seed), are_pairs
+        self.varies = forget > 0
         self._blocks: list[tuple[Part, Any, int, int, int]] = []  # part, its file, row group, its texts
         files = {part.path: texts.opened(part.path) for part in parts}
         for part in parts:
@@ -135,7 +190,7 @@ class OnDisk:
                 begin = end
         self.sizes = [end - begin for *_, begin, end in self._blocks]
 
-    def load(self, index: int) -> Batch:
+    def load(self, index: int, epoch: int = 0) -> Batch:
         """A row group, featurised."""
         part, file, group, begin, end = self._blocks[index]
         columns = ["text", "second"] if self._are_pairs else ["text"]
@@ -145,7 +200,7 @@ class OnDisk:
             halves = zip(given.to_pylist(), table["second"].to_pylist(), strict=True)
             given = [half for pair in halves for half in pair]
         weights = None if part.weights is None else part.weights[begin:end]
-        return Batch(*self._vocabulary.bags(given, self._threads), part.targets(begin, end), weights)
+        return Batch(*self._featurise(given, epoch, index), part.targets(begin, end), weights)
 
     def targets(self) -> Iterator[np.ndarray]:
         """Those of all row groups, read without the texts."""
@@ -223,10 +278,11 @@ class Loader:
             for number, blocks in enumerate(self._order.windows(epoch)):
                 size = int(self._order.sizes[blocks].sum())
                 if skip < size:
-                    if window is None or read != blocks.tolist():  # a small set is one window, epoch after epoch
+                    again = read != blocks.tolist() or self._blocks.varies
+                    if window is None or again:  # a small set is one window, epoch after epoch
                         window = None  # not to hold three
                         read = blocks.tolist()
-                        window = Batch.joined([self._blocks.load(i) for i in read])
+                        window = Batch.joined([self._blocks.load(i, epoch) for i in read])
                     yield window, self._order.within(epoch, number, size)[skip:]
                 skip = max(0, skip - size)
             epoch += 1
