@@ -31,7 +31,7 @@ KINDS = [
     *(
         (rows, 64, pooling)
         for rows in ("int8", "int16", "float16", "float32")
-        for pooling in ("sum", "max", "mean+max")
+        for pooling in ("sum", "sqrtn", "max", "mean+max")
     ),
     *((rows, 65, "attentive") for rows in ("float16", "float32")),
     *(("slots", width, "mean") for width in (1, 2, 4)),

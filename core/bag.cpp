@@ -109,12 +109,13 @@ void for_rows(const Bags& bags, const float* grad, const Pool& pool, std::size_t
     starts.push_back(occurrences.size());
 
     // What a bag's gradient is to each of its rows, where it is the same to all of them.
-    std::vector<float> shares(pool.how == Pooling::mean || both ? bags.size() * width : 0);
+    const bool divided = pool.how == Pooling::mean || pool.how == Pooling::sqrtn || both;
+    std::vector<float> shares(divided ? bags.size() * width : 0);
     parallel_for(shares.empty() ? 0 : bags.size(), 64, threads, Stop(), [&] {
         return [&](std::size_t begin, std::size_t end) {
             for (std::size_t b = begin; b < end; ++b) {
                 if (bags[b].empty()) continue;
-                const float scale = 1.0f / static_cast<float>(bags[b].size());
+                const float scale = 1.0f / divisor_of(pool.how, bags[b].size());
                 for (std::size_t j = 0; j < width; ++j) shares[b * width + j] = grad[b * columns + j] * scale;
             }
         };
@@ -183,7 +184,8 @@ void take_bags(const Bags& bags, std::span<const std::int64_t> which, std::uint6
 }
 
 std::optional<Pooling> pooling_named(std::string_view name) {
-    constexpr std::pair<std::string_view, Pooling> all[] = {{"mean", Pooling::mean}, {"sum", Pooling::sum}, {"max", Pooling::max},
+    constexpr std::pair<std::string_view, Pooling> all[] = {{"mean", Pooling::mean},         {"sum", Pooling::sum},
+                                                            {"sqrtn", Pooling::sqrtn},       {"max", Pooling::max},
                                                             {"mean+max", Pooling::mean_max}, {"attentive", Pooling::attentive}};
     for (const auto& [known, pooling] : all)
         if (name == known) return pooling;
@@ -218,8 +220,8 @@ void bag_pool(const Table& table, const Bags& bags, Pool& pool, float* out, unsi
                     continue;
                 }
                 if (pool.how != Pooling::max) gather(table, ids, sums);
-                if (pool.how == Pooling::mean || pool.how == Pooling::mean_max) {
-                    const float scale = 1.0f / static_cast<float>(ids.size());
+                if (const float divisor = divisor_of(pool.how, ids.size()); divisor != 1.0f) {
+                    const float scale = 1.0f / divisor;
                     for (std::size_t j = 0; j < width; ++j) sums[j] *= scale;
                 }
                 if (maximum) {
@@ -311,6 +313,25 @@ void bag_step(const Table& table, const Bags& bags, const float* grad, const Poo
         },
         [&](std::size_t row) {
             prefetch(adagrad.state + row, sizeof(float));
+            prefetch_row(table, row);
+        });
+}
+
+void bag_step(const Table& table, const Bags& bags, const float* grad, const Pool& pool, const Sgd& sgd, std::uint64_t seed,
+              unsigned threads) {
+    const Kernels& with = kernels();
+    const std::size_t width = table.width;
+    auto* const half = static_cast<std::uint16_t*>(table.rows);
+    auto* const full = static_cast<float*>(table.rows);
+    for_rows(
+        bags, grad, pool, width, threads,
+        [&](std::size_t row, const float* gradient) {
+            const float size = sgd.learning_rate * sgd.rates[row];
+            if (table.bfloat16) with.sgd_bfloat16(size, gradient, width, half + row * width, noise(table, seed, sgd.step, row));
+            else with.sgd_float32(size, gradient, width, full + row * width);
+        },
+        [&](std::size_t row) {
+            prefetch(sgd.rates + row, sizeof(float));
             prefetch_row(table, row);
         });
 }

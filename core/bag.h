@@ -1,6 +1,7 @@
 // Training's work on the table: pooled gather, and the optimiser applied to the rows of a batch in place.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -34,14 +35,24 @@ struct Table {
     std::uint32_t first = 0;  // number of the first column, where these are some columns of a wider table
 };
 
-// How the rows of a bag become one vector. mean_max: both, side by side. attentive: the rows' sum, each with a weight that
-// is the softmax over the bag of the row's product with a query (Ye et al. 2022).
-enum class Pooling { mean, sum, max, mean_max, attentive };
+// How the rows of a bag become one vector. sqrtn: their sum over the root of their number. mean_max: both, side by side.
+// attentive: the rows' sum, each with a weight that is the softmax over the bag of the row's product with a query (Ye et al.
+// 2022).
+enum class Pooling { mean, sum, sqrtn, max, mean_max, attentive };
 
-// "mean", "sum", "max", "mean+max" or "attentive"; nothing for another name.
+// "mean", "sum", "sqrtn", "max", "mean+max" or "attentive"; nothing for another name.
 std::optional<Pooling> pooling_named(std::string_view name);
 
 inline bool has_maximum(Pooling how) { return how == Pooling::max || how == Pooling::mean_max; }
+
+// Whether the vector is the rows' sum, divided by what their number alone decides.
+inline bool is_sum(Pooling how) { return how == Pooling::mean || how == Pooling::sum || how == Pooling::sqrtn; }
+
+// What the sum of so many rows is divided by, where it is; 1 for none.
+inline float divisor_of(Pooling how, std::size_t rows) {
+    const float count = static_cast<float>(rows ? rows : 1);
+    return how == Pooling::mean || how == Pooling::mean_max ? count : how == Pooling::sqrtn ? std::sqrt(count) : 1.0f;
+}
 
 // With what bag_pool() found that the step has to know.
 struct Pool {
@@ -80,9 +91,18 @@ struct Adagrad {
     float* state;
 };
 
+// Plain gradient descent, with a factor of the learning rate for each row.
+struct Sgd {
+    float learning_rate;
+    std::uint64_t step;
+    const float* rates;
+};
+
 void bag_step(const Table& table, const Bags& bags, const float* grad, const Pool& pool, const Adam& adam,
               std::uint64_t seed, unsigned threads);
 void bag_step(const Table& table, const Bags& bags, const float* grad, const Pool& pool, const Adagrad& adagrad,
               std::uint64_t seed, unsigned threads);
+void bag_step(const Table& table, const Bags& bags, const float* grad, const Pool& pool, const Sgd& sgd, std::uint64_t seed,
+              unsigned threads);
 
 }  // namespace sparsedistill

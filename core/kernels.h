@@ -111,6 +111,9 @@ struct Kernels {
     void (*adagrad_float32)(const AdagradStep&, const float* gradient, std::size_t width, float* row, float* state);
     void (*adagrad_bfloat16)(const AdagradStep&, const float* gradient, std::size_t width, std::uint16_t* row,
                              float* state, std::uint32_t noise);
+    // A step of plain gradient descent, of this size.
+    void (*sgd_float32)(float size, const float* gradient, std::size_t width, float* row);
+    void (*sgd_bfloat16)(float size, const float* gradient, std::size_t width, std::uint16_t* row, std::uint32_t noise);
 
     // y[o] = bias[o] + sum of weight[o][i] * x[i]: sixteen partial sums over i modulo 16, then halves added to halves.
     void (*dense)(const float* weight, const float* bias, std::size_t in, std::size_t out, const float* x, float* y);

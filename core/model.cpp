@@ -254,8 +254,7 @@ Rows read_rows(const Fields& config, Tensors& tensors, const Text& text, Pooling
         if (kind->type != RowType::int16 || width < 1 || width > Lookup::most_columns)
             rows.fail("rows.in_slots is for 1 to 4 int16 numbers a row");
         if (hashed) rows.fail("rows are in slots and hashed, which have none");
-        if (pairs || (pooling != Pooling::mean && pooling != Pooling::sum))
-            rows.fail("rows.in_slots is for mean and sum of single texts");
+        if (pairs || !is_sum(pooling)) rows.fail("rows.in_slots is for mean, sum and sqrtn of single texts");
         const auto columns = static_cast<std::uint32_t>(width);
         if (count > slots.size() / Lines::lanes * Lookup::slots_of(columns))
             rows.fail("rows.count is " + std::to_string(count) + ", more than 'slots' can hold");
@@ -332,7 +331,7 @@ LoadedModel read(std::string_view config_text, MappedFile mapped, std::span<cons
     const Text text = read_text(config, where);
     const std::string pooling_name = config.string("pooling");
     const auto pooling = pooling_named(pooling_name);
-    if (!pooling) config.fail("pooling is " + in_quotes(pooling_name) + ", not mean, sum, max, mean+max or attentive");
+    if (!pooling) config.fail("pooling is " + in_quotes(pooling_name) + ", not mean, sum, sqrtn, max, mean+max or attentive");
     const bool pairs = config.boolean("pairs", false);
     const Rows rows = read_rows(config, tensors, text, *pooling, pairs);
     Model model{{text.rules, text.max_n, rows.lookup, Vocabulary::usual_block, text.characters}, rows.type, rows.numbers, rows.width, rows.stride, nullptr, *pooling, nullptr,

@@ -104,9 +104,7 @@ private:
                                               : static_cast<float>(number) * (scale[j] / divisor);
         };
         if (model.pooling != Pooling::max) {
-            float divisor = 1.0f;
-            if (model.pooling == Pooling::attentive) divisor = static_cast<float>(sums[pooled]);
-            else if (model.pooling != Pooling::sum) divisor = static_cast<float>(std::max<std::size_t>(count, 1));
+            const float divisor = model.pooling == Pooling::attentive ? static_cast<float>(sums[pooled]) : divisor_of(model.pooling, count);
             const bool weightless = divisor == 0.0f;  // attentive, and whatever the rows hold
             for (std::size_t j = 0; j < std::min(width, pooled); ++j)
                 x_[j] = (weightless ? 0.0f : times(sums[j], j, divisor)) + bias(j);

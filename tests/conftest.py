@@ -147,7 +147,7 @@ def make_parts(
         tensors[f"layers.{i}.bias"] = rng.standard_normal(n_out).astype(np.float32)
     config = {
         "format": "sparsedistill",
-        "format_version": version_of(vocabulary.rules),
+        "format_version": version_of(vocabulary.rules, "mean"),
         "task": task,
         "labels": [f"label {i}" for i in range(labels)],
         "text": {

@@ -602,7 +602,8 @@ def pool(rows: Sequence[int], table: np.ndarray, scale: np.ndarray | None = None
             best = [value if top < value else top for top, value in zip(best, widened(table[row]), strict=True)]
         numbers = [np.float32(top) for top in best]
         return np.array(numbers if scale is None else [n * (s / one) for n, s in zip(numbers, scale, strict=True)])
-    k = np.float32(max(len(rows), 1)) if pooling == "mean" else one
+    many = np.float32(max(len(rows), 1))
+    k = {"mean": many, "sqrtn": np.sqrt(many)}.get(pooling, one)
     pooled = np.zeros(width, np.float32)
     if scale is None:
         for row in rows:
@@ -643,6 +644,7 @@ def torch_pool(pooling: str, rows, query=None):
     made = {
         "mean": lambda: rows.mean(0),
         "sum": lambda: rows.sum(0),
+        "sqrtn": lambda: rows.sum(0) / len(rows) ** 0.5,
         "max": lambda: rows.max(0).values,
         "attentive": lambda: torch.softmax(rows @ query, 0) @ rows,
     }

@@ -110,7 +110,7 @@ def test_adam_is_sparse_adam(seed, shape, sizes, steps):
         table[:] = expected[0]
 
 
-POOLINGS = ["mean", "sum", "max", "mean+max", "attentive"]
+POOLINGS = ["mean", "sum", "sqrtn", "max", "mean+max", "attentive"]
 
 
 @settings(max_examples=150)
@@ -266,6 +266,29 @@ def test_adagrad_is_its_twin(seed, shape, sizes, steps):
         assert np.array_equal(table[untouched], before[untouched])
 
 
+@settings(max_examples=60)
+@given(seeds, shapes, bag_sizes.filter(any), st.integers(1, 4), st.sampled_from(("mean", "sum", "sqrtn")))
+def test_gradient_descent_is_its_twin(seed, shape, sizes, steps, pooling):
+    rng = np.random.default_rng(seed)
+    table, rates = rng.standard_normal(shape).astype(np.float32), rng.uniform(0, 3, shape[0]).astype(np.float32)
+    twin, pool = table.astype(np.float64), _core.Pool(pooling)
+    for step, (ids, offsets, grad) in enumerate(batches(rng, *shape, steps, sizes), 1):
+        before, untouched = table.copy(), np.setdiff1d(np.arange(shape[0]), ids)
+        _core.bag_sgd(table, rates, ids, offsets, grad, RATE, step, 2, 0, pool)
+        for bag, row in zip(np.split(ids, offsets[1:-1].astype(int)), grad, strict=True):
+            for i in bag:
+                share = {"mean": len(bag), "sum": 1, "sqrtn": len(bag) ** 0.5}[pooling]
+                twin[i] -= RATE * float(rates[i]) * row.astype(np.float64) / share
+        np.testing.assert_allclose(table, twin, rtol=2e-5, atol=1e-5)
+        assert np.array_equal(table[untouched], before[untouched])
+
+
+def test_gradient_descent_needs_a_rate_a_row():
+    table, grad = np.zeros((3, 2), np.float32), np.ones((1, 2), np.float32)
+    with pytest.raises(ValueError, match="a rate for each row"):
+        _core.bag_sgd(table, np.ones(2, np.float32), *packed([[0]]), grad, RATE, 1, 1)
+
+
 def bfloat16(x: np.ndarray) -> np.ndarray:
     """Rounded towards zero, as the bits of bfloat16."""
     return (np.ascontiguousarray(x, np.float32).view(np.uint32) >> 16).astype(np.uint16)
@@ -283,10 +306,10 @@ def test_a_bfloat16_table_moves_to_a_neighbour_of_where_a_float_goes(seed, shape
     full = widened(half)
     ids, offsets, grad = next(batches(rng, *shape, 1, sizes))
     assert np.array_equal(mean(half, ids, offsets), mean(full, ids, offsets))
-    for optimizer in ("adam", "adagrad"):
+    for optimizer in ("adam", "adagrad", "sgd"):
         a, b = half.copy(), full.copy()
-        states = [zeros_like(full) if optimizer == "adam" else (np.zeros(shape[0], np.float32),) for _ in range(2)]
-        rates = (RATE, *BETAS, EPSILON, 3) if optimizer == "adam" else (RATE, EPSILON, 3)
+        states = [zeros_like(full) if optimizer == "adam" else (np.ones(shape[0], np.float32),) for _ in range(2)]
+        rates = {"adam": (RATE, *BETAS, EPSILON, 3), "adagrad": (RATE, EPSILON, 3), "sgd": (RATE, 3)}[optimizer]
         step = getattr(_core, f"bag_{optimizer}")
         step(a, *states[0], ids, offsets, grad, *rates, 1, seed)
         step(b, *states[1], ids, offsets, grad, *rates, 1, seed)

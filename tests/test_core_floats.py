@@ -64,7 +64,14 @@ def models() -> list[_core.Model]:
     lookup = _core.Lookup(slots, 40, 0, seed, "whitespace", False, 2)
     found = []
     for kind, small in ((np.float16, 1e-6), (np.float32, 1e-39)):
-        for pooling, width in (("mean", 16), ("sum", 16), ("max", 16), ("mean+max", 32), ("attentive", 15)):
+        for pooling, width in (
+            ("mean", 16),
+            ("sum", 16),
+            ("sqrtn", 16),
+            ("max", 16),
+            ("mean+max", 32),
+            ("attentive", 15),
+        ):
             rows = (rng.standard_normal((40, 16)) * small).astype(kind)
             rows[:, -1] = np.abs(rows[:, -1])
             model = _core.Model(lookup, rows, None, np.zeros(width, np.float32), False, [], pooling)
@@ -127,7 +134,7 @@ def steps(kind: str, pooling: str, threads: int) -> list[np.ndarray]:
 
 
 @SETTINGS
-@pytest.mark.parametrize("pooling", ["mean", "sum", "max", "mean+max", "attentive"])
+@pytest.mark.parametrize("pooling", ["mean", "sum", "sqrtn", "max", "mean+max", "attentive"])
 @pytest.mark.parametrize("kind", ["float32", "bfloat16"])
 def test_training(environment, pooling, kind):
     expected = bits(steps(kind, pooling, 1))

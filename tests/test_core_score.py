@@ -111,7 +111,7 @@ def test_score(seed, row_type, v, width, depth, relu_first, bags):
     seed=st.integers(0, 1 << 32),
     kind=st.sampled_from(
         [
-            *itertools.product(("sum", "max", "mean+max"), ROW_TYPES),
+            *itertools.product(("sum", "sqrtn", "max", "mean+max"), ROW_TYPES),
             *itertools.product(("attentive",), ("float16", "float32")),
         ]
     ),
@@ -127,7 +127,7 @@ def test_every_pooling(seed, kind, v, width, depth, relu_first, bags):
     Net(seed, row_type, v, width, depth, relu_first, pooling=pooling).check(bags)
 
 
-@pytest.mark.parametrize("pooling", ["sum", "max", "mean+max"])
+@pytest.mark.parametrize("pooling", ["sum", "sqrtn", "max", "mean+max"])
 @pytest.mark.parametrize("row_type", ["int8", "int16"])
 def test_every_pooling_of_bags_whose_sums_need_more_bits(pooling, row_type):
     rng = np.random.default_rng(5)
@@ -327,7 +327,7 @@ def test_every_instruction_set_gives_the_same_bits(name, batch):
     # The last is the one in use everywhere else; what the others say is held against the twins as well.
     nets = [Net(20, row_type, 60, width, 2, True) for row_type in ROW_TYPES for width in (1, 16, 67, 130, 300)]
     pooled = [
-        *itertools.product(("sum", "max", "mean+max"), ROW_TYPES),
+        *itertools.product(("sum", "sqrtn", "max", "mean+max"), ROW_TYPES),
         ("attentive", "float16"),
         ("attentive", "float32"),
     ]
@@ -548,7 +548,7 @@ def blocked(row_type: str, pooling: str, block: int):
     return net.core, expected
 
 
-KINDS_OF_BLOCKS = [*itertools.product(ROW_TYPES, ("mean", "sum", "max", "mean+max")), ("float32", "attentive")]
+KINDS_OF_BLOCKS = [*itertools.product(ROW_TYPES, ("mean", "sum", "sqrtn", "max", "mean+max")), ("float32", "attentive")]
 
 
 @settings(max_examples=200)

@@ -237,7 +237,12 @@ def alike(some: dict[str, np.ndarray], others: dict[str, np.ndarray], within: fl
 
 @pytest.mark.parametrize(
     ("table", "optimizer", "pooling", "embedding"),
-    [("float32", "adam", "mean", 8), ("bfloat16", "adagrad", "sum", 0), ("bfloat16", "adam", "mean", 0)],
+    [
+        ("float32", "adam", "mean", 8),
+        ("bfloat16", "adagrad", "sum", 0),
+        ("bfloat16", "adam", "mean", 0),
+        ("float32", "adam", "sqrtn", 0),
+    ],
 )
 def test_training_is_that_of_the_cpu(tmp_path, table, optimizer, pooling, embedding):
     _, data = examples()

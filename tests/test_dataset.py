@@ -37,7 +37,7 @@ def split(examples: Batch) -> list[list[int]]:
 class Numbered:
     """Blocks of these sizes; every text has one n-gram, its number."""
 
-    varies = False
+    forget = 0.0
 
     def __init__(self, sizes):
         self.sizes, self.starts = sizes, [0, *itertools.accumulate(sizes)]

@@ -101,8 +101,8 @@ BROKEN = [
     ("unicode", {}, put("text", "unicode", "3.2.0"), r"follows Unicode '3\.2\.0'"),
     ("pooling", {}, put("pooling", "median"), "pooling is 'median'"),
     ("pairs", {}, put("pairs", 1), "pairs is 1, not bool"),
-    ("pairs in slots", SLOTS, put("pairs", True), "in_slots is for mean and sum of single texts"),
-    ("max in slots", SLOTS, max_pooling, "in_slots is for mean and sum"),
+    ("pairs in slots", SLOTS, put("pairs", True), "in_slots is for mean, sum and sqrtn of single texts"),
+    ("max in slots", SLOTS, max_pooling, "in_slots is for mean, sum and sqrtn"),
     ("slots wide", SLOTS, put("rows", "width", 5), "in_slots is for 1 to 4 int16"),
     ("slots int8", SLOTS, put("rows", "type", "int8"), "in_slots is for 1 to 4 int16"),
     ("slots hashed", SLOTS, hashed, "in slots and hashed"),
@@ -280,7 +280,7 @@ def odd_rows(row_type: str, seed: int, width: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("row_type", ["float16", "float32"])
-@pytest.mark.parametrize("pooling", ["mean", "sum", "max", "mean+max", "attentive"])
+@pytest.mark.parametrize("pooling", ["mean", "sum", "sqrtn", "max", "mean+max", "attentive"])
 @kernels
 def test_rows_that_are_no_numbers_give_the_same_finite_logits_everywhere(kernels, pooling, row_type):
     ngrams = [f"t{i}" for i in range(40)]

@@ -68,7 +68,7 @@ def test_pairs_as_strings(given_pairs):
     assert pairs.halves(made) == [half for pair in pairs.split(made) for half in pair]
 
 
-@pytest.mark.parametrize("pooling", ["mean", "sum", "max", "mean+max", "attentive"])
+@pytest.mark.parametrize("pooling", ["mean", "sum", "sqrtn", "max", "mean+max", "attentive"])
 def test_a_pair_is_compared_as_the_paper_says(pooling):
     student = random_student(pooling)
     a, b = (torch.from_numpy(student.pool(VOCABULARY.bags(list(side)), 1).numpy()) for side in zip(*PAIRS, strict=True))
@@ -79,7 +79,7 @@ def test_a_pair_is_compared_as_the_paper_says(pooling):
     np.testing.assert_allclose(found, expected.detach().numpy(), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("pooling", ["mean", "sum", "max", "mean+max", "attentive"])
+@pytest.mark.parametrize("pooling", ["mean", "sum", "sqrtn", "max", "mean+max", "attentive"])
 @pytest.mark.parametrize("rows", ["auto", "int8", "float32"])
 @pytest.mark.parametrize("hidden", [(6,), (6, 4), ()])
 def test_classifiers_of_pairs(tmp_path, pooling, rows, hidden):
@@ -223,9 +223,9 @@ def test_from_files_to_labels(tmp_path):
     (tmp_path / "null.jsonl").write_text('{"a": "x", "b": "y"}\n{"a": "x", "b": null}\n', encoding="utf-8")
     with pytest.raises(DataError, match=r"second text \(column 'b'\) at .*null.jsonl:2 is None"):
         predict(classifier, [str(tmp_path / "null.jsonl")], str(tmp_path / "x.jsonl"), text="a", pair="b")
-    narrow = {**asked, "distill": {**asked["distill"], "embedding": 0}}
-    with pytest.raises(SettingsError, match="--embedding"):
-        Run(tmp_path / "other", build(narrow, "test")).execute()
+    linear = {**asked, "distill": {"student": "linear"}}
+    with pytest.raises(SettingsError, match="a linear student lacks"):
+        Run(tmp_path / "other", build(linear, "test")).execute()
     broken = {**data, "train": str(tmp_path / "null.jsonl")}
     with pytest.raises(DataError, match=r"label|text"):
         Run(tmp_path / "third", build({**asked, "data": broken}, "test")).execute()

@@ -184,6 +184,7 @@ def test_r2_orders_guesses_also_where_all_targets_are_equal():
 
 SHAPES = [
     ((), 0, "mean"), ((), 5, "mean"), ((6,), 0, "mean"), ((6, 4), 8, "mean"), ((6,), 3, "mean"), ((), 0, "sum"),
+    ((), 0, "sqrtn"),
     ((), 0, "max"), ((6,), 0, "max"), ((), 5, "mean+max"), ((6,), 8, "mean+max"), ((), 0, "attentive"),
     ((), 5, "attentive"), ((6,), 8, "attentive"),
 ]  # fmt: skip

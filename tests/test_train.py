@@ -83,12 +83,20 @@ def test_steps_are_those_of_plain_torch(tmp_path, hidden, embedding, task):
         np.testing.assert_allclose(a.detach().numpy(), b.detach().numpy(), atol=2e-5, err_msg=name)
 
 
-POOLED = [("sum", (6,), 8), ("max", (6,), 0), ("max", (6, 4), 8), ("mean+max", (6,), 8), ("mean+max", (), 5)]
+POOLED = [
+    ("sum", (6,), 8),
+    ("sqrtn", (6,), 8),
+    ("max", (6,), 0),
+    ("max", (6, 4), 8),
+    ("mean+max", (6,), 8),
+    ("mean+max", (), 5),
+]
 POOLED += [
     ("attentive", (6,), 8),
     ("attentive", (6, 4), 0),
     ("attentive", (), 0),
     ("sum", (), 0),
+    ("sqrtn", (), 0),
     ("attentive", (6,), 3),
 ]
 

@@ -70,6 +70,16 @@ void adagrad_bfloat16(const AdagradStep& step, const float* __restrict gradient,
         row[j] = to_bfloat16(from_bfloat16(row[j]) - size * gradient[j], noise, static_cast<std::uint32_t>(j));
 }
 
+void sgd_float32(float size, const float* __restrict gradient, std::size_t width, float* __restrict row) {
+    for (std::size_t j = 0; j < width; ++j) row[j] -= size * gradient[j];
+}
+
+void sgd_bfloat16(float size, const float* __restrict gradient, std::size_t width, std::uint16_t* __restrict row,
+                  std::uint32_t noise) {
+    for (std::size_t j = 0; j < width; ++j)
+        row[j] = to_bfloat16(from_bfloat16(row[j]) - size * gradient[j], noise, static_cast<std::uint32_t>(j));
+}
+
 inline float number(const float* p) { return *p; }
 inline float number(const std::uint16_t* p) { return from_bfloat16(*p); }
 

@@ -142,6 +142,18 @@ void adagrad(AnyTable& table, Write1<float>& state, const Read1<std::uint32_t>& 
     bag_step(rows, bags, grad.data(), how, Adagrad{learning_rate, epsilon, step, state.data()}, seed, threads);
 }
 
+void sgd(AnyTable& table, const Read1<float>& rates, const Read1<std::uint32_t>& ids, const Read1<std::uint64_t>& offsets,
+         const Read2<float>& grad, float learning_rate, std::uint64_t step, unsigned threads, std::uint64_t seed,
+         const Pool* pool, std::uint32_t first) {
+    const Pool plain, &how = pool ? *pool : plain;
+    const Bags bags = checked_step(table, ids, offsets, grad, how, step);
+    Table rows = checked_table(table);
+    rows.first = first;
+    if (rates.shape(0) != table.shape(0)) throw nb::value_error("there must be a rate for each row");
+    const nb::gil_scoped_release release;
+    bag_step(rows, bags, grad.data(), how, Sgd{learning_rate, step, rates.data()}, seed, threads);
+}
+
 }  // namespace
 
 void bind_bag(nb::module_& m) {
@@ -157,7 +169,7 @@ void bind_bag(nb::module_& m) {
             [](Pool* self, const std::string& pooling, const std::optional<Read1<float>>& query) {
                 new (self) Pool(make_pool(pooling, query));
             },
-            "pooling"_a, "query"_a = nb::none(), "pooling: mean, sum, max, mean+max or attentive, which has a query (d,).");
+            "pooling"_a, "query"_a = nb::none(), "pooling: mean, sum, sqrtn, max, mean+max or attentive, which has a query (d,).");
     m.def("bag_pool", &pool_bags, "table"_a.noconvert(), "ids"_a, "offsets"_a, "pool"_a, "out"_a.noconvert(), "threads"_a,
           "out[b] = the rows of bag b, pooled: (bags, d), or (bags, 2 d) for mean+max; zero for an empty bag.");
     m.def("bag_attend", &attend, "table"_a.noconvert(), "ids"_a, "offsets"_a, "pool"_a, "out"_a, "grad"_a, "threads"_a,
@@ -170,6 +182,9 @@ void bind_bag(nb::module_& m) {
     m.def("bag_adagrad", &adagrad, "table"_a.noconvert(), "state"_a.noconvert(), "ids"_a, "offsets"_a, "grad"_a,
           "learning_rate"_a, "epsilon"_a, "step"_a, "threads"_a, "seed"_a = 0, "pool"_a.none() = nb::none(), "first"_a = 0,
           "The same of row-wise Adagrad; state float32 (V,).");
+    m.def("bag_sgd", &sgd, "table"_a.noconvert(), "rates"_a.noconvert(), "ids"_a, "offsets"_a, "grad"_a, "learning_rate"_a,
+          "step"_a, "threads"_a, "seed"_a = 0, "pool"_a.none() = nb::none(), "first"_a = 0,
+          "The same of plain gradient descent; rates float32 (V,): factors of the learning rate.");
 }
 
 }  // namespace sparsedistill::python

@@ -51,7 +51,7 @@ public:
             if (rows_->shape(0) != lines.rows) throw nb::value_error("the lookup is of another number of rows");
         } else if (lines.columns != model_.width) {
             throw nb::value_error("slots and bias differ in width");
-        } else if (model_.pooling != Pooling::mean && model_.pooling != Pooling::sum) {
+        } else if (!is_sum(model_.pooling)) {
             throw nb::value_error("values in the slots can be summed, and nothing else");
         }
         const bool integer = model_.row_type < RowType::float16;

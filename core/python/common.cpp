@@ -48,7 +48,7 @@ Characters characters(const std::string& of, unsigned least, unsigned most) {
 
 Pooling pooling_of(const std::string& name) {
     const auto named = pooling_named(name);
-    if (!named) throw nb::value_error(("no pooling '" + name + "': mean, sum, max, mean+max or attentive").c_str());
+    if (!named) throw nb::value_error(("no pooling '" + name + "': mean, sum, sqrtn, max, mean+max or attentive").c_str());
     return *named;
 }
 

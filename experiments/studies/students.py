@@ -230,7 +230,7 @@ class Adaptation(Study):
         vocabulary, student = run.trained("kd")
         labelled, dev = (target.inputs.part(part) for part in ("train", "dev"))
         if new_head:  # the dense layers of an untrained one
-            for mine, fresh in zip(student.parameters(), new_student(run, 1).parameters(), strict=True):
+            for mine, fresh in zip(student.parameters(), new_student(run, "kd", 1).parameters(), strict=True):
                 mine.data.copy_(fresh.data)
         steps = round(5 * len(labelled.texts) / 32)
         schedule = Schedule(

@@ -136,7 +136,7 @@ class Pool:
 
     def __init__(self, pooling: str, query: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)] | None = None) -> None:
         """
-        pooling: mean, sum, max, mean+max or attentive, which has a query (d,).
+        pooling: mean, sum, sqrtn, max, mean+max or attentive, which has a query (d,).
         """
 
 def bag_pool(table: Annotated[NDArray[Any], dict(shape=(None, None), order='C', device='cpu', writable=False)], ids: Annotated[NDArray[numpy.uint32], dict(shape=(None,), order='C', device='cpu', writable=False)], offsets: Annotated[NDArray[numpy.uint64], dict(shape=(None,), order='C', device='cpu', writable=False)], pool: Pool, out: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], threads: int) -> None:
@@ -156,3 +156,8 @@ def bag_adam(table: Annotated[NDArray[Any], dict(shape=(None, None), order='C', 
 
 def bag_adagrad(table: Annotated[NDArray[Any], dict(shape=(None, None), order='C', device='cpu')], state: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu')], ids: Annotated[NDArray[numpy.uint32], dict(shape=(None,), order='C', device='cpu', writable=False)], offsets: Annotated[NDArray[numpy.uint64], dict(shape=(None,), order='C', device='cpu', writable=False)], grad: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], learning_rate: float, epsilon: float, step: int, threads: int, seed: int = 0, pool: Pool | None = None, first: int = 0) -> None:
     """The same of row-wise Adagrad; state float32 (V,)."""
+
+def bag_sgd(table: Annotated[NDArray[Any], dict(shape=(None, None), order='C', device='cpu')], rates: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)], ids: Annotated[NDArray[numpy.uint32], dict(shape=(None,), order='C', device='cpu', writable=False)], offsets: Annotated[NDArray[numpy.uint64], dict(shape=(None,), order='C', device='cpu', writable=False)], grad: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], learning_rate: float, step: int, threads: int, seed: int = 0, pool: Pool | None = None, first: int = 0) -> None:
+    """
+    The same of plain gradient descent; rates float32 (V,): factors of the learning rate.
+    """

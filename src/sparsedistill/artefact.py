@@ -85,9 +85,9 @@ def read_parts(config: dict[str, Any], tensors: dict[str, np.ndarray], where: An
     return Parts(task, labels, pairs, pooling, _thresholds(config, task, labels, where), text, seed, rows, head)
 
 
-def version_of(text: TextRules) -> int:
+def version_of(text: TextRules, pooling: str) -> int:
     """The format version of a classifier: the oldest that has all it uses."""
-    return OLDEST_VERSION if text.characters == "none" else FORMAT_VERSION
+    return OLDEST_VERSION if text.characters == "none" and pooling != "sqrtn" else FORMAT_VERSION
 
 
 def field(config: dict[str, Any], name: str, kind: type, where: Any) -> Any:
@@ -180,7 +180,7 @@ def _rows(
         if hashed:
             raise FormatError(f"{where}: config.json: rows are in slots and hashed, which have none")
         if pairs or not pooling.fits_slots:
-            raise FormatError(f"{where}: config.json: rows.in_slots is for mean and sum of single texts")
+            raise FormatError(f"{where}: config.json: rows.in_slots is for mean, sum and sqrtn of single texts")
         if count > len(slots) * (64 // (4 + 2 * width)):
             raise FormatError(f"{where}: config.json: rows.count is {count}, more than 'slots' can hold")
     else:

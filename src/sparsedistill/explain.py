@@ -100,8 +100,8 @@ def _shares(pooling: str, rows: np.ndarray) -> np.ndarray:
     if pooling == "attentive":
         weights = rows[:, -1].sum()
         return rows[:, :-1] / weights if weights else np.zeros_like(rows[:, :-1])
-    mean = rows / max(len(rows), 1)
-    if pooling == "mean":
+    mean: np.ndarray = rows / max(len(rows), 1) ** (0.5 if pooling == "sqrtn" else 1.0)
+    if pooling in ("mean", "sqrtn"):
         return mean
     largest = np.zeros_like(rows)
     if len(rows):

@@ -150,6 +150,12 @@ class Distill:
         "alone, scratch the labels of train alone",
         MODES,
     )
+    student: str = option(
+        "auto",
+        "network: a table and hidden layers; linear: a number an n-gram and class, as of a linear model; auto: linear "
+        "for scratch, network with a teacher, for pairs, and where a layer, W1 or a pooling is asked for",
+        ("auto", "network", "linear"),
+    )  # fmt: skip
     hidden: tuple[int, ...] = option(
         (64,), "width of each hidden layer; none at all: a row is one number a class", least=1
     )
@@ -171,13 +177,20 @@ class Distill:
     )
     optimizer: str = option(
         "adam",
-        "optimizer of the table: lazy adam as in the paper (8 bytes a number), or row-wise adagrad (4 bytes a row)",
+        "optimizer of the table: lazy adam as in the paper (8 bytes a number), or row-wise adagrad (4 bytes a row); a "
+        "linear student has one of its own",
         ("adam", "adagrad"),
     )
     steps: int = option(0, "training steps; 0: as many as the epochs take")
     epochs: float = option(10.0, "passes over the texts, unless there is a number of steps")
-    batch_size: int = option(512, "texts a step; fewer where an epoch would have less than 64 steps", least=1)
-    learning_rate: float = option(0.0, "peak learning rate; 0: 0.01, or 0.1 without a hidden layer", most=1)
+    batch_size: int = option(
+        0, "texts a step; 0: 512, of a linear student 64; fewer where an epoch would have less than 64 steps"
+    )
+    learning_rate: float = option(
+        0.0,
+        "peak learning rate; 0: 0.01, 0.1 of a network without a hidden layer, of a linear student by its steps",
+        most=1,
+    )
     train_weight: int = option(1, "how many times an epoch a text of train comes", least=1, most=1000)
     warmup: float = option(0.06, "share of the steps spent warming up", most=1)
     schedule: str = option(
@@ -188,7 +201,9 @@ class Distill:
         0.1, "share of words taken for unknown in training, so that their character n-grams learn; with "
         "characters unknown", most=1,
     )  # fmt: skip
-    ngram_dropout: float = option(0.1, "share of n-grams left out of each bag", most=0.9)
+    ngram_dropout: float = option(
+        -1.0, "share of n-grams left out of each bag; -1: 0.1, of a linear student none", least=-1, most=0.9
+    )
     dropout: float = option(0.1, "dropout before each dense layer", most=0.9)
     evaluate_every: int = option(0, "steps between evaluations on dev; 0: ten evaluations in all")
     keep: str = option(

@@ -1,4 +1,7 @@
-"""The poolings, a row each: how the rows of a text's n-grams become one vector, and what follows from that."""
+"""The poolings, a row each: how the rows of a text's n-grams become one vector, and what follows from that.
+
+sqrtn is their sum over the root of their number: of texts of any length the sums of independent rows spread alike.
+"""
 
 from __future__ import annotations
 
@@ -51,6 +54,7 @@ class Pooling:
 POOLINGS = {
     "mean": Pooling(("mean",), linear=True, on_gpu=True),
     "sum": Pooling(("sum",), linear=True, on_gpu=True),
+    "sqrtn": Pooling(("sqrtn",), linear=True, on_gpu=True),
     "max": Pooling(("max",), linear=False),
     "mean+max": Pooling(("mean", "max"), linear=False),
     "attentive": Pooling(("attentive",), linear=True, weighted=True),

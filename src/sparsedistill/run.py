@@ -34,6 +34,8 @@ from .errors import SettingsError, require
 from .format import read_json, write_json
 from .locks import lock
 from .machine import default_threads
+from .options import Distill
+from .presets import student_settings
 from .progress import Progress
 from .settings import Settings
 from .stages import INPUTS, STAGES, label, teach, train
@@ -122,7 +124,8 @@ class Run(Units):
             )
         if set(stages) - {"count"}:
             require("torch", "train")
-            train.device(self)
+            for mode in settings.distill.modes:
+                train.device(self, mode)
             if settings.distill.tensorboard:
                 require("tensorboard", "tensorboard")
             if trainable:
@@ -208,6 +211,10 @@ class Run(Units):
         """The figure that choices on dev are made by."""
         data = self.settings.data
         return self.task.chosen_by(data.metric, bool(data.class_weights))
+
+    def student(self, mode: str) -> Distill:
+        """Settings of the student of a mode, nothing left open in them."""
+        return student_settings(self.settings.distill, mode, self.are_pairs)
 
     # ---- what stages share, and what a run has to give ---------------------------------------------------------------
 

@@ -121,10 +121,6 @@ class Settings:
                 f"{distill.pooling} pools to twice the table's width, which W1 brings together: give --embedding",
             ),
             (
-                bool(data.pair) and not distill.embedding,
-                "pairs are compared in four times the table's width, which W1 brings together: give --embedding",
-            ),
-            (
                 pooling.needs_floats and self.compress.rows.startswith("int"),
                 f"{distill.pooling} pooling has weights that integer rows are too coarse for: --rows float32",
             ),
@@ -136,6 +132,14 @@ class Settings:
             (
                 self.count.hashed and self.count.characters == "unknown",
                 "with --hashed every word has a row and none is unknown: --characters all or none",
+            ),
+            (
+                distill.student == "linear" and bool(data.pair),
+                "pairs are compared in a layer, which a linear student lacks: no --student linear",
+            ),
+            (
+                distill.student == "linear" and (distill.embedding > 0 or distill.hidden not in ((), (64,))),
+                "a linear student has no hidden layer and no W1: --student network, or no --hidden and --embedding",
             ),
             (bool(data.weight) and not data.train, "--weight is a column of train: give --train, or leave it out"),
         ):

@@ -238,6 +238,10 @@ void training() {
         stepped("adagrad, bfloat16", half, 1, [&](const Kernels& kernel, std::uint16_t* at, float* state) {
             kernel.adagrad_bfloat16(adagrad, with.data(), width, at, state, 12345);
         });
+        stepped("sgd", row, 0, [&](const Kernels& kernel, float* at, float*) { kernel.sgd_float32(0.1f, with.data(), width, at); });
+        stepped("sgd, bfloat16", half, 0, [&](const Kernels& kernel, std::uint16_t* at, float*) {
+            kernel.sgd_bfloat16(0.1f, with.data(), width, at, 12345);
+        });
     }
 }
 

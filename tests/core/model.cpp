@@ -66,7 +66,7 @@ struct Files {
 };
 
 constexpr const char* row_types[] = {"int8", "int16", "float16", "float32"};
-constexpr const char* poolings[] = {"mean", "sum", "max", "mean+max", "attentive"};
+constexpr const char* poolings[] = {"mean", "sum", "sqrtn", "max", "mean+max", "attentive"};
 
 // The two files of a model of Toy.
 Files files_of(const Toy& toy, const Model& model, bool hashed, std::size_t filler = 0) {
@@ -107,10 +107,10 @@ const std::vector<std::string> texts{"w1 w2 W3 unknown", "", "w1 w2 w3 w4", word
 
 void sound(const Toy& toy) {
     for (int type = 0; type < 4; ++type)
-        for (int pooling = 0; pooling < 5; ++pooling)
+        for (int pooling = 0; pooling < 6; ++pooling)
             for (const bool pairs : {false, true})
                 for (const bool hashed : {false, true}) {
-                    if (pooling == 4 && type < 2) continue;
+                    if (static_cast<Pooling>(pooling) == Pooling::attentive && type < 2) continue;
                     const Model made = toy.model(static_cast<RowType>(type), static_cast<Pooling>(pooling), pairs, hashed);
                     const auto expected = logits_of(made, texts);
                     const std::string about = std::string(row_types[type]) + " " + poolings[pooling] + (pairs ? " pairs" : "") +

@@ -18,7 +18,7 @@ def inputs(run: Run, name: str) -> dict[str, Any]:
     settings, vocabulary = run.settings, run.settings.vocabulary_of(name)
     labelled = {part: run.key(f"label.{part}") for part in settings.labelled_parts(name)}
     return {
-        "distill": keyed(settings.distill, "modes"),
+        "distill": keyed(run.student(name), "modes"),
         "vocabulary": run.key(f"count.{vocabulary}"),
         "logits": labelled or None,
         "embedded": run.key(f"embed.{vocabulary}") if train.is_initialised(run, name) else None,

@@ -16,10 +16,12 @@ from ..errors import SettingsError, require
 from ..machine import device_named, free_memory
 from ..options import Distill, Finetune
 from ..pooling import POOLINGS
+from ..presets import linear_rate
 from ..progress import say
 from ..settings import parse_time
 from ..standard import Standard
 from ..student.dataset import Batch, Blocks, Featuriser, InMemory, OnDisk, Part, TextsInMemory
+from ..student.linear import row_rates
 from ..student.parallel import ALONE, Group
 from ..student.schedule import Schedule
 from ..student.vocabulary import Vocabulary
@@ -38,6 +40,11 @@ UNKNOWN = 0.25  # of dev's texts: where so many have no known n-gram, something 
 def unit_of(student: str) -> str:
     """The unit that trains a student."""
     return "finetune" if student == "kd_ft" else f"distill.{student}"
+
+
+def mode_of(student: str) -> str:
+    """The mode that a student was distilled in."""
+    return "kd" if student == "kd_ft" else student
 
 
 def once(run: Run, unit: str) -> None:
@@ -59,14 +66,14 @@ def learn(run: Run, unit: str) -> dict[str, Any]:
     else:
         mode = unit.partition(".")[2]
         vocabulary = vocabulary_of(run, mode)
-        where = device(run, len(vocabulary))
-        _refuse_too_large(run, len(vocabulary), _directory(run, unit), where)
-        blocks, settings = _dataset(run, mode, vocabulary, threads), run.settings.distill
+        where = device(run, mode, len(vocabulary))
+        _refuse_too_large(run, mode, len(vocabulary), _directory(run, unit), where)
+        blocks, settings = _dataset(run, mode, vocabulary, threads), run.student(mode)
         shards = embed(run, run.settings.vocabulary_of(mode), vocabulary) if is_initialised(run, mode) else None
     if run.group.leads:
         run.group.announce(unit)
     if unit != "finetune":
-        student = new_student(run, len(vocabulary), run.group, where)
+        student = new_student(run, mode, len(vocabulary), run.group, where)
         if shards is not None:
             student.initialise(shards, run.settings.student_seed)
     return _train(run, student, blocks, settings, vocabulary, unit, threads)
@@ -74,20 +81,20 @@ def learn(run: Run, unit: str) -> dict[str, Any]:
 
 def is_initialised(run: Run, mode: str) -> bool:
     """Whether a student's table is initialised with the teacher's embeddings: from scratch is without a teacher."""
-    return run.settings.distill.init == "teacher" and mode != "scratch"
+    return run.student(mode).init == "teacher" and mode != "scratch"
 
 
 # ---- where, and whether there is room ------------------------------------------------------------------------------
 
 
-def device(run: Run, rows: int = 0) -> Any:
-    """The GPU that trains a table of so many rows; None: the CPU does.
+def device(run: Run, mode: str, rows: int = 0) -> Any:
+    """The GPU that trains the student of a mode with so many rows; None: the CPU does.
 
     Errors: :class:`SettingsError` when one is asked for that is not there, or for what only the CPU trains.
     """
-    settings = run.settings.distill
+    settings = run.student(mode)
     chosen = device_named(require("torch", "train"), settings.device)
-    if chosen.type == "cpu":
+    if chosen.type == "cpu" or settings.student == "linear":  # whose step is too small for a GPU to be of use
         return None
     from ..student import cuda
 
@@ -97,29 +104,30 @@ def device(run: Run, rows: int = 0) -> Any:
         cuda.refuse(settings.pooling, run.group.size)
     elif not POOLINGS[settings.pooling].on_gpu or run.group.size > 1:
         return None
-    elif rows and sum(_training_bytes(run, rows)) > cuda.free_memory(chosen):
+    elif rows and sum(_training_bytes(run, mode, rows)) > cuda.free_memory(chosen):
         say(f"a table of {rows:,} rows is too large for {chosen}: the CPU trains it")
         return None
     return chosen
 
 
-def _table_width(run: Run) -> int:
-    settings = run.settings.distill
+def _table_width(run: Run, mode: str) -> int:
+    settings = run.student(mode)
     return settings.embedding or (settings.hidden[0] if settings.hidden else len(run.inputs.labels))
 
 
-def _training_bytes(run: Run, rows: int) -> tuple[int, int]:
+def _training_bytes(run: Run, mode: str, rows: int) -> tuple[int, int]:
     """Of a table of so many rows, and of its optimizer's state."""
-    from ..student.table import OPTIMIZERS, TYPES
+    from ..student.table import OPTIMIZERS, TYPES, Sgd
 
-    settings, width = run.settings.distill, _table_width(run)
-    return TYPES[settings.table].itemsize * rows * width, OPTIMIZERS[settings.optimizer].bytes(rows, width)
+    settings, width = run.student(mode), _table_width(run, mode)
+    optimizer = Sgd if settings.optimizer == "sgd" else OPTIMIZERS[settings.optimizer]
+    return TYPES[settings.table].itemsize * rows * width, optimizer.bytes(rows, width)
 
 
-def _refuse_too_large(run: Run, rows: int, directory: Path, where: Any) -> None:
+def _refuse_too_large(run: Run, mode: str, rows: int, directory: Path, where: Any) -> None:
     """Errors: :class:`SettingsError` when memory or disk cannot hold the student's training."""
-    settings, width = run.settings.distill, _table_width(run)
-    table, state = _training_bytes(run, rows)
+    settings, width = run.student(mode), _table_width(run, mode)
+    table, state = _training_bytes(run, mode, rows)
     directory.mkdir(parents=True, exist_ok=True)
     memory, free_there = "memory", free_memory()
     if where is not None:
@@ -143,11 +151,11 @@ def _refuse_too_large(run: Run, rows: int, directory: Path, where: Any) -> None:
 # ---- students ------------------------------------------------------------------------------------------------------
 
 
-def new_student(run: Run, rows: int, group: Group = ALONE, where: Any = None) -> Any:
-    """An untrained student of this run's settings with a table of ``rows`` rows, on a device or the host (None)."""
+def new_student(run: Run, mode: str, rows: int, group: Group = ALONE, where: Any = None) -> Any:
+    """An untrained student of a mode with a table of ``rows`` rows, on a device or the host (None)."""
     from ..student.model import Student
 
-    settings, classes = run.settings.distill, len(run.inputs.labels)
+    settings, classes = run.student(mode), len(run.inputs.labels)
     shape = settings.hidden, settings.embedding, settings.dropout
     return Student(
         rows, classes, *shape, run.settings.student_seed, settings.table, settings.pooling, group, where,
@@ -160,8 +168,9 @@ def trained(run: Run, name: str, group: Group = ALONE, on_device: bool = False) 
     run.result_of(unit_of(name))
     vocabulary = vocabulary_of(run, name)
     path = run.directory / "students" / name / "student.safetensors"
-    where = device(run, len(vocabulary)) if on_device else None
-    return vocabulary, new_student(run, len(vocabulary), group, where).load(path)
+    mode = mode_of(name)
+    where = device(run, mode, len(vocabulary)) if on_device else None
+    return vocabulary, new_student(run, mode, len(vocabulary), group, where).load(path)
 
 
 # ---- what is learnt from -------------------------------------------------------------------------------------------
@@ -236,9 +245,12 @@ def _train(
         return task.metrics(student.logits(ids, offsets, threads), targets)[chosen_by]
 
     schedule = _schedule(run, settings, sum(blocks.sizes), unit, threads)
+    rates = None
+    if schedule.optimizer == "sgd":
+        rates = row_rates(blocks, len(vocabulary), student.classes, task.name, schedule.batch_size)
     result = train.train(
         student, blocks, schedule, task.name, _directory(run, unit), score, unit.replace(".", " "), run.key(unit),
-        distill.resume, distill.tensorboard, run.group, fallback if distill.keep != "last" else None,
+        distill.resume, distill.tensorboard, run.group, fallback if distill.keep != "last" else None, rates,
     )  # fmt: skip
     parameters = sum(array.size for array in student.arrays().values())
     return {**result, "texts": sum(blocks.sizes), "parameters": parameters}
@@ -246,16 +258,15 @@ def _train(
 
 def _schedule(run: Run, settings: Distill | Finetune, texts: int, unit: str, threads: int) -> Schedule:
     """Steps, batches and learning rate of a unit that is trained on so many texts."""
-    distill = run.settings.distill
+    distill = run.student(mode_of("kd_ft" if unit == "finetune" else unit.partition(".")[2]))
     batch_size = min(settings.batch_size, max(1, texts // 64))
-    steps = (distill.steps if settings is distill else 0) or max(1, round(settings.epochs * texts / batch_size))
+    steps = (distill.steps if unit != "finetune" else 0) or max(1, round(settings.epochs * texts / batch_size))
     # Little gold data is soon learnt by heart; a corpus is not, and the schedule ends where it should.
     best = unit in ("distill.scratch", "finetune") or distill.patience > 0
     return Schedule(
         steps=steps,
         batch_size=batch_size,
-        # Without a hidden layer a row has to become a logit, not a part of one.
-        learning_rate=settings.learning_rate or (0.01 if distill.hidden else 0.1),
+        learning_rate=settings.learning_rate or linear_rate(steps),
         warmup=distill.warmup,
         ngram_dropout=distill.ngram_dropout,
         evaluate_every=distill.evaluate_every or max(1, -(-steps // 10)),

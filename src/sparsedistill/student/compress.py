@@ -61,7 +61,7 @@ def compress(
     tensors |= scale | folded.dense_tensors()
     config = {
         "format": "sparsedistill",
-        "format_version": version_of(vocabulary.rules),
+        "format_version": version_of(vocabulary.rules, student.pooling),
         "task": task,
         "labels": list(labels),
         "text": _text_rules(vocabulary, seed),

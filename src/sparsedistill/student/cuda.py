@@ -64,8 +64,9 @@ class Bags:
         if len(ids) and int(ids.max()) >= rows:
             raise IndexError(f"an id is past the end of the table, which has {rows} rows")
         scales = np.ones(len(lengths), np.float32)
-        if pooling == "mean":
-            scales /= np.maximum(lengths, 1).astype(np.float32)
+        if pooling != "sum":
+            counts = np.maximum(lengths, 1).astype(np.float32)
+            scales /= counts if pooling == "mean" else np.sqrt(counts)
         return Bags(*(_sent(a, device) for a in (ids.view(np.int32), offsets.view(np.int64), scales)))
 
     def of_ids(self) -> torch.Tensor:
@@ -123,7 +124,9 @@ def widened(table: torch.Tensor) -> torch.Tensor:
 def refuse(pooling: str, processes: int) -> None:
     """Errors: :class:`SettingsError` for what only the core does."""
     if not POOLINGS[pooling].on_gpu:  # others give the rows of a bag gradients of their own
-        raise SettingsError(f"{pooling} pooling is trained on the CPU alone: --device cpu, or --pooling mean or sum")
+        raise SettingsError(
+            f"{pooling} pooling is trained on the CPU alone: --device cpu, or --pooling mean, sum or sqrtn"
+        )
     if processes > 1:
         raise SettingsError("several processes train on the CPU alone: --device cpu, or one process without torchrun")
 

@@ -90,25 +90,28 @@ class Featuriser:
     forget: float = 0.0
     seed: int = 0
 
-    def __call__(self, given: Any, epoch: int, block: int) -> tuple[np.ndarray, np.ndarray]:
-        """``ids``, ``offsets`` as in :meth:`Vocabulary.bags`."""
-        if not self.forget:
+    def __call__(
+        self, given: Any, epoch: int, block: int, forget: float | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """``ids``, ``offsets`` as in :meth:`Vocabulary.bags`; ``forget``: another share of the words."""
+        share = self.forget if forget is None else forget
+        if not share:
             return self.vocabulary.bags(given, self.threads)
         seed = int(np.random.default_rng([self.seed, 4, epoch, block]).integers(1 << 62))
-        return self.vocabulary.bags(given, self.threads, self.forget, seed)
+        return self.vocabulary.bags(given, self.threads, share, seed)
 
 
 class Blocks(Protocol):
     """Texts with targets in blocks that can be had in any order; ``sizes``: texts of each.
 
-    ``varies``: whether a block's bags are others in each epoch.
+    ``forget``: share of the words that are taken for unknown, others in each epoch; 0: bags stay the same.
     """
 
     sizes: list[int]
-    varies: bool
+    forget: float
 
-    def load(self, index: int, epoch: int = 0) -> Batch:
-        """A block."""
+    def load(self, index: int, epoch: int = 0, forget: float | None = None) -> Batch:
+        """A block; ``forget``: another share of the words, where any are taken for unknown."""
         ...
 
     def targets(self) -> Iterator[np.ndarray]:
@@ -119,12 +122,12 @@ class Blocks(Protocol):
 class InMemory:
     """One block that is at hand."""
 
-    varies = False
+    forget = 0.0
 
     def __init__(self, batch: Batch):
         self._batch, self.sizes = batch, [len(batch)]
 
-    def load(self, index: int, epoch: int = 0) -> Batch:
+    def load(self, index: int, epoch: int = 0, forget: float | None = None) -> Batch:
         """All there is."""
         return self._batch
 
@@ -136,15 +139,13 @@ class InMemory:
 class TextsInMemory:
     """One block of texts that are at hand, featurised anew in each epoch. A pair of texts is two texts."""
 
-    varies = True
-
     def __init__(self, given: Sequence[str], targets: np.ndarray, weights: np.ndarray | None, featurise: Featuriser):
         self._texts, self._targets, self._weights, self._featurise = given, targets, weights, featurise
-        self.sizes = [len(targets)]
+        self.sizes, self.forget = [len(targets)], featurise.forget
 
-    def load(self, index: int, epoch: int = 0) -> Batch:
+    def load(self, index: int, epoch: int = 0, forget: float | None = None) -> Batch:
         """All there is."""
-        return Batch(*self._featurise(self._texts, epoch, index), self._targets, self._weights)
+        return Batch(*self._featurise(self._texts, epoch, index, forget), self._targets, self._weights)
 
     def targets(self) -> Iterator[np.ndarray]:
         """All there are."""
@@ -179,7 +180,7 @@ class OnDisk:
         seed: int = 0,
     ):
         self._featurise, self._are_pairs = Featuriser(vocabulary, threads, forget, seed), are_pairs
-        self.varies = forget > 0
+        self.forget = forget
         self._blocks: list[tuple[Part, Any, int, int, int]] = []  # part, its file, row group, its texts
         files = {part.path: texts.opened(part.path) for part in parts}
         for part in parts:
@@ -190,7 +191,7 @@ class OnDisk:
                 begin = end
         self.sizes = [end - begin for *_, begin, end in self._blocks]
 
-    def load(self, index: int, epoch: int = 0) -> Batch:
+    def load(self, index: int, epoch: int = 0, forget: float | None = None) -> Batch:
         """A row group, featurised."""
         part, file, group, begin, end = self._blocks[index]
         columns = ["text", "second"] if self._are_pairs else ["text"]
@@ -200,7 +201,7 @@ class OnDisk:
             halves = zip(given.to_pylist(), table["second"].to_pylist(), strict=True)
             given = [half for pair in halves for half in pair]
         weights = None if part.weights is None else part.weights[begin:end]
-        return Batch(*self._featurise(given, epoch, index), part.targets(begin, end), weights)
+        return Batch(*self._featurise(given, epoch, index, forget), part.targets(begin, end), weights)
 
     def targets(self) -> Iterator[np.ndarray]:
         """Those of all row groups, read without the texts."""
@@ -278,7 +279,7 @@ class Loader:
             for number, blocks in enumerate(self._order.windows(epoch)):
                 size = int(self._order.sizes[blocks].sum())
                 if skip < size:
-                    again = read != blocks.tolist() or self._blocks.varies
+                    again = read != blocks.tolist() or self._blocks.forget
                     if window is None or again:  # a small set is one window, epoch after epoch
                         window = None  # not to hold three
                         read = blocks.tolist()

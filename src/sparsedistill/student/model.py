@@ -36,8 +36,9 @@ class Student(nn.Module):
 
     ``pairs``: two bags make one vector ``[a, b, a * b, |a - b|]`` for W1 (concatenate and compare).
 
-    ``pooling``: mean, sum, max, mean+max (side by side, which needs W1), or attentive: the rows' sum, each with a
-    weight that is the softmax over the bag of its product with a query that is learnt.
+    ``pooling``: mean, sum, sqrtn (the sum over the root of their number), max, mean+max (side by side, which needs W1),
+    or attentive: the rows' sum, each with a weight that is the softmax over the bag of its product with a query that is
+    learnt.
 
     In a ``group`` of processes the table has this one's columns, and every process has to call the same methods.
 
@@ -227,8 +228,12 @@ class Student(nn.Module):
             bags = torch.from_numpy(ids.view(np.int32)).to(device)
             begins = torch.from_numpy(starts[:-1].astype(np.int32)).to(device)
             if network.query is None:
-                modes = [nn.functional.embedding_bag(bags, table, begins, mode=m) for m in self.kind.parts]
-                return torch.cat(modes, dim=1)
+                modes = [m.replace("sqrtn", "sum") for m in self.kind.parts]
+                pooled = torch.cat([nn.functional.embedding_bag(bags, table, begins, mode=m) for m in modes], dim=1)
+                if self.pooling != "sqrtn":
+                    return pooled
+                lengths = torch.from_numpy(np.diff(starts).astype(np.float32)).to(device)
+                return pooled / lengths.clamp(min=1).sqrt()[:, None]
             products = table[bags.long()] @ network.query
             of = torch.repeat_interleave(torch.from_numpy(np.diff(starts).astype(np.int64)).to(device))
             top = torch.full((len(starts) - 1,), -torch.inf, device=device).scatter_reduce(0, of, products, "amax")

@@ -16,12 +16,16 @@ Bags = tuple[np.ndarray, np.ndarray]  # ids, offsets, as of Vocabulary.bags
 
 
 class _InPlace:
-    """An optimiser of the core: ``arrays``, its state, is what a subclass makes of it."""
+    """An optimiser of the core: ``arrays``, what a checkpoint keeps of it, is what a subclass makes of it."""
 
     table: np.ndarray
     arrays: dict[str, np.ndarray]
     _kernel: Callable[..., None]
     _constants: tuple[float, ...]
+
+    def _state(self) -> tuple[np.ndarray, ...]:
+        """What the kernel takes after the table."""
+        return tuple(self.arrays.values())
 
     def step(
         self,
@@ -40,7 +44,7 @@ class _InPlace:
         ``step`` begins at 1; with ``seed`` it decides how bfloat16 is rounded. ``first``: the number of the first
         column, in a table of which others have the rest.
         """
-        given = *self.arrays.values(), *bags, gradient, rate, *self._constants
+        given = *self._state(), *bags, gradient, rate, *self._constants
         self._kernel(self.table, *given, step, threads, seed, pool, first)
 
 
@@ -77,6 +81,26 @@ class RowwiseAdagrad(_InPlace):
     @staticmethod
     def bytes(rows: int, width: int) -> int:
         """Memory of the state."""
+        return 4 * rows
+
+
+class Sgd(_InPlace):
+    """Plain gradient descent; a linear student's, which needs no state.
+
+    ``rates``: float32 (V,), a factor of the learning rate for each row.
+    """
+
+    _kernel, _constants = staticmethod(_core.bag_sgd), ()
+
+    def __init__(self, table: np.ndarray, rates: np.ndarray):
+        self.table, self.rates, self.arrays = table, rates, {}
+
+    def _state(self) -> tuple[np.ndarray, ...]:
+        return (self.rates,)
+
+    @staticmethod
+    def bytes(rows: int, width: int) -> int:
+        """Memory of the rates."""
         return 4 * rows
 
 

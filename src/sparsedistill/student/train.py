@@ -22,7 +22,7 @@ from .dataset import Batch, Blocks, Loader, Order
 from .model import Student
 from .parallel import ALONE, Group
 from .schedule import Schedule
-from .table import BETAS, EPSILON, OPTIMIZERS
+from .table import BETAS, EPSILON, OPTIMIZERS, Sgd
 
 
 class _Pooled(torch.autograd.Function):
@@ -111,10 +111,12 @@ def train(
     tensorboard: bool = False,
     group: Group = ALONE,
     fallback: tuple[float, float] | None = None,
+    rates: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """Train ``student`` and save it as ``directory/student.safetensors``: its last weights, or with
     ``schedule.keep_best`` those that scored best on dev. ``fallback`` (regression): a number, and what it scores on dev
     as the output for every text; of weights that score less, those that scored best are left instead, or the number.
+    ``rates``: of a linear student's rows (:mod:`sparsedistill.student.linear`).
 
     ``score(student)`` is evaluated before the first step, every ``evaluate_every`` steps and after the last; higher is
     better. What a step does is a function of (seed, step) alone (and of time, where ``max_seconds`` is given), so a run
@@ -131,7 +133,7 @@ def train(
     if group.size > 1 and (schedule.optimizer == "adagrad" or student.query is not None):
         what_needs = "row-wise adagrad" if student.query is None else f"{student.pooling} pooling"
         raise SettingsError(f"{what_needs} needs whole rows: train in one process, or with adam and another pooling")
-    training = _Training(student, schedule, task, directory, score, what, key, group, fallback)
+    training = _Training(student, schedule, task, directory, score, what, key, group, fallback, rates)
     if resume:
         training.resume()
     training.curve = Curve(directory if group.leads else None, training.state["curve"], tensorboard)
@@ -169,11 +171,15 @@ class _Training:
         key: str,
         group: Group,
         fallback: tuple[float, float] | None,
+        rates: np.ndarray | None,
     ):
         self.student, self.schedule, self.task, self.score = student, schedule, task, score
         self.directory, self.what, self.group, self.fallback = directory, what, group, fallback
         self.checkpoint, self.best = directory / "checkpoint.safetensors", directory / "best.safetensors"
-        self.table_optimizer = _optimizers_of(student)[schedule.optimizer](student.table)
+        if rates is not None:
+            self.table_optimizer: Any = Sgd(student.table, rates)
+        else:
+            self.table_optimizer = _optimizers_of(student)[schedule.optimizer](student.table)
         self.parameters = list(student.parameters())
         self.optimizer = torch.optim.Adam(self.parameters, betas=BETAS, eps=EPSILON)
         self.state: dict[str, Any] = {"key": key, "step": 0, "best": None, "since_best": 0, "losses": [0.0, 0]}

@@ -1,0 +1,62 @@
+"""How fast each row of a linear student learns: what its n-gram tells of the label, and how rare it is."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+
+from .dataset import Blocks
+
+SPEED = {"single": 200.0, "multi": 200.0, "regression": 25.0}  # of the table, above that of the biases
+PSEUDO_COUNTS = 4.0
+LEAST_INFORMATION = 1e-5  # nats: below is rounding
+LEAST = 1e-3  # of the largest weight: no row stays zero
+
+
+def row_rates(blocks: Blocks, rows: int, classes: int, task: str, batch_size: int) -> np.ndarray:
+    """Factors of the learning rate, float32 (``rows``,), for :class:`sparsedistill.student.table.Sgd`.
+
+    Gradient descent on rows with these factors is gradient descent on a linear model of n-gram counts that are
+    multiplied by the factors' roots: by the inverse document frequency (Spärck Jones 1972), as in TF-IDF, and by the
+    root of the n-gram's information on the label, the Kullback-Leibler divergence of its class distribution, with
+    :data:`PSEUDO_COUNTS` of the prior, from that prior; Wang and Manning (2012) multiply by log-count ratios alike. The
+    weights are thereby in the rows, and cost nothing at prediction. Of several labels a text each is a class
+    distribution of two; scores have the first of both weights alone. The mean over the n-grams of the texts is the same
+    whatever the data, for a ``batch_size`` whose gradients are averaged.
+    """
+    counts, met, by_class = np.zeros(rows), np.zeros(rows), np.zeros((classes, rows), np.float32)
+    texts, priors = sum(blocks.sizes), np.zeros(classes)
+    # Rows of characters are counted as if all words were unknown, though they are met as rarely as training has it.
+    ways = [(0.0, 1 - blocks.forget), (1.0, blocks.forget)] if blocks.forget else [(0.0, 1.0)]
+    for index, (forget, share) in product(range(len(blocks.sizes)), ways):
+        batch = blocks.load(index, forget=forget)
+        occurrences = np.bincount(batch.ids, minlength=rows)
+        counts += occurrences
+        met += share * occurrences
+        if task == "regression":
+            continue
+        lengths = np.diff(batch.offsets).astype(np.int64)
+        for label in range(classes):
+            targets = batch.targets[:, label]
+            by_class[label] += np.bincount(batch.ids, np.repeat(targets, lengths), minlength=rows).astype(np.float32)
+            priors[label] += targets.sum() / len(ways)
+    weights = np.log((1 + texts) / (1 + np.minimum(counts, texts))) + 1
+    if task != "regression":
+        weights *= np.sqrt(_information(counts, by_class, priors / texts, task))
+    squares = np.square(np.maximum(weights, LEAST * weights.max(initial=0.0)))
+    mean = float((squares * met).sum() / max(float(met.sum()), 1e-9)) or 1.0
+    outputs = classes if task == "multi" else 1  # whose losses are averaged, too
+    result: np.ndarray = (squares * (SPEED[task] * batch_size * outputs / mean)).astype(np.float32)
+    return result
+
+
+def _information(counts: np.ndarray, by_class: np.ndarray, priors: np.ndarray, task: str) -> np.ndarray:
+    """Divergence (V,) of each n-gram's class distribution from the prior, in nats; of several labels, their sum."""
+    total = np.zeros(len(counts))
+    for ours, prior in zip(by_class, priors, strict=True):
+        for number, share in ((ours, prior), (counts - ours, 1 - prior)) if task == "multi" else ((ours, prior),):
+            if share > 0:
+                posterior = (number + PSEUDO_COUNTS * share) / (counts + PSEUDO_COUNTS)
+                total += posterior * np.log(np.maximum(posterior, 1e-300) / share)
+    return np.maximum(total, LEAST_INFORMATION)

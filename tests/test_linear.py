@@ -1,0 +1,143 @@
+"""The linear student: its rates against a plain twin, its training, what becomes of it, and when it is chosen."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sparsedistill import Classifier, Settings, SettingsError, distill
+from sparsedistill.options import Distill
+from sparsedistill.presets import student_settings
+from sparsedistill.student.dataset import Batch, InMemory
+from sparsedistill.student.linear import row_rates
+
+GOOD, BAD = ("good film", "a fine good plot", "lovely acting"), ("bad film", "a dull bad plot", "awful acting")
+
+
+def twin(bags: list[list[int]], targets: list[list[float]], rows: int, task: str, batch_size: int) -> list[float]:
+    """The rates as :func:`row_rates` describes them, a row at a time."""
+    weights = []
+    for row in range(rows):
+        times = [bag.count(row) for bag in bags]
+        count = sum(times)
+        weight = math.log((1 + len(bags)) / (1 + min(count, len(bags)))) + 1
+        if task != "regression":
+            information = 0.0
+            for label in range(len(targets[0])):
+                seen = sum(n * target[label] for n, target in zip(times, targets, strict=True))
+                prior = sum(target[label] for target in targets) / len(bags)
+                sides = [(seen, prior)] + ([(count - seen, 1 - prior)] if task == "multi" else [])
+                for number, share in sides:
+                    if share > 0:
+                        posterior = (number + 4 * share) / (count + 4)
+                        information += posterior * math.log(posterior / share)
+            weight *= math.sqrt(max(information, 1e-5))
+        weights.append(weight)
+    squares = [max(weight, 1e-3 * max(weights)) ** 2 for weight in weights]
+    every = [squares[i] for bag in bags for i in bag]
+    mean = (sum(every) / len(every) if every else 0.0) or 1.0
+    speed = {"single": 200, "multi": 200 * len(targets[0]), "regression": 25}[task]
+    return [square * speed * batch_size / mean for square in squares]
+
+
+@settings(max_examples=60)
+@given(st.data(), st.sampled_from(("single", "multi", "regression")), st.integers(1, 6), st.integers(1, 12))
+def test_rates_are_those_of_their_twin(data, task, rows, texts):
+    classes = 1 if task == "regression" else data.draw(st.integers(1, 4))
+    bags = data.draw(st.lists(st.lists(st.integers(0, rows - 1), max_size=6), min_size=texts, max_size=texts))
+    rng = np.random.default_rng(data.draw(st.integers(0, 999)))
+    targets = rng.random((texts, classes))
+    if task == "single":
+        targets = np.eye(classes)[rng.integers(0, classes, texts)]
+    offsets = np.cumsum([0, *map(len, bags)]).astype(np.uint64)
+    batch = Batch(np.array([i for bag in bags for i in bag], np.uint32), offsets, targets.astype(np.float32))
+    found = row_rates(InMemory(batch), rows, classes, task, 32)
+    np.testing.assert_allclose(found, twin(bags, batch.targets.tolist(), rows, task, 32), rtol=2e-2)
+
+
+def trained(directory, texts, labels, **changes):
+    return distill(train=(list(texts), list(labels)), directory=directory, max_n=2, **changes)
+
+
+def test_labels_alone_make_a_linear_student_whose_rows_stand_in_the_slots(tmp_path):
+    texts, labels = [*GOOD, *BAD] * 20, [*["good"] * 3, *["bad"] * 3] * 20
+    classifier = trained(tmp_path / "run", [f"{text} {i}" for i, text in enumerate(texts)], labels)
+    config = classifier.config
+    assert (config["pooling"], config["layers"], config["format_version"]) == ("sqrtn", 0, 5)
+    assert config["rows"] == {"count": config["rows"]["count"], "width": 2, "type": "int16", "in_slots": True}
+    assert classifier.predict(["a good plot", "bad acting", "awful"]) == ["good", "bad", "bad"]
+    why = classifier.explain("a good bad plot", "good", None)
+    assert abs(sum(number for _, number in why.contributions) + why.bias - why.logit) < 1e-5
+    assert Classifier.load(tmp_path / "run" / "classifier").predict(texts) == classifier.predict(texts)
+
+
+@pytest.mark.parametrize("task", ["multi", "regression"])
+def test_a_linear_student_of_every_task(tmp_path, task):
+    texts = [f"{a} {b} {i}" for i in range(40) for a in ("good", "bad") for b in ("film", "plot")]
+    if task == "multi":
+        labels = [[word for word in ("good", "film") if word in text.split()] for text in texts]
+        classifier = trained(tmp_path, texts, labels, task=task)
+        assert classifier.predict(["good film", "bad plot", "bad film"]) == [["film", "good"], [], ["film"]]
+        return
+    labels = [3.0 * ("good" in text) - ("plot" in text) for text in texts]
+    classifier = trained(tmp_path, texts, labels, task=task)
+    assert np.allclose(classifier.predict(["good film", "bad plot", "bad film"]), [3, -1, 0], atol=1)
+
+
+def test_an_interrupted_training_goes_on_to_the_same_weights(tmp_path, monkeypatch):
+    texts, labels = [f"{text} {i}" for i, text in enumerate([*GOOD, *BAD] * 40)], [*["good"] * 3, *["bad"] * 3] * 40
+    whole = trained(tmp_path / "whole", texts, labels)
+    from sparsedistill.student import train
+
+    learn, steps = train.learn, []
+
+    def stopped(*given):
+        steps.append(1)
+        if len(steps) == 25:
+            raise KeyboardInterrupt
+        return learn(*given)
+
+    monkeypatch.setattr(train, "learn", stopped)
+    often = {"distill": {"checkpoint_seconds": 0.0}}
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path / "halves", texts, labels, **often)
+    halves = trained(tmp_path / "halves", texts, labels, **often)
+    assert len(steps) == 720 + 1  # the one that was cut off is taken again
+    assert all(np.array_equal(a, halves._tensors[name]) for name, a in whole._tensors.items())
+
+
+def test_who_gets_a_linear_student():
+    def chosen(mode="scratch", pairs=False, **changes):
+        return student_settings(dataclasses.replace(Distill(), **changes), mode, pairs)
+
+    alone = chosen()
+    assert (alone.student, alone.hidden, alone.pooling, alone.optimizer) == ("linear", (), "sqrtn", "sgd")
+    assert (alone.batch_size, alone.ngram_dropout) == (64, 0.0)
+    for changes in ({"mode": "kd"}, {"hidden": (32,)}, {"embedding": 8}, {"pooling": "max"}, {"student": "network"}):
+        other = chosen(**changes)
+        assert (other.student, other.batch_size, other.ngram_dropout) == ("network", 512, 0.1)
+    assert chosen(mode="kd", student="linear").student == "linear"
+    pair = chosen(pairs=True)
+    assert (pair.student, pair.embedding) == ("network", 128)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [({"pair": "b"}, "which a linear student lacks"), ({"hidden": [32]}, "no hidden layer and no W1")],
+)
+def test_what_does_not_go_with_a_linear_student(changes, message):
+    with pytest.raises(SettingsError, match=message):
+        Settings.of(train="x.csv", modes=["scratch"], student="linear", **changes).check()
+
+
+def test_settings_say_what_was_asked(tmp_path):
+    texts = [f"{text} {i}" for i, text in enumerate([*GOOD, *BAD] * 10)]
+    trained(tmp_path, texts, [*["good"] * 3, *["bad"] * 3] * 10)
+    kept = json.loads((tmp_path / "settings.json").read_text(encoding="utf-8"))
+    assert kept["distill"]["student"] == "auto"
