@@ -240,32 +240,37 @@ struct Word {
 // The word that begins at `begin`, with the signs inside it that stand for letters; none: it ends there.
 template <class T>
 Word word_at(const T* text, std::size_t size, std::size_t begin) {
-    std::size_t i = begin, letters = 0, substitutes = 0, turns = 0;
+    std::size_t i = begin, letters = 0, digits = 0, turns = 0;
     unsigned last = 0;
-    bool other = false, stars = false;
-    const auto count = [&](unsigned kind) {
-        (kind == letter ? letters : substitutes) += 1;
+    bool other = false, stars = false, substitutes = false;
+    const auto turn_to = [&](unsigned kind) {
+        substitutes |= kind == substitute;
         turns += last && last != kind;
         last = kind;
     };
     if (text[i] == '$') {
         for (std::size_t k = 1; k <= 3; ++k)
             if (!is_ascii_letter(at(text, size, i + k))) return {begin};
-        count(substitute);
+        turn_to(substitute);
         ++i;
     }
     for (; i < size; ++i) {
         const Code c = static_cast<Code>(text[i]);
         const unsigned kind = kind_of(c);
         if (kind & (letter | digit)) {
-            if (kind & letter) count(letter);
-            else if (kind & substitute) count(substitute);
-            else other = true;
+            letters += kind & letter;
+            digits += !(kind & letter);
+            other |= !(kind & (letter | substitute));
+            turn_to(kind & letter ? letter : substitute);
             continue;
         }
         if (c >= 128 && of_word(c)) {
-            if (is_latin(c)) count(letter);
-            else other |= !is_mark(c);
+            if (is_latin(c)) {
+                ++letters;
+                turn_to(letter);
+            } else {
+                other |= !is_mark(c);
+            }
             continue;
         }
         if (i == begin) break;
@@ -276,20 +281,20 @@ Word word_at(const T* text, std::size_t size, std::size_t begin) {
             std::size_t k = i + 1;
             while (is_ascii_word(at(text, size, k)) || at(text, size, k) == '-') ++k;
             if (at(text, size, k) == '.' && is_ascii_word(at(text, size, k + 1))) break;  // an address
-            count(substitute);
+            turn_to(substitute);
         } else if (c == '!' && i - begin <= 2 && is_ascii_letter(before) && is_ascii_letter(after)) {
-            count(substitute);
+            turn_to(substitute);
         } else if (c == '$' && is_ascii_letter(before)) {
             std::size_t k = i;
             while (at(text, size, k) == '$') ++k;
             if (!(k - i <= 2 && is_ascii_letter(at(text, size, k))) && !(k - i == 2 && !of_word(at(text, size, k)))) break;
-            for (; i < k; ++i) count(substitute);
+            for (; i < k; ++i) turn_to(substitute);
             --i;
         } else {
             break;
         }
     }
-    const bool reads = !other && letters && (!substitutes || turns >= 2 || letters >= substitutes);
+    const bool reads = !other && letters && (turns >= 2 || letters >= digits);
     return {i, reads && (substitutes || stars)};
 }
 

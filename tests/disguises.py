@@ -155,11 +155,11 @@ def reads(word: str) -> bool:
         if is_latin(c):
             shape += "l"
         elif c in SUBSTITUTES:
-            shape += "s"
+            shape += "d" if c.isdigit() else "s"
         elif c != "*" and kind(c) != "mark":
             return False
-    turns = len(list(groupby(shape))) - 1
-    return "l" in shape and (turns >= 2 or shape.count("l") >= shape.count("s"))
+    turns = len(list(groupby(c == "l" for c in shape))) - 1
+    return "l" in shape and (turns >= 2 or shape.count("l") >= shape.count("d"))
 
 
 def spelt(word: str) -> str:
