@@ -214,8 +214,10 @@ Text read_text(const Fields& config, const std::string& where) {
     if (!tokenizer) text.fail("tokenizer is " + in_quotes(name) + ", not sklearn, words or whitespace");
     const bool normalize = text.boolean("normalize");
     if (normalize && *tokenizer == Tokenizer::sklearn) text.fail("normalize is true, which the sklearn tokenizer never does");
+    const bool deobfuscate = text.boolean("deobfuscate", false);
+    if (deobfuscate && !normalize) text.fail("deobfuscate is true, but normalize is false");
     if (max_n < 1 || max_n > most_n) text.fail("max_n is " + std::to_string(max_n) + ", not 1 to 8");
-    return {{*tokenizer, text.boolean("lowercase"), normalize}, static_cast<unsigned>(max_n), text.whole("seed"),
+    return {{*tokenizer, text.boolean("lowercase"), normalize, deobfuscate}, static_cast<unsigned>(max_n), text.whole("seed"),
             read_characters(text)};
 }
 

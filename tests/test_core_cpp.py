@@ -72,6 +72,8 @@ TEXTS = [
     "映画 was good good \U0001f600",
     "film " * 9000,
     "ÉTÉ",
+    "The f i l m wаs g00d, n\u200bo\u200bt ＢＡＤ",
+    "½ " * 5000 + "f1lm",
     "filmed goodness",
     "schlechter " * 5000,
 ]
@@ -180,6 +182,7 @@ def test_the_core_gives_pythons_logits(programs, parts, tmp_path):
     for row_type, depth in (("int8", 1), ("slots", 0)):
         for of in ("unknown", "all"):
             save(*parts(row_type=row_type, depth=depth, characters=of, characters_min=2, characters_max=5))
+    save(*parts(deobfuscate=True))
     odd = np.random.default_rng(1).choice(
         np.float32([0, np.nan, np.inf, -np.inf, 3e38, 1e-45]), (len(tensors["rows"]), 3)
     )

@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_core_text import DATA, FEWER, texts
 
-from sparsedistill import _core
+from sparsedistill import Classifier, Settings, SettingsError, _core
+from sparsedistill.student.vocabulary import Vocabulary
 
 ALIKE = "".join(look_alikes())
 # What the rules turn on, thick enough that they meet.
@@ -179,3 +180,41 @@ def test_real_texts_hardly_change(name, most):
     before, after = (Counter(chain(*_core.tokenize(batch, "words", True, deobfuscate=on))) for on in (False, True))
     assert (before - after).total() < most * before.total()
     assert [deobfuscated(text) for text in batch[:20]] == [deobfuscate(text) for text in batch[:20]]
+
+
+PLAIN = "The film was not bad at all"
+DISGUISED = "Tһе f i l m was n0t b.a.d at аll"
+
+
+def test_a_classifier_reads_through_disguises(parts, tmp_path):
+    config, tensors = parts(deobfuscate=True)
+    assert (config["format_version"], config["text"]["deobfuscate"]) == (5, True)
+    Classifier(config, tensors).save(tmp_path / "c")
+    for classifier in (Classifier(config, tensors), Classifier.load(tmp_path / "c")):
+        plain, disguised = classifier.decision_function([PLAIN, DISGUISED])
+        assert plain.tolist() == disguised.tolist()
+        long = classifier.decision_function([" ".join([text] * 900) for text in (PLAIN, DISGUISED)])
+        assert long[0].tolist() == long[1].tolist()
+    config, tensors = parts()
+    assert (config["format_version"], "deobfuscate" in config["text"]) == (4, False)
+    plain, disguised = Classifier(config, tensors).decision_function([PLAIN, DISGUISED])
+    assert plain.tolist() != disguised.tolist()
+
+
+def test_a_vocabulary_counts_through_disguises(tmp_path):
+    vocabulary = Vocabulary.count([[PLAIN, DISGUISED]], max_n=2, deobfuscate=True)
+    assert vocabulary.counts.tolist() == [2] * len(vocabulary)
+    vocabulary.save(tmp_path)
+    again = Vocabulary.load(tmp_path)
+    assert again.rules == vocabulary.rules
+    assert again.rules.deobfuscate
+    assert [bag.tolist() for bag in again.bags([DISGUISED])] == [bag.tolist() for bag in vocabulary.bags([PLAIN])]
+    assert not Vocabulary.count([[PLAIN]]).rules.deobfuscate
+
+
+@pytest.mark.parametrize("more", [{"tokenizer": "sklearn"}, {"normalize": False}])
+def test_it_goes_with_nfc(more):
+    with pytest.raises(SettingsError, match="--deobfuscate goes with texts in NFC"):
+        Settings.of(train="train.csv", modes="scratch", deobfuscate=True, **more).check()
+    with pytest.raises(ValueError, match="deobfuscate needs normalize"):
+        _core.tokenize(["a"], **{"tokenizer": "words", "lowercase": True, "deobfuscate": True, **more})

@@ -87,7 +87,9 @@ def read_parts(config: dict[str, Any], tensors: dict[str, np.ndarray], where: An
 
 def version_of(text: TextRules, pooling: str) -> int:
     """The format version of a classifier: the oldest that has all it uses."""
-    return OLDEST_VERSION if text.characters == "none" and pooling != "sqrtn" else FORMAT_VERSION
+    return (
+        OLDEST_VERSION if text.characters == "none" and not text.deobfuscate and pooling != "sqrtn" else FORMAT_VERSION
+    )
 
 
 def field(config: dict[str, Any], name: str, kind: type, where: Any) -> Any:
@@ -136,9 +138,13 @@ def _text(config: dict[str, Any], where: Any) -> tuple[TextRules, int]:
     normalize = field(text, "normalize", bool, where)
     if normalize and tokenizer == "sklearn":
         raise FormatError(f"{where}: config.json: normalize is true, which the sklearn tokenizer never does")
+    deobfuscate = field({"deobfuscate": False, **text}, "deobfuscate", bool, where)
+    if deobfuscate and not normalize:
+        raise FormatError(f"{where}: config.json: deobfuscate is true, but normalize is false")
     if not 1 <= max_n <= 8:
         raise FormatError(f"{where}: config.json: max_n is {max_n}, not 1 to 8")
-    rules = TextRules(tokenizer, field(text, "lowercase", bool, where), normalize, max_n, **_characters(text, where))
+    more = {**_characters(text, where), "deobfuscate": deobfuscate}
+    rules = TextRules(tokenizer, field(text, "lowercase", bool, where), normalize, max_n, **more)
     return rules, field(text, "seed", int, where)
 
 

@@ -227,6 +227,7 @@ def _described(path: Path) -> str:
     labels = f"{', '.join(classifier.labels[:20])}{' ...' if len(classifier.labels) > 20 else ''}"
     kinds = {"single": f"one of {labels}", "multi": f"any number of {labels}", "regression": "a score"}
     ways = ["lower-cased" if text["lowercase"] else "case kept", *["composed to NFC"] * bool(text.get("normalize"))]
+    ways += ["disguises undone"] * bool(text.get("deobfuscate"))
     lines = [
         ("answers", kinds[classifier.task] + ", for a pair of texts" * classifier.pairs),
         ("tokens", f"by the tokeniser {text['tokenizer']}, {', '.join(ways)}"),

@@ -122,6 +122,10 @@ class Count:
     tokenizer: str = option("words", "how text becomes tokens", TOKENIZERS)
     lowercase: bool = option(True, "whether to lower-case the text")
     normalize: bool = option(True, "whether to compose the text to Unicode's NFC; sklearn never does")
+    deobfuscate: bool = option(
+        False,
+        "whether to undo disguises of words (look-alikes, l e t t e r s apart, d1g1t5 for letters) before all else",
+    )
     max_n: int = option(4, "longest n-gram, in tokens (1 to 8)", least=1, most=8)
     size: int = option(1_000_000, "how many n-grams to keep, at most", least=1)
     min_count: int = option(1, "how often an n-gram must be seen to be kept", least=1)

@@ -125,6 +125,10 @@ class Settings:
                 f"{distill.pooling} pooling has weights that integer rows are too coarse for: --rows float32",
             ),
             (
+                self.count.deobfuscate and not (self.count.normalize and self.count.tokenizer != "sklearn"),
+                "--deobfuscate goes with texts in NFC: not with --no-normalize or --tokenizer sklearn",
+            ),
+            (
                 self.count.characters_min > self.count.characters_max,
                 f"character n-grams have {self.count.characters_min} code points or more and at most "
                 f"{self.count.characters_max}: give a --characters-max that is not below --characters-min",

@@ -20,6 +20,7 @@ class TextRules:
     is composed to NFC, which sklearn never is, for its tokens are CountVectorizer's; ``max_n``: longest n-gram, in
     tokens. ``characters``: the tokens whose character n-grams are looked up, too: none, unknown (those whose unigram is
     not in the vocabulary) or all; these have ``characters_min`` to ``characters_max`` code points (1 to 16).
+    ``deobfuscate``: whether disguises of words are undone first (FORMAT.md, "Disguised words"); needs ``normalize``.
     """
 
     tokenizer: str = "words"
@@ -29,6 +30,7 @@ class TextRules:
     characters: str = "none"
     characters_min: int = 3
     characters_max: int = 6
+    deobfuscate: bool = False
 
     def __post_init__(self) -> None:
         if self.tokenizer == "sklearn":
@@ -37,12 +39,12 @@ class TextRules:
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> TextRules:
         """The rules from what :meth:`config` gives, among other fields. Errors: KeyError for one that is missing."""
-        away = () if "characters" in config else _OF_CHARACTERS
+        away = (*_OF_CHARACTERS * ("characters" not in config), *("deobfuscate",) * ("deobfuscate" not in config))
         return cls(**{field.name: config[field.name] for field in dataclasses.fields(cls) if field.name not in away})
 
     def config(self) -> dict[str, Any]:
         """The rules as ``config.json`` has them: without those of what is off, so that it stays as it was."""
-        away = _OF_CHARACTERS if self.characters == "none" else ()
+        away = (*_OF_CHARACTERS * (self.characters == "none"), *("deobfuscate",) * (not self.deobfuscate))
         return {name: value for name, value in dataclasses.asdict(self).items() if name not in away}
 
     def of_tokens(self) -> dict[str, Any]:
