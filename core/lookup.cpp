@@ -136,6 +136,7 @@ bool BagReader::hash_characters(const Vocabulary& vocabulary) {
     }
     words_.clear();
     std::size_t count = 0, fetched = 0;
+    const Lookup lookup = vocabulary.lookup;  // copies stay in registers
     for (std::size_t t = 0; t + 1 < chosen_from_.size(); ++t) {
         for (std::size_t c = chosen_from_[t]; c < chosen_from_[t + 1]; ++c) {
             const std::size_t first = words_.size();
@@ -144,17 +145,19 @@ bool BagReader::hash_characters(const Vocabulary& vocabulary) {
             grow(last, point_hash_);
             for (std::size_t i = first; i < last; ++i) point_hash_[i] = hashes(words_.point(i));
             grow(count + (last - first) + Kernels::hashes_ahead, hash_, place_, where_);
-            for (std::size_t i = first; i < last && i + least <= words_.end(i); ++i) {
-                std::uint64_t hash = hashes.start();
-                for (std::size_t k = i; k < i + least; ++k) hash = extend_hash(hash, point_hash_[k]);
+            const std::uint64_t* const points = point_hash_.data();
+            for (std::size_t i = first; i + least <= last; ++i) {
+                const std::size_t end = std::min(i + most, words_.end(i));
+                if (i + least > end) break;  // of a word no longer than that
+                std::uint64_t hash = extend_hash(hashes.start(), points[i]);
+                for (std::size_t k = i + 1; k < i + least; ++k) hash = extend_hash(hash, points[k]);
                 hash_[count] = hash;
                 place_[count++] = static_cast<std::uint32_t>(i);
                 // Also those of the longer ones, which are mostly there as well: few are looked up at once.
-                const std::size_t end = std::min(i + most, words_.end(i));
-                for (std::size_t k = i + least; fetched < at_once; hash = extend_hash(hash, point_hash_[k++]), ++fetched) {
-                    vocabulary.lookup.prefetch(hash);
-                    if (k == end) break;
-                }
+                if (fetched >= at_once) continue;
+                lookup.prefetch(hash);
+                for (std::size_t k = i + least; k < end; ++k) lookup.prefetch(hash = extend_hash(hash, points[k]));
+                fetched += end - i - least + 1;
             }
         }
         from_[t + 1] = count;

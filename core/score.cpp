@@ -15,7 +15,6 @@ namespace {
 
 constexpr std::size_t group_bytes = 2048, group_texts = 32;  // texts looked up together: what they find fits the caches
 constexpr std::size_t most_rows = 1 << 15;  // whose sums cannot overflow 32 bits; those of longer bags go on in 64
-constexpr std::size_t few = 256;  // rows that wait to be read; see add_rows()
 constexpr std::size_t row_sizes[] = {1, 2, 2, 4};
 
 std::size_t padded(std::size_t n) { return (n + Kernels::dense_lanes - 1) / Kernels::dense_lanes * Kernels::dense_lanes; }
@@ -146,22 +145,15 @@ private:
                 if (lengthy_) spill();
             }
         };
-        bool of_characters = false;
         reader_.walk(model.vocabulary, texts, stop, [&](const BagReader::Candidates& all) {
-            // Few are found at once of characters: those of a text wait together.
-            const std::size_t before = of_characters && all.of_characters && waiting_text == all.text && waiting < few ? waiting : 0;
-            auto& into = before ? found_ : next_;
-            if (into.size() < before + all.count) into.resize(before + all.count + (before + all.count) / 2);
-            const std::size_t hits = find(lines, all.hashes, all.count, into.data() + before, all.where, model.rows, bytes);
+            grow(all.count, next_);
+            const std::size_t hits = find(lines, all.hashes, all.count, next_.data(), all.where, model.rows, bytes);
             if (hits == Kernels::damaged) return hits;
             counts_[all.text] += hits;
-            if (!before) {
-                gather();
-                found_.swap(next_);
-            }
-            waiting = before + hits;
+            gather();
+            found_.swap(next_);
+            waiting = hits;
             waiting_text = all.text;
-            of_characters = all.of_characters;
             return hits;
         });
         gather();

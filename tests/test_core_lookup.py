@@ -346,7 +346,7 @@ def test_bags_with_characters(batch, rules, seed, random, block):
 
 
 def test_bags_with_characters_by_hand():
-    vocabulary = ["a", "cat", "a cat", "  ca", "  cat", " cat", " at ", " cat ", " ats", " ts ", "  c"]
+    vocabulary = ["a", "cat", "a cat", "  ca", "  cat", "  cat ", " cat", " at ", " cat ", " ats", " ts ", "  c"]
     unknown, everything = (make_lookup(vocabulary, characters=of) for of in ("unknown", "all"))
     names = [[ngram for ngram, _ in lookup.ngrams("a cat cats")] for lookup in (unknown, everything)]
     assert names[0] == ["a", "cat", "a cat", "  ca", " cat", " ats", " ts ", "  cat"]

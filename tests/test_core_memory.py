@@ -15,18 +15,21 @@ import numpy as np
 from sparsedistill import _core
 
 what, tokenizer, megabytes, threads = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
-ngrams = ["a", ".", "w1", "w2", "漢", "😀", "é", "\ufffd", "a a", "a .", "漢 漢", "w1 w2"]
+ngrams = ["a", "  ", "  a", " a", " a ", ".", "w1", "w2", "漢", "😀", "é", "\ufffd", "a a", "a .", "漢 漢", "w1 w2"]
 encoded = [ngram.encode() for ngram in ngrams]
 offsets = np.cumsum([0, *map(len, encoded)], dtype=np.uint64)
 slots, seed = _core.build_slots(np.frombuffer(b"".join(encoded), np.uint8), offsets, 0)
-lookup = _core.Lookup(slots, len(ngrams), 0, seed, tokenizer, True, 4)
+of_characters = "characters" in what
+rules = {"characters": "all" if of_characters else "none", "characters_min": 1, "characters_max": 8}
+lookup = _core.Lookup(slots, len(ngrams), 0, seed, tokenizer, True, 4, **rules)
 scale = {"int8": np.ones(16, np.float32)}.get(what)
 rows = np.ones((len(ngrams), 16), what if what in ("int8", "float32") else np.float32)
 model = _core.Model(lookup, rows, scale, np.zeros(16, np.float32), False, [])
-counter = _core.Counter(tokenizer, True, 4, 1 << 22, tempfile.gettempdir())
+counter = _core.Counter(tokenizer, True, 4, 1 << 22, tempfile.gettempdir(), of_characters=of_characters, **rules)
 call = {
     "bags": lambda text: lookup.bags([text], 1),
     "add": lambda text: counter.add([text], 1, 1),
+    "add characters": lambda text: counter.add([text], 1, 1),
     "fingerprints": lambda text: _core.fingerprints([text], 1),
 }.get(what, lambda text: model.score([text], 1))
 
@@ -84,7 +87,7 @@ FIXED = 8 << 20
 
 
 @pytest.mark.parametrize("tokenizer", ["words", "sklearn", "whitespace"])
-@pytest.mark.parametrize("what", ["int8", "float32", "bags", "add", "fingerprints"])
+@pytest.mark.parametrize("what", ["int8", "float32", "characters", "bags", "add", "add characters", "fingerprints"])
 def test_a_long_text_takes_a_few_times_its_memory(what, tokenizer):
     for peak, kept, size, name in measured(what, tokenizer, 8, 1):
         assert peak < 8 * size + FIXED, name
