@@ -44,6 +44,7 @@ COMMON = {
     "evaluate": {"repeats": 1, "threads": 1, "speed_texts": 50},
     "teach": {"teacher": "golden:single", "threads": 1, "precision": "fp32"},
     "label": {"shard_size": 100},
+    "count": {"max_n": 4, "characters": "none"},
 }  # fmt: skip
 RUNS = {
     "single": {"label": {"random_crops": 1}, "distill": {"hidden": [16], "train_weight": 2}},

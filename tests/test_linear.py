@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparsedistill import Classifier, Settings, SettingsError, distill
-from sparsedistill.options import Distill
-from sparsedistill.presets import student_settings
+from sparsedistill.options import Count, Distill
+from sparsedistill.presets import TextFacts, count_settings, student_settings
 from sparsedistill.student.dataset import Batch, InMemory
 from sparsedistill.student.linear import row_rates
 
@@ -124,7 +124,8 @@ def test_who_gets_a_linear_student():
         assert (other.student, other.batch_size, other.ngram_dropout) == ("network", 512, 0.1)
     assert chosen(mode="kd", student="linear").student == "linear"
     pair = chosen(pairs=True)
-    assert (pair.student, pair.embedding) == ("network", 128)
+    assert (pair.student, pair.embedding, pair.pooling) == ("network", 128, "sqrtn")
+    assert chosen(mode="kd", pairs=True).pooling == "mean"
 
 
 @pytest.mark.parametrize(
@@ -141,3 +142,42 @@ def test_settings_say_what_was_asked(tmp_path):
     trained(tmp_path, texts, [*["good"] * 3, *["bad"] * 3] * 10)
     kept = json.loads((tmp_path / "settings.json").read_text(encoding="utf-8"))
     assert kept["distill"]["student"] == "auto"
+
+
+def test_counting_is_chosen_by_a_sample():
+    def chosen(tokens, **changes):
+        return count_settings(dataclasses.replace(Count(), **changes), TextFacts.of(tokens), False)
+
+    english = [["the", "film", "is", "good", "!"], ["the", "film", "is", "bad", "."]] * 20
+    settings_, why = chosen(english)
+    assert (settings_.max_n, settings_.characters, settings_.characters_min, settings_.characters_max) == (
+        2,
+        "none",
+        3,
+        5,
+    )
+    assert "up to 2 tokens" in why
+    chinese = [list("这部电影很好"), list("这部电影不好")] * 20
+    settings_, why = chosen(chinese)
+    assert (settings_.max_n, settings_.characters_min) == (4, 1)
+    assert "100% of the tokens are single characters" in why
+    korean = [[f"영화{i}는", "정말", f"재미{i}있다"] for i in range(20)]
+    settings_, why = chosen(korean)
+    assert (settings_.characters, settings_.characters_min, settings_.characters_size) == ("all", 1, 1_000_000)
+    assert "67% of the words of a new text are unseen" in why
+    assert chosen(korean, characters="none", max_n=3)[1] == ""
+    assert chosen(korean, hashed=True)[0].characters == "none"
+    assert count_settings(Count(), TextFacts.of(english), True)[0].max_n == 1
+    assert chosen(english, characters="unknown", characters_min=7)[0].characters_max == 7
+
+
+def test_the_choice_is_written_down_and_can_be_fixed(tmp_path):
+    texts = [f"{text} {i}" for i, text in enumerate([*GOOD, *BAD] * 10)]
+    labels = [*["good"] * 3, *["bad"] * 3] * 10
+    classifier = distill(train=(texts, labels), directory=tmp_path)
+    record = json.loads((tmp_path / "stages" / "count.train.json").read_text(encoding="utf-8"))
+    assert "n-grams of up to 2 tokens" in record["result"]["chosen"]
+    kept = classifier.config["provenance"]["settings"]
+    assert (kept["count"]["max_n"], kept["distill"]["student"], kept["distill"]["pooling"]) == (2, "linear", "sqrtn")
+    fixed = distill(train=(texts, labels), directory=tmp_path, max_n=3, characters="none")
+    assert fixed.config["text"]["max_n"] == 3

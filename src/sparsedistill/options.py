@@ -126,18 +126,25 @@ class Count:
         False,
         "whether to undo disguises of words (look-alikes, l e t t e r s apart, d1g1t5 for letters) before all else",
     )
-    max_n: int = option(4, "longest n-gram, in tokens (1 to 8)", least=1, most=8)
+    max_n: int = option(
+        0,
+        "longest n-gram, in tokens (1 to 8); 0: 2, or 4 where most tokens are single characters (Chinese, Thai ...)",
+        most=8,
+    )
     size: int = option(1_000_000, "how many n-grams to keep, at most", least=1)
     min_count: int = option(1, "how often an n-gram must be seen to be kept", least=1)
     characters: str = option(
-        "none",
-        "tokens whose character n-grams have rows, too: unknown ones (typos, names, inflected forms), all, or none",
-        CHARACTERS,
+        "auto",
+        "tokens whose character n-grams have rows, too: unknown ones (typos, names, inflected forms), all, or none; "
+        "auto: all where a fifth of the words of a new text are unseen, else none",
+        ("auto", *CHARACTERS),
+    )  # fmt: skip
+    characters_min: int = option(
+        0, "shortest character n-gram, in code points; 0: 3, or 1 where letters are syllables", most=MOST_CHARACTERS
     )
-    characters_min: int = option(3, "shortest character n-gram, in code points", least=1, most=MOST_CHARACTERS)
-    characters_max: int = option(6, "longest character n-gram, in code points", least=1, most=MOST_CHARACTERS)
+    characters_max: int = option(0, "longest character n-gram, in code points; 0: 5", most=MOST_CHARACTERS)
     characters_size: int = option(
-        200_000, "how many character n-grams to keep, at most, beside the n-grams of words", least=1
+        0, "how many character n-grams to keep, at most, beside those of words; 0: 200,000, of all words --size"
     )
     hashed: bool = option(False, "do not count: every n-gram has the one of --size rows that its hash names")
     train_weight: int = option(1, "how many times an occurrence in train counts", least=1, most=1_000_000)
@@ -186,7 +193,10 @@ class Distill:
         ("adam", "adagrad"),
     )
     steps: int = option(0, "training steps; 0: as many as the epochs take")
-    epochs: float = option(10.0, "passes over the texts, unless there is a number of steps")
+    epochs: float = option(
+        0.0,
+        "passes over the texts, unless there is a number of steps; 0: 10, of a linear student with unknown words 20",
+    )
     batch_size: int = option(
         0, "texts a step; 0: 512, of a linear student 64; fewer where an epoch would have less than 64 steps"
     )
@@ -202,7 +212,7 @@ class Distill:
     )
     power: float = option(1.0, "power of the polynomial schedule; 1: a straight line to zero")
     unknown_words: float = option(
-        0.1, "share of words taken for unknown in training, so that their character n-grams learn; with "
+        0.2, "share of words taken for unknown in training, so that their character n-grams learn; with "
         "characters unknown", most=1,
     )  # fmt: skip
     ngram_dropout: float = option(

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from .options import Distill
+from .options import Count, Distill
 
 PAIRS_EMBEDDING = 128
 _DEFAULT = Distill()
+
+
+def epochs_of(distill: Distill, forget: float) -> float:
+    """Passes over the texts; ``forget``: share of the words that are taken for unknown in training.
+
+    A linear student learns rows of characters from these alone, and goes on to get better with more of them.
+    """
+    return distill.epochs or (20.0 if forget and distill.student == "linear" else 10.0)
 
 
 def linear_rate(steps: int) -> float:
@@ -35,6 +46,8 @@ def student_settings(distill: Distill, mode: str, are_pairs: bool) -> Distill:
         shape: dict[str, Any] = {"hidden": (), "embedding": 0, "pooling": "sqrtn", "optimizer": "sgd", "init": "random"}
     else:  # pairs are compared in four times the table's width, which W1 brings together
         shape = {"embedding": distill.embedding or PAIRS_EMBEDDING * are_pairs}
+        if are_pairs and mode == "scratch" and distill.student == "auto" and untouched:
+            shape["pooling"] = "sqrtn"  # a point more than the mean
     return dataclasses.replace(
         distill,
         **shape,
@@ -44,3 +57,68 @@ def student_settings(distill: Distill, mode: str, are_pairs: bool) -> Distill:
         learning_rate=distill.learning_rate or (0.0 if linear else 0.01 if distill.hidden else 0.1),
         ngram_dropout=distill.ngram_dropout if distill.ngram_dropout >= 0 else (0.0 if linear else 0.1),
     )
+
+
+@dataclass(frozen=True)
+class TextFacts:
+    """What a sample of texts says of how to count n-grams.
+
+    ``texts``: how many there are in it. Shares: ``single``, of tokens that are one character of a script without spaces
+    between words; ``unseen``, of the words of further texts that these lack, by how many occur once (Good 1953);
+    ``syllables``, of letters that stand for a syllable or a word (Hangul, Kana, Han ...).
+    """
+
+    texts: int
+    single: float
+    unseen: float
+    syllables: float
+
+    @classmethod
+    def of(cls, tokens: Iterable[Sequence[str]]) -> TextFacts:
+        """Those of texts, given as their tokens."""
+        counts: Counter[str] = Counter()
+        texts = 0
+        for text in tokens:
+            counts.update(text)
+            texts += 1
+        words = {word: count for word, count in counts.items() if any(map(str.isalpha, word))}
+        every = max(sum(words.values()), 1)
+        single = sum(count for word, count in words.items() if len(word) == 1 and word >= "\u0e00")
+        once = sum(count == 1 for count in words.values())
+        letters = sum(len(word) * count for word, count in words.items())
+        high = sum(sum(c >= "\u1100" for c in word) * count for word, count in words.items())
+        return cls(texts, single / every, once / every, high / max(letters, 1))
+
+
+UNSEEN, SINGLE = 0.2, 0.5  # shares from which on characters, and longer n-grams, are worth their price
+
+
+def count_settings(count: Count, facts: TextFacts, pairs_of_labels: bool) -> tuple[Count, str]:
+    """The settings of counting with nothing in them left to the program, and why it chose what it did ("": nothing).
+
+    ``pairs_of_labels``: whether pairs of texts are learnt from labels alone.
+    """
+    chosen: dict[str, Any] = {}
+    reasons = []
+    if not count.max_n:
+        if facts.single >= SINGLE and count.tokenizer == "words":
+            chosen["max_n"], why = 4, f"{facts.single:.0%} of the tokens are single characters"
+        elif pairs_of_labels:
+            chosen["max_n"], why = 1, "pairs from labels alone"
+        else:
+            chosen["max_n"], why = 2, "of words, longer ones gain nothing"
+        reasons.append(f"n-grams of up to {chosen['max_n']} tokens ({why})")
+    characters = count.characters
+    if characters == "auto":
+        characters = "none"
+        if facts.unseen >= UNSEEN and not count.hashed:
+            characters = "all"
+            reasons.append(f"character n-grams of all words ({facts.unseen:.0%} of the words of a new text are unseen)")
+    syllables = facts.syllables >= 0.5
+    chosen |= {
+        "characters": characters,
+        "characters_min": count.characters_min or min(1 if syllables else 3, count.characters_max or 16),
+        "characters_max": count.characters_max or max(5, count.characters_min),
+        "characters_size": count.characters_size or (count.size if characters == "all" else 200_000),
+    }
+    return dataclasses.replace(count, **chosen), "; ".join(reasons)

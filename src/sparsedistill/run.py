@@ -34,11 +34,11 @@ from .errors import SettingsError, require
 from .format import read_json, write_json
 from .locks import lock
 from .machine import default_threads
-from .options import Distill
+from .options import Count, Distill
 from .presets import student_settings
 from .progress import Progress
 from .settings import Settings
-from .stages import INPUTS, STAGES, label, teach, train
+from .stages import INPUTS, STAGES, count, label, teach, train
 from .stages.units import Units
 from .student.parallel import ALONE, joined
 from .student.vocabulary import Vocabulary
@@ -67,6 +67,7 @@ class Run(Units):
             settings = dataclasses.replace(settings, teach=named)
         self.directory, self.settings = Path(directory), settings
         self.group = ALONE
+        self._counting: dict[str, tuple[Count, str]] = {}
 
     def execute(self, stages: Iterable[str] = tuple(STAGES)) -> None:
         """Run the named stages in their order; what is finished and still good is not done again.
@@ -149,6 +150,7 @@ class Run(Units):
             if whole and facts["asked"] == sources.asked:
                 return
         self.__dict__.pop("inputs", None)
+        self._counting.clear()
         sources.prepare(directory)
 
     @cached_property
@@ -216,6 +218,12 @@ class Run(Units):
         """Settings of the student of a mode, nothing left open in them."""
         return student_settings(self.settings.distill, mode, self.are_pairs)
 
+    def counting(self, name: str) -> tuple[Count, str]:
+        """Settings of the vocabulary of ``corpus``, ``train`` or ``all``, nothing left open in them, and why so."""
+        if name not in self._counting:
+            self._counting[name] = count.settings_of(self, name)
+        return self._counting[name]
+
     # ---- what stages share, and what a run has to give ---------------------------------------------------------------
 
     @property
@@ -250,10 +258,7 @@ class Run(Units):
         return teach.open_teacher(self)
 
     def teacher_logits(self, part: str) -> np.ndarray:
-        """The teacher's logits (n, C) of ``corpus``, ``train``, ``crops``, ``dev`` or ``test``, as stored.
-
-        Errors: :class:`SettingsError` when that part has not been labelled.
-        """
+        """The teacher's logits (n, C) of a part, as stored. Errors: :class:`SettingsError` when it is not labelled."""
         return label.stored(self, part)
 
     def trained(self, name: str) -> tuple[Vocabulary, Any]:

@@ -19,6 +19,7 @@ from .encoding import encoding_of
 from .errors import SettingsError, require
 from .options import MODES, Compress, Count, Data, Distill, Evaluate, Finetune, Label, Teach
 from .pooling import POOLINGS
+from .text import MOST_CHARACTERS
 
 # Settings of several stages that mean the same in each: given by themselves they are those of every stage.
 SHARED = ("device", "threads", "checkpoint_seconds")
@@ -129,7 +130,7 @@ class Settings:
                 "--deobfuscate goes with texts in NFC: not with --no-normalize or --tokenizer sklearn",
             ),
             (
-                self.count.characters_min > self.count.characters_max,
+                self.count.characters_min > (self.count.characters_max or MOST_CHARACTERS),
                 f"character n-grams have {self.count.characters_min} code points or more and at most "
                 f"{self.count.characters_max}: give a --characters-max that is not below --characters-min",
             ),

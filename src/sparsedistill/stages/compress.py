@@ -99,6 +99,7 @@ def _warn_never_predicted(run: Run, name: str, missed: list[tuple[int, int]]) ->
 
 def provenance(run: Run, student: str) -> dict[str, Any]:
     """Where a classifier comes from, for its config."""
+    mode = train.mode_of(student)
     parts = {
         n: {k: run.data[n][k] for k in ("texts", "fingerprint")} for n in ("train", "dev", "corpus") if n in run.data
     }
@@ -109,7 +110,8 @@ def provenance(run: Run, student: str) -> dict[str, Any]:
         "seed": run.settings.data.seed,
         "versions": versions(),
         "settings": {
-            n: dataclasses.asdict(getattr(run.settings, n))
-            for n in ("teach", "count", "distill", "finetune", "compress")
+            **{n: dataclasses.asdict(getattr(run.settings, n)) for n in ("teach", "finetune", "compress")},
+            "count": dataclasses.asdict(run.counting(run.settings.vocabulary_of(mode))[0]),
+            "distill": dataclasses.asdict(run.student(mode)),
         },
     }

@@ -8,7 +8,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .. import _core
-from ..progress import Progress
+from ..data import pairs
+from ..options import Count
+from ..presets import TextFacts, count_settings
+from ..progress import Progress, say
 from ..student.vocabulary import Vocabulary
 from ..text import TextRules
 from .keys import keyed
@@ -17,12 +20,13 @@ if TYPE_CHECKING:
     from ..run import Run
 
 HELP = "count n-grams: the vocabulary"
+SAMPLE = 20_000  # texts that what is left open is chosen by
 
 
 def inputs(run: Run, name: str) -> dict[str, Any]:
     """What the vocabulary of ``corpus``, ``train`` or both (``all``) depends on."""
     texts = {part: run.texts_of(part) for part in _parts(name)}
-    return {"count": keyed(run.settings.count), "unicode": _core.unicode_version, **texts}
+    return {"count": keyed(run.counting(name)[0]), "unicode": _core.unicode_version, **texts}
 
 
 def execute(run: Run) -> None:
@@ -38,18 +42,35 @@ def vocabulary_of(run: Run, student: str) -> Vocabulary:
     return Vocabulary.load(run.directory / "vocabulary" / name)
 
 
+def settings_of(run: Run, name: str) -> tuple[Count, str]:
+    """The settings of counting with nothing left open in them, and why: what is open is chosen by a sample."""
+    settings, sample = run.settings.count, list[str]()
+    for part in _parts(name):
+        for texts in run.inputs.texts(part):
+            sample += texts
+            if len(sample) >= SAMPLE:
+                break
+    sample = pairs.halves(sample) if run.are_pairs else sample
+    rules = TextRules(settings.tokenizer, settings.lowercase, settings.normalize)
+    facts = TextFacts.of(_core.tokenize(sample[:SAMPLE], **rules.of_tokens()))
+    alone = run.are_pairs and set(run.settings.distill.modes) == {"scratch"}
+    return count_settings(settings, facts, alone)
+
+
 def _parts(name: str) -> tuple[str, ...]:
     return ("corpus", "train") if name == "all" else (name,)
 
 
 def _count(run: Run, name: str) -> None:
-    directory, settings = run.directory / "vocabulary" / name, run.settings.count
+    directory, (settings, why) = run.directory / "vocabulary" / name, run.counting(name)
 
     def work() -> dict[str, Any]:
+        if why:
+            say(f"count {name}: {why}")
         if settings.hashed:
             rules = {field.name: getattr(settings, field.name) for field in dataclasses.fields(TextRules)}
             Vocabulary.hash(settings.size, **rules).save(directory)
-            return {"rows": settings.size}
+            return {"rows": settings.size, "chosen": why}
         # Each text is read twice: to count, and to spell what was chosen.
         total = 2 * sum(run.data[part]["texts"] for part in _parts(name)) << run.are_pairs
         with Progress(f"count {name}", total) as bar:
@@ -68,7 +89,7 @@ def _count(run: Run, name: str) -> None:
                 corpus, train, **asked, directory=run.directory, threads=run.settings.distill.threads
             )
         vocabulary.save(directory)
-        return {"ngrams": len(vocabulary), "least_count": int(vocabulary.counts.min())}
+        return {"ngrams": len(vocabulary), "least_count": int(vocabulary.counts.min()), "chosen": why}
 
     run.once(f"count.{name}", [directory / "vocabulary.json"], work)
 

@@ -16,7 +16,7 @@ from ..errors import SettingsError, require
 from ..machine import device_named, free_memory
 from ..options import Distill, Finetune
 from ..pooling import POOLINGS
-from ..presets import linear_rate
+from ..presets import epochs_of, linear_rate
 from ..progress import say
 from ..settings import parse_time
 from ..standard import Standard
@@ -244,7 +244,7 @@ def _train(
     def score(student: Any) -> float:
         return task.metrics(student.logits(ids, offsets, threads), targets)[chosen_by]
 
-    schedule = _schedule(run, settings, sum(blocks.sizes), unit, threads)
+    schedule = _schedule(run, settings, blocks, unit, threads)
     rates = None
     if schedule.optimizer == "sgd":
         rates = row_rates(blocks, len(vocabulary), student.classes, task.name, schedule.batch_size)
@@ -256,11 +256,13 @@ def _train(
     return {**result, "texts": sum(blocks.sizes), "parameters": parameters}
 
 
-def _schedule(run: Run, settings: Distill | Finetune, texts: int, unit: str, threads: int) -> Schedule:
-    """Steps, batches and learning rate of a unit that is trained on so many texts."""
+def _schedule(run: Run, settings: Distill | Finetune, blocks: Blocks, unit: str, threads: int) -> Schedule:
+    """Steps, batches and learning rate of a unit that is trained on these texts."""
+    texts = sum(blocks.sizes)
     distill = run.student(mode_of("kd_ft" if unit == "finetune" else unit.partition(".")[2]))
     batch_size = min(settings.batch_size, max(1, texts // 64))
-    steps = (distill.steps if unit != "finetune" else 0) or max(1, round(settings.epochs * texts / batch_size))
+    epochs = epochs_of(settings, blocks.forget) if isinstance(settings, Distill) else settings.epochs
+    steps = (distill.steps if unit != "finetune" else 0) or max(1, round(epochs * texts / batch_size))
     # Little gold data is soon learnt by heart; a corpus is not, and the schedule ends where it should.
     best = unit in ("distill.scratch", "finetune") or distill.patience > 0
     return Schedule(
