@@ -326,7 +326,7 @@ std::size_t spell_word(T* out, const T* text, std::size_t size) {
             const bool before_vowel = !ends && is_vowel(substituted(static_cast<Code>(text[next])));
             const Code before = kept ? lower(static_cast<Code>(out[kept - 1])) : 0;
             if (!kept) code = before_vowel || again ? 'l' : 'i';
-            else if (before == 'l') code = before_vowel || again || ends ? 'l' : 'i';
+            else if (before == 'l') code = before_vowel || ends ? 'l' : 'i';
             else code = is_vowel(before) ? 'l' : 'i';
         }
         out[kept++] = static_cast<T>(substituted(code));

@@ -172,7 +172,7 @@ def spelt(word: str) -> str:
             if out == "":
                 is_l = vowel or after == "1"
             elif out[-1] in "lL":
-                is_l = vowel or after in ("1", "")
+                is_l = vowel or after == ""
             else:
                 is_l = out[-1].lower() in "aeiou"
             c = "l" if is_l else "i"

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from test_core_text import DATA, FEWER, texts
 
 from sparsedistill import Classifier, Settings, SettingsError, _core
+from sparsedistill.cli import main
 from sparsedistill.student.vocabulary import Vocabulary
 
 ALIKE = "".join(look_alikes())
@@ -100,6 +101,7 @@ def test_no_more_code_points_than_bytes(text):
         # digits and signs for letters
         ("h3ll0 w0rld, 1d10t! 5h17 l33t", "hello world, idiot! shit leet"),
         ("he1p 1ove ki11 a1l al1 1nto", "help love kill all all into"),
+        ("11ke b111a he11o b1ll l11x", "like billa hello bill lilx"),
         ("sh!t b@stard a$$ $hit bull$hit", "shit bastard ass shit bullshit"),
         ("f*ck m*a*s*h f**k 2*3", "fck mash f**k 2*3"),
         # invisible, struck through, piled
@@ -186,10 +188,12 @@ PLAIN = "The film was not bad at all"
 DISGUISED = "Tһе f i l m was n0t b.a.d at аll"
 
 
-def test_a_classifier_reads_through_disguises(parts, tmp_path):
+def test_a_classifier_reads_through_disguises(parts, tmp_path, capsys):
     config, tensors = parts(deobfuscate=True)
     assert (config["format_version"], config["text"]["deobfuscate"]) == (5, True)
     Classifier(config, tensors).save(tmp_path / "c")
+    main(["inspect", str(tmp_path / "c")])
+    assert "by the tokeniser words, lower-cased, composed to NFC, disguises undone\n" in capsys.readouterr().out
     for classifier in (Classifier(config, tensors), Classifier.load(tmp_path / "c")):
         plain, disguised = classifier.decision_function([PLAIN, DISGUISED])
         assert plain.tolist() == disguised.tolist()

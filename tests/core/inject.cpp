@@ -210,22 +210,23 @@ void lookups(const Data& data, const Toy& toy) {
 }
 
 void texts(const Data& data) {
-    for (const auto tokenizer : {Tokenizer::sklearn, Tokenizer::words, Tokenizer::whitespace}) {
+    for (const TextRules& rules : {TextRules{Tokenizer::sklearn, true, true}, TextRules{Tokenizer::words, true, true},
+                                   TextRules{Tokenizer::whitespace, true, true}, TextRules{Tokenizer::words, true, true, true}}) {
         Tokens tokens;
-        scenario("tokenize " + std::to_string(static_cast<int>(tokenizer)),
+        scenario("tokenize " + std::to_string(static_cast<int>(rules.tokenizer)) + (rules.deobfuscate ? " deobfuscated" : ""),
                  [&] {
                      tokens = Tokens();
-                     tokenize(data.small, {tokenizer, true, true}, tokens);
+                     tokenize(data.small, rules, tokens);
                  },
                  [&] {
                      tokens.clear();
-                     for (const auto text : data.large()) tokenize(text, {tokenizer, true, true}, tokens);
+                     for (const auto text : data.large()) tokenize(text, rules, tokens);
                  },
                  [&] {
                      Bytes result;
                      for (const auto text : data.ordinary()) {
                          tokens.clear();
-                         tokenize(text, {tokenizer, true, true}, tokens);
+                         tokenize(text, rules, tokens);
                          for (std::size_t i = 0; i < tokens.size(); ++i) result.append(tokens[i]) += '\n';
                      }
                      return result;
