@@ -51,7 +51,7 @@ def settings_of(run: Run, name: str) -> tuple[Count, str]:
             if len(sample) >= SAMPLE:
                 break
     sample = pairs.halves(sample) if run.are_pairs else sample
-    rules = TextRules(settings.tokenizer, settings.lowercase, settings.normalize)
+    rules = TextRules(settings.tokenizer, settings.lowercase, settings.normalize, deobfuscate=settings.deobfuscate)
     facts = TextFacts.of(_core.tokenize(sample[:SAMPLE], **rules.of_tokens()))
     alone = run.are_pairs and set(run.settings.distill.modes) == {"scratch"}
     return count_settings(settings, facts, alone)
