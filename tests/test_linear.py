@@ -39,11 +39,11 @@ def twin(bags: list[list[int]], targets: list[list[float]], rows: int, task: str
                         information += posterior * math.log(posterior / share)
             weight *= math.sqrt(max(information, 1e-5))
         weights.append(weight)
-    squares = [max(weight, 1e-3 * max(weights)) ** 2 for weight in weights]
+    squares = [weight**2 for weight in weights]
     every = [squares[i] for bag in bags for i in bag]
     mean = (sum(every) / len(every) if every else 0.0) or 1.0
     speed = {"single": 200, "multi": 200 * len(targets[0]), "regression": 25}[task]
-    return [square * speed * batch_size / mean for square in squares]
+    return [(square / mean + 0.3) / 1.3 * speed * batch_size for square in squares]
 
 
 @settings(max_examples=60)

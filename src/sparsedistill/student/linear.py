@@ -11,7 +11,7 @@ from .dataset import Blocks
 SPEED = {"single": 200.0, "multi": 200.0, "regression": 25.0}  # of the table, above that of the biases
 PSEUDO_COUNTS = 4.0
 LEAST_INFORMATION = 1e-5  # nats: below is rounding
-LEAST = 1e-3  # of the largest weight: no row stays zero
+UNIFORM = 0.3  # what every squared weight has more, in units of their mean: they are estimates, of few texts poor ones
 
 
 def row_rates(blocks: Blocks, rows: int, classes: int, task: str, batch_size: int) -> np.ndarray:
@@ -44,10 +44,11 @@ def row_rates(blocks: Blocks, rows: int, classes: int, task: str, batch_size: in
     weights = np.log((1 + texts) / (1 + np.minimum(counts, texts))) + 1
     if task != "regression":
         weights *= np.sqrt(_information(counts, by_class, priors / texts, task))
-    squares = np.square(np.maximum(weights, LEAST * weights.max(initial=0.0)))
+    squares = np.square(weights)
     mean = float((squares * met).sum() / max(float(met.sum()), 1e-9)) or 1.0
     outputs = classes if task == "multi" else 1  # whose losses are averaged, too
-    result: np.ndarray = (squares * (SPEED[task] * batch_size * outputs / mean)).astype(np.float32)
+    speed = SPEED[task] * batch_size * outputs / (1 + UNIFORM)
+    result: np.ndarray = (speed * (squares / mean + UNIFORM)).astype(np.float32)
     return result
 
 
