@@ -214,7 +214,7 @@ def test_explanations_add_up_also_where_a_pattern_is_a_word(parts):
 def test_inspect_shows_characters(trained, capsys):
     assert cli.main(["inspect", str(trained[1] / "classifier")]) == 0
     shown = capsys.readouterr().out
-    assert "of up to 4 tokens, or 3 to 6 characters of unknown words" in shown
+    assert "of up to 2 tokens, or 3 to 5 characters of unknown words" in shown
 
 
 # Settings
@@ -223,8 +223,8 @@ def test_inspect_shows_characters(trained, capsys):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"characters": "some"}, "characters is 'some', not one of none, unknown, all"),
-        ({"characters_min": 0}, "characters_min is 0: give at least 1"),
+        ({"characters": "some"}, "characters is 'some', not one of auto, none, unknown, all"),
+        ({"characters_min": 17}, "characters_min is 17: give at most 16"),
         ({"characters_max": 17}, "characters_max is 17: give at most 16"),
         ({"characters_min": 5, "characters_max": 4}, "5 code points or more and at most 4"),
         ({"characters": "unknown", "hashed": True}, "--characters all or none"),

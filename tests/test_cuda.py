@@ -337,7 +337,7 @@ def device_of(tmp_path, monkeypatch, gpus: int, rows: int = 0, **distill) -> obj
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
     monkeypatch.setattr(cuda, "free_memory", lambda _: 10**9)
     run = Run(tmp_path, build({"data": {"labels": ["a", "b"]}, "distill": {"hidden": [64], **distill}}, "test"))
-    return stage.device(run, rows)
+    return stage.device(run, "kd", rows)
 
 
 def test_which_device_trains(tmp_path, monkeypatch, capsys):
