@@ -161,10 +161,11 @@ def test_counting_is_chosen_by_a_sample():
     settings_, why = chosen(chinese)
     assert (settings_.max_n, settings_.characters_min) == (4, 1)
     assert "100% of the tokens are single characters" in why
-    korean = [[f"영화{i}는", "정말", f"재미{i}있다"] for i in range(20)]
+    korean = [[f"영화{i}는", "정말", f"재미{i}있다"] for i in range(20_000)]
     settings_, why = chosen(korean)
     assert (settings_.characters, settings_.characters_min, settings_.characters_size) == ("all", 1, 1_000_000)
     assert "67% of the words of a new text are unseen" in why
+    assert chosen(korean[:1000])[0].characters == "none"  # too few to tell
     assert chosen(korean, characters="none", max_n=3)[1] == ""
     assert chosen(korean, hashed=True)[0].characters == "none"
     assert count_settings(Count(), TextFacts.of(english), True)[0].max_n == 1

@@ -197,7 +197,8 @@ def test_a_table_that_begins_with_the_teachers_embeddings(tmp_path, tweets, enco
 
 
 def test_a_hashed_vocabulary_all_the_way(tmp_path, files):
-    Run(tmp_path / "run", settings(files, count={"hashed": True, "size": 65_536}, distill={"epochs": 6})).execute()
+    hashed = {"hashed": True, "size": 65_536, "max_n": 4}
+    Run(tmp_path / "run", settings(files, count=hashed, distill={"epochs": 6})).execute()
     metrics = read_json(tmp_path / "run" / "metrics.json")
     assert metrics["systems"][metrics["selected"]]["accuracy"] > 0.6
     classifier = Classifier.load(tmp_path / "run" / "classifier")
@@ -333,7 +334,7 @@ def test_private_student_knows_nothing_of_train(tmp_path, files, tweets):
     assert same(weights(tmp_path / "a" / name), weights(tmp_path / "b" / name))
     vocabulary = Vocabulary.load(tmp_path / "a" / "vocabulary" / "corpus")
     corpus = [json.loads(line)["text"] for line in Path(files["corpus"]).read_text(encoding="utf-8").splitlines()]
-    assert list(vocabulary) == list(Vocabulary.count([corpus]))
+    assert list(vocabulary) == list(Vocabulary.count([corpus], max_n=2))
 
 
 def test_texts_of_dev_and_test_never_enter_corpus_or_counts(tmp_path, files):
@@ -414,7 +415,7 @@ def test_held_out_dev_is_taken_before_counting(tmp_path, files):
     assert len(run.inputs.train.texts) <= 270
     assert not set(run.inputs.dev.texts) & set(run.inputs.train.texts)
     vocabulary = Vocabulary.load(tmp_path / "run" / "vocabulary" / "train")
-    assert list(vocabulary) == list(Vocabulary.count([run.inputs.train.texts]))
+    assert list(vocabulary) == list(Vocabulary.count([run.inputs.train.texts], max_n=2))
     again = Run(tmp_path / "again", settings(files, distill={"modes": ["scratch"]}))
     again.check()
     assert again.inputs.dev.texts == run.inputs.dev.texts

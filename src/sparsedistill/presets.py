@@ -63,12 +63,12 @@ def student_settings(distill: Distill, mode: str, are_pairs: bool) -> Distill:
 class TextFacts:
     """What a sample of texts says of how to count n-grams.
 
-    ``texts``: how many there are in it. Shares: ``single``, of tokens that are one character of a script without spaces
+    ``words``: how many there are in it. Shares: ``single``, of tokens that are one character of a script without spaces
     between words; ``unseen``, of the words of further texts that these lack, by how many occur once (Good 1953);
     ``syllables``, of letters that stand for a syllable or a word (Hangul, Kana, Han ...).
     """
 
-    texts: int
+    words: int
     single: float
     unseen: float
     syllables: float
@@ -77,20 +77,19 @@ class TextFacts:
     def of(cls, tokens: Iterable[Sequence[str]]) -> TextFacts:
         """Those of texts, given as their tokens."""
         counts: Counter[str] = Counter()
-        texts = 0
         for text in tokens:
             counts.update(text)
-            texts += 1
         words = {word: count for word, count in counts.items() if any(map(str.isalpha, word))}
         every = max(sum(words.values()), 1)
         single = sum(count for word, count in words.items() if len(word) == 1 and word >= "\u0e00")
         once = sum(count == 1 for count in words.values())
         letters = sum(len(word) * count for word, count in words.items())
         high = sum(sum(c >= "\u1100" for c in word) * count for word, count in words.items())
-        return cls(texts, single / every, once / every, high / max(letters, 1))
+        return cls(every, single / every, once / every, high / max(letters, 1))
 
 
 UNSEEN, SINGLE = 0.2, 0.5  # shares from which on characters, and longer n-grams, are worth their price
+ENOUGH = 50_000  # words: of fewer, in any language many occur once
 
 
 def count_settings(count: Count, facts: TextFacts, pairs_of_labels: bool) -> tuple[Count, str]:
@@ -111,7 +110,7 @@ def count_settings(count: Count, facts: TextFacts, pairs_of_labels: bool) -> tup
     characters = count.characters
     if characters == "auto":
         characters = "none"
-        if facts.unseen >= UNSEEN and not count.hashed:
+        if facts.unseen >= UNSEEN and facts.words >= ENOUGH and not count.hashed:
             characters = "all"
             reasons.append(f"character n-grams of all words ({facts.unseen:.0%} of the words of a new text are unseen)")
     syllables = facts.syllables >= 0.5
