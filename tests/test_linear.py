@@ -122,6 +122,9 @@ def test_who_gets_a_linear_student():
     for changes in ({"mode": "kd"}, {"hidden": (32,)}, {"embedding": 8}, {"pooling": "max"}, {"student": "network"}):
         other = chosen(**changes)
         assert (other.student, other.batch_size, other.ngram_dropout) == ("network", 512, 0.1)
+    beside = chosen(modes=("scratch", "kd"), batch_size=256, learning_rate=0.02, ngram_dropout=0.3)
+    assert (beside.student, beside.batch_size, beside.learning_rate, beside.ngram_dropout) == ("linear", 64, 0.0, 0.0)
+    assert chosen(modes=("scratch",), ngram_dropout=0.3).ngram_dropout == 0.3
     assert chosen(mode="kd", student="linear").student == "linear"
     pair = chosen(pairs=True)
     assert (pair.student, pair.embedding, pair.pooling) == ("network", 128, "sqrtn")

@@ -42,6 +42,10 @@ def student_settings(distill: Distill, mode: str, are_pairs: bool) -> Distill:
     linear = distill.student == "linear"
     if distill.student == "auto":
         linear = mode == "scratch" and untouched and not are_pairs
+    if linear and distill.student == "auto" and set(distill.modes) != {"scratch"}:
+        # Beside students of a teacher, these are set for them.
+        own = {name: getattr(_DEFAULT, name) for name in ("batch_size", "learning_rate", "ngram_dropout", "epochs")}
+        distill = dataclasses.replace(distill, **own)
     if linear:
         shape: dict[str, Any] = {"hidden": (), "embedding": 0, "pooling": "sqrtn", "optimizer": "sgd", "init": "random"}
     else:  # pairs are compared in four times the table's width, which W1 brings together
