@@ -44,7 +44,7 @@ ALL: Settings = {"characters": "all"}
 SHORT: Settings = {**ALL, "characters_min": 1, "characters_max": 4}  # a length of the baselines
 PLAIN: Settings = {**UNKNOWN, "deobfuscate": True}
 # The defaults before those that are chosen by the data.
-OLD: Settings = {"hidden": [64], "pooling": "mean", "max_n": 4, "min_count": 1, **WITHOUT}
+OLD: Settings = {"student": "network", "hidden": [64], "pooling": "mean", "max_n": 4, "min_count": 1, **WITHOUT}
 FASTTEXT_SEEDS = (1, 2, 3)  # its seeds 0 and 1 are the same
 NARROW = ("imdb", "nsmc")  # tasks that are too large for all of fastText's grid
 SUBWORDS = ((1, 3), (2, 5), (3, 6))

@@ -296,6 +296,17 @@ def test_offsets_are_checked(ngrams, offsets):
 # Bags
 
 
+def check_bags(batch, vocabulary, rules, seed, block):
+    """The bags of a batch, and the n-grams they name, are those of both twins."""
+    slots, used = ref.build_slots(vocabulary, seed)
+    expected = [ref.bag(text, slots, used, **rules, block=block) for text in batch]
+    lookup = _core.Lookup(slots, len(vocabulary), 0, used, **rules, block=block)
+    assert split(*lookup.bags(batch, 1)) == expected
+    assert expected == [ref.bag_of_strings(text, vocabulary, **rules, block=block) for text in batch]
+    for text, rows in zip(batch, expected, strict=True):
+        assert lookup.ngrams(text) == [(vocabulary[row], row) for row in rows]
+
+
 @settings(max_examples=400)
 @given(
     st.lists(texts, min_size=1, max_size=6),
@@ -308,13 +319,7 @@ def test_bags(batch, rules, seed, random, block):
     # Any part of the n-grams, so that chains end at a missing prefix though the longer n-gram has a row.
     ngrams = [ngram for ngram, _ in ref.count(batch, **rules)]
     vocabulary = random.sample(ngrams, random.randint(0, len(ngrams)))
-    slots, used = ref.build_slots(vocabulary, seed)
-    expected = [ref.bag(text, slots, used, **rules, block=block) for text in batch]
-    lookup = _core.Lookup(slots, len(vocabulary), 0, used, **rules, block=block)
-    assert split(*lookup.bags(batch, 1)) == expected
-    assert expected == [ref.bag_of_strings(text, vocabulary, **rules, block=block) for text in batch]
-    for text, rows in zip(batch, expected, strict=True):
-        assert lookup.ngrams(text) == [(vocabulary[row], row) for row in rows]
+    check_bags(batch, vocabulary, rules, seed, block)
 
 
 def some_of(batch, rules, random):
@@ -336,13 +341,7 @@ def some_of(batch, rules, random):
 )
 def test_bags_with_characters(batch, rules, seed, random, block):
     vocabulary = some_of(batch, rules, random)
-    slots, used = ref.build_slots(vocabulary, seed)
-    expected = [ref.bag(text, slots, used, **rules, block=block) for text in batch]
-    lookup = _core.Lookup(slots, len(vocabulary), 0, used, **rules, block=block)
-    assert split(*lookup.bags(batch, 1)) == expected
-    assert expected == [ref.bag_of_strings(text, vocabulary, **rules, block=block) for text in batch]
-    for text, rows in zip(batch, expected, strict=True):
-        assert lookup.ngrams(text) == [(vocabulary[row], row) for row in rows]
+    check_bags(batch, vocabulary, rules, seed, block)
 
 
 def test_bags_with_characters_by_hand():

@@ -50,10 +50,11 @@ auto take(const Read1<std::uint32_t>& ids, const Read1<std::uint64_t>& offsets, 
 using AnyTable = nb::ndarray<nb::numpy, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 
 template <class Array>
-Table checked_table(const Array& table) {
+Table checked_table(const Array& table, std::uint32_t first = 0) {
     if (table.dtype() != nb::dtype<float>() && table.dtype() != nb::dtype<std::uint16_t>())
         throw nb::type_error("a table is float32, or uint16 that stands for bfloat16");
-    return {const_cast<void*>(static_cast<const void*>(table.data())), table.shape(1), table.dtype() != nb::dtype<float>()};
+    return {const_cast<void*>(static_cast<const void*>(table.data())), table.shape(1), table.dtype() != nb::dtype<float>(),
+            first};
 }
 
 Pool make_pool(const std::string& pooling, const std::optional<Read1<float>>& query) {
@@ -120,8 +121,7 @@ void adam(AnyTable& table, Write2<float>& moment1, Write2<float>& moment2, const
           std::uint32_t first) {
     const Pool plain, &how = pool ? *pool : plain;
     const Bags bags = checked_step(table, ids, offsets, grad, how, step);
-    Table rows = checked_table(table);
-    rows.first = first;
+    const Table rows = checked_table(table, first);
     for (const auto* other : {&moment1, &moment2})
         if (other->shape(0) != table.shape(0) || other->shape(1) != rows.width)
             throw nb::value_error("the moments must have the shape of the table");
@@ -135,8 +135,7 @@ void adagrad(AnyTable& table, Write1<float>& state, const Read1<std::uint32_t>& 
              std::uint64_t seed, const Pool* pool, std::uint32_t first) {
     const Pool plain, &how = pool ? *pool : plain;
     const Bags bags = checked_step(table, ids, offsets, grad, how, step);
-    Table rows = checked_table(table);
-    rows.first = first;
+    const Table rows = checked_table(table, first);
     if (state.shape(0) != table.shape(0)) throw nb::value_error("the state must have a number for each row");
     const nb::gil_scoped_release release;
     bag_step(rows, bags, grad.data(), how, Adagrad{learning_rate, epsilon, step, state.data()}, seed, threads);
@@ -147,8 +146,7 @@ void sgd(AnyTable& table, const Read1<float>& rates, const Read1<std::uint32_t>&
          const Pool* pool, std::uint32_t first) {
     const Pool plain, &how = pool ? *pool : plain;
     const Bags bags = checked_step(table, ids, offsets, grad, how, step);
-    Table rows = checked_table(table);
-    rows.first = first;
+    const Table rows = checked_table(table, first);
     if (rates.shape(0) != table.shape(0)) throw nb::value_error("there must be a rate for each row");
     const nb::gil_scoped_release release;
     bag_step(rows, bags, grad.data(), how, Sgd{learning_rate, step, rates.data()}, seed, threads);

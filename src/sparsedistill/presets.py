@@ -96,6 +96,12 @@ UNSEEN, SINGLE = 0.2, 0.5  # shares from which on characters, and longer n-grams
 ENOUGH = 50_000  # words: of fewer, in any language many occur once
 
 
+def is_open(count: Count) -> bool:
+    """Whether anything of counting is left to the data."""
+    lengths = count.characters != "none" and not (count.characters_min and count.characters_max)
+    return not count.max_n or count.characters == "auto" or lengths
+
+
 def count_settings(count: Count, facts: TextFacts, pairs_of_labels: bool) -> tuple[Count, str]:
     """The settings of counting with nothing in them left to the program, and why it chose what it did ("": nothing).
 

@@ -167,6 +167,11 @@ class Settings:
             raise SettingsError("random crops of a pair are no pair: no --random-crops")
 
 
+def mode_of(student: str) -> str:
+    """The mode that a student was distilled in."""
+    return "kd" if student == "kd_ft" else student
+
+
 UNUSED_CORPUS = (
     "there is a corpus, but no teacher to label it, and without one a student learns from train alone: name a teacher "
     "(--teacher), or leave the corpus out"

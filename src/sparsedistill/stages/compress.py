@@ -10,6 +10,7 @@ import numpy as np
 from .. import evaluate, report
 from ..errors import SettingsError
 from ..progress import say
+from ..settings import mode_of
 from . import train
 from .keys import versions
 
@@ -99,7 +100,7 @@ def _warn_never_predicted(run: Run, name: str, missed: list[tuple[int, int]]) ->
 
 def provenance(run: Run, student: str) -> dict[str, Any]:
     """Where a classifier comes from, for its config."""
-    mode = train.mode_of(student)
+    mode = mode_of(student)
     parts = {
         n: {k: run.data[n][k] for k in ("texts", "fingerprint")} for n in ("train", "dev", "corpus") if n in run.data
     }

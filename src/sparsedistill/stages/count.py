@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from .. import _core
 from ..data import pairs
 from ..options import Count
-from ..presets import TextFacts, count_settings
+from ..presets import TextFacts, count_settings, is_open
 from ..progress import Progress, say
+from ..settings import mode_of
 from ..student.vocabulary import Vocabulary
 from ..text import TextRules
 from .keys import keyed
@@ -37,24 +38,30 @@ def execute(run: Run) -> None:
 
 def vocabulary_of(run: Run, student: str) -> Vocabulary:
     """The vocabulary of a student, counted."""
-    name = run.settings.vocabulary_of("kd" if student == "kd_ft" else student)
+    name = run.settings.vocabulary_of(mode_of(student))
     run.result_of(f"count.{name}")
     return Vocabulary.load(run.directory / "vocabulary" / name)
 
 
 def settings_of(run: Run, name: str) -> tuple[Count, str]:
     """The settings of counting with nothing left open in them, and why: what is open is chosen by a sample."""
-    settings, sample = run.settings.count, list[str]()
-    for part in _parts(name):
-        for texts in run.inputs.texts(part):
-            sample += texts
-            if len(sample) >= SAMPLE:
-                break
-    sample = pairs.halves(sample) if run.are_pairs else sample
-    rules = TextRules(settings.tokenizer, settings.lowercase, settings.normalize, deobfuscate=settings.deobfuscate)
-    facts = TextFacts.of(_core.tokenize(sample[:SAMPLE], **rules.of_tokens()))
+    settings = run.settings.count
+    facts = TextFacts.of(_sample(run, name) if is_open(settings) else ())
     alone = run.are_pairs and set(run.settings.distill.modes) == {"scratch"}
     return count_settings(settings, facts, alone)
+
+
+def _sample(run: Run, name: str) -> Iterator[list[str]]:
+    """The tokens of the first texts, at most :data:`SAMPLE`; those of a pair are two texts."""
+    settings, left = run.settings.count, SAMPLE
+    rules = TextRules(settings.tokenizer, settings.lowercase, settings.normalize, deobfuscate=settings.deobfuscate)
+    for part in _parts(name):
+        for texts in run.inputs.texts(part):
+            some = (pairs.halves(texts) if run.are_pairs else texts)[:left]
+            yield from _core.tokenize(some, **rules.of_tokens())
+            left -= len(some)
+            if not left:
+                return
 
 
 def _parts(name: str) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from ..options import Distill, Finetune
 from ..pooling import POOLINGS
 from ..presets import epochs_of, linear_rate
 from ..progress import say
-from ..settings import parse_time
+from ..settings import mode_of, parse_time
 from ..standard import Standard
 from ..student.dataset import Batch, Blocks, Featuriser, InMemory, OnDisk, Part, TextsInMemory
 from ..student.linear import row_rates
@@ -42,9 +42,8 @@ def unit_of(student: str) -> str:
     return "finetune" if student == "kd_ft" else f"distill.{student}"
 
 
-def mode_of(student: str) -> str:
-    """The mode that a student was distilled in."""
-    return "kd" if student == "kd_ft" else student
+def _student_of(unit: str) -> str:
+    return "kd_ft" if unit == "finetune" else unit.partition(".")[2]
 
 
 def once(run: Run, unit: str) -> None:
@@ -53,7 +52,7 @@ def once(run: Run, unit: str) -> None:
 
 
 def _directory(run: Run, unit: str) -> Path:
-    return run.directory / "students" / ("kd_ft" if unit == "finetune" else unit.partition(".")[2])
+    return run.directory / "students" / _student_of(unit)
 
 
 def learn(run: Run, unit: str) -> dict[str, Any]:
@@ -64,7 +63,7 @@ def learn(run: Run, unit: str) -> dict[str, Any]:
         vocabulary, student = trained(run, "kd", run.group, on_device=True)
         blocks, settings = _gold_dataset(run, vocabulary, threads), run.settings.finetune
     else:
-        mode = unit.partition(".")[2]
+        mode = _student_of(unit)
         vocabulary = vocabulary_of(run, mode)
         where = device(run, mode, len(vocabulary))
         _refuse_too_large(run, mode, len(vocabulary), _directory(run, unit), where)
@@ -117,11 +116,10 @@ def _table_width(run: Run, mode: str) -> int:
 
 def _training_bytes(run: Run, mode: str, rows: int) -> tuple[int, int]:
     """Of a table of so many rows, and of its optimizer's state."""
-    from ..student.table import OPTIMIZERS, TYPES, Sgd
+    from ..student.table import OPTIMIZERS, TYPES
 
     settings, width = run.student(mode), _table_width(run, mode)
-    optimizer = Sgd if settings.optimizer == "sgd" else OPTIMIZERS[settings.optimizer]
-    return TYPES[settings.table].itemsize * rows * width, optimizer.bytes(rows, width)
+    return TYPES[settings.table].itemsize * rows * width, OPTIMIZERS[settings.optimizer].bytes(rows, width)
 
 
 def _refuse_too_large(run: Run, mode: str, rows: int, directory: Path, where: Any) -> None:
@@ -259,10 +257,12 @@ def _train(
 def _schedule(run: Run, settings: Distill | Finetune, blocks: Blocks, unit: str, threads: int) -> Schedule:
     """Steps, batches and learning rate of a unit that is trained on these texts."""
     texts = sum(blocks.sizes)
-    distill = run.student(mode_of("kd_ft" if unit == "finetune" else unit.partition(".")[2]))
+    distill = run.student(mode_of(_student_of(unit)))
     batch_size = min(settings.batch_size, max(1, texts // 64))
-    epochs = epochs_of(settings, blocks.forget) if isinstance(settings, Distill) else settings.epochs
-    steps = (distill.steps if unit != "finetune" else 0) or max(1, round(epochs * texts / batch_size))
+    asked, epochs = 0, settings.epochs
+    if isinstance(settings, Distill):
+        asked, epochs = settings.steps, epochs_of(settings, blocks.forget)
+    steps = asked or max(1, round(epochs * texts / batch_size))
     # Little gold data is soon learnt by heart; a corpus is not, and the schedule ends where it should.
     best = unit in ("distill.scratch", "finetune") or distill.patience > 0
     return Schedule(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -104,7 +105,8 @@ class Sgd(_InPlace):
         return 4 * rows
 
 
-OPTIMIZERS: dict[str, type[LazyAdam] | type[RowwiseAdagrad]] = {"adam": LazyAdam, "adagrad": RowwiseAdagrad}
+# Made of a table; sgd of one and its rates.
+OPTIMIZERS: dict[str, Any] = {"adam": LazyAdam, "adagrad": RowwiseAdagrad, "sgd": Sgd}
 
 
 def random_table(

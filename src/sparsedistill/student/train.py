@@ -22,7 +22,7 @@ from .dataset import Batch, Blocks, Loader, Order
 from .model import Student
 from .parallel import ALONE, Group
 from .schedule import Schedule
-from .table import BETAS, EPSILON, OPTIMIZERS, Sgd
+from .table import BETAS, EPSILON, OPTIMIZERS
 
 
 class _Pooled(torch.autograd.Function):
@@ -176,10 +176,8 @@ class _Training:
         self.student, self.schedule, self.task, self.score = student, schedule, task, score
         self.directory, self.what, self.group, self.fallback = directory, what, group, fallback
         self.checkpoint, self.best = directory / "checkpoint.safetensors", directory / "best.safetensors"
-        if rates is not None:
-            self.table_optimizer: Any = Sgd(student.table, rates)
-        else:
-            self.table_optimizer = _optimizers_of(student)[schedule.optimizer](student.table)
+        made_of = (student.table,) if rates is None else (student.table, rates)
+        self.table_optimizer = _optimizers_of(student)[schedule.optimizer](*made_of)
         self.parameters = list(student.parameters())
         self.optimizer = torch.optim.Adam(self.parameters, betas=BETAS, eps=EPSILON)
         self.state: dict[str, Any] = {"key": key, "step": 0, "best": None, "since_best": 0, "losses": [0.0, 0]}
