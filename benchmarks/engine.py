@@ -130,18 +130,16 @@ def limit_share(path: Path, texts: list[str], out: Path, repeats: int) -> tuple[
 
 def trained(run: Path) -> tuple[Any, Any, Classifier]:
     """(student, vocabulary, classifier) of the student that a run directory chose."""
-    from sparsedistill.format import read_json
-    from sparsedistill.settings import build
     from sparsedistill.student.model import Student
     from sparsedistill.student.vocabulary import Vocabulary
 
-    settings = build(read_json(run / "settings.json"), str(run))
     classifier = Classifier.load(run / "classifier")
     name = classifier.config["provenance"]["student"]
+    asked = classifier.config["provenance"]["settings"]["distill"]
     counted = {"scratch": ("train",), "kd_private": ("corpus",)}.get(name, ("all", "corpus", "train"))
     folder = next(run / "vocabulary" / part for part in counted if (run / "vocabulary" / part).is_dir())
-    vocabulary, distill = Vocabulary.load(folder), settings.distill
-    student = Student(len(vocabulary), len(classifier.labels), distill.hidden, distill.embedding, 0.0, 0)
+    vocabulary, shape = Vocabulary.load(folder), (asked["hidden"], asked["embedding"])
+    student = Student(len(vocabulary), len(classifier.labels), *shape, 0.0, 0, pooling=asked["pooling"])
     return student.load(run / "students" / name / "student.safetensors"), vocabulary, classifier
 
 

@@ -119,9 +119,11 @@ def test_who_gets_a_linear_student():
     alone = chosen()
     assert (alone.student, alone.hidden, alone.pooling, alone.optimizer) == ("linear", (), "sqrtn", "sgd")
     assert (alone.batch_size, alone.ngram_dropout) == (64, 0.0)
-    for changes in ({"mode": "kd"}, {"hidden": (32,)}, {"embedding": 8}, {"pooling": "max"}, {"student": "network"}):
+    asked = ({"hidden": (32,)}, {"hidden": (64,)}, {"hidden": ()}, {"embedding": 8}, {"pooling": "mean"})
+    for changes in (*asked, {"mode": "kd"}, {"student": "network"}):
         other = chosen(**changes)
         assert (other.student, other.batch_size, other.ngram_dropout) == ("network", 512, 0.1)
+        assert (other.hidden, other.pooling) == (changes.get("hidden", (64,)), "mean")
     beside = chosen(modes=("scratch", "kd"), batch_size=256, learning_rate=0.02, ngram_dropout=0.3)
     assert (beside.student, beside.batch_size, beside.learning_rate, beside.ngram_dropout) == ("linear", 64, 0.0, 0.0)
     assert chosen(modes=("scratch",), ngram_dropout=0.3).ngram_dropout == 0.3
@@ -133,11 +135,20 @@ def test_who_gets_a_linear_student():
 
 @pytest.mark.parametrize(
     ("changes", "message"),
-    [({"pair": "b"}, "which a linear student lacks"), ({"hidden": [32]}, "no hidden layer and no W1")],
+    [
+        ({"pair": "b"}, "which a linear student lacks"),
+        ({"hidden": [64]}, "no hidden layer and no W1"),
+        ({"pooling": "mean"}, "pools by sqrtn"),
+    ],
 )
 def test_what_does_not_go_with_a_linear_student(changes, message):
     with pytest.raises(SettingsError, match=message):
         Settings.of(train="x.csv", modes=["scratch"], student="linear", **changes).check()
+
+
+def test_a_hidden_layer_is_not_of_no_width():
+    with pytest.raises(SettingsError, match="1 wide or more"):
+        Settings.of(train="x.csv", modes=["scratch"], hidden=[64, 0]).check()
 
 
 def test_settings_say_what_was_asked(tmp_path):

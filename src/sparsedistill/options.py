@@ -16,6 +16,7 @@ QUOTING = ("auto", "double", "none")
 TASKS = ("single", "multi", "regression")
 TOKENIZERS = ("sklearn", "words", "whitespace")
 MODES = ("scratch", "kd_private", "kd")
+OPEN_HIDDEN = (0,)  # widths of hidden layers that are left to the program
 
 
 def option(default: Any, help: str, choices: tuple[str, ...] = (), least: float = 0, most: float = float("inf")) -> Any:
@@ -168,16 +169,19 @@ class Distill:
         ("auto", "network", "linear"),
     )  # fmt: skip
     hidden: tuple[int, ...] = option(
-        (64,), "width of each hidden layer; none at all: a row is one number a class", least=1
+        OPEN_HIDDEN,
+        "width of each hidden layer; 0: 64, of a linear student none; none at all: a row is one number a class",
     )
     embedding: int = option(
         0,
         "width of the table before the factor W1 (the paper's d_e); 0: no W1, the table has the first hidden width",
     )
     pooling: str = option(
-        "mean", "how the rows of a text become one vector; mean+max, both side by side, needs --embedding",
-        tuple(POOLINGS),
-    )  # fmt: skip
+        "auto",
+        "how the rows of a text become one vector; mean+max, both side by side, needs --embedding; auto: mean, of a "
+        "linear student and of pairs from labels alone sqrtn",
+        ("auto", *POOLINGS),
+    )
     init: str = option(
         "random",
         "what the table begins with: random numbers, or the teacher's embedding of each n-gram (not from scratch)",

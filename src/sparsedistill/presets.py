@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .options import Count, Distill
+from .options import OPEN_HIDDEN, Count, Distill
 
-PAIRS_EMBEDDING = 128
+HIDDEN, PAIRS_EMBEDDING = 64, 128
 _DEFAULT = Distill()
 
 
@@ -38,7 +38,7 @@ def student_settings(distill: Distill, mode: str, are_pairs: bool) -> Distill:
     From labels alone a linear student is more accurate than one with a hidden layer, and it is smaller; with a teacher
     it is the other way round. Who asks for a layer, W1 or a pooling asks for a student with one.
     """
-    untouched = all(getattr(distill, name) == getattr(_DEFAULT, name) for name in ("hidden", "embedding", "pooling"))
+    untouched = distill.hidden == OPEN_HIDDEN and not distill.embedding and distill.pooling == "auto"
     linear = distill.student == "linear"
     if distill.student == "auto":
         linear = mode == "scratch" and untouched and not are_pairs
@@ -49,9 +49,12 @@ def student_settings(distill: Distill, mode: str, are_pairs: bool) -> Distill:
     if linear:
         shape: dict[str, Any] = {"hidden": (), "embedding": 0, "pooling": "sqrtn", "optimizer": "sgd", "init": "random"}
     else:  # pairs are compared in four times the table's width, which W1 brings together
-        shape = {"embedding": distill.embedding or PAIRS_EMBEDDING * are_pairs}
-        if are_pairs and mode == "scratch" and distill.student == "auto" and untouched:
-            shape["pooling"] = "sqrtn"  # a point more than the mean
+        best = "sqrtn" if are_pairs and mode == "scratch" and distill.student == "auto" and untouched else "mean"
+        shape = {
+            "hidden": (HIDDEN,) if distill.hidden == OPEN_HIDDEN else distill.hidden,
+            "embedding": distill.embedding or PAIRS_EMBEDDING * are_pairs,
+            "pooling": best if distill.pooling == "auto" else distill.pooling,  # of such pairs a point more
+        }
     return dataclasses.replace(
         distill,
         **shape,

@@ -17,7 +17,7 @@ from typing import Any
 
 from .encoding import encoding_of
 from .errors import SettingsError, require
-from .options import MODES, Compress, Count, Data, Distill, Evaluate, Finetune, Label, Teach
+from .options import MODES, OPEN_HIDDEN, Compress, Count, Data, Distill, Evaluate, Finetune, Label, Teach
 from .pooling import POOLINGS
 from .text import MOST_CHARACTERS
 
@@ -104,7 +104,7 @@ class Settings:
     def check(self) -> None:
         """Errors: :class:`SettingsError` for settings that do not go together."""
         data, distill, modes = self.data, self.distill, self.distill.modes
-        pooling = POOLINGS[distill.pooling]
+        pooling = POOLINGS["mean" if distill.pooling == "auto" else distill.pooling]
         for wrong, message in (
             (
                 not data.train and not data.corpus,
@@ -138,18 +138,11 @@ class Settings:
                 self.count.hashed and self.count.characters == "unknown",
                 "with --hashed every word has a row and none is unknown: --characters all or none",
             ),
-            (
-                distill.student == "linear" and bool(data.pair),
-                "pairs are compared in a layer, which a linear student lacks: no --student linear",
-            ),
-            (
-                distill.student == "linear" and (distill.embedding > 0 or distill.hidden not in ((), (64,))),
-                "a linear student has no hidden layer and no W1: --student network, or no --hidden and --embedding",
-            ),
             (bool(data.weight) and not data.train, "--weight is a column of train: give --train, or leave it out"),
         ):
             if wrong:
                 raise SettingsError(message)
+        self._check_student()
         if self.label.random_crops:
             self._check_crops()
         if distill.init == "teacher":
@@ -157,6 +150,30 @@ class Settings:
                 raise SettingsError("init teacher needs n-grams that have a row each: not with --hashed")
             if not distill.hidden and not distill.embedding:
                 raise SettingsError("init teacher needs rows wider than the logits: give --hidden or --embedding")
+
+    def _check_student(self) -> None:
+        distill = self.distill
+        linear = distill.student == "linear"
+        for wrong, message in (
+            (
+                linear and bool(self.data.pair),
+                "pairs are compared in a layer, which a linear student lacks: no --student linear",
+            ),
+            (
+                linear and (distill.embedding > 0 or distill.hidden not in ((), OPEN_HIDDEN)),
+                "a linear student has no hidden layer and no W1: --student network, or no --hidden and --embedding",
+            ),
+            (
+                linear and distill.pooling not in ("auto", "sqrtn"),
+                f"a linear student pools by sqrtn: --student network, or no --pooling {distill.pooling}",
+            ),
+            (
+                0 in distill.hidden and distill.hidden != OPEN_HIDDEN,
+                "a hidden layer is 1 wide or more; --hidden 0 alone leaves its width to the program",
+            ),
+        ):
+            if wrong:
+                raise SettingsError(message)
 
     def _check_crops(self) -> None:
         if not self.data.train or "kd" not in self.distill.modes:
