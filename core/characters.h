@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -41,6 +42,11 @@ inline std::size_t point_size(const char* p, std::size_t left) {
     while (size < std::min<std::size_t>(left, 4) && (p[size] & 0xC0) == 0x80) ++size;
     return size;
 }
+
+// A token with one edit, of a kind, at a place and with a code point of the token that `random` says: two neighbours swapped, or
+// one code point gone, new, or another one. Of a long one the beginning, which is all that MarkedWords takes; of less than three
+// code points as it is. `out` has the result's bytes.
+std::string_view mistyped(std::string_view token, std::uint64_t random, std::string& out);
 
 // Hashes of code points as tokens; those of ASCII are at hand.
 class CharacterHashes {

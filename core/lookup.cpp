@@ -1,6 +1,7 @@
 #include "lookup.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <deque>
 #include <mutex>
@@ -88,15 +89,40 @@ void BagReader::hash_tokens(const Vocabulary& vocabulary) {
     }
 }
 
-bool Forget::operator()(std::uint64_t number, std::uint64_t token) const {
+std::uint64_t Forget::operator()(std::uint64_t number, std::uint64_t token) const {
     using namespace hash_detail;
     // As take_bags() does.
     const std::uint64_t once = mum(mum(seed ^ k0, (text + number) ^ k1) ^ k2, token ^ k3);
-    return mum(once ^ k0, k1) >> 32 < share;
+    if (mum(once ^ k0, k1) >> 32 >= share) return 0;
+    return mum(once ^ k2, k3) | 1;
+}
+
+std::string_view mistyped(std::string_view token, std::uint64_t random, std::string& out) {
+    std::array<std::uint32_t, MarkedWords::longest + 1> at;  // where code points begin, and where the last ends
+    std::size_t count = 0;
+    at[0] = 0;
+    while (at[count] < token.size() && count < MarkedWords::longest) {
+        at[count + 1] = at[count] + static_cast<std::uint32_t>(point_size(token.data() + at[count], token.size() - at[count]));
+        ++count;
+    }
+    token = token.substr(0, at[count]);
+    if (count < 3) return token;
+    const auto draw = [&](std::size_t below) {
+        const std::size_t drawn = (random >> 48) * below >> 16;
+        random <<= 16;
+        return drawn;
+    };
+    enum { swap, remove, insert, replace };
+    const std::size_t edit = draw(4), other = draw(count), place = draw(count - (edit == swap) + (edit == insert));
+    const auto point = [&](std::size_t i) { return token.substr(at[i], at[i + 1] - at[i]); };
+    out.assign(token.substr(0, at[place]));
+    if (edit == swap) out.append(point(place + 1)).append(point(place));
+    if (edit == insert || edit == replace) out.append(point(other));
+    return out.append(token.substr(at[place + (edit == swap) * 2 + (edit == remove || edit == replace)]));
 }
 
 void BagReader::leave_out(const Forget& forget, std::uint64_t before) {
-    forgotten_.assign(token_end_.back(), false);
+    forgotten_.assign(token_end_.back(), 0);
     std::size_t kept = 0;
     for (std::size_t t = 0; t < token_end_.size(); ++t) {
         for (std::size_t i = start_[t]; i < token_end_[t]; ++i) {
@@ -126,7 +152,7 @@ void BagReader::note_unknown(std::size_t text, std::size_t begin, std::size_t hi
     chosen_from_.push_back(chosen_.size());
 }
 
-bool BagReader::hash_characters(const Vocabulary& vocabulary) {
+bool BagReader::hash_characters(const Vocabulary& vocabulary, bool mistype) {
     const std::size_t least = vocabulary.characters.least, most = vocabulary.characters.most;
     const CharacterHashes& hashes = vocabulary.hashes;
     if (vocabulary.characters.of == Characters::Of::all) {
@@ -140,7 +166,9 @@ bool BagReader::hash_characters(const Vocabulary& vocabulary) {
     for (std::size_t t = 0; t + 1 < chosen_from_.size(); ++t) {
         for (std::size_t c = chosen_from_[t]; c < chosen_from_[t + 1]; ++c) {
             const std::size_t first = words_.size();
-            words_.add(tokens_[chosen_[c]]);
+            const auto token = tokens_[chosen_[c]];
+            const std::uint64_t random = forgotten_.empty() ? 0 : forgotten_[chosen_[c]];
+            words_.add(random && mistype ? mistyped(token, random, mistyped_) : token);
             const std::size_t last = words_.size();
             grow(last, point_hash_);
             for (std::size_t i = first; i < last; ++i) point_hash_[i] = hashes(words_.point(i));
@@ -175,6 +203,7 @@ std::string BagReader::spelled(const Candidates& all, std::size_t i) const {
 
 std::size_t BagReader::capacity() const {
     return (token_hash_.capacity() + hash_.capacity() + point_hash_.capacity()) * sizeof(std::uint64_t) +
+           forgotten_.capacity() * sizeof(std::uint64_t) + mistyped_.capacity() +
            (place_.capacity() + where_.capacity() + chosen_.capacity()) * sizeof(std::uint32_t) + words_.capacity();
 }
 

@@ -85,13 +85,15 @@ struct Vocabulary {
     CharacterHashes hashes = CharacterHashes(lookup.key());
 };
 
-// In training: tokens that are taken for unknown, each with a chance of `share` / 2^32, which is a function of (seed, number of
-// the text, number of the token). Their unigrams and the n-grams with them are not looked up.
+// In training: tokens that are taken for unknown, each with a chance of `share` / 2^32. Their unigrams and the n-grams with them
+// are not looked up; their characters are, of the token as it is or with a typo.
 struct Forget {
     std::uint64_t share = 0, seed = 0;
+    bool mistype = false;
     std::uint64_t text = 0;  // number of the first text
 
-    bool operator()(std::uint64_t number, std::uint64_t token) const;
+    // 0 of a token that is not forgotten, else random bits: a function of (seed, number of the text, number of the token).
+    std::uint64_t operator()(std::uint64_t number, std::uint64_t token) const;
 };
 
 // Scratch memory of looking up a few texts at once, so that the loads of one text hide behind another's.
@@ -127,11 +129,11 @@ private:
     void hash_tokens(const Vocabulary& vocabulary);  // [0, the last of token_end_)
     void leave_out(const Forget& forget, std::uint64_t before);
     void note_unknown(std::size_t text, std::size_t begin, std::size_t hits);
-    bool hash_characters(const Vocabulary& vocabulary);  // whether all lines that may be looked at are fetched
+    bool hash_characters(const Vocabulary& vocabulary, bool mistype);  // whether all lines that may be looked at are fetched
     template <class Find>
     void find_all(const Vocabulary& vocabulary, Find& find, const Forget& forget, std::uint64_t before);
     template <class Find>
-    void find_characters(const Vocabulary& vocabulary, Find& find);
+    void find_characters(const Vocabulary& vocabulary, Find& find, bool mistype);
     Candidates candidates(std::size_t text, bool of_characters, unsigned n, std::size_t begin, std::size_t end) {
         return {text, of_characters, n, hash_.data() + begin, place_.data() + begin, end - begin, where_.data()};
     }
@@ -141,7 +143,8 @@ private:
     std::vector<std::uint64_t> token_hash_, hash_;
     std::vector<std::uint32_t> place_, where_;
     std::vector<std::size_t> token_end_, from_;
-    std::vector<bool> forgotten_;  // of each token; none where nothing is forgotten
+    std::vector<std::uint64_t> forgotten_;  // what Forget gives of each token; none where nothing is forgotten
+    std::string mistyped_;
     // The tokens whose characters are looked up; those of text t are [chosen_from_[t], chosen_from_[t + 1]).
     std::vector<std::uint32_t> chosen_;
     std::vector<std::size_t> chosen_from_, start_;  // the tokens that a text's n-grams begin with
@@ -228,13 +231,13 @@ void BagReader::find_all(const Vocabulary& vocabulary, Find& find, const Forget&
             from_[t + 1] = kept;
         }
     }
-    if (characters.of != Characters::Of::none) find_characters(vocabulary, find);
+    if (characters.of != Characters::Of::none) find_characters(vocabulary, find, forget.mistype);
 }
 
 template <class Find>
-void BagReader::find_characters(const Vocabulary& vocabulary, Find& find) {
+void BagReader::find_characters(const Vocabulary& vocabulary, Find& find, bool mistype) {
     const Characters& characters = vocabulary.characters;
-    const bool all_fetched = hash_characters(vocabulary);
+    const bool all_fetched = hash_characters(vocabulary, mistype);
     std::fill_n(hash_.data() + from_.back(), Kernels::hashes_ahead, hash_[0]);
     for (std::size_t t = 0; t < token_end_.size(); ++t) {
         const std::size_t begin = from_[t];

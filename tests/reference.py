@@ -12,8 +12,9 @@ import math
 import sys
 import unicodedata
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
+from types import MappingProxyType
 
 import numpy as np
 from hypothesis import strategies as st
@@ -520,11 +521,11 @@ def bag_of_strings(
     characters: str = "none",
     characters_min: int = 3,
     characters_max: int = 6,
-    forgotten: Collection[int] = (),
+    forgotten: Mapping[int, str] = MappingProxyType({}),
 ) -> list[int]:
     """The same without any hash: an n-gram is found if it and all its prefixes are in the vocabulary.
 
-    ``forgotten``: numbers of the tokens that are taken for unknown.
+    ``forgotten``: numbers of the tokens that are taken for unknown, and the words whose characters are looked up.
     """
     row = {ngram: r for r, ngram in enumerate(vocabulary)}
     tokens = tokenize(text, tokenizer, lowercase, normalize)
@@ -539,16 +540,35 @@ def bag_of_strings(
         for n in range(characters_min, characters_max + 1):
             for i in range(begin, min(begin + block, len(tokens))):
                 if characters == "all" or (characters == "unknown" and not known[i]):
-                    for ngram in character_ngrams(tokens[i], n, n):
+                    for ngram in character_ngrams(forgotten.get(i, tokens[i]), n, n):
                         if all(ngram[: 1 + k] in row for k in range(characters_min, n + 1)):
                             found.append(row[ngram])
     return found
 
 
-def forgets(text: int, token: int, share: float, seed: int) -> bool:
-    """Whether a token, by its number in a text, is taken for unknown in training."""
+def forgets(text: int, token: int, share: float, seed: int) -> int:
+    """0, or the random bits of a token, by its number in a text, that is taken for unknown in training."""
     once = mum(mum(seed ^ K0, text ^ K1) ^ K2, token ^ K3)
-    return mum(once ^ K0, K1) >> 32 < int(share * 2**32)
+    return (mum(once ^ K2, K3) | 1) if mum(once ^ K0, K1) >> 32 < int(share * 2**32) else 0
+
+
+def mistyped(token: str, random: int) -> str:
+    """One edit in a token's first 64 code points: 16 random bits each are for what it is, a letter and the place."""
+    word = list(token[:64])
+    if len(word) < 3:
+        return token
+    edit, letter, place = (random >> 48, random >> 32 & 0xFFFF, random >> 16 & 0xFFFF)
+    edit, letter = edit * 4 >> 16, word[letter * len(word) >> 16]
+    if edit == 0:
+        i = place * (len(word) - 1) >> 16
+        word[i : i + 2] = word[i + 1], word[i]
+    elif edit == 1:
+        del word[place * len(word) >> 16]
+    elif edit == 2:
+        word.insert(place * (len(word) + 1) >> 16, letter)
+    else:
+        word[place * len(word) >> 16] = letter
+    return "".join(word)
 
 
 # Counting

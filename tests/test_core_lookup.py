@@ -374,19 +374,21 @@ def test_bags_with_characters_by_hand():
     st.sampled_from((1, 2, 5, 8192)),
     st.floats(0, 1),
     seeds,
+    st.booleans(),
 )
-def test_what_is_forgotten_is_a_function_of_the_seed(batch, rules, random, block, share, seed):
+def test_what_is_forgotten_is_a_function_of_the_seed(batch, rules, random, block, share, seed, mistype):
     rules = {**rules, "characters": "unknown"}
     vocabulary = some_of(batch, rules, random)
     slots, used = ref.build_slots(vocabulary, 0)
     lookup = _core.Lookup(slots, len(vocabulary), 0, used, **rules, block=block)
-    got = split(*lookup.bags(batch, 1, share, seed))
+    got = split(*lookup.bags(batch, 1, share, seed, mistype))
     for text, rows, number in zip(batch, got, range(len(batch)), strict=True):
-        tokens = range(len(ref.tokenize(text, rules["tokenizer"], rules["lowercase"])))
-        forgotten = [i for i in tokens if ref.forgets(number, i, share, seed)]
+        tokens = ref.tokenize(text, rules["tokenizer"], rules["lowercase"])
+        draws = {i: draw for i in range(len(tokens)) if (draw := ref.forgets(number, i, share, seed))}
+        forgotten = {i: ref.mistyped(tokens[i], draw) if mistype else tokens[i] for i, draw in draws.items()}
         assert rows == ref.bag_of_strings(text, vocabulary, **rules, block=block, forgotten=forgotten)
     for threads in (2, 5):
-        assert split(*lookup.bags(batch, threads, share, seed)) == got
+        assert split(*lookup.bags(batch, threads, share, seed, mistype)) == got
 
 
 def test_the_right_share_is_forgotten():

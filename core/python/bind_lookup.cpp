@@ -57,9 +57,9 @@ void bind_lookup(nb::module_& m) {
              "block"_a = Vocabulary::usual_block, "deobfuscate"_a = false, "characters"_a = "none",
              "characters_min"_a = Characters().least, "characters_max"_a = Characters().most,
              "block: tokens whose n-grams come before those of the next; another only for tests.")
-        .def("bags", &PyLookup::bags, "texts"_a, "threads"_a, "forget"_a = 0.0, "seed"_a = 0,
+        .def("bags", &PyLookup::bags, "texts"_a, "threads"_a, "forget"_a = 0.0, "seed"_a = 0, "mistype"_a = false,
              "(ids uint32, offsets uint64 (n + 1,)): the rows of each text's known n-grams. Each token is taken for unknown with "
-             "the chance `forget`: a function of (seed, number of the text, number of the token).")
+             "the chance `forget`, with `mistype` with one edit in it: a function of (seed, number of the text, number of the token).")
         .def("ngrams", &PyLookup::ngrams, "text"_a,
              "[(n-gram, row)] of one text; a character n-gram is written behind a space.");
 }

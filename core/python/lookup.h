@@ -30,7 +30,7 @@ public:
             throw nb::value_error("without a table no word is unknown: characters must be none or all");
     }
 
-    auto bags(nb::handle source, unsigned threads, double forget, std::uint64_t seed) const {
+    auto bags(nb::handle source, unsigned threads, double forget, std::uint64_t seed, bool mistype) const {
         if (!(forget >= 0 && forget <= 1)) throw nb::value_error("the share that is forgotten must be 0 to 1");
         if (forget != 0 && vocabulary.characters.of != Characters::Of::unknown)
             throw nb::value_error("words are forgotten for their characters: these must be those of unknown words");
@@ -38,7 +38,8 @@ public:
         FoundBags found;
         {
             const Long work;
-            found = find_bags(vocabulary, texts.views(), threads, work.stop, {static_cast<std::uint64_t>(forget * 4294967296.0), seed});
+            found = find_bags(vocabulary, texts.views(), threads, work.stop,
+                              {static_cast<std::uint64_t>(forget * 4294967296.0), seed, mistype});
         }
         return std::make_pair(to_numpy(std::move(found.ids)), to_numpy(std::move(found.offsets)));
     }

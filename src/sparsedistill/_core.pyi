@@ -97,9 +97,9 @@ class Lookup:
         block: tokens whose n-grams come before those of the next; another only for tests.
         """
 
-    def bags(self, texts: object, threads: int, forget: float = 0.0, seed: int = 0) -> tuple[Annotated[NDArray[numpy.uint32], dict(shape=(None,))], Annotated[NDArray[numpy.uint64], dict(shape=(None,))]]:
+    def bags(self, texts: object, threads: int, forget: float = 0.0, seed: int = 0, mistype: bool = False) -> tuple[Annotated[NDArray[numpy.uint32], dict(shape=(None,))], Annotated[NDArray[numpy.uint64], dict(shape=(None,))]]:
         """
-        (ids uint32, offsets uint64 (n + 1,)): the rows of each text's known n-grams. Each token is taken for unknown with the chance `forget`: a function of (seed, number of the text, number of the token).
+        (ids uint32, offsets uint64 (n + 1,)): the rows of each text's known n-grams. Each token is taken for unknown with the chance `forget`, with `mistype` with one edit in it: a function of (seed, number of the text, number of the token).
         """
 
     def ngrams(self, text: object) -> list[Any]:

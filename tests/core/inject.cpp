@@ -198,6 +198,16 @@ void lookups(const Data& data, const Toy& toy) {
                      append(result, found.offsets.data(), found.offsets.size());
                      return result;
                  });
+    Vocabulary spelled = vocabulary;
+    spelled.characters = {Characters::Of::unknown, 2, 4};
+    const Forget forget{std::uint64_t{1} << 31, 4, true};
+    scenario("bags with typos", [] {}, [&] { (void)find_bags(spelled, data.several(), 1, Stop(), forget); },
+             [&] {
+                 const auto found = find_bags(spelled, data.several(), 1, Stop(), forget);
+                 Bytes result;
+                 append(result, found.ids.data(), found.ids.size());
+                 return result;
+             });
     scenario("bags", [&] { reader.emplace(), bag(data.small); }, [&] { for (const auto text : data.large()) bag(text); },
              [&] {
                  Bytes result;

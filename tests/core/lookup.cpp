@@ -2,6 +2,7 @@
 // full lines, and in tables that no lookup may trust.
 #include "lookup.h"
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <random>
@@ -173,27 +174,48 @@ void damage() {
 }
 
 // The rows of a text, n-gram by n-gram.
-std::vector<std::uint32_t> rows_of(const std::vector<std::string>& text, std::size_t block, const Lookup& lookup) {
+std::vector<std::uint32_t> rows_of(const std::vector<std::string>& text, std::size_t block, const Lookup& lookup,
+                                   const Characters& characters = {}, bool all_forgotten = false) {
     std::vector<std::uint32_t> rows;
-    for (std::size_t begin = 0; begin < text.size(); begin += block)
-        for (std::size_t n = 1; n <= 3; ++n)
-            for (std::size_t i = begin; i < std::min(begin + block, text.size()) && i + n <= text.size(); ++i) {
+    const auto find = [&](const std::string& ngram) {
+        const auto place = look(lookup.lines(), ngram_hash(ngram, lookup.key())).place;
+        if (place) rows.push_back(lookup.lines().data[*place / 8 * Lines::lanes + *place % 8]);
+        return place.has_value();
+    };
+    for (std::size_t begin = 0; begin < text.size(); begin += block) {
+        const std::size_t end = std::min(begin + block, text.size());
+        std::vector<std::string> unknown;
+        for (std::size_t n = 1; n <= 3 && !all_forgotten; ++n)
+            for (std::size_t i = begin; i < end && i + n <= text.size(); ++i) {
                 std::string ngram = text[i];
                 for (std::size_t k = 1; k < n; ++k) ngram += " " + text[i + k];
-                const auto place = look(lookup.lines(), ngram_hash(ngram, lookup.key())).place;
-                if (place) rows.push_back(lookup.lines().data[*place / 8 * Lines::lanes + *place % 8]);
+                if (!find(ngram) && n == 1) unknown.push_back(ngram);
             }
+        if (characters.of == Characters::Of::none) continue;
+        const auto from = text.begin() + static_cast<std::ptrdiff_t>(begin), to = text.begin() + static_cast<std::ptrdiff_t>(end);
+        if (all_forgotten || characters.of == Characters::Of::all) unknown.assign(from, to);
+        for (std::size_t n = characters.least; n <= characters.most; ++n)
+            for (const auto& word : unknown)
+                for (std::size_t i = 0; i + n <= word.size() + 2; ++i)
+                    if (n != word.size() + 2) find(" " + (" " + word + " ").substr(i, n));
+    }
     return rows;
 }
 
 // Bags of texts whose numbers of n-grams stand around those at which lookups change their ways, against n-gram by n-gram.
-void bags() {
+void bags(Characters::Of of) {
     std::string bytes;
     std::vector<std::uint64_t> offsets{0};
     std::vector<std::string> ngrams;
     for (int i = 0; i < 40; ++i) ngrams.push_back("w" + std::to_string(i));
     for (int i = 0; i < 90; ++i) ngrams.push_back(ngrams[i / 9] + " " + ngrams[i % 9]);
     for (int i = 0; i < 60; ++i) ngrams.push_back(ngrams[40 + i] + " w1");
+    const Characters characters{of, 2, 4};
+    for (int i = 1; i < 4; ++i) {  // of the words from w10 to w39, and so of some from w40 on
+        const std::string tens = std::to_string(i);
+        for (const auto& run : std::initializer_list<std::string>{" w", " w" + tens, "w" + tens, tens + "0", "0 ", tens + "0 "})
+            if (std::find(ngrams.begin(), ngrams.end(), " " + run) == ngrams.end()) ngrams.push_back(" " + run);
+    }
     for (const auto& ngram : ngrams) offsets.push_back((bytes += ngram).size());
     const auto table = *build_table({bytes, offsets}, nullptr, 0, 11);
     const Lookup lookup({table.data(), table.size()}, static_cast<std::uint32_t>(ngrams.size()), 0, 11);
@@ -203,16 +225,20 @@ void bags() {
             std::vector<std::string> text(tokens);
             std::string joined;
             for (auto& token : text) joined += (token = "w" + std::to_string(random() % 45)) + " ";
-            const Vocabulary vocabulary{{Tokenizer::words, true, true}, 3, lookup, block};
+            const Vocabulary vocabulary{{Tokenizer::words, true, true}, 3, lookup, block, characters};
             const std::string_view view = joined;
             const auto found = find_bags(vocabulary, {&view, 1}, 1);
-            const auto expected = rows_of(text, block, lookup);
+            const auto expected = rows_of(text, block, lookup, characters);
             const std::string about = std::to_string(tokens) + " tokens, blocks of " + std::to_string(block);
             CHECK_OF(about, std::vector<std::uint32_t>(found.ids.begin(), found.ids.end()) == expected);
             CHECK_OF(about, found.offsets.size() == 2 && found.offsets[1] == expected.size());
+            if (of != Characters::Of::unknown) continue;
+            const auto forgotten = find_bags(vocabulary, {&view, 1}, 1, Stop(), {std::uint64_t{1} << 32, 3});
+            const auto left = rows_of(text, block, lookup, characters, true);
+            CHECK_OF(about, std::vector<std::uint32_t>(forgotten.ids.begin(), forgotten.ids.end()) == left);
         }
     // Several texts looked up together, as scoring does: no n-gram goes from one into the next.
-    const Vocabulary vocabulary{{Tokenizer::words, true, true}, 3, lookup};
+    const Vocabulary vocabulary{{Tokenizer::words, true, true}, 3, lookup, Vocabulary::usual_block, characters};
     for (int tries = 0; tries < 50; ++tries) {
         std::vector<std::vector<std::string>> texts(2 + random() % 9);
         std::vector<std::string> joined;
@@ -231,7 +257,7 @@ void bags() {
             found[all.text].insert(found[all.text].end(), rows.begin(), rows.begin() + static_cast<std::ptrdiff_t>(hits));
             return hits;
         });
-        for (std::size_t i = 0; i < texts.size(); ++i) CHECK(found[i] == rows_of(texts[i], 1 << 13, lookup));
+        for (std::size_t i = 0; i < texts.size(); ++i) CHECK(found[i] == rows_of(texts[i], 1 << 13, lookup, characters));
     }
 }
 
@@ -240,6 +266,6 @@ void bags() {
 int main() {
     lookups();
     damage();
-    bags();
+    for (const auto of : {Characters::Of::none, Characters::Of::unknown, Characters::Of::all}) bags(of);
     return checks::finish();
 }

@@ -82,7 +82,8 @@ class Featuriser:
     """How the texts of a block become bags in training.
 
     ``forget``: share of the words that are taken for unknown, so that their characters learn (the vocabulary's are then
-    of unknown words). Which, is a function of (``seed``, epoch, block).
+    of unknown words); each has a typo, for most unknown words are known ones with one. Which, is a function of
+    (``seed``, epoch, block).
     """
 
     vocabulary: Vocabulary
@@ -93,12 +94,12 @@ class Featuriser:
     def __call__(
         self, given: Any, epoch: int, block: int, forget: float | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """``ids``, ``offsets`` as in :meth:`Vocabulary.bags`; ``forget``: another share of the words."""
+        """``ids``, ``offsets`` as in :meth:`Vocabulary.bags`; ``forget``: another share of the words, without typos."""
         share = self.forget if forget is None else forget
         if not share:
             return self.vocabulary.bags(given, self.threads)
         seed = int(np.random.default_rng([self.seed, 4, epoch, block]).integers(1 << 62))
-        return self.vocabulary.bags(given, self.threads, share, seed)
+        return self.vocabulary.bags(given, self.threads, share, seed, mistype=forget is None)
 
 
 class Blocks(Protocol):
@@ -111,7 +112,7 @@ class Blocks(Protocol):
     forget: float
 
     def load(self, index: int, epoch: int = 0, forget: float | None = None) -> Batch:
-        """A block; ``forget``: another share of the words, where any are taken for unknown."""
+        """A block; ``forget``: another share of the words, where any are taken for unknown; then without typos."""
         ...
 
     def targets(self) -> Iterator[np.ndarray]:

@@ -83,7 +83,7 @@ class Vocabulary:
         return f"Vocabulary({len(self):,} {what} up to {self.rules.max_n}{more}, tokenizer {self.rules.tokenizer!r})"
 
     def bags(
-        self, texts: Sequence[str], threads: int = 0, forget: float = 0.0, seed: int = 0
+        self, texts: Sequence[str], threads: int = 0, forget: float = 0.0, seed: int = 0, mistype: bool = False
     ) -> tuple[np.ndarray, np.ndarray]:
         """Row ids of each text's known n-grams.
 
@@ -91,9 +91,10 @@ class Vocabulary:
         unigrams from left to right, then bigrams, and so on, then those of characters.
 
         ``forget``: share of tokens that are taken for unknown, for training with ``characters`` "unknown" (Errors:
-        ValueError with others); which, is a function of ``seed`` and the numbers of text and token.
+        ValueError with others), as they are or, with ``mistype``, with a typo each (two neighbouring code points
+        swapped, or one gone, new, or another); which, is a function of ``seed`` and the numbers of text and token.
         """
-        return self.lookup.bags(texts, asked_threads(threads), forget, seed)
+        return self.lookup.bags(texts, asked_threads(threads), forget, seed, mistype)
 
     def slots_holding(self, values: np.ndarray) -> tuple[np.ndarray, int]:
         """A lookup table with ``values``, int16 (V, 1 to 4), in its slots instead of row ids, and its seed."""
