@@ -1,0 +1,150 @@
+"""Calibration: the fits against scikit-learn's and SciPy's, and what they do to the calibration error."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.optimize import minimize, minimize_scalar
+from scipy.special import expit, log_softmax, softmax
+from sklearn.isotonic import IsotonicRegression
+
+from sparsedistill import calibrate
+
+
+def overconfident(seed: int, n: int, classes: int, times: float = 3.0) -> tuple[np.ndarray, np.ndarray]:
+    """Logits float32 (n, C) that are ``times`` too large, and labels drawn from what they should be."""
+    rng = np.random.default_rng(seed)
+    true = 1.5 * rng.standard_normal((n, classes))
+    labels = (softmax(true, axis=1).cumsum(axis=1) < rng.random((n, 1))).sum(axis=1).clip(0, classes - 1)
+    return (times * true).astype(np.float32), labels
+
+
+@given(st.integers(0, 10_000), st.integers(5, 200), st.integers(2, 5), st.floats(0.2, 5))
+def test_temperature_is_the_best_there_is(seed, n, classes, times):
+    logits, labels = overconfident(seed, n, classes, times)
+
+    def loss(log_temperature):
+        return -log_softmax(logits.astype(float) / np.exp(log_temperature), axis=1)[np.arange(n), labels].mean()
+
+    found = calibrate.fit_temperature(logits, labels)
+    assert set(found) == {"kind", "temperature"} and found["kind"] == "temperature"
+    best = minimize_scalar(loss, bounds=(np.log(0.01), np.log(100)), method="bounded", options={"xatol": 1e-9})
+    assert loss(np.log(found["temperature"])) <= best.fun + 1e-9
+
+
+def test_temperature_is_found_again_and_lowers_the_error():
+    logits, labels = overconfident(0, 20_000, 4)
+    temperature = calibrate.fit_temperature(logits, labels)["temperature"]
+    assert temperature == pytest.approx(3, rel=0.05)
+    before, after = (softmax(logits.astype(float) / t, axis=1) for t in (1, temperature))
+    assert calibrate.expected_calibration_error(before, labels) > 0.15
+    assert calibrate.expected_calibration_error(after, labels) < 0.02
+
+
+def test_temperature_where_there_is_no_optimum():
+    right = np.eye(3, dtype=np.float32)[[0, 1, 2, 0]]
+    assert calibrate.fit_temperature(right, np.array([0, 1, 2, 0]))["temperature"] == pytest.approx(0.01, rel=0.01)
+    assert calibrate.fit_temperature(right, np.array([1, 2, 0, 1]))["temperature"] == pytest.approx(100, rel=0.01)
+    assert np.isfinite(calibrate.fit_temperature(np.zeros((4, 3), np.float32), np.array([1, 2, 0, 1]))["temperature"])
+    assert 0.01 <= calibrate.fit_temperature(1e30 * right, np.array([0, 1, 2, 1]))["temperature"] <= 100
+
+
+@given(st.integers(0, 10_000), st.integers(6, 200), st.floats(0.3, 4), st.floats(-2, 2))
+def test_platt_is_the_best_there_is(seed, n, slope, intercept):
+    rng = np.random.default_rng(seed)
+    logits = 2 * rng.standard_normal((n, 2)).astype(np.float32)
+    targets = (rng.random((n, 2)) < expit(slope * logits + intercept)).astype(np.float32)
+    found = calibrate.fit_platt(logits, targets)
+    json.dumps(found)
+    for c in range(2):
+        z, y = logits[:, c].astype(float), targets[:, c] > 0.5
+        aims = np.where(y, (y.sum() + 1) / (y.sum() + 2), 1 / ((~y).sum() + 2))
+
+        def loss(weights, z=z, aims=aims):
+            x = weights[0] * z + weights[1]
+            return (np.logaddexp(0, x) - aims * x).mean()
+
+        here = found["slope"][c], found["intercept"][c]
+        if y.all() or not y.any():
+            assert here[0] == 1
+            best = minimize_scalar(lambda b: loss((1, b)))
+        elif here[0] == 1e-3:
+            assert minimize(loss, (1.0, 0.0), method="BFGS").x[0] <= 1.1e-3
+            best = minimize_scalar(lambda b: loss((1e-3, b)))
+        else:
+            best = minimize(loss, (1.0, 0.0), method="BFGS", options={"gtol": 1e-9})
+        assert loss(here) <= best.fun + 1e-8
+
+
+def test_platt_never_turns_a_label_round():
+    z = np.linspace(-1, 1, 40, dtype=np.float32)[:, None]
+    found = calibrate.fit_platt(np.hstack([z, 0 * z, z]), np.hstack([z < 0, z < 0.5, z > 0]).astype(np.float32))
+    assert found["slope"][0] == 1e-3
+    assert found["slope"][1] == 1 and found["intercept"][1] == pytest.approx(np.log(0.75 / 0.25), abs=0.1)
+    assert found["slope"][2] > 5  # apart, and yet finite
+
+
+@given(st.integers(0, 10_000), st.integers(1, 80), st.booleans())
+def test_isotonic_is_that_of_scikit_learn(seed, n, ties):
+    rng = np.random.default_rng(seed)
+    scores = rng.standard_normal(n).round(1 if ties else 9)
+    targets = scores + 2 * rng.standard_normal(n)
+    found = calibrate.fit_isotonic(scores, targets)
+    x, y = np.array(found["x"]), np.array(found["y"])
+    assert (np.diff(x) > 0).all() and (np.diff(y) >= 0).all()
+    asked = np.concatenate([scores, rng.uniform(-4, 4, 50)])
+    expected = IsotonicRegression(out_of_bounds="clip").fit(scores, targets).predict(asked)
+    assert np.interp(asked, x, y) == pytest.approx(expected, abs=1e-9)
+    both = calibrate.fit_isotonic(np.stack([scores, -scores], axis=1), np.stack([targets, targets], axis=1))
+    assert both["x"][0] == found["x"] and both["y"][0] == found["y"] and len(both["x"]) == 2
+    json.dumps(both)
+
+
+def test_the_fit_of_each_task():
+    logits, labels = overconfident(1, 50, 3)
+    assert calibrate.fit(logits, labels, "single")["kind"] == "temperature"
+    assert calibrate.fit(logits, np.eye(3)[labels], "multi")["kind"] == "platt"
+    scores = calibrate.fit(logits[:, :1], labels.astype(float), "regression")
+    assert scores["kind"] == "isotonic" and isinstance(scores["x"][0], float)
+
+
+@given(st.integers(0, 10_000), st.integers(1, 100), st.sampled_from((1, 5, 15)), st.sampled_from(("mass", "width")))
+def test_calibration_error_text_by_text(seed, n, bins, equal):
+    rng = np.random.default_rng(seed)
+    p = rng.random(n).round(rng.integers(1, 9))
+    y = rng.random(n) < p
+    place = calibrate.bins_of(p, bins, equal)
+    assert ((place >= 0) & (place < bins)).all()
+    order = np.argsort(p)
+    assert (np.diff(place[order]) >= 0).all() and all(len(set(place[p == one])) == 1 for one in p)
+    expected = sum((place == b).mean() * abs(p[place == b].mean() - y[place == b].mean()) for b in set(place.tolist()))
+    assert calibrate.expected_calibration_error(p, y, bins, equal) == pytest.approx(expected)
+
+
+def test_bins():
+    p = np.linspace(0, 1, 300)
+    assert np.bincount(calibrate.bins_of(p, 15, "mass")).tolist() == [20] * 15
+    skewed = p**4
+    assert np.bincount(calibrate.bins_of(skewed, 3, "mass")).tolist() == [100] * 3
+    assert np.bincount(calibrate.bins_of(skewed, 2, "width")).tolist() == [
+        int((skewed < 0.5).sum()),
+        (skewed >= 0.5).sum(),
+    ]
+    data = calibrate.reliability(np.array([0.1, 0.1, 0.9, 0.9]), np.array([0, 1, 1, 1]), 2, "width")
+    assert data == {"count": [2, 2], "predicted": [0.1, 0.9], "observed": [0.5, 1.0]}
+    assert calibrate.reliability(np.array([-2.0, 4.0]), np.array([0.0, 5.0]), 15, "width")["count"] == [1, 1]
+    assert calibrate.reliability(np.array([3.0, 3.0]), np.array([0.0, 5.0]), 15, "width")["count"] == [2]
+    with pytest.raises(ValueError, match="mass"):
+        calibrate.bins_of(p, 15, "weight")
+
+
+def test_what_the_error_of_each_task_is():
+    shares = np.array([[0.8, 0.2], [0.6, 0.4], [0.3, 0.7]])
+    assert calibrate.expected_calibration_error(shares, np.array([0, 1, 1]), 1) == pytest.approx(abs(0.7 - 2 / 3))
+    multi = np.array([[1, 0], [1, 0], [0, 0]])
+    each = [abs(1.7 / 3 - 2 / 3), abs(1.3 / 3 - 0)]
+    assert calibrate.expected_calibration_error(shares, multi, 1) == pytest.approx(np.mean(each))
