@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "bag.h"
+#include "fields.h"
 #include "kernels.h"
 #include "tensors.h"
 #include "tokenize.h"
@@ -21,7 +22,7 @@ namespace sparsedistill {
 
 namespace {
 
-constexpr std::uint64_t format_version = 5, oldest_version = 4, most_layers = 16, most_n = 8;
+constexpr std::uint64_t most_layers = 16, most_n = 8;
 constexpr std::size_t most_config = std::size_t{64} << 20;  // bytes
 constexpr std::uint64_t most_width = std::uint64_t{1} << 40;  // of a row: what follows from it is computed without overflow
 
@@ -34,48 +35,6 @@ constexpr RowKind row_kinds[] = {{"int8", RowType::int8, NumberType::i8},
                                  {"int16", RowType::int16, NumberType::i16},
                                  {"float16", RowType::float16, NumberType::f16},
                                  {"float32", RowType::float32, NumberType::f32}};
-
-// Whether a decoded string has a surrogate, which is no character.
-bool has_surrogate(std::string_view text) {
-    for (std::size_t i = 0; i + 1 < text.size(); ++i)
-        if (text[i] == '\xED' && static_cast<unsigned char>(text[i + 1]) >= 0xA0) return true;
-    return false;
-}
-
-// An object of config.json, whose fields are asked for by name and type.
-class Fields {
-public:
-    Fields(const Json::Value& object, std::string where) : object_(object), where_(std::move(where)) {}
-
-    [[noreturn]] void fail(const std::string& why) const { throw FormatError(where_ + ": config.json: " + why); }
-
-    std::optional<Json::Value> find(std::string_view name) const { return object_.find(name); }
-    bool boolean(std::string_view name) const { return of(name, Json::Kind::boolean, "a boolean").boolean(); }
-    bool boolean(std::string_view name, bool otherwise) const { return find(name) ? boolean(name) : otherwise; }
-    std::string string(std::string_view name) const { return of(name, Json::Kind::string, "a string").string(); }
-    Json::Value array(std::string_view name) const { return of(name, Json::Kind::array, "an array"); }
-    Fields object(std::string_view name) const { return {of(name, Json::Kind::object, "an object"), where_}; }
-    std::uint64_t whole(std::string_view name) const {
-        constexpr const char* type = "an integer of 0 to 2^64 - 1";
-        const auto number = of(name, Json::Kind::integer, type).whole();
-        if (!number) refuse(name, type);
-        return *number;
-    }
-
-private:
-    Json::Value of(std::string_view name, Json::Kind kind, const char* type) const {
-        const auto value = find(name);
-        if (!value || value->kind() != kind) refuse(name, type);
-        return *value;
-    }
-    [[noreturn]] void refuse(std::string_view name, const char* type) const {
-        const auto value = find(name);
-        fail(std::string(name) + " is " + (value ? value->shown() : "missing") + ", not " + type);
-    }
-
-    Json::Value object_;
-    std::string where_;
-};
 
 // The tensors, which are asked for by name, type and shape.
 class Tensors {
@@ -134,52 +93,6 @@ private:
     std::deque<Large<std::byte>>& copies_;
     std::set<std::string> used_;
 };
-
-Task read_task(const Fields& config, const std::string& where) {
-    const auto format = config.find("format");
-    if (!format || format->kind() != Json::Kind::string || format->string() != "sparsedistill")
-        config.fail("it is not that of a sparsedistill classifier");
-    const auto version = config.find("format_version");
-    const auto number = version && version->kind() == Json::Kind::integer ? version->whole() : std::nullopt;
-    if (!number || *number < oldest_version || *number > format_version)
-        throw FormatError(where + " has format version " + (version ? version->shown() : "none") + ", this program reads " +
-                          std::to_string(oldest_version) + " to " + std::to_string(format_version));
-    const std::string task = config.string("task");
-    if (task == "single") return Task::single;
-    if (task == "multi") return Task::multi;
-    if (task == "regression") return Task::regression;
-    config.fail("task is " + in_quotes(task) + ", not single, multi or regression");
-}
-
-std::vector<std::string> read_labels(const Fields& config, Task task) {
-    std::vector<std::string> labels;
-    config.array("labels").each_item([&](const Json::Value& label) {
-        if (label.kind() != Json::Kind::string) config.fail("labels has " + label.shown() + ", which is no name");
-        labels.push_back(label.string());
-        if (has_surrogate(labels.back())) config.fail("labels has a name that is no valid Unicode");
-    });
-    if (labels.empty()) config.fail("labels is empty");
-    auto sorted = labels;
-    std::sort(sorted.begin(), sorted.end());
-    const auto twice = std::adjacent_find(sorted.begin(), sorted.end());
-    if (twice != sorted.end()) config.fail("labels has " + in_quotes(*twice) + " twice");
-    if (task == Task::regression && labels.size() > 1)
-        config.fail("labels has " + std::to_string(labels.size()) + " names, a regression has one output");
-    return labels;
-}
-
-std::vector<double> read_thresholds(const Fields& config, Task task, std::size_t labels) {
-    std::vector<double> thresholds;
-    if (task != Task::multi) return thresholds;
-    config.array("thresholds").each_item([&](const Json::Value& item) {
-        const bool number = item.kind() == Json::Kind::integer || item.kind() == Json::Kind::real;
-        const double value = number ? item.number() : -1;
-        if (!(value >= 0 && value <= 1)) config.fail("thresholds has " + item.shown() + ", which is no number between 0 and 1");
-        thresholds.push_back(value);
-    });
-    if (thresholds.size() != labels) config.fail("thresholds is not a list of one number a label");
-    return thresholds;
-}
 
 struct Text {
     TextRules rules;
@@ -276,7 +189,7 @@ Rows read_rows(const Fields& config, Tensors& tensors, const Text& text, Pooling
 }
 
 // Reads what comes after the pooling into the model.
-void read_head(const Fields& config, Tensors& tensors, Model& model) {
+void read_dense(const Fields& config, Tensors& tensors, Model& model) {
     const std::uint64_t depth = config.whole("layers");
     if (depth > most_layers) config.fail("layers is " + std::to_string(depth) + ", not 0 to 16");
     bool all_finite = true;
@@ -328,8 +241,7 @@ LoadedModel read(std::string_view config_text, MappedFile mapped, std::span<cons
     const Fields config(json.root(), where);
     std::deque<Large<std::byte>> copies;
     Tensors tensors(read_tensors(content, tensors_name), tensors_name, copies);
-    const Task task = read_task(config, where);
-    auto labels = read_labels(config, task);
+    auto heads = read_heads(config);
     const Text text = read_text(config, where);
     const std::string pooling_name = config.string("pooling");
     const auto pooling = pooling_named(pooling_name);
@@ -338,13 +250,12 @@ LoadedModel read(std::string_view config_text, MappedFile mapped, std::span<cons
     const Rows rows = read_rows(config, tensors, text, *pooling, pairs);
     Model model{{text.rules, text.max_n, rows.lookup, Vocabulary::usual_block, text.characters}, rows.type, rows.numbers, rows.width, rows.stride, nullptr, *pooling, nullptr,
                 pairs, false, {}};
-    read_head(config, tensors, model);
-    if (model.outputs() != labels.size())
-        throw FormatError(where + ": " + std::to_string(model.outputs()) + " outputs for " + std::to_string(labels.size()) +
-                          " labels");
+    read_dense(config, tensors, model);
+    const std::size_t labels = heads.back().first + heads.back().labels.size();
+    if (model.outputs() != labels)
+        throw FormatError(where + ": " + std::to_string(model.outputs()) + " outputs for " + std::to_string(labels) + " labels");
     tensors.refuse_others();
-    auto thresholds = read_thresholds(config, task, labels.size());
-    return {std::move(mapped), std::move(copies), task, std::move(labels), std::move(thresholds), std::move(model)};
+    return {std::move(mapped), std::move(copies), std::move(heads), std::move(model)};
 }
 
 }  // namespace

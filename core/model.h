@@ -13,22 +13,18 @@
 #include <string_view>
 #include <vector>
 
-#include "json.h"
+#include "heads.h"
 #include "large.h"
 #include "platform.h"
 #include "score.h"
 
 namespace sparsedistill {
 
-enum class Task { single, multi, regression };
-
 // A model with all that its views look into, but for memory that read_model() was given.
 struct LoadedModel {
     MappedFile file;
     std::deque<Large<std::byte>> copies;  // of arrays that do not begin where their numbers must
-    Task task;
-    std::vector<std::string> labels;
-    std::vector<double> thresholds;  // multi: one a label
+    std::vector<Head> heads;  // whose outputs are those of the model, one after the other
     Model model;
 };
 

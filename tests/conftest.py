@@ -117,12 +117,16 @@ def make_parts(
     labels: int = 3,
     relu_first: bool = True,
     seed: int = 0,
+    heads: dict[str, tuple[str, int]] | None = None,
+    calibrated: bool = False,
     **rules: Any,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """``config.json`` and arrays of a small classifier with random weights and the n-grams of ``TEXTS``.
 
-    ``rules``: more rules of its text.
+    ``heads``: name -> (task, labels), instead of ``task`` and ``labels``; ``calibrated``: whether each head has a
+    calibration. ``rules``: more rules of its text.
     """
+    labels = sum(count for _, count in heads.values()) if heads else labels
     rng = np.random.default_rng(seed)
     vocabulary = Vocabulary.count([TEXTS], tokenizer="words", max_n=3, **rules)
     widths = [labels if depth == 0 else 8, *[6] * (depth - 1), *[labels] * (depth > 0)]
@@ -147,9 +151,7 @@ def make_parts(
         tensors[f"layers.{i}.bias"] = rng.standard_normal(n_out).astype(np.float32)
     config = {
         "format": "sparsedistill",
-        "format_version": version_of(vocabulary.rules, "mean"),
-        "task": task,
-        "labels": [f"label {i}" for i in range(labels)],
+        "format_version": version_of(vocabulary.rules, "mean", bool(heads) or calibrated),
         "text": {
             **vocabulary.rules.config(),
             "seed": vocabulary.seed,
@@ -160,9 +162,36 @@ def make_parts(
         "relu_first": relu_first and depth > 0,
         "layers": depth,
     }
-    if task == "multi":
-        config["thresholds"] = rng.uniform(0.3, 0.7, labels).tolist()
+    if heads:
+        config["heads"] = [{"name": name, **head_of(*head, calibrated, rng)} for name, head in heads.items()]
+    else:
+        config |= head_of(task, labels, calibrated, rng)
     return config, tensors
+
+
+def head_of(task: str, labels: int, calibrated: bool, rng: np.random.Generator) -> dict[str, Any]:
+    """What ``config.json`` has of a head."""
+    head: dict[str, Any] = {"task": task, "labels": [f"label {i}" for i in range(labels)]}
+    if task == "multi":
+        head["thresholds"] = rng.uniform(0.3, 0.7, labels).tolist()
+    if calibrated:
+        head["calibration"] = calibration_of(task, labels, rng)
+    return head
+
+
+def calibration_of(task: str, labels: int, rng: np.random.Generator) -> dict[str, Any]:
+    """A calibration of random numbers; of multi one of the two kinds by the number of labels."""
+    if task == "single":
+        return {"kind": "temperature", "temperature": float(rng.uniform(0.3, 3))}
+    if task == "multi" and labels % 2:
+        return {
+            "kind": "platt",
+            "slope": rng.uniform(0.3, 3, labels).tolist(),
+            "intercept": rng.standard_normal(labels).tolist(),
+        }
+    x = [np.unique(rng.standard_normal(4) * 3).tolist() for _ in range(labels)]
+    y = [np.sort(rng.uniform(0, 1, 4)).tolist() for _ in range(labels)]
+    return {"kind": "isotonic", "x": x if task == "multi" else x[0], "y": y if task == "multi" else y[0]}
 
 
 @pytest.fixture(scope="session")

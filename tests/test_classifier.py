@@ -441,7 +441,7 @@ def nested(config, path, value):
     ("path", "values"),
     [
         (("format",), [KeyError, None, "safetensors", 1]),
-        (("format_version",), [KeyError, 0, 1, 2, 3, 6, 4.0, True, "4", None]),
+        (("format_version",), [KeyError, 0, 1, 2, 3, 7, 4.0, True, "4", None]),
         (("task",), [KeyError, "", "ranking", None, ["single"], "Single"]),
         (("labels",), [KeyError, [], ["a"], ["a", "b", 3], "abc", None, {"a": 1}, ["a", "b", "c", "d"]]),
         (("text",), [KeyError, None, [], "words"]),

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, padded
 from test_format import BAD_FILES, ODD, changed, contents, places, tensor_file
-from test_format_rules import BROKEN
+from test_format_rules import BROKEN, NAMED
 
 from sparsedistill import Classifier, FormatError
 from sparsedistill import format as files
@@ -106,7 +106,7 @@ def in_python(directory: Path) -> np.ndarray | str:
     try:
         classifier = Classifier.load(directory)
         texts = list(zip(TEXTS[::2], TEXTS[1::2], strict=True)) if classifier.pairs else TEXTS
-        return classifier.decision_function(texts, threads=1).ravel()
+        return classifier._logits(texts, 1, "error").ravel()  # of all heads
     except FormatError as error:
         return str(error)
 
@@ -166,6 +166,9 @@ def test_the_core_gives_pythons_logits(programs, parts, tmp_path):
         save(*parts("single", "slots", 0, labels))
     for task, labels in (("multi", 4), ("regression", 1)):
         save(*parts(task, "int8", 1, labels))
+        save(*parts(task, "int8", 1, labels, calibrated=True, seed=1))
+    save(*parts(**NAMED))
+    save(*parts(**NAMED, row_type="float16", depth=0))
     for pooling in POOLINGS:
         for pairs in (False, True):
             for depth in (0, 2):
@@ -297,7 +300,13 @@ def test_the_core_refuses_bad_files(programs, parts, tmp_path):
 @pytest.mark.parametrize("target", [0, 1], ids=["config", "header"])
 def test_the_core_and_python_agree_on_odd_values(target, programs, parts, tmp_path):
     def models():
-        for shape in ({}, {"task": "multi", "row_type": "float32", "depth": 0}, {"row_type": "slots", "depth": 0}):
+        for shape in (
+            {},
+            {"task": "multi", "row_type": "float32", "depth": 0},
+            {"row_type": "slots", "depth": 0},
+            NAMED,
+            {"calibrated": True},
+        ):
             pieces = written(*parts(**shape), tmp_path)
             size = int.from_bytes(pieces[1][:8], "little")
             value = json.loads(pieces[1][8 : 8 + size] if target else pieces[0])

@@ -65,13 +65,35 @@ attentive = put("pooling", "attentive")
 FLOATS, SLOTS, MULTI = {"row_type": "float32", "depth": 2}, {"row_type": "slots", "depth": 0}, {"task": "multi"}
 REGRESSION, NARROW = {"task": "regression", "labels": 1}, {"row_type": "float32", "depth": 0, "labels": 1}
 ONE = np.ones(1, np.float32)
+# Classifiers of version 6.
+NAMED = {
+    "heads": {"a": ("single", 2), "b": ("multi", 3), "c": ("regression", 1), "d": ("multi", 2)},
+    "calibrated": True,
+}
+TEMPERATURE, PLATT = {"calibrated": True}, {"task": "multi", "calibrated": True}
+ISOTONIC = {"task": "multi", "labels": 2, "calibrated": True}
+SCORES = {"task": "regression", "labels": 1, "calibrated": True}
+
+
+def calibration(name, value):
+    """A change of a calibration's field."""
+    return put("calibration", name, value)
+
+
+def head(number, *path_and_value):
+    return put("heads", number, *path_and_value)
+
+
+def twice(config, tensors):
+    config["heads"][1]["name"] = config["heads"][0]["name"]
+
 
 BROKEN = [
     # config.json
     ("format", {}, put("format", "safetensors"), "not that of a sparsedistill classifier"),
     ("version", {}, put("format_version", 2), "format version 2"),
     ("version 3", {}, put("format_version", 3), "format version 3"),
-    ("version after this", {}, put("format_version", 6), "format version 6"),
+    ("version after this", {}, put("format_version", 7), "format version 7"),
     ("version 4.0", {}, put("format_version", 4.0), r"format version 4\.0"),
     ("version true", {}, put("format_version", True), "format version True"),
     ("task", {}, put("task", "ranking"), "task is 'ranking'"),
@@ -129,6 +151,57 @@ BROKEN = [
     ("thresholds outside", MULTI, put("thresholds", [0.5, 1.5, 0.5]), "thresholds is not a list"),
     ("attentive integers", {}, attentive, "attentive pooling is of float rows"),
     ("attentive narrow", NARROW, attentive, "attentive pooling is of float rows"),
+    # heads
+    ("heads of version 5", NAMED, put("format_version", 5), "heads is of format version 6, not 5"),
+    ("heads none", NAMED, put("heads", []), "heads is not a list of objects"),
+    ("heads null", NAMED, put("heads", None), "heads is None, not list"),
+    ("heads an object", NAMED, put("heads", {}), "heads is {}, not list"),
+    ("heads names", NAMED, put("heads", ["a", "b"]), "heads is not a list of objects"),
+    ("heads and task", NAMED, put("task", "single"), "task stands beside heads"),
+    ("heads and labels", NAMED, put("labels", ["x"]), "labels stands beside heads"),
+    ("heads and thresholds", NAMED, put("thresholds", None), "thresholds stands beside heads"),
+    ("heads and calibration", NAMED, put("calibration", {}), "calibration stands beside heads"),
+    ("heads fewer", NAMED, lambda config, tensors: config["heads"].pop(), "8 outputs for 6 labels"),
+    ("heads twice", NAMED, twice, "heads has 'a' twice"),
+    ("head without a name", NAMED, head(1, "name", None), "name is None, not str"),
+    ("head of an empty name", NAMED, head(1, "name", ""), "heads has the name ''"),
+    ("head with a dot", NAMED, head(1, "name", "a.b"), r"heads has the name 'a\.b'"),
+    ("head surrogate", NAMED, head(1, "name", "\ud800"), "heads has the name"),
+    ("head without a task", NAMED, head(2, "task", None), "head 'c': config.json: task is None"),
+    ("head of another task", NAMED, head(2, "task", "score"), "head 'c': config.json: task is 'score'"),
+    ("head labels twice", NAMED, head(0, "labels", ["x", "x"]), "head 'a': config.json: labels has 'x' twice"),
+    ("head labels more", NAMED, head(0, "labels", ["x", "y", "z"]), "8 outputs for 9 labels"),
+    ("head of regression", NAMED, head(2, "labels", ["x", "y"]), "head 'c': .* a regression has one output"),
+    ("head thresholds", NAMED, head(1, "thresholds", [0.5]), "head 'b': config.json: thresholds is not a list"),
+    ("head calibration", NAMED, head(0, "calibration", "temperature", 0), "head 'a': calibration: .* positive number"),
+    # calibration
+    ("calibration of version 5", TEMPERATURE, put("format_version", 5), "calibration is of format version 6, not 5"),
+    ("calibration null", TEMPERATURE, put("calibration", None), "calibration is None, not dict"),
+    ("calibration a number", TEMPERATURE, put("calibration", 2), "calibration is 2, not dict"),
+    ("kind none", TEMPERATURE, calibration("kind", None), "kind is None, not str"),
+    ("kind unknown", TEMPERATURE, calibration("kind", "beta"), "kind is 'beta', which is none of task single"),
+    ("kind of multi", TEMPERATURE, calibration("kind", "platt"), "kind is 'platt', which is none of task single"),
+    ("kind of single", PLATT, calibration("kind", "temperature"), "kind is 'temperature', which is none of task multi"),
+    ("kind of regression", SCORES, calibration("kind", "platt"), "kind is 'platt', which is none of task regression"),
+    *((f"temperature {value}", TEMPERATURE, calibration("temperature", value), "temperature is not a positive number")
+      for value in (None, 0, -0.0, -1.5, True, "1", [1], 1e39)),
+    *((f"slope {value}", PLATT, calibration("slope", value), "slope is not a list of one positive number a label")
+      for value in (None, 1, [], [1, 1], [1, 0, 1], [1, -1, 1], [1, "1", 1], [1, True, 1], [1, 1e39, 1], [1, 1, 1, 1])),
+    *((f"intercept {value}", PLATT, calibration("intercept", value), "intercept is not a list of one number a label")
+      for value in (None, 0, [0, 0], [0, None, 0], [0, -1e39, 0], [0, 0, 0, 0])),
+    *((f"x {value}", ISOTONIC, calibration("x", value), "x and y are not lists of one list a label")
+      for value in ([], [[0, 1, 2, 3]], [[0, 1, 2, 3]] * 3)),
+    *((f"x of one {value}", ISOTONIC, calibration("x", [[0, 1, 2, 3], value]), "x is not ascending numbers")
+      for value in (None, 0, [], [0, 1, 1, 2], [0, 2, 1, 3], [0, 1, 2, 1e39], [0, 1, 2, "3"],
+                    [0, 1, (1 << 60) + 1, (1 << 60) + 2])),
+    ("x null", ISOTONIC, calibration("x", None), "x is None, not list"),
+    ("y null", ISOTONIC, calibration("y", None), "y is None, not list"),
+    *((f"y of one {value}", ISOTONIC, calibration("y", [[0, 0, 0, 0], value]), "y is not a number between 0 and 1 for")
+      for value in (None, 0, [], [0, 0, 1], [0, 0, 1, 1, 1], [0, 1, 0.5, 1], [-0.1, 0, 0, 0], [0, 0, 0, 1.1])),
+    *((f"y of scores {value}", SCORES, calibration("y", value), "y is not a number for each of x, none below")
+      for value in ([], [0, 1], [3, 2, 2, 2], [0, 1, 2, 1e39])),
+    *((f"x of scores {value}", SCORES, calibration("x", value), "x is not ascending numbers")
+      for value in ([], [[0, 1, 2, 3]], [0, 1, 2, 2])),
     # model.safetensors
     ("slots missing", {}, without("slots"), "tensor 'slots' is missing"),
     ("slots empty", {}, array("slots", lambda a: a[:0]), "tensor 'slots' is empty"),

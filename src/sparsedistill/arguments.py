@@ -26,7 +26,8 @@ _FIT_TEXT = (
 _PREDICT_TEXT = (
     "Label texts, in their order. To the terminal goes a line for each: label, tab, probability (multi-label: labels "
     "with commas between; regression: the score). To a file, and in other formats, go the columns of the input as they "
-    "were, then `predicted`, `probability` (where a text has one label), and what --proba and --top-k add. Piped input "
+    "were, then `predicted`, `probability` (where a text has one label), and what --proba and --top-k add; of "
+    "a classifier of several heads these of each, as `NAME.predicted` and so on, and so in a line. Piped input "
     "is a text a line, or JSON with a text column, as its first line tells; --input-format says what else it is."
 )
 _INSPECT_TEXT = (
@@ -234,6 +235,7 @@ def _add_inspect(command: argparse.ArgumentParser) -> None:
     command.add_argument("path", metavar="PATH", help="directory of a classifier or of a run")
     command.add_argument("--text", metavar="TEXT", help="explain how the classifier labels this text")
     command.add_argument("--label", metavar="LABEL", help="explain this label instead of the most probable one")
+    command.add_argument("--head", metavar="NAME", help="explain this head alone, of a classifier of several")
     command.set_defaults(work="inspect", parser=command)
 
 

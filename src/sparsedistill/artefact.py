@@ -14,15 +14,17 @@ import numpy as np
 from . import _core
 from .errors import FormatError
 from .format import tensor
+from .heads import MOST, Calibration, Head
 from .pooling import POOLINGS, Pooling
 from .text import CHARACTERS, MOST_CHARACTERS, TextRules
 
-FORMAT_VERSION, OLDEST_VERSION = 5, 4  # the version that has all there is, and the oldest that is read
+FORMAT_VERSION, OLDEST_VERSION = 6, 4  # the version that has all there is, and the oldest that is read
 ROW_TYPES = {"int8": np.int8, "int16": np.int16, "float16": np.float16, "float32": np.float32}
 ROW_BYTES = 16  # a row takes a multiple of this
 SLOT_COLUMNS = 4  # most values that stand in a slot
 MAX_LAYERS = 16
 _F32 = (np.float32,)
+_OF_HEADS = ("task", "labels", "thresholds", "calibration")  # what each head has, or a classifier of one
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class Head:
+class Dense:
     """What comes after the pooling: ``scale`` of integer rows, ``bias``, and ``layers`` of (weight, bias)."""
 
     scale: np.ndarray | None
@@ -51,15 +53,13 @@ class Head:
 class Parts:
     """A classifier's parts, checked. ``seed``: of the hash."""
 
-    task: str
-    labels: tuple[str, ...]
+    heads: tuple[Head, ...]
     pairs: bool
     pooling: str
-    thresholds: np.ndarray | None
     text: TextRules
     seed: int
     rows: Rows
-    head: Head
+    dense: Dense
 
 
 def read_parts(config: dict[str, Any], tensors: dict[str, np.ndarray], where: Any, name: Any) -> Parts:
@@ -67,7 +67,7 @@ def read_parts(config: dict[str, Any], tensors: dict[str, np.ndarray], where: An
 
     Errors: :class:`FormatError` naming the field or tensor.
     """
-    task, labels = _task(config, where)
+    heads = _heads(config, where)
     text, seed = _text(config, where)
     pooling: str = field(config, "pooling", str, where)
     if pooling not in POOLINGS:
@@ -76,20 +76,20 @@ def read_parts(config: dict[str, Any], tensors: dict[str, np.ndarray], where: An
     rows = _rows(config, tensors, POOLINGS[pooling], pairs, where, name)
     if rows.hashed and text.characters == "unknown":
         raise FormatError(f"{where}: config.json: characters are of unknown words, but rows are hashed and all known")
-    head = _head(config, tensors, POOLINGS[pooling].pooled(rows.width) * (4 if pairs else 1), rows, where, name)
-    outputs = head.layers[-1][1].shape[0] if head.layers else len(head.bias)
-    if outputs != len(labels):
-        raise FormatError(f"{where}: {outputs} outputs for {len(labels)} labels")
-    _refuse_strange(tensors, rows, head, name)
-    _refuse_infinite(head, POOLINGS[pooling], name)
-    return Parts(task, labels, pairs, pooling, _thresholds(config, task, labels, where), text, seed, rows, head)
+    dense = _dense(config, tensors, POOLINGS[pooling].pooled(rows.width) * (4 if pairs else 1), rows, where, name)
+    outputs = dense.layers[-1][1].shape[0] if dense.layers else len(dense.bias)
+    if outputs != heads[-1].outputs.stop:
+        raise FormatError(f"{where}: {outputs} outputs for {heads[-1].outputs.stop} labels")
+    _refuse_strange(tensors, rows, dense, name)
+    _refuse_infinite(dense, POOLINGS[pooling], name)
+    return Parts(heads, pairs, pooling, text, seed, rows, dense)
 
 
-def version_of(text: TextRules, pooling: str) -> int:
-    """The format version of a classifier: the oldest that has all it uses."""
-    return (
-        OLDEST_VERSION if text.characters == "none" and not text.deobfuscate and pooling != "sqrtn" else FORMAT_VERSION
-    )
+def version_of(text: TextRules, pooling: str, answers: bool = False) -> int:
+    """The format version of a classifier: the oldest that has all it uses; ``answers``: heads or a calibration."""
+    if answers:
+        return FORMAT_VERSION
+    return OLDEST_VERSION if text.characters == "none" and not text.deobfuscate and pooling != "sqrtn" else 5
 
 
 def field(config: dict[str, Any], name: str, kind: type, where: Any) -> Any:
@@ -101,7 +101,8 @@ def field(config: dict[str, Any], name: str, kind: type, where: Any) -> Any:
     return value
 
 
-def _task(config: dict[str, Any], where: Any) -> tuple[str, tuple[str, ...]]:
+def _heads(config: dict[str, Any], where: Any) -> tuple[Head, ...]:
+    """The heads: one without a name, or those of ``heads``."""
     if config.get("format") != "sparsedistill":
         raise FormatError(f"{where}: config.json is not that of a sparsedistill classifier")
     version = config.get("format_version")
@@ -111,6 +112,30 @@ def _task(config: dict[str, Any], where: Any) -> tuple[str, tuple[str, ...]]:
         raise FormatError(
             f"{where} has format version {version!r}, this program reads {OLDEST_VERSION} to {FORMAT_VERSION}: {remedy}"
         )
+    if later := [name for name in ("heads", "calibration") if name in config and version < 6]:
+        raise FormatError(f"{where}: config.json: {later[0]} is of format version 6, not {version}")
+    if "heads" not in config:
+        return (_head(config, "", 0, where),)
+    if beside := [name for name in _OF_HEADS if name in config]:
+        raise FormatError(f"{where}: config.json: {beside[0]} stands beside heads, each of which has its own")
+    described = field(config, "heads", list, where)
+    if not described or not all(isinstance(one, dict) for one in described):
+        raise FormatError(f"{where}: config.json: heads is not a list of objects")
+    heads: list[Head] = []
+    for one in described:
+        name: str = field(one, "name", str, f"{where}: heads")
+        if not name or "." in name or not _is_unicode(name):
+            raise FormatError(
+                f"{where}: config.json: heads has the name {name!r}, which is empty, has a dot or is no valid Unicode"
+            )
+        if name in [head.name for head in heads]:
+            raise FormatError(f"{where}: config.json: heads has {name!r} twice")
+        heads.append(_head(one, name, heads[-1].outputs.stop if heads else 0, f"{where}: head {name!r}"))
+    return tuple(heads)
+
+
+def _head(config: dict[str, Any], name: str, first: int, where: Any) -> Head:
+    """What a head answers, from its object or that of a classifier of one; ``first``: of its outputs."""
     task: str = field(config, "task", str, where)
     if task not in ("single", "multi", "regression"):
         raise FormatError(f"{where}: config.json: task is {task!r}, not single, multi or regression")
@@ -120,11 +145,67 @@ def _task(config: dict[str, Any], where: Any) -> tuple[str, tuple[str, ...]]:
     if len(set(labels)) < len(labels):
         twice = next(label for i, label in enumerate(labels) if label in labels[:i])
         raise FormatError(f"{where}: config.json: labels has {twice!r} twice")
-    if "".join(labels) != "".join(labels).encode("utf-8", "replace").decode():
+    if not _is_unicode("".join(labels)):
         raise FormatError(f"{where}: config.json: labels has a name that is no valid Unicode")
     if task == "regression" and len(labels) > 1:
         raise FormatError(f"{where}: config.json: labels has {len(labels)} names, a regression has one output")
-    return task, tuple(labels)
+    thresholds = None
+    if task == "multi":
+        thresholds = _numbers(config.get("thresholds"), 0, 1)
+        if thresholds is None or len(thresholds) != len(labels):
+            raise FormatError(f"{where}: config.json: thresholds is not a list of one number between 0 and 1 a label")
+    outputs = slice(first, first + len(labels))
+    return Head(name, task, tuple(labels), thresholds, _calibration(config, task, len(labels), where), outputs)
+
+
+def _is_unicode(text: str) -> bool:
+    return text == text.encode("utf-8", "replace").decode()
+
+
+def _calibration(config: dict[str, Any], task: str, labels: int, where: Any) -> Calibration | None:
+    if "calibration" not in config:
+        return None
+    given = field(config, "calibration", dict, where)
+    where = f"{where}: calibration"
+    kind: str = field(given, "kind", str, where)
+    if kind not in {"single": ("temperature",), "multi": ("platt", "isotonic"), "regression": ("isotonic",)}[task]:
+        raise FormatError(f"{where}: config.json: kind is {kind!r}, which is none of task {task}")
+    if kind == "temperature":
+        temperature = _numbers([given.get("temperature")], 0, MOST)
+        if temperature is None or not temperature[0]:
+            raise FormatError(f"{where}: config.json: temperature is not a positive number")
+        return Calibration(kind, temperature=float(temperature[0]))
+    if kind == "platt":
+        slope, intercept = _numbers(given.get("slope"), 0, MOST), _numbers(given.get("intercept"), -MOST, MOST)
+        if slope is None or len(slope) != labels or not slope.all():
+            raise FormatError(f"{where}: config.json: slope is not a list of one positive number a label")
+        if intercept is None or len(intercept) != labels:
+            raise FormatError(f"{where}: config.json: intercept is not a list of one number a label")
+        return Calibration(kind, slope=slope, intercept=intercept)
+    x, y = field(given, "x", list, where), field(given, "y", list, where)
+    if task == "regression":
+        x, y = [x], [y]
+    if not len(x) == len(y) == labels:
+        raise FormatError(f"{where}: config.json: x and y are not lists of one list a label")
+    return Calibration(kind, knots=tuple(_knots(*one, task, where) for one in zip(x, y, strict=True)))
+
+
+def _knots(x: Any, y: Any, task: str, where: Any) -> tuple[np.ndarray, np.ndarray]:
+    """The points of an isotonic map."""
+    at, to = _numbers(x, -MOST, MOST), _numbers(y, *((0, 1) if task == "multi" else (-MOST, MOST)))
+    if at is None or not len(at) or not (np.diff(at) > 0).all():
+        raise FormatError(f"{where}: config.json: x is not ascending numbers")
+    if to is None or len(to) != len(at) or not (np.diff(to) >= 0).all():
+        what = " between 0 and 1" if task == "multi" else ""
+        raise FormatError(f"{where}: config.json: y is not a number{what} for each of x, none below the one before")
+    return at, to
+
+
+def _numbers(value: Any, least: float, most: float) -> np.ndarray | None:
+    """A list of numbers of a range, float64; None for anything else."""
+    if not isinstance(value, list) or not all(type(n) in (int, float) and least <= n <= most for n in value):
+        return None
+    return np.array(value, np.float64)
 
 
 def _text(config: dict[str, Any], where: Any) -> tuple[TextRules, int]:
@@ -202,9 +283,9 @@ def _rows(
     return Rows(slots, numbers, count, width, row_type, hashed)
 
 
-def _head(
+def _dense(
     config: dict[str, Any], tensors: dict[str, np.ndarray], outputs: int, rows: Rows, where: Any, name: Any
-) -> Head:
+) -> Dense:
     depth = field(config, "layers", int, where)
     if not 0 <= depth <= MAX_LAYERS:
         raise FormatError(f"{where}: config.json: layers is {depth}, not 0 to {MAX_LAYERS}")
@@ -216,33 +297,23 @@ def _head(
         weight = tensor(tensors, f"layers.{i}.weight", _F32, (outputs, None), name)
         outputs = weight.shape[1]
         layers.append((weight, tensor(tensors, f"layers.{i}.bias", _F32, (outputs,), name)))
-    return Head(scale, bias, relu_first, layers)
+    return Dense(scale, bias, relu_first, layers)
 
 
-def _refuse_strange(tensors: dict[str, np.ndarray], rows: Rows, head: Head, name: Any) -> None:
+def _refuse_strange(tensors: dict[str, np.ndarray], rows: Rows, dense: Dense, name: Any) -> None:
     """Errors: :class:`FormatError` for a tensor that no part wants."""
-    belong = {"bias", *(f"layers.{i}.{what}" for i in range(len(head.layers)) for what in ("weight", "bias"))}
+    belong = {"bias", *(f"layers.{i}.{what}" for i in range(len(dense.layers)) for what in ("weight", "bias"))}
     belong |= {name for name, there in (("slots", not rows.hashed), ("rows", rows.numbers is not None)) if there}
-    belong |= {"scale"} if head.scale is not None else set()
+    belong |= {"scale"} if dense.scale is not None else set()
     if strange := sorted(set(tensors) - belong):
         raise FormatError(f"{name}: tensor {strange[0]!r} does not belong to what config.json describes")
 
 
-def _refuse_infinite(head: Head, pooling: Pooling, name: Any) -> None:
+def _refuse_infinite(dense: Dense, pooling: Pooling, name: Any) -> None:
     """Errors: :class:`FormatError` for numbers that no classifier can have."""
-    small = [head.bias, *(array for layer in head.layers for array in layer)]
-    small += [] if head.scale is None else [head.scale]
+    small = [dense.bias, *(array for layer in dense.layers for array in layer)]
+    small += [] if dense.scale is None else [dense.scale]
     if not all(np.isfinite(array).all() for array in small):
         raise FormatError(f"{name}: a scale, bias or dense weight is not finite")
-    if head.scale is not None and pooling.takes_largest and not (head.scale > 0).all():
+    if dense.scale is not None and pooling.takes_largest and not (dense.scale > 0).all():
         raise FormatError(f"{name}: a scale is not positive, and the largest number of a column would not stay so")
-
-
-def _thresholds(config: dict[str, Any], task: str, labels: tuple[str, ...], where: Any) -> np.ndarray | None:
-    if task != "multi":
-        return None
-    thresholds = config.get("thresholds")
-    numbers = isinstance(thresholds, list) and all(type(t) in (int, float) and 0 <= t <= 1 for t in thresholds)
-    if not isinstance(thresholds, list) or not numbers or len(thresholds) != len(labels):
-        raise FormatError(f"{where}: config.json: thresholds is not a list of one number between 0 and 1 a label")
-    return np.array(thresholds)

@@ -15,6 +15,8 @@ from .artefact import read_parts
 from .errors import FormatError, SettingsError
 from .explain import Explanation, explain
 from .format import read_json, read_start, read_tensors, replacing_directory, write_json, write_tensors
+from .heads import Head, asked_heads, each
+from .heads import probabilities as probabilities
 from .machine import asked_threads
 
 CONFIG, TENSORS, CARD = "config.json", "model.safetensors", "README.md"
@@ -23,6 +25,11 @@ MAX_CARD = 1 << 20  # bytes
 
 class Classifier:
     """A distilled classifier. Get one with :meth:`load`; it is immutable and safe to share between threads.
+
+    ``heads``: what it answers, a tuple of :class:`Head`. Most classifiers have one, without a name, and results are
+    those of its ``task`` and ``labels``. Where heads have names, a text is read once for all of them, results are dicts
+    with a value for each name, and ``head=NAME`` asks for that of one alone, without a dict. Probabilities, decisions
+    of multi-label heads and scores are calibrated where a head has a calibration; logits never are.
 
     ``report``: of a classifier that :func:`sparsedistill.distill` has made, what was measured
     (:class:`sparsedistill.report.Report`); else None.
@@ -46,20 +53,24 @@ class Classifier:
         self.path = Path(path).resolve() if path else None
         self._in_memory = False
         parts = read_parts(config, tensors, where, Path(where) / TENSORS if path else where)
-        self.task, self.labels = parts.task, parts.labels
+        self.heads = parts.heads
+        self._only = None if parts.heads[0].name else parts.heads[0]  # where results are no dicts
+        # What predict() asks the core for by itself: the labels of a single head.
+        self._names = self._only.labels if self._only and self._only.task == "single" else ()
         #: whether it labels pairs of texts
         self.pairs = parts.pairs
-        self._pooling, self._thresholds = parts.pooling, parts.thresholds
-        text, rows, head = parts.text, parts.rows, parts.head
+        self._pooling = parts.pooling
+        text, rows, dense = parts.text, parts.rows, parts.dense
         self._rows, self._count, self._width, self._hashed = rows.numbers, rows.count, rows.width, rows.hashed
-        self._scale, self._bias, self._relu_first, self._layers = head.scale, head.bias, head.relu_first, head.layers
+        self._scale, self._bias, self._relu_first = dense.scale, dense.bias, dense.relu_first
+        self._layers = dense.layers
         in_slots = rows.numbers is None
         try:
             self._lookup = _core.Lookup(
                 rows.slots, 0 if in_slots else rows.count, rows.width if in_slots else 0, parts.seed, **text.config()
             )
             self._model = _core.Model(
-                self._lookup, rows.numbers, head.scale, head.bias, head.relu_first, head.layers, parts.pooling,
+                self._lookup, rows.numbers, dense.scale, dense.bias, dense.relu_first, dense.layers, parts.pooling,
                 parts.pairs,
             )  # fmt: skip
         except (TypeError, ValueError) as error:
@@ -104,9 +115,25 @@ class Classifier:
 
     def __repr__(self) -> str:
         longest, rows = self._config["text"]["max_n"], self._config["rows"]["type"]
-        labels = ", ".join(self.labels[:4]) + (" ..." if len(self.labels) > 4 else "")
+        heads = [f"{h.name}: " * bool(h.name) + f"{h.task}, labels {_some(h.labels, 4)}" for h in self.heads]
         ngrams = f"{self._count:,} {'hashed ' * self._hashed}{'' if longest == 1 else '1- to '}{longest}-grams"
-        return f"Classifier({self.task}, labels {labels}; {ngrams} x {self._width} {rows}, {self.nbytes / 1e6:.1f} MB)"
+        return f"Classifier({'; '.join(heads)}; {ngrams} x {self._width} {rows}, {self.nbytes / 1e6:.1f} MB)"
+
+    @property
+    def task(self) -> str:
+        """single, multi or regression. Errors: AttributeError where heads have names, each with its task."""
+        return self._sole("task").task
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """A name an output. Errors: AttributeError where heads have names, each with its labels."""
+        return self._sole("labels").labels
+
+    def _sole(self, what: str) -> Head:
+        if self._only is None:
+            names = ", ".join(head.name for head in self.heads)
+            raise AttributeError(f"each head of the classifier ({names}) has {what} of its own: see Classifier.heads")
+        return self._only
 
     @property
     def config(self) -> dict[str, Any]:
@@ -118,8 +145,10 @@ class Classifier:
         """Bytes of all arrays, as mapped."""
         return sum(array.nbytes for array in self._tensors.values())
 
-    def decision_function(self, texts: Any, threads: int = 0, nulls: str = "error") -> np.ndarray:
-        """Logits (regression: the score), float32 (n, C); for one str, (C,).
+    def decision_function(self, texts: Any, threads: int = 0, nulls: str = "error", head: str | None = None) -> Any:
+        """Logits (regression: the score) before any calibration, float32 (n, C); for one str, (C,).
+
+        Where heads have names: a dict of those, by name; with ``head`` those of one.
 
         ``texts`` is a str, or n of them: a list, a tuple, any iterable, a numpy or pandas column, or anything with the
         Arrow PyCapsule protocol. Where the classifier labels ``pairs`` it is a tuple of two str, n of those,
@@ -128,8 +157,14 @@ class Classifier:
         bits for any ``threads`` (0: all processors granted) and any batch. ``nulls`` says what a null of a column, or
         None, NaN, NaT or pandas' NA in a list is: an "error", or an "empty" text.
 
-        Errors: TypeError or ValueError naming the position of what is no text.
+        Errors: TypeError or ValueError naming the position of what is no text; ValueError for a head that is not there.
         """
+        asked = asked_heads(self.heads, head)
+        logits = self._logits(texts, threads, nulls)
+        return each(asked, head, lambda one: logits[..., one.outputs])
+
+    def _logits(self, texts: Any, threads: int, nulls: str) -> np.ndarray:
+        """Those of all heads, one after the other."""
         try:
             if self._is_one(texts):
                 result: np.ndarray = self._model.score(self._asked((texts,), 1, nulls)[0], 1)[0]
@@ -154,55 +189,65 @@ class Classifier:
     def _damaged(self, error: Exception) -> FormatError:
         return FormatError(f"{self.path or 'the classifier'} is damaged: {error}")
 
-    def predict_proba(self, texts: Any, threads: int = 0, nulls: str = "error") -> np.ndarray:
-        """Probabilities, float64 (n, C); for one str, (C,). Single-label rows sum to one.
+    def predict_proba(self, texts: Any, threads: int = 0, nulls: str = "error", head: str | None = None) -> Any:
+        """Probabilities, calibrated, float64 (n, C); for one str, (C,). Single-label rows sum to one.
 
-        Errors: those of :meth:`decision_function`; ValueError for a regression classifier.
+        Where heads have names: a dict of those by name, without the regressions.
+
+        Errors: those of :meth:`decision_function`; ValueError for a regression classifier, or for a regression that
+        ``head`` asks for.
         """
-        if self.task == "regression":
-            raise ValueError("a regression classifier has no probabilities: use predict")
-        return probabilities(self.decision_function(texts, threads, nulls), self.task)
+        asked = asked_heads(self.heads, head)
+        labelled = tuple(one for one in asked if one.task != "regression")
+        if not labelled:
+            asked[0].refuse_probabilities()
+        logits = self._logits(texts, threads, nulls)
+        return each(labelled, head, lambda one: one.probabilities(logits[..., one.outputs]))
 
-    def predict(self, texts: Any, threads: int = 0, nulls: str = "error") -> Any:
+    def predict(self, texts: Any, threads: int = 0, nulls: str = "error", head: str | None = None) -> Any:
         """Labels of n texts, as a list: a name each (single), a list of names each (multi), a float each (regression).
 
-        For one str the one label, list or float. The arguments and errors are those of :meth:`decision_function`.
+        For one str the one label, list or float. Where heads have names: a dict of these, by name. Multi-label
+        decisions compare calibrated probabilities with the thresholds, and scores are calibrated. The arguments and
+        errors are those of :meth:`decision_function`.
         """
-        if self.task == "single":
+        if self._names and head is None:
             try:
                 if self._is_one(texts):
                     if not self.pairs:
-                        return self._model.choose_one(texts, self.labels)
-                    return self._model.choose(self.labels, *self._asked([texts], 1, nulls))[0]
-                return self._model.choose(self.labels, *self._asked(texts, threads, nulls))
+                        return self._model.choose_one(texts, self._names)
+                    return self._model.choose(self._names, *self._asked([texts], 1, nulls))[0]
+                return self._model.choose(self._names, *self._asked(texts, threads, nulls))
             except _core.Damaged as error:
                 raise self._damaged(error) from None
-        logits = self.decision_function(texts, threads, nulls)
-        decided = self.decide(np.atleast_2d(logits))
-        return decided[0] if logits.ndim == 1 else decided
+        asked = asked_heads(self.heads, head)
+        logits = self._logits(texts, threads, nulls)
 
-    def decide(self, logits: np.ndarray) -> list[Any]:
-        """What :meth:`predict` says for logits (n, C) that :meth:`decision_function` gave."""
-        if self.task == "single":
-            return [self.labels[i] for i in _finite(logits).argmax(axis=1).tolist()]
-        if self.task == "multi":
-            chosen = probabilities(logits, "multi") >= self._thresholds
-            return [[label for label, yes in zip(self.labels, row, strict=True) if yes] for row in chosen.tolist()]
-        result: list[Any] = logits[:, 0].tolist()
-        return result
+        def decided(one: Head) -> Any:
+            decisions = one.decide(np.atleast_2d(logits)[:, one.outputs])
+            return decisions[0] if logits.ndim == 1 else decisions
 
-    def explain(self, text: str | tuple[str, str], label: str | None = None, top: int | None = 10) -> Explanation:
+        return each(asked, head, decided)
+
+    def decide(self, logits: Any) -> Any:
+        """What :meth:`predict` says for logits (n, C) that :meth:`decision_function` gave; of a dict, a dict."""
+        if self._only is None:
+            return {name: asked_heads(self.heads, name)[0].decide(one) for name, one in logits.items()}
+        return self._only.decide(logits)
+
+    def explain(
+        self, text: str | tuple[str, str], label: str | None = None, top: int | None = 10, head: str | None = None
+    ) -> Explanation:
         """The ``top`` n-grams (None: all) that speak for or against ``label`` (default: the likeliest) in one text.
 
-        Of a pair they are named ``first: n-gram`` and ``second: n-gram``; of a product each half counts as much.
+        ``head``: whose label it is, where heads have names. The logit is the one before any calibration. Of a pair
+        n-grams are named ``first: n-gram`` and ``second: n-gram``; of a product each half counts as much.
 
-        Errors: ValueError when there is no such label.
+        Errors: ValueError when there is no such label or head, or several heads and none is named.
         """
         if not self._is_one(text) or isinstance(text, bytes):
             raise TypeError(f"explain takes one {'pair of ' * self.pairs}str, not {type(text).__name__}")
-        if label is not None and label not in self.labels:
-            raise ValueError(f"no label {label!r}: {', '.join(self.labels)}")
-        return explain(self, text, label, top)
+        return explain(self, text, label, top, head)
 
     def _ngrams(self, text: str) -> list[tuple[str, int]]:
         """The n-grams of a text that have a row, and the row of each (with values in the slots, the slot)."""
@@ -212,17 +257,9 @@ class Classifier:
             raise self._damaged(error) from None
 
 
-def probabilities(logits: np.ndarray, task: str) -> np.ndarray:
-    """Softmax (single) or sigmoid (multi) over the last axis, float64; the same bits on any machine."""
-    rows = np.ascontiguousarray(np.atleast_2d(logits), np.float32)
-    return _core.probabilities(rows, task == "multi").reshape(logits.shape)
-
-
-def _finite(logits: np.ndarray) -> np.ndarray:
-    """The core's rule for numbers beyond float32: NaN counts as 0, an infinite one as the largest of its sign."""
-    most = np.finfo(np.float32).max
-    result: np.ndarray = np.nan_to_num(logits, nan=0.0, posinf=most, neginf=-most)
-    return result
+def _some(names: tuple[str, ...], most: int) -> str:
+    """The first of these names."""
+    return ", ".join(names[:most]) + (" ..." if len(names) > most else "")
 
 
 def _halves(pairs: Any) -> list[Any]:

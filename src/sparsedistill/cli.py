@@ -18,6 +18,7 @@ from .arguments import parser
 from .classifier import Classifier, is_replaced
 from .errors import SettingsError, SparsedistillError
 from .format import read_json, replacing_directory
+from .heads import Head, asked_heads
 from .predict import predict
 from .progress import clock, say
 from .report import NAMES, table, written
@@ -208,9 +209,15 @@ def _inspect(arguments: argparse.Namespace) -> None:
         classifier = Classifier.load(path)
         if classifier.pairs:
             raise SettingsError("the classifier labels pairs of texts: use Classifier.explain from Python")
-        if arguments.label is not None and arguments.label not in classifier.labels:
-            raise SettingsError(f"no label {arguments.label!r}: {', '.join(classifier.labels)}")
-        sys.stdout.write(explanation(classifier, arguments.text, arguments.label))
+        heads = [head for head in classifier.heads if arguments.head in (None, head.name)]
+        if not heads or (arguments.head is not None and not arguments.head):
+            known = ", ".join(head.name for head in classifier.heads) or "its only one has no name"
+            raise SettingsError(f"--head {arguments.head}: the classifier has no such head: {known}")
+        if arguments.label is not None and len(heads) > 1:
+            raise SettingsError(f"--label is of one head: add --head ({', '.join(head.name for head in heads)})")
+        if arguments.label is not None and arguments.label not in heads[0].labels:
+            raise SettingsError(f"no label {arguments.label!r}: {', '.join(heads[0].labels)}")
+        sys.stdout.write(explanation(classifier, arguments.text, arguments.label, head=arguments.head))
         return
     if run:
         _show_stages(run)
@@ -224,12 +231,10 @@ def _described(path: Path) -> str:
     classifier = Classifier.load(path)
     config = classifier.config
     text, rows = config["text"], config["rows"]
-    labels = f"{', '.join(classifier.labels[:20])}{' ...' if len(classifier.labels) > 20 else ''}"
-    kinds = {"single": f"one of {labels}", "multi": f"any number of {labels}", "regression": "a score"}
     ways = ["lower-cased" if text["lowercase"] else "case kept", *["composed to NFC"] * bool(text.get("normalize"))]
     ways += ["disguises undone"] * bool(text.get("deobfuscate"))
     lines = [
-        ("answers", kinds[classifier.task] + ", for a pair of texts" * classifier.pairs),
+        *(("answers", _answers(head) + ", for a pair of texts" * classifier.pairs) for head in classifier.heads),
         ("tokens", f"by the tokeniser {text['tokenizer']}, {', '.join(ways)}"),
         ("n-grams", f"{rows['count']:,} of up to {text['max_n']} tokens{_characters(text)}"),
         (
@@ -238,11 +243,8 @@ def _described(path: Path) -> str:
         ),
         ("size", f"{classifier.nbytes / 1e6:,.1f} MB"),
     ]
-    if thresholds := config.get("thresholds"):
-        shown = ", ".join(f"{label} {one:.2f}" for label, one in zip(classifier.labels, thresholds, strict=True))
-        lines.append(("thresholds", shown))
-    for part, figures in config.get("metrics", {}).items():
-        lines.append((f"on {part}", ", ".join(f"{name} {value}" for name, value in written(figures))))
+    for head, described in zip(classifier.heads, config.get("heads", [config]), strict=True):
+        lines += _of_head(head, described)
     if source := config.get("provenance"):
         by = f" of {source['teacher']}" if source["student"] != "scratch" else ""
         sizes = ", ".join(f"{part} {facts['texts']:,}" for part, facts in source["data"].items())
@@ -254,6 +256,26 @@ def _described(path: Path) -> str:
             ("made with", ", ".join(f"{name} {version}" for name, version in source["versions"].items())),
         ]
     return f"{path}\n" + "".join(f"  {name:<11} {value}\n" for name, value in lines)
+
+
+def _answers(head: Head) -> str:
+    labels = f"{', '.join(head.labels[:20])}{' ...' if len(head.labels) > 20 else ''}"
+    kinds = {"single": f"one of {labels}", "multi": f"any number of {labels}", "regression": "a score"}
+    return f"{head.name}: " * bool(head.name) + kinds[head.task]
+
+
+def _of_head(head: Head, described: dict[str, Any]) -> list[tuple[str, str]]:
+    """What ``inspect`` says of how a head decides and of how good it is; ``described``: its object in config.json."""
+    lines = []
+    if head.thresholds is not None:
+        given = zip(head.labels, head.thresholds.tolist(), strict=True)
+        lines.append(("thresholds", ", ".join(f"{label} {one:.2f}" for label, one in given)))
+    if head.calibration:
+        degrees = f" {head.calibration.temperature:.3g}" * (head.calibration.kind == "temperature")
+        lines.append(("calibration", head.calibration.kind + degrees))
+    for part, figures in described.get("metrics", {}).items():
+        lines.append((f"on {part}", ", ".join(f"{name} {value}" for name, value in written(figures))))
+    return [(name, f"{head.name}: " * bool(head.name) + value) for name, value in lines]
 
 
 def _characters(text: dict[str, Any]) -> str:
@@ -287,24 +309,31 @@ def _show_stages(run: Path) -> None:
         sys.stdout.write(f"\n{table(read_json(run / 'metrics.json'), markdown=False)}\n\n")
 
 
-def explanation(classifier: Classifier, text: str, label: str | None = None, top: int = 6) -> str:
-    """A text, its label and its most telling n-grams, for a terminal."""
-    why, decided = classifier.explain(text, label, None), classifier.predict(text)
-    if classifier.task == "regression":
-        shown, what = f"{decided:.4g}", "the score"
+def explanation(
+    classifier: Classifier, text: str, label: str | None = None, top: int = 6, head: str | None = None
+) -> str:
+    """A text, its label and its most telling n-grams, for a terminal; of each head, or of the one of this name."""
+    shown = [_explained(classifier, one, text, label, top) for one in asked_heads(classifier.heads, head)]
+    return "\n".join([f"{text!r}", *shown]) + "\n"
+
+
+def _explained(classifier: Classifier, head: Head, text: str, label: str | None, top: int) -> str:
+    name = head.name or None
+    why, decided = classifier.explain(text, label, None, name), classifier.predict(text, head=name)
+    if head.task == "regression":
+        shown, what = f"{decided:.4g}", "the score" + " before its calibration" * bool(head.calibration)
     else:
-        probability = classifier.predict_proba(text)[classifier.labels.index(why.label)]
-        shown = ", ".join(decided) or "no label" if classifier.task == "multi" else decided
+        probability = classifier.predict_proba(text, head=name)[head.labels.index(why.label)]
+        shown = ", ".join(decided) or "no label" if head.task == "multi" else decided
         shown += f" ({probability:.0%})" if shown == why.label else f"; {why.label} has {probability:.0%}"
-        what = f"the logit of {why.label}" + " (less the mean of all logits)" * (classifier.task == "single")
+        what = f"the logit of {why.label}" + " (less the mean of all logits)" * (head.task == "single")
     terms = [(number, ngram) for ngram, number in why.contributions[:top]]
     if rest := why.contributions[top:]:
         terms.append((sum(number for _, number in rest), f"({len(rest):,} more)"))
     terms += [(why.bias, "(bias, the same for any text)"), (why.logit, "in all")]
-    head = f"what its n-grams add to {what}:" if terms[2:] else f"no n-gram of it is known, which leaves of {what}:"
-    return (
-        "\n".join([f"{text!r}", f"  -> {shown}", f"  {head}", *(f"     {n:+.3f}  {name}" for n, name in terms)]) + "\n"
-    )
+    begin = f"what its n-grams add to {what}:" if terms[2:] else f"no n-gram of it is known, which leaves of {what}:"
+    lines = [f"  -> {f'{name}: ' * bool(name)}{shown}", f"  {begin}", *(f"     {n:+.3f}  {term}" for n, term in terms)]
+    return "\n".join(lines)
 
 
 _WORK = {"fit": _fit, "run": _run, "stage": _stage, "predict": _predict, "inspect": _inspect}

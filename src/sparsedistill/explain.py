@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .heads import asked_heads
+
 if TYPE_CHECKING:
     from .classifier import Classifier
 
@@ -29,8 +31,17 @@ class Explanation:
     contributions: list[tuple[str, float]]
 
 
-def explain(classifier: Classifier, text: str | tuple[str, str], label: str | None, top: int | None) -> Explanation:
-    """See :meth:`sparsedistill.Classifier.explain`."""
+def explain(
+    classifier: Classifier, text: str | tuple[str, str], label: str | None, top: int | None, name: str | None
+) -> Explanation:
+    """See :meth:`sparsedistill.Classifier.explain`; ``name``: of the head."""
+    heads = asked_heads(classifier.heads, name)
+    if len(heads) > 1:
+        known = ", ".join(one.name for one in classifier.heads)
+        raise ValueError(f"the classifier has several heads, of which one is explained: name it ({known})")
+    head = heads[0]
+    if label is not None and label not in head.labels:
+        raise ValueError(f"no label {label!r}: {', '.join(head.labels)}")
     if isinstance(text, str):
         found, rows = _found(classifier, text)
         ngrams = [("", ngram) for ngram in found]
@@ -48,16 +59,20 @@ def explain(classifier: Classifier, text: str | tuple[str, str], label: str | No
             x, through, constant = x * active, through * active, constant * active
         x, through, constant = x @ weight + bias, through @ weight, constant @ weight + bias
         relu = True
-    which = int(classifier.decision_function(text).argmax()) if label is None else classifier.labels.index(label)
+    x, through, constant = x[head.outputs], through[:, head.outputs], constant[head.outputs]
+    if label is None:
+        which = int(head.ranked(classifier._logits(text, 1, "error")[None, head.outputs])[0, 0])
+    else:
+        which = head.labels.index(label)
     column, shift, offset = through[:, which], x[which], constant[which]
-    if classifier.task == "single":
+    if head.task == "single":
         column, shift, offset = column - through.mean(axis=1), shift - x.mean(), offset - constant.mean()
     sums: dict[tuple[str, str], float] = {}
     for ngram, contribution in zip(ngrams, (rows @ column).tolist(), strict=True):
         sums[ngram] = sums.get(ngram, 0.0) + contribution
     named = [(half + _shown(ngram), number) for (half, ngram), number in sums.items()]
     ranked = sorted(named, key=lambda item: (-abs(item[1]), item[0]))
-    return Explanation(classifier.labels[which], float(shift), float(offset), ranked[:top])
+    return Explanation(head.labels[which], float(shift), float(offset), ranked[:top])
 
 
 def _shown(ngram: str) -> str:

@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from .classifier import Classifier, probabilities
+from .classifier import Classifier
 from .data import files, records
 from .data.records import Batch
 from .data.tables import plain_type
 from .data.write import Write, array_of, arrow_writer, cells, refuse_clash, text_writer
 from .errors import DataError, SettingsError, require
 from .format import replacing
+from .heads import Head
 from .progress import Progress, say
 
 FILES = {".parquet": "parquet", ".arrow": "arrow", ".jsonl": "jsonl", ".csv": "csv", ".tsv": "tsv"}
@@ -70,7 +71,7 @@ def predict(
     def scored(logits: np.ndarray) -> dict[str, Any]:
         return {prefix + name: values for name, values in results(classifier, logits, proba, top_k).items()}
 
-    labels = len(classifier.labels)
+    labels = classifier.heads[-1].outputs.stop  # of all heads
     names = list(scored(np.zeros((0, labels), np.float32)))
     if expanded == ["-"] and sys.stdin.isatty():
         say("reading lines of text from the terminal: end with Ctrl-D")
@@ -89,7 +90,7 @@ def predict(
             columns,
             names,
             form,
-            partial(arrow_writer, prefix=prefix, task=classifier.task, metadata=metadata),
+            partial(arrow_writer, types=_types(classifier, prefix), metadata=metadata),
         )
         bar = stack.enter_context(Progress("predict", records.count(expanded, form) if sys.stderr.isatty() else None))
         for source in expanded:
@@ -97,7 +98,7 @@ def predict(
                 if nulls == "error":
                     _refuse_null(batch, text)
                 texts = _paired(batch, pair, nulls) if pair else batch.texts
-                logits = classifier.decision_function(texts, threads, "empty")
+                logits = classifier._logits(texts, threads, "empty")
                 write(batch, scored(logits))
                 unknown.add(batch, texts, logits)
                 if output or not sys.stdout.isatty():  # else the results themselves show how far it is
@@ -117,7 +118,7 @@ class _Unknown:
 
     def __init__(self, classifier: Classifier):
         self._lookup, self._pairs = classifier._lookup, classifier.pairs
-        self._empty = classifier.decision_function(("", "") if classifier.pairs else "")
+        self._empty = classifier._logits(("", "") if classifier.pairs else "", 1, "error")
         self.count, self.texts, self.first = 0, 0, ""
 
     def add(self, batch: Batch, texts: Any, logits: np.ndarray) -> None:
@@ -154,24 +155,52 @@ def _writer(
 def results(
     classifier: Classifier, logits: np.ndarray, proba: bool = False, top_k: int | None = None
 ) -> dict[str, Any]:
-    """Columns of n values for logits (n, C): ``predicted``, which is what :meth:`Classifier.predict` gives.
+    """Columns of n values for the logits (n, outputs) of all heads: those of each, with NAME. before a head's name.
 
-    For the task "single" also its ``probability``; ``proba`` adds ``p(NAME)`` of every label, ``top_k`` the lists
-    ``top_labels`` and ``top_probabilities`` of the K likeliest.
+    They are ``predicted``, which is what :meth:`Classifier.predict` gives, for the task "single" also its
+    ``probability``; ``proba`` adds ``p(LABEL)`` of every label, ``top_k`` the lists ``top_labels`` and
+    ``top_probabilities`` of the K likeliest. A regression has the first of these alone.
     """
-    columns: dict[str, Any] = {"predicted": classifier.decide(logits)}
-    if classifier.task == "regression":
+    return {
+        _before(head) + name: values
+        for head in classifier.heads
+        for name, values in _results(head, logits[:, head.outputs], proba, top_k).items()
+    }
+
+
+def _before(head: Head) -> str:
+    """What stands before the names of a head's columns."""
+    return f"{head.name}." if head.name else ""
+
+
+def _results(head: Head, logits: np.ndarray, proba: bool, top_k: int | None) -> dict[str, Any]:
+    columns: dict[str, Any] = {"predicted": head.decide(logits)}
+    if head.task == "regression":
         return columns
-    shares = probabilities(logits, classifier.task)
-    if classifier.task == "single":
+    shares = head.probabilities(logits)
+    if head.task == "single":
         columns["probability"] = shares.max(axis=1)
     if proba:
-        columns |= {f"p({label})": shares[:, i] for i, label in enumerate(classifier.labels)}
+        columns |= {f"p({label})": shares[:, i] for i, label in enumerate(head.labels)}
     if top_k:
-        best = np.argsort(-logits, axis=1, kind="stable")[:, :top_k]  # a tie goes to the first, as in predict
-        columns["top_labels"] = np.array(classifier.labels, object)[best].tolist()
+        best = head.ranked(logits)[:, :top_k]
+        columns["top_labels"] = np.array(head.labels, object)[best].tolist()
         columns["top_probabilities"] = np.take_along_axis(shares, best, axis=1).tolist()
     return columns
+
+
+def _types(classifier: Classifier, prefix: str) -> dict[str, str]:
+    """What is in the columns of :func:`results` that are no probabilities, as :func:`arrow_writer` calls it."""
+    kinds = {"single": "name", "multi": "names", "regression": "score"}
+    return {
+        prefix + _before(head) + name: kind
+        for head in classifier.heads
+        for name, kind in (
+            ("predicted", kinds[head.task]),
+            ("top_labels", "names"),
+            ("top_probabilities", "probabilities"),
+        )
+    }
 
 
 # -- before the first text is scored ------------------------------------------------------------------------------
@@ -189,7 +218,8 @@ def _refuse_options(
         raise SettingsError(f"--output {output} is also an input: give it another name")
     if kind == "lines" and keep:
         raise SettingsError("lines are the results alone: to --keep columns beside them, add --output or --format")
-    if classifier.task == "regression" and (proba or top_k is not None):
+    labelled = [head for head in classifier.heads if head.task != "regression"]
+    if not labelled and (proba or top_k is not None):
         raise SettingsError(f"a regression classifier has no labels: leave out {'--proba' if proba else '--top-k'}")
     if top_k is not None and top_k < 1:
         raise SettingsError(f"--top-k is {top_k}: give 1 or more")
@@ -201,11 +231,14 @@ def _refuse_options(
         )
     if threads < 0:
         raise SettingsError(f"--threads is {threads}: give 0 for all processors, or a number")
-    joined = kind in ("lines", "csv", "tsv") and (classifier.task == "multi" or top_k)
-    for sign in ("," if joined else "") + ("\t\r\n" if kind == "lines" else ""):
-        for label in classifier.labels:
-            if sign in label:
-                raise SettingsError(f"label {label!r} has a {sign!r}, which parts the results in {kind}: write jsonl")
+    for head in labelled:
+        joined = kind in ("lines", "csv", "tsv") and (head.task == "multi" or top_k)
+        for sign in ("," if joined else "") + ("\t\r\n" if kind == "lines" else ""):
+            for label in head.labels:
+                if sign in label:
+                    raise SettingsError(
+                        f"label {label!r} has a {sign!r}, which parts the results in {kind}: write jsonl"
+                    )
 
 
 def _agreed(

@@ -118,13 +118,41 @@ void sound(const Toy& toy) {
                     for (const std::size_t filler : {0, 1, 2, 3, 4}) {
                         const Files files = files_of(toy, made, hashed, filler);
                         const LoadedModel loaded = read(files);
-                        CHECK_OF(about, loaded.task == Task::multi);
-                        CHECK_OF(about, (loaded.labels == std::vector<std::string>{"a", "b", "\xC3\xA9"}));
-                        CHECK_OF(about, (loaded.thresholds == std::vector<double>{0, 0.25, 1}));
+                        CHECK_OF(about, loaded.heads.size() == 1 && loaded.heads[0].name.empty());
+                        CHECK_OF(about, loaded.heads[0].task == Task::multi);
+                        CHECK_OF(about, (loaded.heads[0].labels == std::vector<std::string>{"a", "b", "\xC3\xA9"}));
+                        CHECK_OF(about, (loaded.heads[0].thresholds == std::vector<double>{0, 0.25, 1}));
                         const auto got = logits_of(loaded.model, texts);
                         CHECK_OF(about, got == expected);
                     }
                 }
+}
+
+void several(const Toy& toy) {
+    const Model made = toy.model(RowType::int8, Pooling::mean, false, false);
+    Files files = files_of(toy, made, false);
+    const auto replace = [&](const std::string& old, const std::string& changed) {
+        const std::size_t at = files.config.find(old);
+        CHECK_OF(old, at != std::string::npos);
+        files.config.replace(at, old.size(), changed);
+    };
+    replace(R"("format_version": 4)", R"("format_version": 6)");
+    replace(R"("task": "multi", "labels": ["a", "b", "\u00e9"])", R"("heads": [
+        {"name": "\u00e9", "task": "multi", "labels": ["a", "b"], "thresholds": [0, 1],
+         "calibration": {"kind": "isotonic", "x": [[-1, 2.5], [0]], "y": [[0, 1], [0.5]]}},
+        {"name": "score", "task": "regression", "labels": ["a"], "calibration": {"kind": "isotonic", "x": [1], "y": [-2]}}])");
+    replace(R"(, "thresholds": [0, 0.25, 1.0])", "");
+    const LoadedModel loaded = read(files);
+    CHECK(logits_of(loaded.model, texts) == logits_of(made, texts));
+    CHECK(loaded.heads.size() == 2);
+    const Head &first = loaded.heads[0], &second = loaded.heads[1];
+    CHECK(first.name == "\xC3\xA9" && first.task == Task::multi && first.first == 0);
+    CHECK((first.labels == std::vector<std::string>{"a", "b"} && first.thresholds == std::vector<double>{0, 1}));
+    CHECK(first.calibration.kind == Calibration::Kind::isotonic);
+    CHECK((first.calibration.x == std::vector<std::vector<double>>{{-1, 2.5}, {0}}));
+    CHECK((first.calibration.y == std::vector<std::vector<double>>{{0, 1}, {0.5}}));
+    CHECK(second.name == "score" && second.task == Task::regression && second.first == 2 && second.thresholds.empty());
+    CHECK((second.calibration.x == std::vector<std::vector<double>>{{1}} && second.calibration.y[0][0] == -2));
 }
 
 // What is thrown: "refused" for FormatError, "damaged" for Damaged in scoring, "ok" for nothing.
@@ -319,6 +347,7 @@ int main(int count, char** arguments) {
     if (count > 1) return std::string(arguments[1]) == "--tensors" ? serve_tensors() : serve_logits(arguments[1]);
     const Toy toy;
     sound(toy);
+    several(toy);
     damaged(toy);
     directories(toy);
     return checks::finish();

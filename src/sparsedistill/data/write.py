@@ -195,18 +195,23 @@ _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=_spelled
 
 @contextmanager
 def arrow_writer(
-    file: Path | None, kind: str, columns: dict[str, Any], names: list[str], prefix: str, task: str, metadata: Any
+    file: Path | None, kind: str, columns: dict[str, Any], names: list[str], types: dict[str, str], metadata: Any
 ) -> Iterator[Write]:
-    """What writes batches and their results to an Arrow or Parquet file (None: an Arrow stream on stdout)."""
+    """What writes batches and their results to an Arrow or Parquet file (None: an Arrow stream on stdout).
+
+    ``types``: of results that are no probability: a name, names, a score, or probabilities.
+    """
     pa = require("pyarrow", "arrow")
     if kind == "arrow":  # such a file has one dictionary a column, but batches come each with their own
         columns = {name: field.with_type(plain_type(field.type)) for name, field in columns.items()}
     special = {
-        "predicted": {"single": pa.string(), "multi": pa.list_(pa.string()), "regression": pa.float32()}[task],
-        "top_labels": pa.list_(pa.string()),
-        "top_probabilities": pa.list_(pa.float64()),
+        "name": pa.string(),
+        "names": pa.list_(pa.string()),
+        "score": pa.float32(),
+        "probabilities": pa.list_(pa.float64()),
+        "": pa.float64(),
     }
-    results = [pa.field(name, special.get(name.removeprefix(prefix), pa.float64())) for name in names]
+    results = [pa.field(name, special[types.get(name, "")]) for name in names]
     schema = pa.schema([*columns.values(), *results], metadata)
 
     def widened(batch: Batch, new: dict[str, Any]) -> Any:
