@@ -132,7 +132,7 @@ class Classifier:
     def _sole(self, what: str) -> Head:
         if self._only is None:
             names = ", ".join(head.name for head in self.heads)
-            raise AttributeError(f"each head of the classifier ({names}) has {what} of its own: see Classifier.heads")
+            raise AttributeError(f"each head of the classifier ({names}) has its own {what}: see Classifier.heads")
         return self._only
 
     @property
