@@ -22,6 +22,11 @@ constexpr unsigned record_of(std::uint32_t code) {
                               (code & mask)];
 }
 
+// The property Sentence_Break of Unicode Standard Annex 29.
+enum class SentenceBreak : std::uint8_t {
+    other, cr, lf, sep, extend, format, sp, lower, upper, oletter, numeric, aterm, scontinue, sterm, close
+};
+
 // A code point and its properties, as tools/make_unicode.py packs them.
 struct Point {
     std::uint32_t code;
@@ -42,6 +47,7 @@ struct Point {
     constexpr bool counts() const { return flags & 256; }  // in comparable()
     constexpr bool digit() const { return flags & 512; }
     static constexpr unsigned folds = 1024;  // its case folding is not one code point, its lower case
+    constexpr SentenceBreak sentence_break() const { return static_cast<SentenceBreak>(flags >> 12); }
     constexpr std::uint32_t lower() const { return code + static_cast<std::uint32_t>(unicode::lower_delta_of[record]); }
     constexpr std::uint32_t combining_class() const { return unicode::combining_class_of[record]; }
 };

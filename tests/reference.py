@@ -9,6 +9,7 @@ Python. They can only be compared on code points both know: see ``known`` and th
 from __future__ import annotations
 
 import math
+import re
 import sys
 import unicodedata
 from collections import Counter
@@ -822,3 +823,198 @@ def texts() -> st.SearchStrategy[str | bytes]:
     broken = st.one_of(st.sampled_from(BROKEN), st.binary(max_size=4), st.sampled_from(SPICE).map(raw))
     dirty = st.lists(st.one_of(broken, spaced.map(raw)), max_size=12).map(b"".join)
     return st.one_of(strings, strings, dirty).filter(known)
+
+
+# Parts of texts
+
+# One letter for each value of Sentence_Break, and code points that have it.
+SENTENCE_BREAK = {
+    "R": "\r",
+    "N": "\n",
+    "P": "\x85\u2028\u2029",
+    "X": "\u0308\u200d\U000e0100",  # Extend
+    "F": "\u00ad\u200b\ufeff",
+    "S": " \t\v\f\u00a0\u2003\u3000",
+    "l": "abcdefghijklmnopqrstuvwxyzéжª",
+    "U": "ABCDEFGHIJKLMNOPQRSTUVWXYZÉЖǅ",
+    "o": "漢あאก",
+    "n": "0123456789٣५",
+    "A": ".\u2024．",
+    "c": ",-:、–",
+    "T": "!?。؟।\U00011047",
+    "C": "()[]\"'”«」",
+    "-": "$%_€😀*",
+}
+BREAK_OF = {char: name for name, chars in SENTENCE_BREAK.items() for char in chars}
+TITLES = (
+    "mr",
+    "mrs",
+    "ms",
+    "mx",
+    "dr",
+    "prof",
+    "st",
+    "sr",
+    "rev",
+    "hon",
+    "gen",
+    "col",
+    "maj",
+    "sgt",
+    "capt",
+    "cmdr",
+    "lt",
+    "cpl",
+    "gov",
+    "sen",
+    "rep",
+    "pres",
+    "supt",
+    "messrs",
+    "mme",
+    "mlle",
+    "hr",
+    "fr",
+    "sra",
+    "srta",
+    "dra",
+    "ing",
+)
+INNER = ("vs", "cf", "viz", "e.g", "i.e", "approx", "ca", "z.b", "d.h", "u.a", "bzw", "vgl", "sog", "inkl", "p.ex")
+BEFORE_NUMBERS = (
+    "no",
+    "nos",
+    "nr",
+    "fig",
+    "figs",
+    "eq",
+    "p",
+    "pp",
+    "vol",
+    "vols",
+    "ch",
+    "sec",
+    "art",
+    "jan",
+    "feb",
+    "mar",
+    "apr",
+    "jun",
+    "jul",
+    "aug",
+    "sep",
+    "sept",
+    "oct",
+    "nov",
+    "dec",
+)
+LINE_END = re.compile("\r\n|[\n\v\f\r\x85\u2028\u2029]")
+
+
+def sentence_ends(text: str, classes: str = "") -> list[int]:
+    """Where sentences end, by the rules of Unicode Standard Annex 29, in code points; of code points in BREAK_OF."""
+    classes = classes or "".join(BREAK_OF[char] for char in text)
+    starts, kept = [], ""  # SB5: what is invisible is a part of what it follows
+    for i, name in enumerate(classes):
+        if name not in "XF" or i == 0 or classes[:i].rstrip("XF")[-1:] in ("", *"RNP"):
+            starts.append(i)
+            kept += name
+    ends = [starts[i] for i in range(1, len(starts)) if _sentence_ends_between(kept[:i], kept[i:])]
+    return [*ends, len(text)] if text else []
+
+
+def _sentence_ends_between(left: str, right: str) -> bool:
+    def is_left(pattern: str) -> bool:
+        return re.search(f"(?:{pattern})$", left) is not None
+
+    def is_right(pattern: str) -> bool:
+        return re.match(pattern, right) is not None
+
+    rules = (
+        (is_left("R") and is_right("N"), False),  # SB3
+        (is_left("[RNP]"), True),  # SB4
+        (is_left("A") and is_right("n"), False),  # SB6
+        (is_left("[lU]A") and is_right("U"), False),  # SB7
+        (is_left("AC*S*") and is_right("[^olURNPAT]*l"), False),  # SB8
+        (is_left("[AT]C*S*") and is_right("[cAT]"), False),  # SB8a
+        (is_left("[AT]C*") and is_right("[CSRNP]"), False),  # SB9
+        (is_left("[AT]C*S*") and is_right("[SRNP]"), False),  # SB10
+        (is_left("[AT]C*S*[RNP]?"), True),  # SB11
+    )
+    return next((breaks for applies, breaks in rules if applies), False)
+
+
+def _abbreviates(left: str, following: str) -> bool:
+    """Whether the sentence ``left`` goes on with the character ``following``."""
+    sp = "".join(SENTENCE_BREAK["S"]).replace("\v", "").replace("\f", "")
+    invisible = "".join(SENTENCE_BREAK["X"] + SENTENCE_BREAK["F"])
+    found = re.search(rf"\.[{sp}][{sp}{invisible}]*$", left)
+    if not found:
+        return False
+    left = left[: found.start()]
+
+    def starts_a_word(at: int) -> bool:
+        return at == 0 or BREAK_OF[left[at - 1]] not in "loUnXF"
+
+    initial = left and BREAK_OF[left[-1]] == "U" and starts_a_word(len(left) - 1)
+    if initial and (left[-1] != "I" or (len(left) > 1 and BREAK_OF[left[-2]] == "A")):
+        return True
+    word = re.search(r"[A-Za-z](?:\.?[A-Za-z])*$", left)
+    if not word or not starts_a_word(word.start()):
+        return False
+    lower = word[0].lower()
+    return (
+        lower in INNER
+        or (lower in TITLES and word[0][0].isupper())
+        or (lower in BEFORE_NUMBERS and BREAK_OF[following] == "n")
+    )
+
+
+def _trimmed(text: str, begin: int, end: int) -> list[tuple[int, int]]:
+    part = text[begin:end]
+    return [(begin + len(part) - len(part.lstrip()), begin + len(part.rstrip()))] if part.strip() else []
+
+
+def sentences(text: str) -> list[tuple[int, int]]:
+    """The sentences, tailored as core/segment.h says, of code points in BREAK_OF."""
+    classes = "".join("P" if char in "\v\f" else BREAK_OF[char] for char in text)
+    parts, begin = [], 0
+    for end in sentence_ends(text, classes):
+        if end < len(text) and classes[end - 1] not in "RNP" and _abbreviates(text[:end], text[end]):
+            continue
+        parts += _trimmed(text, begin, end)
+        begin = end
+    return parts
+
+
+def paragraphs(text: str) -> list[tuple[int, int]]:
+    """Runs of lines that are not blank."""
+    parts, begin, at = [], 0, 0
+    for end, behind in [*((m.start(), m.end()) for m in LINE_END.finditer(text)), (len(text), len(text))]:
+        if not text[at:end].strip():
+            parts += _trimmed(text, begin, at)
+            begin = behind
+        at = behind
+    return parts + _trimmed(text, begin, len(text))
+
+
+def windows(text: str, size: int, step: int) -> list[tuple[int, int]]:
+    words: list[list[int]] = []
+    open_kind = ""  # of the word that may go on
+    for i, char in enumerate(text):
+        if char.isspace():
+            open_kind = ""
+            continue
+        now = kind(char)
+        alone = open_kind == "char"
+        if open_kind and (now in ("mark", "joiner", "ignored") if alone else now != "char"):
+            words[-1][1] = i + 1
+        else:
+            words.append([i, i + 1])
+            open_kind = now
+    parts = []
+    for first in range(0, len(words), step):
+        parts.append((words[first][0], words[min(first + size, len(words)) - 1][1]))
+        if first + size >= len(words):
+            break
+    return parts

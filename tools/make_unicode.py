@@ -1,7 +1,9 @@
 """Write core/unicode_table.h: what the tokenisers know of each code point, for one Unicode version.
 
-Run it with a Python whose ``unicodedata.unidata_version`` is the version named below (3.13):
+Run it with a Python whose ``unicodedata.unidata_version`` is the version named below (3.13), and with a release of the
+package regex that knows the Sentence_Break of that version (2024.7.24):
 
+    python3.13 -m pip install regex==2024.7.24
     python3.13 tools/make_unicode.py
 
 The table is committed because Python versions differ and the format must not.
@@ -12,6 +14,8 @@ from __future__ import annotations
 import sys
 import unicodedata
 from pathlib import Path
+
+import regex
 
 VERSION = "15.1.0"
 SHIFT = 7  # code points a block: 128
@@ -35,6 +39,10 @@ MEANT = {ord(c) for c in "#%&*/@\\_§¶†‡‰‱※؉؊٪"
          "﹟﹠﹡﹨﹪﹫＃％＆＊／＠＼＿"} | {*range(0xE0020, 0xE0080)}  # fmt: skip
 UNMEANT = {ord(c) for c in "`´ʻʼ−ـ͏ᅟᅠ឴឵ㅤﾠ"}
 UNMEANT |= {*range(0x180B, 0x1810), *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)}
+# Of the property Sentence_Break, in the order of core/unicode.h.
+SENTENCE_BREAK = ("Other", "CR", "LF", "Sep", "Extend", "Format", "Sp", "Lower", "Upper", "OLetter", "Numeric", "ATerm",
+                  "SContinue", "STerm", "Close")  # fmt: skip
+SENTENCE_BREAKS = [regex.compile(rf"\p{{Sentence_Break={name}}}") for name in SENTENCE_BREAK]
 SEPARATOR, CHARACTER, EMOJI_CLASS, WORD, PUNCT, MARK, JOINER, IGNORED_CLASS = range(8)
 # Hangul is composed by arithmetic: its vowels and final consonants, which follow what they compose with.
 HANGUL_LATER = [(0x1161, 0x1175), (0x11A8, 0x11C2)]
@@ -100,6 +108,11 @@ def needs_attention(code: int) -> bool:
     return unicodedata.combining(char) > 0 or nfc(char) != char or code in LATER or within(code, HANGUL_LATER)
 
 
+def sentence_break(char: str) -> int:
+    """Number of its Sentence_Break; Other for a surrogate."""
+    return next((i for i, pattern in enumerate(SENTENCE_BREAKS) if pattern.match(char)), 0)
+
+
 def case_context(char: str) -> tuple[bool, bool]:
     """(cased, case-ignorable), read off the final-sigma rule of ``str.lower``, the only place they matter."""
     followed = ("A\u03a3" + char).lower()[1] == "\u03c2"  # False: a cased letter follows the sigma
@@ -134,6 +147,7 @@ def record(code: int) -> tuple[int, int, int]:
     flags |= 2048 * (attention and (nfc(char) != char or code in LATER or within(code, HANGUL_LATER)))
     flags |= 512 * (unicodedata.category(char) == "Nd")
     flags |= 1024 * (folded(char) != lower or len(lower) > 1)
+    flags |= 4096 * sentence_break(char)
     return flags, delta, unicodedata.combining(char)
 
 
@@ -151,6 +165,8 @@ def array(name: str, ctype: str, values: list[int]) -> str:
 def main() -> None:
     if unicodedata.unidata_version != VERSION:
         sys.exit(f"this Python has Unicode {unicodedata.unidata_version}; the table is of {VERSION}")
+    if not regex.match(r"\p{Sentence_Break=OLetter}\P{Sentence_Break=Lower}", "\U0002ebf0\ua7dc"):
+        sys.exit(f"regex {regex.__version__} has another Unicode; the table is of {VERSION}")  # first in 15.1, in 16.0
     records: dict[tuple[int, int, int], int] = {}
     blocks: dict[tuple[int, ...], int] = {}
     stage1 = []

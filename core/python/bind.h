@@ -12,6 +12,7 @@ void bind_machine(nanobind::module_& m);
 void bind_count(nanobind::module_& m);
 void bind_lookup(nanobind::module_& m);
 void bind_model(nanobind::module_& m);
+void bind_parts(nanobind::module_& m);
 void bind_bag(nanobind::module_& m);
 
 }  // namespace sparsedistill::python

@@ -31,6 +31,7 @@ NB_MODULE(_core, m) {
     python::bind_machine(m);
     python::bind_count(m);
     python::bind_lookup(m);
+    python::bind_parts(m);
     python::bind_model(m);
     python::bind_bag(m);
 }

@@ -1,0 +1,71 @@
+#include <nanobind/stl/pair.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "../segment.h"
+#include "bind.h"
+#include "common.h"
+#include "parts.h"
+#include "python_texts.h"
+
+namespace sparsedistill::python {
+
+Parting parting(const std::string& kind, std::size_t size, std::size_t step) {
+    if (kind == "sentence") return {PartKind::sentence};
+    if (kind == "paragraph") return {PartKind::paragraph};
+    if (kind != "window") throw nb::value_error(("no parts '" + kind + "': sentence, paragraph or window").c_str());
+    if (step < 1 || step > size) throw nb::value_error("a window has a word or more, and the next one begins in it or behind it");
+    return {PartKind::window, size, step};
+}
+
+std::pair<Made2<std::int64_t>, Made1<std::int64_t>> to_offsets(std::span<const std::string_view> texts, Parts parts, bool characters,
+                                                               unsigned threads) {
+    if (characters) {
+        const Long work;
+        count_in_code_points(texts, parts, threads, work.stop);
+    }
+    std::vector<std::int64_t> counts(texts.size()), offsets;
+    for (std::size_t t = 0; t < counts.size(); ++t) counts[t] = static_cast<std::int64_t>(parts.from[t + 1] - parts.from[t]);
+    offsets.reserve(2 * parts.all.size());
+    for (const auto [begin, end] : parts.all) {
+        offsets.push_back(static_cast<std::int64_t>(begin));
+        offsets.push_back(static_cast<std::int64_t>(end));
+    }
+    return {to_numpy(std::move(offsets), std::size_t{2}), to_numpy(std::move(counts))};
+}
+
+namespace {
+
+auto py_segment(nb::handle source, const std::string& kind, std::size_t size, std::size_t step, bool characters, unsigned threads) {
+    const PythonTexts texts(source);
+    const Parting how = parting(kind, size, step);
+    Parts parts;
+    {
+        const Long work;
+        parts = segment(texts.views(), how, threads, work.stop);
+    }
+    return to_offsets(texts.views(), std::move(parts), characters, threads);
+}
+
+}  // namespace
+
+void bind_parts(nb::module_& m) {
+    m.def("segment", &py_segment, "texts"_a, "kind"_a, "size"_a = 0, "step"_a = 0, "characters"_a = false, "threads"_a = 1,
+          "(offsets int64 (P, 2), number of parts of each text int64 (n,)): sentences, paragraphs or windows (core/segment.h), in "
+          "bytes of the UTF-8 or, with `characters`, as indices of the str.");
+    m.def(
+        "sentence_ends", [](nb::handle source) {
+            const PythonTexts texts(source);
+            std::vector<std::vector<std::size_t>> result(texts.size());
+            for (std::size_t t = 0; t < texts.size(); ++t) sentence_ends(texts.views()[t], result[t]);
+            return result;
+        },
+        "texts"_a, "Where the sentences of each text end, in bytes, by Unicode Standard Annex 29 alone, for tests.");
+}
+
+}  // namespace sparsedistill::python

@@ -1,0 +1,166 @@
+"""Parts of texts: how the core cuts them, against its twins and Unicode's conformance test."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import reference as ref
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sparsedistill import _core
+
+CONFORMANCE = Path(__file__).with_name("SentenceBreakTest.txt")
+
+characters = st.sampled_from(sorted(ref.BREAK_OF))
+frequent = st.sampled_from(("a", "B", "I", ".", "!", " ", "\n", "\r", "1", ")", ",", "。", "\u0308", "漢"))
+abbreviations = st.sampled_from(
+    (*ref.TITLES, *ref.INNER, *ref.BEFORE_NUMBERS, "the", "U.S", "I", "x.I", "Mr", "E.g", "approxi")
+)
+written = st.builds(
+    lambda word, change, behind: change(word) + behind,
+    abbreviations,
+    st.sampled_from((str, str.upper, str.title)),
+    st.sampled_from((". A", ". 1", ". a", ".) A", ".\u0308 A", ".\nA", ". \u0308A", ".\u00a0É", ". ", "!", ".")),
+)
+blank = st.sampled_from(("\n\n", " \n \n", "\r\n\r\n"))
+texts = st.lists(st.one_of(characters, frequent, written, blank), max_size=14).map("".join)
+
+
+def cut(text: str | bytes, kind: str, size: int = 0, step: int = 0, characters: bool = True) -> list[tuple[int, int]]:
+    offsets, counts = _core.segment([text], kind, size, step, characters)
+    assert counts.tolist() == [len(offsets)]
+    return [tuple(pair) for pair in offsets.tolist()]
+
+
+def shown(text: str, kind: str, size: int = 0, step: int = 0) -> list[str]:
+    return [text[begin:end] for begin, end in cut(text, kind, size, step)]
+
+
+def conformance() -> list[tuple[str, list[int]]]:
+    cases = []
+    for line in CONFORMANCE.read_text(encoding="utf-8").splitlines():
+        if line.startswith("#"):
+            continue
+        text, ends = "", []
+        for sign in line.split()[1:]:
+            if sign == "÷":
+                ends.append(len(text.encode()))
+            elif sign != "×":
+                text += chr(int(sign, 16))
+        cases.append((text, ends))
+    return cases
+
+
+def test_the_conformance_test_of_unicode():
+    cases = conformance()
+    assert len(cases) == 502
+    assert _core.sentence_ends([text for text, _ in cases]) == [ends for _, ends in cases]
+
+
+@settings(max_examples=600)
+@given(texts)
+def test_ends_of_sentences(text):
+    expected = [len(text[:end].encode()) for end in ref.sentence_ends(text)]
+    assert _core.sentence_ends([text]) == [expected]
+
+
+@settings(max_examples=600)
+@given(texts)
+def test_sentences(text):
+    assert cut(text, "sentence") == ref.sentences(text)
+
+
+@settings(max_examples=400)
+@given(st.one_of(texts, ref.texts().filter(lambda t: isinstance(t, str))))
+def test_paragraphs(text):
+    assert cut(text, "paragraph") == ref.paragraphs(text)
+
+
+@settings(max_examples=400)
+@given(
+    st.one_of(texts, ref.texts().filter(lambda t: isinstance(t, str))),
+    st.integers(1, 5).flatmap(lambda size: st.tuples(st.just(size), st.integers(1, size))),
+)
+def test_windows(text, window):
+    text = ref.decode(text)
+    assert cut(text, "window", *window) == ref.windows(text, *window)
+
+
+@settings(max_examples=300)
+@given(st.one_of(ref.texts(), st.binary(max_size=40)), st.sampled_from(("sentence", "paragraph", "window")))
+def test_between_parts_is_nothing_but_white_space(text, kind):
+    raw = ref.raw(text)
+    at = 0
+    for begin, end in [*cut(text, kind, 2, 2, characters=False), (len(raw), len(raw))]:
+        assert at <= begin <= end
+        assert not raw[at:begin].decode("utf-8", "replace").strip()
+        part = raw[begin:end].decode("utf-8", "replace")
+        assert part == part.strip()
+        assert part or begin == len(raw)
+        at = end
+
+
+@settings(max_examples=200)
+@given(st.lists(st.one_of(texts, ref.texts().filter(lambda t: isinstance(t, str))), max_size=5), st.integers(1, 3))
+def test_many_texts_and_offsets(many, threads):
+    for kind in ("sentence", "paragraph", "window"):
+        offsets, counts = _core.segment(many, kind, 3, 2, True, threads)
+        assert [list(map(tuple, part)) for part in _split(offsets, counts)] == [cut(text, kind, 3, 2) for text in many]
+        in_bytes, _ = _core.segment(many, kind, 3, 2, False, threads)
+        for text, some, other in zip(many, _split(offsets, counts), _split(in_bytes, counts), strict=True):
+            assert [[len(ref.raw(text[:at])) for at in pair] for pair in some] == other
+
+
+def _split(offsets, counts):
+    begin, result = 0, []
+    for count in counts.tolist():
+        result.append(offsets[begin : begin + count].tolist())
+        begin += count
+    return result
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Dr. No met Mr. J. Smith. He left.", ["Dr. No met Mr. J. Smith.", "He left."]),
+        ("The U.S. Army came (e.g. Tom). Why? No. 5 ran!", ["The U.S. Army came (e.g. Tom).", "Why?", "No. 5 ran!"]),
+        ("So do I. Then go.", ["So do I.", "Then go."]),
+        ("He said no. Then we met in Jan. 2020. No. We did not.",
+         ["He said no.", "Then we met in Jan. 2020.", "No.", "We did not."]),
+        ("Costs 3.14 at an.org... and more. “Yes.” He ran", ["Costs 3.14 at an.org... and more.", "“Yes.”", "He ran"]),
+        ("This is the gen. But the st. Louis", ["This is the gen.", "But the st.", "Louis"]),
+        ("你好。今天天气很好！走吧", ["你好。", "今天天气很好！", "走吧"]),
+        ("यह एक वाक्य है। यह दूसरा है।", ["यह एक वाक्य है।", "यह दूसरा है।"]),
+        ("Mr.\nSmith\fthe end", ["Mr.", "Smith", "the end"]),
+    ],
+)  # fmt: skip
+def test_sentences_of_people(text, expected):
+    assert shown(text, "sentence") == expected
+
+
+def test_paragraphs_and_windows_of_people():
+    assert shown(" one\r\ntwo\r\n \r\nthree\n\f\nfour\u2029\u2029five ", "paragraph") == [
+        "one\r\ntwo",
+        "three",
+        "four",
+        "five",
+    ]
+    assert shown("a b  c d\ne", "window", 3, 2) == ["a b  c", "c d\ne"]
+    assert shown("a b c", "window", 3, 1) == ["a b c"]
+    assert shown("漢字が two", "window", 2, 2) == ["漢字", "が two"]
+
+
+@pytest.mark.parametrize("kind", ["sentence", "paragraph", "window"])
+def test_a_text_without_a_part(kind):
+    for text in ("", " \n\n\u3000 ", "\r\n"):
+        assert cut(text, kind, 2, 1) == []
+
+
+@pytest.mark.parametrize("window", [(0, 0), (2, 0), (2, 3)])
+def test_windows_that_cannot_be(window):
+    with pytest.raises(ValueError, match="a window has a word or more"):
+        cut("a", "window", *window)
+    with pytest.raises(ValueError, match="no parts 'line': sentence, paragraph or window"):
+        cut("a", "line")
