@@ -114,6 +114,9 @@ def write_inputs(folder: Path) -> None:
         (folder / name).mkdir(parents=True)
     write_csv(folder / "train.csv", ["text", "label"], train)
     write_csv(folder / "test.csv", ["text", "label"], test)
+    write_csv(
+        folder / "pages.csv", ["text", "label", "site"], [(a, b, f"site {i % 2}") for i, (a, b) in enumerate(test)]
+    )
     write_csv(folder / "more/test.csv", ["text", "label"], test)
     for part, rows in (("train", train), ("test", test)):
         (folder / f"{part}.txt").write_text("".join(f"__label__{b} {a}\n" for a, b in rows), encoding="utf-8")

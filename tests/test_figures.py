@@ -113,11 +113,11 @@ def test_which_scores_are_graded():
     assert figures.levels_of(np.ones(5)) == figures.levels_of(np.arange(12.0)) == figures.levels_of(np.zeros(0)) == []
 
 
-def slow_recall(predicted, gold, share):
-    """Every order of the equal predictions is as likely: the mean over many of them."""
-    n = len(gold)
-    least = np.sort(gold)[::-1][max(1, int(np.floor(share * n + 0.5))) - 1]
+def slow_recall(predicted, gold, least):
+    """Every order of the equal predictions is as likely: the mean over all of them."""
     top = gold >= least
+    if not top.any():
+        return np.nan
     if top.all():
         return np.nan
     last = np.sort(predicted)[::-1][top.sum() - 1]
@@ -129,7 +129,8 @@ def slow_recall(predicted, gold, share):
 def test_recall_of_the_top(seed, n, ties, share):
     predicted, gold, weights = drawn(seed, n, ties)
     of = figures.top_recall(predicted, gold, share)
-    check(of, lambda a, b: slow_recall(a, b, share), weights, predicted, gold)
+    least = np.sort(gold)[::-1][max(1, int(np.floor(share * n + 0.5))) - 1]
+    check(of, lambda a, b: slow_recall(a, b, least), weights, predicted, gold)
     same = value(figures.top_recall(gold, gold, share), np.ones((n, 1)))[0]
     assert same == pytest.approx(1) or np.isnan(same)
 

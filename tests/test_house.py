@@ -25,6 +25,7 @@ LEVELS = {
     "run": 3,
     "stages": 2,
     "predict": 2,
+    "measure": 2,
     "data": 1,
     "teacher": 1,
     "student": 1,

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from . import __version__
+from .figures import TOP
+from .intervals import RESAMPLES
 from .options import INPUT_FORMATS, QUOTING
 from .predict import FILES, STREAMS
 from .settings import SECTIONS, SHARED, sections_with
@@ -33,6 +35,11 @@ _PREDICT_TEXT = (
 _INSPECT_TEXT = (
     "Show what a classifier is made of and how good it is, or what a run directory has done so far. With --text, show "
     "how it labels this text and what each n-gram adds."
+)
+_MEASURE_TEXT = (
+    " With a CLASSIFIER and FILEs instead, measure that classifier on these labelled texts: all figures of its task "
+    "with bootstrap intervals, and with --slice also within slices. Of the options only those of [data] that say how "
+    "to read, those of measuring and --threads are then used."
 )
 # Each runs in a test.
 _EXAMPLES = {
@@ -62,6 +69,9 @@ _EXAMPLES = {
 _STAGE_EXAMPLE = """
   sparsedistill {stage} reviews.toml
   sparsedistill {stage} --run runs/reviews
+"""
+_EVALUATE_EXAMPLE = """  sparsedistill evaluate model test.csv
+  sparsedistill evaluate model pages.csv --slice site --json figures.json --plot reliability.png
 """
 _METAVARS = {
     **dict.fromkeys(("train", "dev", "test", "corpus"), "FILE"),
@@ -110,8 +120,14 @@ def parser() -> argparse.ArgumentParser:
         text = module.HELP
         description = f"{text[0].upper()}{text[1:]}. {_STAGE_TEXT}"
         usage = f"sparsedistill {stage} [CONFIG] [--run DIR] [options]"
-        command = add(stage, f"stage: {text}", description, _STAGE_EXAMPLE.format(stage=stage), usage)
+        examples = _STAGE_EXAMPLE.format(stage=stage)
+        if stage == "evaluate":
+            usage += "\n       sparsedistill evaluate CLASSIFIER FILE ... [options]"
+            description, examples = description + _MEASURE_TEXT, examples + _EVALUATE_EXAMPLE
+        command = add(stage, f"stage: {text}", description, examples, usage)
         _add_stage(command, stage)
+        if stage == "evaluate":
+            _add_measure(command)
     return top
 
 
@@ -177,6 +193,30 @@ def _add_stage(command: argparse.ArgumentParser, stage: str) -> None:
     if stage != "distill":
         add("distill", ("modes", "resume", "max_time", "device") if trains else ("modes",))
     command.set_defaults(work="stage", stage=stage, parser=command)
+
+
+def _add_measure(command: argparse.ArgumentParser) -> None:
+    """What `evaluate` takes beside a stage's options, to measure a classifier on a file."""
+    command.add_argument("input", metavar="FILE", nargs="*", help="labelled texts, where CONFIG is a CLASSIFIER")
+    group = command.add_argument_group("measuring a CLASSIFIER on FILEs")
+    group.add_argument(
+        "--slice", metavar="COLUMN", action="append", default=[],
+        help="figures within each slice of the texts by this column, too, and pooled within slices; may be repeated",
+    )  # fmt: skip
+    group.add_argument(
+        "--cuts", metavar="X", nargs="+", type=float,
+        help="of scores: cuts for AUC and F1 (default: the levels of graded scores, from the second on)",
+    )  # fmt: skip
+    group.add_argument(
+        "--top", metavar="X", type=float, default=TOP, help=f"of scores: the share that is the top (default: {TOP})"
+    )
+    group.add_argument(
+        "--resamples", metavar="N", type=int, default=RESAMPLES,
+        help=f"bootstrap resamples for the intervals; 0: no intervals (default: {RESAMPLES})",
+    )  # fmt: skip
+    group.add_argument("--json", metavar="FILE", help="write all figures there, and the reliability diagram's data")
+    group.add_argument("--plot", metavar="FILE", help="draw the reliability diagram there, as a PNG")
+    command.set_defaults(work="evaluate")
 
 
 def _add_predict(command: argparse.ArgumentParser) -> None:

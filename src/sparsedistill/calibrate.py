@@ -9,6 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from .figures import DEAR_LABELS
+from .intervals import Figure
+
 BINS = 15
 _LEAST_SLOPE = 1e-3
 _TEMPERATURES = (0.01, 100.0)
@@ -199,3 +202,16 @@ def confidences(probabilities: np.ndarray, targets: np.ndarray) -> list[tuple[np
     if targets.ndim == 1:
         return [(probabilities.max(axis=1), (probabilities.argmax(axis=1) == targets).astype(np.float64))]
     return [(p, t.astype(np.float64)) for p, t in zip(probabilities.T, targets.T, strict=True)]
+
+
+def error_figure(probabilities: np.ndarray, targets: np.ndarray, bins: int = BINS) -> Figure:
+    """:func:`expected_calibration_error` with bins of equal mass as a figure; the bins are those of all texts."""
+    columns = confidences(probabilities, targets)
+    apart = [np.eye(bins)[:, bins_of(p, bins)] * (p - y) for p, y in columns]
+
+    def of(weights: np.ndarray) -> np.ndarray:
+        each = np.stack([np.abs(one @ weights).sum(axis=0) for one in apart])
+        result: np.ndarray = each.mean(axis=0) / weights.sum(axis=0)
+        return result
+
+    return Figure(of, cheap=len(columns) <= DEAR_LABELS, biased=True)

@@ -17,8 +17,10 @@ from typing import Any
 from .arguments import parser
 from .classifier import Classifier, is_replaced
 from .errors import SettingsError, SparsedistillError
-from .format import read_json, replacing_directory
+from .format import read_json, replacing_directory, write_json
 from .heads import Head, asked_heads
+from .measure import measure
+from .measured import plot_reliability, tables
 from .predict import predict
 from .progress import clock, say
 from .report import NAMES, table, written
@@ -41,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _main(argv: Sequence[str] | None) -> int:
     arguments, rest = parser().parse_known_args(argv)
     # argparse takes a `nargs="*"` positional for finished at the first option; people write inputs behind options.
-    if rest and (arguments.work != "predict" or any(word.startswith("-") for word in rest)):
+    if rest and (arguments.work not in ("predict", "evaluate") or any(word.startswith("-") for word in rest)):
         unknown = next((word for word in rest if word.startswith("-")), "")
         arguments.parser.error(f"unrecognized arguments: {' '.join(rest)}{_meant(arguments.parser, unknown)}")
     if rest:
@@ -185,6 +187,41 @@ def _stage(arguments: argparse.Namespace) -> None:
 
     settings, directory = _settings(arguments)
     _execute(Run(directory, settings), [arguments.stage])
+
+
+def _evaluate(arguments: argparse.Namespace) -> None:
+    """The stage; with files of texts, a classifier is measured on them."""
+    options = {name: getattr(arguments, name) for name in ("slice", "cuts", "json", "plot")}
+    if not arguments.input:
+        if given := [name for name, value in options.items() if value]:
+            raise SettingsError(
+                f"--{given[0]} is for a classifier and files: sparsedistill evaluate CLASSIFIER FILE ..."
+            )
+        if arguments.config and Path(arguments.config).is_dir():
+            raise SettingsError(f"{arguments.config} is a folder: name files of labelled texts to measure it on, too")
+        _stage(arguments)
+        return
+    values = _given(arguments)
+    threads = values.pop("evaluate", {}).pop("threads", 0)
+    data = build({"data": values.pop("data", {})}, "evaluate").data
+    of_stage = [name for name in ("train", "dev", "test", "corpus") if getattr(data, name)]
+    of_stage += ["run"] * bool(arguments.run) + [name for fields in values.values() for name in fields]
+    if of_stage:
+        raise SettingsError(
+            f"--{of_stage[0].replace('_', '-')} is of the stage, which takes no CLASSIFIER and FILE: leave it out"
+        )
+    if not 0 < arguments.top < 1 or arguments.resamples < 0:
+        raise SettingsError("--top is a share between 0 and 1, and --resamples 0 or more")
+    result = measure(
+        Classifier.load(arguments.config), arguments.input, data, slices=arguments.slice, cuts=arguments.cuts,
+        top=arguments.top, resamples=arguments.resamples, seed=data.seed, threads=threads,
+    )  # fmt: skip
+    sys.stdout.write(f"\n{tables(result)}\n\n")
+    sys.stdout.flush()
+    if arguments.json:
+        write_json(Path(arguments.json), {"classifier": arguments.config, **result})
+    if arguments.plot:
+        plot_reliability(result["reliability"], Path(arguments.plot), result["task"])
 
 
 def _predict(arguments: argparse.Namespace) -> None:
@@ -336,7 +373,7 @@ def _explained(classifier: Classifier, head: Head, text: str, label: str | None,
     return "\n".join(lines)
 
 
-_WORK = {"fit": _fit, "run": _run, "stage": _stage, "predict": _predict, "inspect": _inspect}
+_WORK = {"fit": _fit, "run": _run, "stage": _stage, "evaluate": _evaluate, "predict": _predict, "inspect": _inspect}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -12,12 +12,12 @@ import numpy as np
 
 from .intervals import Figure
 
-_Of = Callable[[np.ndarray], np.ndarray]  # weights (n, B) -> values (B,)
+Of = Callable[[np.ndarray], np.ndarray]  # weights (n, B) -> values (B,)
 
 TOP = 0.1  # share of the texts that are "the top"
 MOST_LEVELS = 11  # of graded scores
-_DEAR = 100_000  # texts from which on what sorts again in every resample has no interval
-_DEAR_LABELS = 20  # and labels
+DEAR = 100_000  # texts from which on what sorts again in every resample has no interval
+DEAR_LABELS = 20  # and labels
 _CONSTANT = "all {} are equal"
 
 
@@ -70,7 +70,7 @@ def of_scores(
     cuts = levels[1:] if cuts is None else cuts
     figures = {
         "spearman": Figure(spearman(predicted, gold), _why(predicted, gold)),
-        "kendall": Figure(kendall(predicted, gold), _why(predicted, gold), len(gold) <= _DEAR),
+        "kendall": Figure(kendall(predicted, gold), _why(predicted, gold), len(gold) <= DEAR),
         "pearson": Figure(pearson(predicted, gold), _why(predicted, gold)),
         "r2": Figure(r2(predicted, gold), _CONSTANT.format("gold scores")),
         "rmse": Figure(lambda weights: np.sqrt(_mean((predicted - gold) ** 2, weights))),
@@ -107,7 +107,7 @@ def levels_of(gold: np.ndarray) -> list[float]:
     return levels if 2 <= len(levels) <= MOST_LEVELS else []
 
 
-def pearson(a: np.ndarray, b: np.ndarray, groups: np.ndarray | None = None) -> _Of:
+def pearson(a: np.ndarray, b: np.ndarray, groups: np.ndarray | None = None) -> Of:
     """Pearson's correlation of (n,) and (n,); with ``groups`` of what is left of each less its group's mean."""
     a, b, places = _centred(a, groups), _centred(b, groups), _places(groups, len(a))
     least = 1e-12 * np.array([(a * a).sum(), (b * b).sum()])
@@ -121,7 +121,7 @@ def pearson(a: np.ndarray, b: np.ndarray, groups: np.ndarray | None = None) -> _
     return of
 
 
-def r2(predicted: np.ndarray, gold: np.ndarray) -> _Of:
+def r2(predicted: np.ndarray, gold: np.ndarray) -> Of:
     """Share of the variance of gold (n,) that ``predicted`` (n,) explains: 1 at best, of its mean 0, of worse less."""
     centred = _centred(gold, None)
     least = 1e-12 * (centred**2).sum()
@@ -134,7 +134,7 @@ def r2(predicted: np.ndarray, gold: np.ndarray) -> _Of:
     return of
 
 
-def spearman(a: np.ndarray, b: np.ndarray) -> _Of:
+def spearman(a: np.ndarray, b: np.ndarray) -> Of:
     """Spearman's correlation of (n,) and (n,): Pearson's of the ranks, where equal values share the mean of theirs."""
     orders = (Order(a), Order(b))
 
@@ -152,7 +152,7 @@ def spearman(a: np.ndarray, b: np.ndarray) -> _Of:
     return of
 
 
-def kendall(a: np.ndarray, b: np.ndarray, groups: np.ndarray | None = None) -> _Of:
+def kendall(a: np.ndarray, b: np.ndarray, groups: np.ndarray | None = None) -> Of:
     """Kendall's tau-b (1945) of (n,) and (n,): concordant less discordant pairs, over the roots of those not tied in
     the one and in the other. O(n log n), as Knight's (1966); a text and its own copy in a resample are a tied pair.
     """
@@ -199,7 +199,7 @@ class _Concordance:
         return total
 
 
-def auc(scores: np.ndarray, positive: np.ndarray, groups: np.ndarray | None = None) -> _Of:
+def auc(scores: np.ndarray, positive: np.ndarray, groups: np.ndarray | None = None) -> Of:
     """Area under the ROC curve: the share of pairs of a positive text and another whose scores are in that order, a
     tie counting one half (Mann and Whitney 1947). Scores (n,), ``positive`` bool (n,).
     """
@@ -217,32 +217,34 @@ def _auc(order: Order, positive: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return result
 
 
-def top_recall(predicted: np.ndarray, gold: np.ndarray, share: float = TOP) -> _Of:
+def top_recall(predicted: np.ndarray, gold: np.ndarray, share: float = TOP) -> Of:
     """Recall of the top ``share`` of gold (n,) where as many texts are kept by ``predicted`` (n,).
 
-    The top is the ``share`` of the texts with the highest gold scores, and whatever else has the lowest of these scores
-    (of graded scores it is whole levels, so it can be more). As many are kept, the highest predicted first; which of
-    those with equal predictions at the end of them is left to chance, and the expectation is taken. At an equal number
-    recall is precision. NaN where the top is every text.
+    The top are the texts from :func:`least_of_top` on. As many are kept, the highest predicted first; which of those
+    with equal predictions at the end of them is left to chance, and the expectation is taken. At an equal number recall
+    is precision. NaN where the top is every text.
     """
-    golden, guessed = Order(-gold), Order(-predicted)
+    top = gold >= least_of_top(gold, share)
+    order = Order(-predicted)
 
     def of(weights: np.ndarray) -> np.ndarray:
-        total = weights.sum(axis=0)
-        best = np.cumsum(golden.sums(weights), axis=0)
-        wanted = np.maximum(1, np.floor(share * total + 0.5))
-        last = (best < wanted).sum(axis=0)
-        size = np.take_along_axis(best, last[None], axis=0)[0]
-        sums = guessed.sums(weights)
-        kept = np.clip((size - guessed.before(sums)) / np.where(sums > 0, sums, 1), 0, 1)
-        top = golden.place[:, None] <= last
-        hits = (guessed.sums(weights * top) * kept).sum(axis=0)
-        return np.where(size < total, hits / size, np.nan)
+        size, sums = top @ weights, order.sums(weights)
+        kept = np.clip((size - order.before(sums)) / np.where(sums > 0, sums, 1), 0, 1)
+        hits = (order.sums(weights * top[:, None]) * kept).sum(axis=0)
+        return np.where((size > 0) & (size < weights.sum(axis=0)), hits / size, np.nan)
 
     return of
 
 
-def quadratic_kappa(a: np.ndarray, b: np.ndarray) -> _Of:
+def least_of_top(gold: np.ndarray, share: float = TOP) -> float:
+    """The lowest score of the top ``share`` of gold (n,), rounded and of one text at least. All texts that have it are
+    in the top, so that of graded scores it is whole levels, and can be more.
+    """
+    size = max(1, int(np.floor(share * len(gold) + 0.5)))
+    return float(np.partition(gold, len(gold) - size)[len(gold) - size])
+
+
+def quadratic_kappa(a: np.ndarray, b: np.ndarray) -> Of:
     """Cohen's kappa (1968) of two ratings (n,) with weights of the squared difference; ratings are numbers, so that
     levels that nobody gave still count in the distance. NaN where both have one level alone, the same.
     """
@@ -278,15 +280,9 @@ def of_labels(
     figures["macro_f1"] = Figure(macro_f1(decided, gold), "no label, gold or predicted")
     known = np.flatnonzero(gold.any(axis=0) & ~gold.all(axis=0))
     areas = {c: auc(probabilities[:, c], gold[:, c]) for c in known.tolist()}
-    cheap = len(labels) <= _DEAR_LABELS
+    cheap = len(labels) <= DEAR_LABELS
 
-    def macro_auc(weights: np.ndarray) -> np.ndarray:
-        each = np.stack([of(weights) for of in areas.values()]) if areas else np.full((1, weights.shape[1]), np.nan)
-        there = np.isfinite(each)
-        result: np.ndarray = np.where(there, each, 0).sum(axis=0) / there.sum(axis=0)
-        return result
-
-    figures["macro_auc"] = Figure(macro_auc, "no label has texts with and without it", cheap)
+    figures["macro_auc"] = Figure(mean_of(list(areas.values())), "no label has texts with and without it", cheap)
     for c, label in enumerate(labels):
         figures[f"f1:{label}"] = Figure(f1(decided[:, c], gold[:, c]), "never a label, gold or predicted")
     for c, label in enumerate(labels):
@@ -295,7 +291,19 @@ def of_labels(
     return figures
 
 
-def f1(decided: np.ndarray, gold: np.ndarray, each: int = 1) -> _Of:
+def mean_of(each: Sequence[Of]) -> Of:
+    """The mean of several figures, of those that are defined in a sample."""
+
+    def of(weights: np.ndarray) -> np.ndarray:
+        values = np.stack([one(weights) for one in (*each, _nothing)])
+        there = np.isfinite(values)
+        result: np.ndarray = np.where(there, values, 0).sum(axis=0) / there.sum(axis=0)
+        return result
+
+    return of
+
+
+def f1(decided: np.ndarray, gold: np.ndarray, each: int = 1) -> Of:
     """F1 of bool decisions (n,) against bool gold (n,); NaN where neither has any. ``each``: decisions a text."""
     hits, counts = (
         values.reshape(-1, each).sum(axis=1).astype(np.float64) for values in (2 * (decided & gold), 1 * decided + gold)
@@ -309,7 +317,7 @@ def f1(decided: np.ndarray, gold: np.ndarray, each: int = 1) -> _Of:
     return of
 
 
-def macro_f1(decided: np.ndarray, gold: np.ndarray) -> _Of:
+def macro_f1(decided: np.ndarray, gold: np.ndarray) -> Of:
     """Mean F1 of the labels that occur, in gold or decisions: bool (n, C) each."""
     hits, total = 2.0 * (decided & gold).T, decided.T.astype(np.float64) + gold.T
 

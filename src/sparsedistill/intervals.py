@@ -19,11 +19,16 @@ _NUMBERS = 1 << 21  # weights at a time
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure as a function ``of`` weights; ``undefined``: why it may be NaN; ``cheap``: enough for resamples."""
+    """A figure as a function ``of`` weights.
+
+    ``undefined``: why it may be NaN. ``cheap``: enough for resamples. ``biased``: it is larger in resamples, as
+    distances are, so these are moved until their mean is the value (not below 0).
+    """
 
     of: Callable[[np.ndarray], np.ndarray]
     undefined: str = "there is no text"
     cheap: bool = True
+    biased: bool = False
 
 
 def measured(
@@ -51,7 +56,11 @@ def measured(
         if not np.isfinite(value):
             result[name] = {"value": None, "low": None, "high": None, "reason": figures[name].undefined}
             continue
-        low, high = _quantiles(drawn.get(name, []), resamples, level)
+        of_resamples = np.concatenate([np.zeros(0), *drawn.get(name, ())])
+        of_resamples = of_resamples[np.isfinite(of_resamples)]
+        if figures[name].biased and len(of_resamples):
+            of_resamples = np.maximum(0, of_resamples + value - of_resamples.mean())
+        low, high = _quantiles(of_resamples, resamples, level)
         result[name] = {"value": value, "low": low, "high": high}
     return result
 
@@ -67,9 +76,7 @@ def _resampled(texts: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
         yield counts.reshape(texts, size).astype(np.float64)
 
 
-def _quantiles(drawn: list[np.ndarray], resamples: int, level: float) -> tuple[float | None, float | None]:
-    values = np.concatenate([np.zeros(0), *drawn])
-    values = values[np.isfinite(values)]
+def _quantiles(values: np.ndarray, resamples: int, level: float) -> tuple[float | None, float | None]:
     if 2 * len(values) <= resamples or not len(values):
         return None, None
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])

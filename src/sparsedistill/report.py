@@ -99,18 +99,24 @@ class Report:
 
 def table(result: dict[str, Any], markdown: bool = True) -> str:
     """The table of a run's ``metrics.json``, in Markdown or for a terminal."""
-    head, *rows = _rows(result)
-    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+    return "\n".join([*aligned(_rows(result), markdown), "", _note(result)])
+
+
+def aligned(rows: list[list[str]], markdown: bool = False) -> list[str]:
+    """Lines of a table whose first row is its head, in Markdown or for a terminal; all columns but the first to the
+    right.
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
 
     def line(cells: list[str]) -> str:
         first = cells[0].ljust(widths[0])
-        aligned = [first, *(c.rjust(w) for c, w in zip(cells[1:], widths[1:], strict=True))]
-        return f"| {' | '.join(aligned)} |" if markdown else "  ".join(aligned)
+        padded = [first, *(c.rjust(w) for c, w in zip(cells[1:], widths[1:], strict=True))]
+        return f"| {' | '.join(padded)} |" if markdown else "  ".join(padded)
 
     rule = ["-" * width for width in widths]
     if markdown:
         rule = [rule[0], *(dashes[1:] + ":" for dashes in rule[1:])]
-    return "\n".join([line(head), line(rule), *map(line, rows), "", _note(result)])
+    return [line(rows[0]), line(rule), *map(line, rows[1:])]
 
 
 def written(figures: dict[str, Any]) -> list[tuple[str, str]]:
