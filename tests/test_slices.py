@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from sparsedistill import Classifier, cli, cuts, slices
+from sparsedistill.calibrate import expected_calibration_error
+from sparsedistill.classifier import probabilities
 from sparsedistill.errors import DataError, SettingsError
 from sparsedistill.intervals import measured
 from sparsedistill.measure import measure
@@ -165,6 +167,40 @@ def test_figures_of_labels_in_a_file(made, tmp_path):
     assert one["figures"] == several["figures"] and list(one["reliability"]) == ["label 0", "label 1", "label 2"]
     decided = np.array([[f"label {i}" in row for i in range(3)] for row in multi.predict(texts)])
     assert one["figures"]["micro_f1"]["value"] == pytest.approx(sk.f1_score(hot, decided, average="micro"))
+
+
+def test_heads_and_their_calibrations(parts, tmp_path):
+    """Each head has the figures of a classifier of its own, after its calibration and before it."""
+    heads = {"topic": ("single", 3), "flags": ("multi", 2), "grade": ("regression", 1)}
+    classifier = Classifier(*parts(heads=heads, calibrated=True))
+    rng, texts = np.random.default_rng(0), texts_of(60)
+    topic, grade = rng.integers(0, 3, 60), [*rng.integers(0, 6, 59), ""]
+    flags = [",".join(f"label {i}" for i in range(2) if row[i]) for row in rng.random((60, 2)) < 0.5]
+    file = write(tmp_path / "heads.csv", text=texts, topic=topic, flags=flags, grade=grade)
+    data = Data(skip_missing=True)
+    found = measure(classifier, [file], data, resamples=20)["heads"]
+    assert list(found) == list(heads) and [one["texts"] for one in found.values()] == [60, 60, 59]
+    grades = np.array(grade[:59], float)
+    mean = np.abs(np.array(classifier.predict(texts[:59])["grade"]) - grades).mean()
+    assert found["grade"]["figures"]["mae"]["value"] == pytest.approx(mean)
+    shares = classifier.predict_proba(texts)["flags"]
+    hot = np.array([[f"label {i}" in row for i in range(2)] for row in flags])
+    area = sk.roc_auc_score(hot[:, 0], shares[:, 0])
+    assert found["flags"]["figures"]["auc:label 0"]["value"] == pytest.approx(area)
+    decided = np.array([[f"label {i}" in row for i in range(2)] for row in classifier.predict(texts)["flags"]])
+    assert found["flags"]["figures"]["exact_match"]["value"] == pytest.approx((decided == hot).all(axis=1).mean())
+    raw = probabilities(classifier.decision_function(texts)["topic"], "single")
+    for name, one in (("ece", classifier.predict_proba(texts)["topic"]), ("ece_before", raw)):
+        assert found["topic"]["figures"][name]["value"] == pytest.approx(expected_calibration_error(one, topic))
+    assert found["topic"]["reliability"] != found["topic"]["reliability_before"]
+    alone = measure(classifier, [file], Data(label=("topic",)), head="topic", resamples=20)
+    assert alone == {"heads": {"topic": found["topic"]}}
+    shown = tables(measure(classifier, [file], data, resamples=0))
+    assert "== flags" in shown and "calibration error before calibration" in shown
+    with pytest.raises(SettingsError, match="no head 'style': topic, flags, grade"):
+        measure(classifier, [file], head="style")
+    with pytest.raises(SettingsError, match="name it with --head"):
+        measure(classifier, [file], Data(label=("topic",)))
 
 
 def test_what_cannot_be_measured_is_refused_before_a_text_is_scored(made, scored, monkeypatch):

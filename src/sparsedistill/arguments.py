@@ -200,6 +200,10 @@ def _add_measure(command: argparse.ArgumentParser) -> None:
     command.add_argument("input", metavar="FILE", nargs="*", help="labelled texts, where CONFIG is a CLASSIFIER")
     group = command.add_argument_group("measuring a CLASSIFIER on FILEs")
     group.add_argument(
+        "--head", metavar="NAME",
+        help="measure this head alone, of a classifier of several; else all, by columns of their names",
+    )  # fmt: skip
+    group.add_argument(
         "--slice", metavar="COLUMN", action="append", default=[],
         help="figures within each slice of the texts by this column, too, and pooled within slices; may be repeated",
     )  # fmt: skip

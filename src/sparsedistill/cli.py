@@ -191,7 +191,7 @@ def _stage(arguments: argparse.Namespace) -> None:
 
 def _evaluate(arguments: argparse.Namespace) -> None:
     """The stage; with files of texts, a classifier is measured on them."""
-    options = {name: getattr(arguments, name) for name in ("slice", "cuts", "json", "plot")}
+    options = {name: getattr(arguments, name) for name in ("head", "slice", "cuts", "json", "plot")}
     if not arguments.input:
         if given := [name for name, value in options.items() if value]:
             raise SettingsError(
@@ -213,15 +213,15 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     if not 0 < arguments.top < 1 or arguments.resamples < 0:
         raise SettingsError("--top is a share between 0 and 1, and --resamples 0 or more")
     result = measure(
-        Classifier.load(arguments.config), arguments.input, data, slices=arguments.slice, cuts=arguments.cuts,
-        top=arguments.top, resamples=arguments.resamples, seed=data.seed, threads=threads,
+        Classifier.load(arguments.config), arguments.input, data, head=arguments.head, slices=arguments.slice,
+        cuts=arguments.cuts, top=arguments.top, resamples=arguments.resamples, seed=data.seed, threads=threads,
     )  # fmt: skip
     sys.stdout.write(f"\n{tables(result)}\n\n")
     sys.stdout.flush()
     if arguments.json:
         write_json(Path(arguments.json), {"classifier": arguments.config, **result})
     if arguments.plot:
-        plot_reliability(result["reliability"], Path(arguments.plot), result["task"])
+        plot_reliability(result, Path(arguments.plot))
 
 
 def _predict(arguments: argparse.Namespace) -> None:

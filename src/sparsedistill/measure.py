@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from . import calibrate, figures, intervals
-from .classifier import Classifier, probabilities
+from .classifier import Classifier
 from .data import pairs
 from .data.files import MissingColumnError
 from .data.labelled import Labelled, label_columns
 from .data.parts import LabelledParts
 from .errors import SettingsError
+from .heads import Head, asked_heads, probabilities
 from .options import Data
 from .settings import Settings
 from .slices import Slices, hardly_vary, of_labels_within, of_scores_within, slices_of
@@ -24,33 +25,27 @@ from .tasks import TASKS
 
 @dataclass(frozen=True)
 class Answers:
-    """What a classifier gives of n texts, beside what is right.
+    """What a head gives of n texts, beside what is right.
 
-    ``gold``: scores float64 (n,), or bool (n, C). ``predicted``: scores float64 (n,), or probabilities float64 (n, C).
-    ``decided``: of labels bool (n, C). ``cuts``: of scores; None: the levels of gold.
+    ``gold``: scores float64 (n,), or bool (n, C). ``predicted``: scores float64 (n,), or probabilities float64 (n, C);
+    ``uncalibrated``: the same without the head's calibration, None where it has none. ``decided``: of labels bool
+    (n, C). ``cuts``: of scores.
     """
 
     task: str
     labels: tuple[str, ...]
     gold: np.ndarray
     predicted: np.ndarray
+    uncalibrated: np.ndarray | None = None
     decided: np.ndarray | None = None
-    cuts: tuple[float, ...] | None = None
+    cuts: tuple[float, ...] = ()
     top: float = figures.TOP
 
     def take(self, rows: np.ndarray) -> Answers:
         """Those of some texts, at the same cuts."""
-        decided = None if self.decided is None else self.decided[rows]
-        return replace(self, gold=self.gold[rows], predicted=self.predicted[rows], decided=decided, cuts=self.all_cuts)
-
-    @property
-    def all_cuts(self) -> tuple[float, ...]:
-        """Cuts of scores, those of the levels where none are given."""
-        return (
-            tuple(figures.levels_of(self.gold)[1:])
-            if self.cuts is None and self.task == "regression"
-            else self.cuts or ()
-        )
+        names = ("gold", "predicted", "uncalibrated", "decided")
+        some = {name: value[rows] for name in names if (value := getattr(self, name)) is not None}
+        return replace(self, **some)
 
     @property
     def error_targets(self) -> np.ndarray:
@@ -58,18 +53,23 @@ class Answers:
         return self.gold.argmax(axis=1) if self.task == "single" else self.gold
 
     def figures(self) -> dict[str, intervals.Figure]:
-        """All there are; see :mod:`sparsedistill.figures`. ``ece``: of scores in their unit."""
+        """All there are; see :mod:`sparsedistill.figures`. ``ece``: the calibration error, of scores in their unit;
+        ``ece_before``: without the calibration that the head has.
+        """
         if self.decided is None:
-            found = figures.of_scores(self.predicted, self.gold, self.all_cuts, self.top)
+            found = figures.of_scores(self.predicted, self.gold, self.cuts, self.top)
         else:
             single = self.task == "single"
             found = figures.of_labels(self.predicted, self.decided, self.gold, self.labels, single)
-        return {**found, "ece": calibrate.error_figure(self.predicted, self.error_targets)}
+        found["ece"] = calibrate.error_figure(self.predicted, self.error_targets)
+        if self.uncalibrated is not None:
+            found["ece_before"] = calibrate.error_figure(self.uncalibrated, self.error_targets)
+        return found
 
     def within(self, slices: Slices) -> dict[str, intervals.Figure]:
         """What is left when the slice is known; see :mod:`sparsedistill.slices`."""
         if self.task == "regression":
-            return of_scores_within(self.predicted, self.gold, self.all_cuts, slices)
+            return of_scores_within(self.predicted, self.gold, self.cuts, slices)
         return of_labels_within(self.predicted, self.gold, self.labels, self.task == "single", slices)
 
 
@@ -79,6 +79,7 @@ def measure(
     sources: Sequence[str],
     data: Data | None = None,
     *,
+    head: str | None = None,
     slices: Sequence[str] = (),
     cuts: Sequence[float] | None = None,
     top: float = figures.TOP,
@@ -94,47 +95,80 @@ def measure(
     :func:`sparsedistill.intervals.measured`.
 
     The result has ``figures`` by name, each with ``value``, ``low`` and ``high`` (or ``reason``); ``reliability``, of
-    each label (single: of the most probable one; scores: of the score) the data of the diagram; and by column
-    ``slices``: ``slices`` by name with ``texts`` and ``figures``, ``within`` (see :func:`Answers.within`), ``rare``
-    (slices that "(others)" puts together) and ``hardly_vary`` (names of slices).
+    each label (single: of the most probable one; scores: of the score) the data of the diagram, and
+    ``reliability_before`` where there is a calibration, without it; and by column ``slices``: ``slices`` by name with
+    ``texts`` and ``figures``, ``within`` (see :meth:`Answers.within`), ``rare`` (slices that "(others)" puts together)
+    and ``hardly_vary`` (names of slices).
+
+    Where heads have names, it is ``{"heads": {name: such a result}}``, of all of them or ``head`` alone; the labels of
+    each are in a column of its name, unless ``data`` names another for the one ``head``.
 
     Errors: :class:`DataError` and :class:`SettingsError`, before a text is scored, for what cannot be read or measured.
     """
-    part = _LabelledFile(classifier, sources, data or Data(), tuple(slices)).read()
-    if cuts and classifier.task != "regression":
+    data = data or Data()
+    try:
+        heads = asked_heads(classifier.heads, head)
+    except ValueError as error:
+        raise SettingsError(f"--head: {error}") from None
+    if data.label != Data.label and len(heads) > 1:
+        raise SettingsError("--label is of one head: name it with --head, or name columns of the file as the heads")
+    scores = any(one.task == "regression" for one in heads)
+    if cuts and not scores:
         raise SettingsError("cuts are of scores, and this classifier gives labels: leave out --cuts")
-    texts: Any = pairs.split(part.texts) if classifier.pairs else part.texts
-    logits = classifier.decision_function(texts, threads)
-    answers = answers_of(classifier, logits, part.targets, cuts, top)
+    parts = []
+    for one in heads:
+        named = replace(data, label=(one.name,)) if one.name and data.label == Data.label else data
+        parts.append(_LabelledFile(one, classifier.pairs, sources, named, tuple(slices)).read())
+    results = {}
+    logits: Any = None
+    scored: list[str] = []
+    for one, part in zip(heads, parts, strict=True):
+        if logits is None or part.texts != scored:  # those without a label of one head can be left out
+            scored = part.texts
+            texts: Any = pairs.split(scored) if classifier.pairs else scored
+            logits = classifier.decision_function(texts, threads)
+        own = logits[one.name] if isinstance(logits, dict) else logits
+        answers = answers_of(one, own, part.targets, cuts, top)
+        result = {"sources": list(sources), **figures_of(answers, part.extra, slices, resamples, seed)}
+        results[one.name] = result
+    return {"heads": results} if heads[0].name else results[""]
+
+
+def figures_of(
+    answers: Answers, columns: Mapping[str, Sequence[Any]], slices: Sequence[str], resamples: int, seed: int = 0
+) -> dict[str, Any]:
+    """What :func:`measure` gives of one head; ``columns``: the values of those that ``slices`` names."""
+    texts = len(answers.gold)
 
     def measured(found: dict[str, intervals.Figure], n: int) -> dict[str, Any]:
         return intervals.measured(found, n, resamples, seed)
 
     result: dict[str, Any] = {
-        "sources": list(sources),
-        "task": classifier.task,
-        "labels": list(classifier.labels),
-        "texts": len(part.texts),
+        "task": answers.task,
+        "labels": list(answers.labels),
+        "texts": texts,
         "resamples": resamples,
         "level": intervals.LEVEL,
         "seed": seed,
-        "figures": measured(answers.figures(), len(part.texts)),
-        "reliability": reliability_of(answers),
-        "slices": {},
+        "figures": measured(answers.figures(), texts),
+        "reliability": reliability_of(answers, answers.predicted),
     }
-    if classifier.task == "regression":
-        least = figures.least_of_top(answers.gold, top)
-        result["top"] = {"share": top, "from": least, "texts": int((answers.gold >= least).sum())}
-        result["cuts"] = list(answers.all_cuts)
+    if answers.uncalibrated is not None:
+        result["reliability_before"] = reliability_of(answers, answers.uncalibrated)
+    if answers.task == "regression":
+        least = figures.least_of_top(answers.gold, answers.top)
+        result["top"] = {"share": answers.top, "from": least, "texts": int((answers.gold >= least).sum())}
+        result["cuts"] = list(answers.cuts)
+    result["slices"] = {}
     for column in slices:
-        known = slices_of(part.extra[column])
+        known = slices_of(columns[column])
         each = {}
         for i, name in enumerate(known.names):
             rows = np.flatnonzero(known.place == i)
             each[name] = {"texts": len(rows), "figures": measured(answers.take(rows).figures(), len(rows))}
         result["slices"][column] = {
             "slices": each,
-            "within": measured(answers.within(known), len(part.texts)),
+            "within": measured(answers.within(known), texts),
             "rare": known.rare,
             "hardly_vary": hardly_vary(answers.gold, known),
         }
@@ -142,57 +176,63 @@ def measure(
 
 
 def answers_of(
-    classifier: Classifier, logits: np.ndarray, targets: np.ndarray, cuts: Sequence[float] | None = None,
-    top: float = figures.TOP,
-) -> Answers:  # fmt: skip
-    """Logits (n, C) of a classifier and gold targets as the task has them, side by side."""
-    task = TASKS[classifier.task]
+    head: Head, logits: np.ndarray, targets: np.ndarray, cuts: Sequence[float] | None = None, top: float = figures.TOP
+) -> Answers:
+    """Logits (n, C) of a head and gold targets as its task has them, side by side; ``cuts``: None: gold's levels."""
+    task = TASKS[head.task]
+    calibrated = head.calibration is not None
     if task.name == "regression":
-        scores, asked = logits[:, 0].astype(np.float64), None if cuts is None else tuple(sorted(cuts))
-        return Answers(task.name, classifier.labels, targets.astype(np.float64), scores, None, asked, top)
-    limits = classifier.config.get("thresholds")
-    decided = task.chosen(task.decisions(logits, np.array(limits) if limits else None), logits.shape[1])
-    gold = task.chosen(targets, logits.shape[1])
-    return Answers(task.name, classifier.labels, gold, probabilities(logits, task.name), decided)
+        gold, scores = targets.astype(np.float64), head.scores(logits).astype(np.float64)
+        before = logits[:, 0].astype(np.float64) if calibrated else None
+        asked = tuple(sorted(cuts)) if cuts is not None else tuple(figures.levels_of(gold)[1:])
+        return Answers(task.name, head.labels, gold, scores, before, None, asked, top)
+    shares, gold = head.probabilities(logits), task.chosen(targets, logits.shape[1])
+    if task.name == "single":
+        decided = task.chosen(task.decisions(logits), logits.shape[1])
+    else:
+        decided = shares >= (0.5 if head.thresholds is None else head.thresholds)
+    return Answers(
+        task.name, head.labels, gold, shares, probabilities(logits, task.name) if calibrated else None, decided
+    )
 
 
-def reliability_of(answers: Answers) -> dict[str, dict[str, Any]]:
-    """The data of the reliability diagrams (:func:`sparsedistill.calibrate.reliability`), by what is predicted.
+def reliability_of(answers: Answers, predicted: np.ndarray) -> dict[str, dict[str, Any]]:
+    """The data of the reliability diagrams (:func:`sparsedistill.calibrate.reliability`), by what is ``predicted``.
 
     With each the error in bins of equal mass and of equal width.
     """
     named = {"single": ("most probable label",), "regression": ("score",)}.get(answers.task, answers.labels)
     result = {}
-    columns = calibrate.confidences(answers.predicted, answers.error_targets)
-    for name, (predicted, observed) in zip(named, columns, strict=True):
+    columns = calibrate.confidences(predicted, answers.error_targets)
+    for name, (guess, observed) in zip(named, columns, strict=True):
         result[name] = {
-            **calibrate.reliability(predicted, observed),
-            "ece": calibrate.expected_calibration_error(predicted, observed),
-            "ece_equal_width": calibrate.expected_calibration_error(predicted, observed, equal="width"),
+            **calibrate.reliability(guess, observed),
+            "ece": calibrate.expected_calibration_error(guess, observed),
+            "ece_equal_width": calibrate.expected_calibration_error(guess, observed, equal="width"),
         }
     return result
 
 
 class _LabelledFile(LabelledParts):
-    """The labelled texts that a classifier is measured on, as a part of a run is read."""
+    """The labelled texts that a head is measured on, as a part of a run is read."""
 
-    def __init__(self, classifier: Classifier, sources: Sequence[str], data: Data, slices: tuple[str, ...]):
-        self._classifier, self._slices = classifier, slices
-        if classifier.pairs != bool(data.pair):
+    def __init__(self, head: Head, are_pairs: bool, sources: Sequence[str], data: Data, slices: tuple[str, ...]):
+        self._head, self._slices = head, slices
+        if are_pairs != bool(data.pair):
             raise SettingsError(
                 "the classifier labels pairs of texts: name the second's column with --pair"
-                if classifier.pairs
+                if are_pairs
                 else "the classifier labels single texts: leave out --pair"
             )
-        data = replace(data, train=(), dev=(), corpus=(), test=tuple(sources), task=classifier.task)
+        data = replace(data, train=(), dev=(), corpus=(), test=tuple(sources), task=head.task)
         # Columns of labels are in their own order, integers and lists of 0 and 1 in that of the classifier's labels.
-        if not data.labels and classifier.task != "regression" and len(label_columns(data)) == 1:
-            data = replace(data, labels=classifier.labels)
+        if not data.labels and head.task != "regression" and len(label_columns(data)) == 1:
+            data = replace(data, labels=head.labels)
         super().__init__(Settings(data=data))
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
-        return self._classifier.labels
+        return self._head.labels
 
     def _columns(self, name: str) -> tuple[str, ...]:
         return (*self._pair, *self._slices)

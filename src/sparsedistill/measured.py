@@ -25,6 +25,7 @@ _FIGURES = {
     "recall_at_top": ("recall of the top", "{:.2%}"),
     "kappa": ("quadratic kappa", "{:.4f}"),
     "ece": ("calibration error", "{:.4f}"),
+    "ece_before": ("calibration error before calibration", "{:.4f}"),
     "pearson_centred": ("Pearson, each score less its slice's mean", "{:.4f}"),
     "kendall_within": ("Kendall tau-b, pairs of the same slice", "{:.4f}"),
     "macro_auc_within": ("macro-AUC, pairs of the same slice", "{:.4f}"),
@@ -41,6 +42,8 @@ _MOST_ROWS = 40  # labels in a table
 
 def tables(result: dict[str, Any]) -> str:
     """The figures with their intervals, those of each cut, level or label, and of each slice, for a terminal."""
+    if "heads" in result:
+        return "\n\n".join(f"== {name}\n\n{tables(one)}" for name, one in result["heads"].items())
     found = result["figures"]
     rows = [["", "value", *_interval_head(result)]]
     for name, figure in found.items():
@@ -151,19 +154,24 @@ def _note(result: dict[str, Any]) -> str:
     return f"{result['texts']:,} text{'s' * (result['texts'] != 1)} of {sources}" + (how if result["resamples"] else "")
 
 
-def plot_reliability(data: dict[str, dict[str, Any]], path: Path, task: str, before: Any = None) -> None:
-    """The reliability diagram as a PNG; without matplotlib, one line that says so.
+def plot_reliability(result: dict[str, Any], path: Path) -> None:
+    """The reliability diagram of each head as a PNG; without matplotlib, one line that says so.
 
-    ``data``: of each label (up to ten are drawn) as of :func:`sparsedistill.measure.reliability_of`; ``before``: the
-    same before calibration.
+    Up to ten labels are drawn; with a calibration also, dotted, what was before it.
     """
     figure = report.new_figure()
-    if figure is not None:
-        _draw(figure.add_subplot(), data, task, before)
-        report.save_figure(figure, path)
+    if figure is None:
+        return
+    heads = result.get("heads", {"": result})
+    figure.set_size_inches(7.2, 4.4 * len(heads))
+    for i, (name, one) in enumerate(heads.items()):
+        axes = figure.add_subplot(len(heads), 1, i + 1)
+        _draw(axes, one["reliability"], one["task"], one.get("reliability_before", {}))
+        axes.set_title(name, loc="left")
+    report.save_figure(figure, path)
 
 
-def _draw(axes: Any, data: dict[str, dict[str, Any]], task: str, before: Any) -> None:
+def _draw(axes: Any, data: dict[str, dict[str, Any]], task: str, before: dict[str, Any]) -> None:
     colours = (
         "#c44e00",
         "#2a6f97",
@@ -176,12 +184,12 @@ def _draw(axes: Any, data: dict[str, dict[str, Any]], task: str, before: Any) ->
         "#8a6d5a",
         "#6b7fd7",
     )
-    ends = [value for one in data.values() for name in ("predicted", "observed") for value in one[name]]
+    drawn = [*data.values(), *before.values()]
+    ends = [value for one in drawn for name in ("predicted", "observed") for value in one[name]]
     low, high = (min(ends), max(ends)) if task == "regression" else (0.0, 1.0)
     axes.plot([low, high], [low, high], color="#999999", lw=1, ls="--", zorder=1)
     for colour, (name, one) in zip(colours, data.items(), strict=False):
-        if before is not None:
-            old = before[name]
+        if old := before.get(name):
             label = f"{name} before (error {old['ece']:.3f})"
             axes.plot(old["predicted"], old["observed"], ":", marker="o", ms=3, color=colour, lw=1, label=label)
         axes.plot(one["predicted"], one["observed"], marker="o", ms=4, color=colour, lw=1.5, zorder=3,
