@@ -128,7 +128,7 @@ def make_parts(
     """
     labels = sum(count for _, count in heads.values()) if heads else labels
     rng = np.random.default_rng(seed)
-    vocabulary = Vocabulary.count([TEXTS], tokenizer="words", max_n=3, **rules)
+    vocabulary = Vocabulary.count([TEXTS], **{"tokenizer": "words", "max_n": 3, **rules})
     widths = [labels if depth == 0 else 8, *[6] * (depth - 1), *[labels] * (depth > 0)]
     shape = (len(vocabulary), widths[0])
     in_slots = row_type == "slots"

@@ -12,13 +12,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import make_parts
+import reference as ref
+from conftest import TEXTS as KNOWN
+from conftest import make_parts, padded
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_core_cpp import with_pooling
 
-from sparsedistill import Classifier, SettingsError, cli
+from sparsedistill import Classifier, SettingsError, _core, cli
 from sparsedistill.heads import interpolated
+from sparsedistill.pooling import POOLINGS
 from sparsedistill.predict import predict
+from sparsedistill.student.vocabulary import Vocabulary
 
 TEXTS = ["not bad at all", "", "The film was good good good", "nothing-known-here zzz", "映画 film 😀 schlecht", "bad"]
 HEADS = {
@@ -247,7 +252,6 @@ def test_calibrations(seed, kind):
     got = classifier.predict_proba(TEXTS)
     assert got.dtype == np.float64
     np.testing.assert_allclose(got, expected, rtol=1e-5)
-    assert not np.allclose(got, plain.predict_proba(TEXTS), rtol=1e-3)
     if task == "single":
         assert classifier.predict(TEXTS) == plain.predict(TEXTS) == classifier.decide(logits)
     else:
@@ -289,6 +293,8 @@ def test_logits_beyond_all_numbers():
             got = head.probabilities(logits)
         assert np.isfinite(got).all() and (got >= 0).all() and (got <= 1).all()
         assert (got[:, 0] >= got[:, 2]).all() and (got[:, 2] >= got[:, 1]).all()
+    classifier = Classifier(*make_parts("single", "float32", 0, 3))
+    assert classifier.decide(np.array([[np.nan, -1, 1], [np.nan, -1, -2]], np.float32)) == ["label 2", "label 0"]
 
 
 def changed(task: str, calibration: dict, labels: int = 3) -> tuple[dict, dict]:
@@ -399,3 +405,215 @@ def test_inspect_shows_the_heads(several, tmp_path, capsys):
     ):
         assert run("inspect", str(tmp_path / "c"), "--text", "film", *options) == 2
         assert message in capsys.readouterr().err
+
+
+# Merging
+
+
+TASKS = {"topic": ("single", 3), "flags": ("multi", 5), "score": ("regression", 1)}
+OTHERS = ["The plot was thin, the film long", "not the film", "schlecht und gut", "a plot a plot 😀"]
+
+
+def parts_of(name: str, *, texts: list[str] | None = None, pooling: str = "mean", width: int = 8, pairs: bool = False,
+             **shape) -> tuple[dict, dict]:  # fmt: skip
+    """Config and arrays of a classifier of one of TASKS, with the n-grams of ``texts`` where those are given."""
+    task, labels = TASKS[name]
+    config, tensors = make_parts(task, labels=labels, seed=len(name), calibrated=name != "topic", **shape)
+    if texts is None and pooling == "mean" and not pairs and width == 8:
+        return config, tensors
+    rng = np.random.default_rng(len(name))
+    vocabulary = vocabulary_of(texts or KNOWN, shape)
+    depth, pooled = config["layers"], width if config["layers"] else labels
+    rows = rng.standard_normal((len(vocabulary), pooled)) * 3
+    if "scale" in tensors:
+        rows = rng.integers(-90, 90, (len(vocabulary), pooled))
+        tensors["scale"] = rng.uniform(0.01, 0.02, pooled).astype(np.float32)
+    tensors |= {"rows": padded(rows.astype(tensors["rows"].dtype)), "slots": vocabulary.slots}
+    combined = POOLINGS[pooling].pooled(pooled) * (4 if pairs else 1)
+    tensors["bias"] = rng.standard_normal(combined).astype(np.float32)
+    if depth:
+        out = tensors["layers.0.weight"].shape[1]
+        tensors["layers.0.weight"] = rng.standard_normal((combined, out)).astype(np.float32)
+    config["text"] |= {**vocabulary.rules.config(), "seed": vocabulary.seed}
+    config["rows"] |= {"count": len(vocabulary), "width": pooled}
+    return config | {"pooling": pooling, "pairs": pairs}, tensors
+
+
+def vocabulary_of(texts: list[str], rules: dict | None = None) -> Vocabulary:
+    rules = {name: value for name, value in (rules or {}).items() if name in ("characters", "tokenizer", "max_n")}
+    return Vocabulary.count([texts], **{"tokenizer": "words", "max_n": 3, **rules})
+
+
+def agrees(whole: Classifier, ones: dict[str, Classifier], texts=(*TEXTS, *OTHERS), exact: bool = True) -> None:
+    """Each head gives what its classifier gave."""
+    texts = list(texts)
+    assert [head.name for head in whole.heads] == list(ones)
+    for name, one in ones.items():
+        got, expected = whole.decision_function(texts, head=name), one.decision_function(texts)
+        if not exact:
+            np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
+            continue
+        assert np.array_equal(got, expected)
+        assert whole.predict(texts, head=name) == one.predict(texts)
+        if one.task != "regression":
+            assert np.array_equal(whole.predict_proba(texts, head=name), one.predict_proba(texts))
+
+
+@pytest.mark.parametrize("depth", [0, 1, 3])
+@pytest.mark.parametrize(
+    "types", ["int8", "int16", "float16", "float32", ("int8", "int16", "int8"), ("float16", "float32", "float16")]
+)
+def test_classifiers_of_one_vocabulary_become_one(types, depth, tmp_path):
+    types = [types] * 3 if isinstance(types, str) else types
+    ones = {
+        name: Classifier(*parts_of(name, row_type=one, depth=depth)) for name, one in zip(TASKS, types, strict=True)
+    }
+    whole = Classifier.merge(ones)
+    agrees(whole, ones)
+    assert whole.config["rows"]["type"] == max(types, key=["int8", "int16", "float16", "float32"].index)
+    whole.save(tmp_path / "c")
+    agrees(Classifier.load(tmp_path / "c"), ones)
+    for name, one in ones.items():
+        alike(whole.explain(TEXTS[0], head=name), one.explain(TEXTS[0]))
+    more = Classifier(*parts_of("topic", row_type=types[0], depth=depth))
+    again = Classifier.merge({"any": whole, "more": more})  # heads that have names keep them
+    agrees(again, {**ones, "more": more})
+
+
+@pytest.mark.parametrize("pooling", ["sum", "sqrtn", "max", "mean+max"])
+@pytest.mark.parametrize("pairs", [False, True])
+@pytest.mark.parametrize("widths", [(8, 8, 8), (37, 5, 21), (20, 4), (8, 9)], ids=str)
+def test_other_poolings_and_pairs(widths, pairs, pooling):
+    shape = {"pooling": pooling, "pairs": pairs, "depth": 2, "row_type": "float32"}
+    ones = {name: Classifier(*parts_of(name, width=w, **shape)) for name, w in zip(TASKS, widths, strict=False)}
+    texts = [(a, b) for a in TEXTS for b in OTHERS] if pairs else TEXTS
+    several = pairs or pooling == "mean+max"
+    agrees(Classifier.merge(ones), ones, texts, exact=not several or widths != (8, 9))
+
+
+def test_a_bare_row_of_float16_keeps_its_bits():
+    config, tensors = parts_of("topic", row_type="float16", depth=0)
+    rows = tensors["rows"].copy()
+    rows[:, 0] = np.array(0x7C05, np.uint16).view(np.float16)  # a number here, and none of numpy's
+    ones = {"a": Classifier(config, {**tensors, "rows": rows}), "b": Classifier(config, tensors)}
+    agrees(Classifier.merge(ones), ones)
+    wide = Classifier(*parts_of("topic", row_type="float32", depth=0))
+    agrees(Classifier.merge({**ones, "c": wide}), {**ones, "c": wide})
+
+
+@pytest.mark.parametrize("row_type", ["int16", "slots"])
+def test_other_tables_of_the_same_ngrams(row_type):
+    ngrams = list(vocabulary_of(KNOWN))
+    ones = {name: Classifier(*parts_of(name, row_type=row_type, depth=0)) for name in ("topic", "score")}
+    ones["flags"] = Classifier(*parts_of("flags", row_type="int8", depth=0))
+    config, tensors = parts_of("topic", row_type="int8", depth=0)
+    slots, seed = _core.build_slots(*ref.packed(ngrams), 12345)
+    ones["more"] = Classifier({**config, "text": {**config["text"], "seed": seed}}, {**tensors, "slots": slots})
+    with pytest.raises(SettingsError, match="no lookup table in common, and none holds n-grams"):
+        Classifier.merge(ones)
+    agrees(Classifier.merge(ones, ngrams=ngrams), ones)
+    agrees(Classifier.merge(ones, ngrams=[*ngrams[::-1], *ngrams, "no such n-gram"]), ones)
+    with pytest.raises(SettingsError, match=rf"3 of the {len(ngrams)} n-grams of 'topic' are not among those given"):
+        Classifier.merge(ones, ngrams=ngrams[:-3])
+
+
+@pytest.mark.parametrize("depth", [0, 1])
+@pytest.mark.parametrize("row_type", ["int8", "float32"])
+def test_the_union_of_vocabularies(row_type, depth, tmp_path):
+    def parts(pooling, **more):
+        found = (KNOWN, OTHERS, KNOWN[2:] + OTHERS[:2])
+        return {
+            name: Classifier(*parts_of(name, texts=texts, pooling=pooling, row_type=row_type, depth=depth, **more))
+            for name, texts in zip(TASKS, found, strict=True)
+        }
+
+    ones = parts("sum")
+    ngrams = [*vocabulary_of(KNOWN), *vocabulary_of(OTHERS), *vocabulary_of(KNOWN[2:] + OTHERS[:2])]
+    whole = Classifier.merge(ones, ngrams=ngrams)
+    agrees(whole, ones)
+    assert whole.config["rows"]["count"] == len(set(ngrams)) > max(one.config["rows"]["count"] for one in ones.values())
+    vocabulary_of(KNOWN).save(tmp_path / "a")
+    vocabulary_of(OTHERS).save(tmp_path / "b")
+    two = {name: ones[name] for name in ("topic", "flags")}
+    agrees(Classifier.merge(two, ngrams=[tmp_path / "a", tmp_path / "b"]), two)
+    with pytest.raises(SettingsError, match="mean pooling of all of them would give other results"):
+        Classifier.merge(parts("mean"), ngrams=ngrams)
+    unknown = parts("sum", characters="unknown")
+    more = [ngram for texts in (KNOWN, OTHERS) for ngram in vocabulary_of(texts, {"characters": "unknown"})]
+    with pytest.raises(SettingsError, match="know different words"):
+        Classifier.merge({name: unknown[name] for name in two}, ngrams=more)
+    every = parts("sum", characters="all")
+    agrees(Classifier.merge({name: every[name] for name in two}, ngrams=more), {name: every[name] for name in two})
+
+
+def test_the_longest_ngrams_of_each_stay_its_own():
+    shorter = {name: Classifier(*parts_of(name, texts=KNOWN, pooling="sum", row_type="int8", max_n=n))
+               for name, n in (("topic", 1), ("flags", 3))}  # fmt: skip
+    ngrams = list(vocabulary_of(KNOWN))
+    whole = Classifier.merge(shorter, ngrams=ngrams)
+    agrees(whole, shorter)
+    assert whole.config["text"]["max_n"] == 3
+    # One that knows longer ones and does not look for them.
+    config, tensors = parts_of("topic", texts=KNOWN, pooling="sum", row_type="int8")
+    ones = {"topic": Classifier({**config, "text": {**config["text"], "max_n": 1}}, tensors), "flags": shorter["flags"]}
+    with pytest.raises(SettingsError, match="no lookup table in common"):
+        Classifier.merge(ones)
+    agrees(Classifier.merge(ones, ngrams=ngrams), ones)
+
+
+def test_hashed_rows():
+    def hashed(name, **text):
+        config, tensors = parts_of(name, row_type="int8", depth=1)
+        config["rows"]["hashed"] = True
+        config["text"] |= {"seed": 7, **text}
+        return Classifier(config, {key: array for key, array in tensors.items() if key != "slots"})
+
+    ones = {name: hashed(name) for name in TASKS}
+    agrees(Classifier.merge(ones), ones)
+    with pytest.raises(SettingsError, match=r"where seed, rows\.count and max_n are the same"):
+        Classifier.merge({"a": hashed("topic"), "b": hashed("topic", seed=8)}, ngrams=["film"])
+
+
+def test_what_cannot_be_merged():
+    def one(name="topic", **shape):
+        return Classifier(*parts_of(name, **{"row_type": "int8", "depth": 1, **shape}))
+
+    first = one()
+    for other, what in (
+        (one(pooling="max"), "pooling differ, mean and max"),
+        (one(depth=2), "number of dense layers differ, 1 and 2"),
+        (one(relu_first=False), "relu_first differ, True and False"),
+        (one(row_type="float32"), r"kind of rows \(integers, or floats\) differ, True and False"),
+        (one(pairs=True), "pairs differ, False and True"),
+        (one(characters="all"), r"text rules \(max_n aside\) differ"),
+    ):
+        with pytest.raises(SettingsError, match=f"'a' and 'b' cannot be merged: their .*{what}"):
+            Classifier.merge({"a": first, "b": other})
+    for names, message in (
+        (["a.b", "c"], "'a.b' is no name of a head"),
+        (["", "c"], "'' is no name"),
+        (["\ud800"], "no name"),
+    ):
+        with pytest.raises(SettingsError, match=message):
+            Classifier.merge(dict.fromkeys(names, first))
+    with pytest.raises(SettingsError, match="two heads are called 'a'"):
+        Classifier.merge({"a": first, "b": Classifier.merge({"a": first})})
+    with pytest.raises(SettingsError, match="no classifier to merge"):
+        Classifier.merge({})
+    with pytest.raises(TypeError, match="a dict of classifiers by name, not list"):
+        Classifier.merge([first])
+    flat = Classifier(*with_pooling("attentive", False, 0, make_parts("single", "float32", 0, 3)))
+    with pytest.raises(SettingsError, match="attentive pooling has one weight a row"):
+        Classifier.merge({"a": flat, "b": flat})
+    for pooling, pairs, what in (("mean+max", False, r"mean\+max pooling"), ("mean", True, "pairs")):
+        wide = Classifier(*with_pooling(pooling, pairs, 0, make_parts("single", "float32", 0, 3)))
+        with pytest.raises(SettingsError, match=f"classifiers of {what} without a dense layer cannot be merged"):
+            Classifier.merge({"a": wide, "b": wide})
+
+
+def test_what_is_known_of_a_classifier_goes_with_its_head():
+    config, tensors = parts_of("topic")
+    figures = {"metrics": {"dev": {"accuracy": 0.5}}, "provenance": {"seed": 1}}
+    whole = Classifier.merge({"a": Classifier(config | figures, tensors), "b": Classifier(config, tensors)})
+    assert {name: whole.config["heads"][0][name] for name in figures} == figures
+    assert "metrics" not in whole.config["heads"][1] and not figures.keys() & whole.config.keys()

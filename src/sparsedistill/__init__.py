@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from .classifier import Classifier
 from .errors import DataError, FormatError, MissingExtraError, SettingsError, SparsedistillError
 from .explain import Explanation
+from .heads import Head
 
 if TYPE_CHECKING:
     from .api import distill
@@ -19,6 +20,7 @@ __all__ = [
     "DataError",
     "Explanation",
     "FormatError",
+    "Head",
     "MissingExtraError",
     "Report",
     "Run",

@@ -92,6 +92,13 @@ def version_of(text: TextRules, pooling: str, answers: bool = False) -> int:
     return OLDEST_VERSION if text.characters == "none" and not text.deobfuscate and pooling != "sqrtn" else 5
 
 
+def stride_of(width: int, rows: str) -> int:
+    """Numbers from one row to the next, so that no row touches more cache lines of 64 bytes than it must."""
+    size = np.dtype(ROW_TYPES[rows]).itemsize
+    needed = max(width * size, ROW_BYTES)
+    return (1 << (needed - 1).bit_length() if needed <= 64 else (needed + 63) // 64 * 64) // size
+
+
 def field(config: dict[str, Any], name: str, kind: type, where: Any) -> Any:
     """A field of ``config.json``. Errors: :class:`FormatError` for one of another type."""
     value = config.get(name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from .format import read_json, read_start, read_tensors, replacing_directory, wr
 from .heads import Head, asked_heads, each
 from .heads import probabilities as probabilities
 from .machine import asked_threads
+from .merge import NgramSource, merged
 
 CONFIG, TENSORS, CARD = "config.json", "model.safetensors", "README.md"
 MAX_CARD = 1 << 20  # bytes
@@ -94,6 +95,24 @@ class Classifier:
         classifier = cls(read_json(path / CONFIG), read_tensors(path / TENSORS, copy), path, card)
         classifier._in_memory = copy
         return classifier
+
+    @classmethod
+    def merge(cls, classifiers: Mapping[str, Classifier], ngrams: NgramSource | None = None) -> Classifier:
+        """One classifier of the heads of several, which reads a text once for all of them.
+
+        The head of a classifier gets its key as name; heads that have names keep them. The classifiers must have the
+        same rules of text (but ``max_n``), ``pooling``, ``pairs`` and number of dense layers, and rows all of integers
+        or all of floats; attentive pooling cannot be merged. Classifiers of one vocabulary, as those of one run, have
+        one lookup table, and need no more. The files of others hold hashes alone: give ``ngrams``, all n-grams of their
+        vocabularies, as str or as paths (:class:`pathlib.Path`) of vocabularies in run directories, the most frequent
+        first. Where one knows an n-gram that another does not, only ``sum`` pooling gives what each gave before.
+
+        Each head gives the bits it gave before; only where pooling has two parts or texts are pairs, and the rows of
+        the classifiers are not alike in width modulo 16, may dense layers round otherwise (about 1e-7 of the terms).
+
+        Errors: :class:`SettingsError` for what cannot be merged.
+        """
+        return cls(*merged(classifiers, ngrams))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the classifier as a directory, whole or not at all; a classifier already there is replaced.

@@ -86,12 +86,12 @@ def _shown(ngram: str) -> str:
 def _found(classifier: Classifier, text: str) -> tuple[list[str], np.ndarray]:
     """The n-grams of a text that have a row, and what each adds to the pooled vector."""
     ngrams = classifier._ngrams(text)
-    rows = _values(classifier, np.array([row for _, row in ngrams], np.int64)).astype(np.float64)
+    rows = stored(classifier, np.array([row for _, row in ngrams], np.int64)).astype(np.float64)
     scaled = rows if classifier._scale is None else rows * classifier._scale
     return [ngram for ngram, _ in ngrams], _shares(classifier._pooling, scaled)
 
 
-def _values(classifier: Classifier, ids: np.ndarray) -> np.ndarray:
+def stored(classifier: Classifier, ids: np.ndarray) -> np.ndarray:
     """The numbers (n, width) of rows, as they are stored. With values in the slots an id counts slots."""
     if classifier._rows is not None:
         rows = classifier._rows[ids, : classifier._width]

@@ -385,3 +385,11 @@ def file_fingerprint(path: str | os.PathLike[str]) -> str:
         while block := file.read(1 << 22):
             state.update(block)
     return state.hexdigest()
+
+
+def digest(*arrays: np.ndarray) -> int:
+    """A number below 2^64 of the arrays' contents."""
+    state = hashlib.blake2b(digest_size=8)
+    for array in arrays:
+        state.update(np.ascontiguousarray(array).data)
+    return int.from_bytes(state.digest(), "little")

@@ -9,7 +9,8 @@ import numpy as np
 from torch import nn
 
 from .. import _core
-from ..artefact import ROW_BYTES, ROW_TYPES, SLOT_COLUMNS, version_of
+from ..artefact import ROW_TYPES, SLOT_COLUMNS, version_of
+from ..artefact import stride_of as stride_of
 from ..classifier import Classifier
 from ..errors import DataError, SettingsError
 from .model import Student
@@ -166,10 +167,3 @@ def _text_rules(vocabulary: Vocabulary, seed: int) -> dict[str, Any]:
         "seed": seed,
         "unicode": _core.unicode_version,
     }
-
-
-def stride_of(width: int, rows: str) -> int:
-    """Numbers from one row to the next, so that no row touches more cache lines of 64 bytes than it must."""
-    size = np.dtype(ROW_TYPES[rows]).itemsize
-    needed = max(width * size, ROW_BYTES)
-    return (1 << (needed - 1).bit_length() if needed <= 64 else (needed + 63) // 64 * 64) // size

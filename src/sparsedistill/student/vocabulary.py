@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import operator
 import os
 import tempfile
@@ -14,7 +13,7 @@ import numpy as np
 
 from .. import _core
 from ..errors import DataError, FormatError
-from ..format import read_json, read_tensors, replacing_directory, tensor, write_json, write_tensors
+from ..format import digest, read_json, read_tensors, replacing_directory, tensor, write_json, write_tensors
 from ..machine import asked_threads
 from ..settings import parse_bytes
 from ..text import TextRules
@@ -49,7 +48,7 @@ class Vocabulary:
         self._bytes, self._offsets, self.counts, self.train_counts = ngram_bytes, offsets, counts, train_counts
         # Equal vocabularies give equal tables, and nobody who wrote a part of the texts can know the seed beforehand:
         # under a known one it would be easy to make n-grams that no table tells apart.
-        seed = _digest(ngram_bytes, offsets) if seed is None else seed
+        seed = digest(ngram_bytes, offsets) if seed is None else seed
         self.slots, self.seed = np.zeros((0, 16), np.uint32), seed
         if not hashed:
             self.slots, self.seed = _core.build_slots(ngram_bytes, offsets, seed)
@@ -231,11 +230,3 @@ def _joined(found: Sequence[tuple[np.ndarray, ...]]) -> list[np.ndarray]:
     ngrams, offsets, *counts = zip(*found, strict=True)
     starts = [np.zeros(1, np.uint64), *(np.diff(one) for one in offsets)]
     return [np.concatenate(ngrams), np.cumsum(np.concatenate(starts), dtype=np.uint64), *map(np.concatenate, counts)]
-
-
-def _digest(*arrays: np.ndarray) -> int:
-    """A number below 2^64 of the arrays' contents."""
-    state = hashlib.blake2b(digest_size=8)
-    for array in arrays:
-        state.update(np.ascontiguousarray(array).data)
-    return int.from_bytes(state.digest(), "little")
