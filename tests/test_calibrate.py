@@ -12,7 +12,8 @@ from scipy.optimize import minimize, minimize_scalar
 from scipy.special import expit, log_softmax, softmax
 from sklearn.isotonic import IsotonicRegression
 
-from sparsedistill import calibrate
+from sparsedistill import Classifier, calibrate, distill
+from sparsedistill.classifier import probabilities
 
 
 def overconfident(seed: int, n: int, classes: int, times: float = 3.0) -> tuple[np.ndarray, np.ndarray]:
@@ -108,8 +109,78 @@ def test_the_fit_of_each_task():
     logits, labels = overconfident(1, 50, 3)
     assert calibrate.fit(logits, labels, "single")["kind"] == "temperature"
     assert calibrate.fit(logits, np.eye(3)[labels], "multi")["kind"] == "platt"
-    scores = calibrate.fit(logits[:, :1], labels.astype(float), "regression")
+    bent = np.linspace(-3, 3, 50)
+    scores = calibrate.fit(bent.astype(np.float32)[:, None], bent**3, "regression")
     assert scores["kind"] == "isotonic" and isinstance(scores["x"][0], float)
+    noise = np.random.default_rng(0).standard_normal((20, 50))  # which it would learn
+    assert sum(calibrate.fit(bent[:, None], bent + one, "regression") is None for one in noise) > 12
+    assert calibrate.fit(bent[:4, None], bent[:4] ** 3, "regression") is None
+
+
+@pytest.mark.parametrize("task,labels", [("single", 3), ("multi", 2), ("regression", 1)])
+def test_logits_that_need_no_calibration(parts, task, labels):
+    config, tensors = parts(task, labels=labels)
+    logits = 2 * np.random.default_rng(0).standard_normal((20, labels)).astype(np.float32)
+    targets = {"single": np.arange(20) % 3, "multi": logits > 1}.get(task, logits[:, 0] ** 3)
+    calibration = calibrate.fit(logits, targets, task)
+    head = Classifier(config | {"calibration": calibration, "format_version": 6}, tensors).heads[0]
+    found = calibrate.as_logits(calibration, logits)
+    assert found.dtype == np.float32 and found.shape == logits.shape
+    if task == "regression":
+        assert found[:, 0] == pytest.approx(head.scores(logits), rel=1e-6)
+    else:
+        assert probabilities(found, task) == pytest.approx(head.probabilities(logits), abs=1e-7)
+    assert calibrate.as_logits(None, logits) is logits
+
+
+def run_of(tmp_path, task):
+    """A small run with --calibrate, and its test texts and targets."""
+    rng = np.random.default_rng(0)
+    words = [f"w{i}" for i in range(30)]
+    weights = rng.standard_normal((30, 3))
+    texts, targets = [], []
+    for _ in range(500):
+        chosen = rng.integers(0, 30, 6)
+        scores = weights[chosen].sum(axis=0) + (0.5 if task == "regression" else 1.5) * rng.standard_normal(3)
+        texts.append(" ".join(words[i] for i in chosen))
+        labels = {"single": "abc"[scores.argmax()], "multi": [n for n, s in zip("abc", scores) if s > 0]}
+        targets.append(labels.get(task, 5.0 * (scores[0] > 0)))
+    classifier = distill(
+        train=(texts[:300], targets[:300]), dev=(texts[300:400], targets[300:400]), test=(texts[400:], targets[400:]),
+        directory=tmp_path / "run", task=task, hidden=[], student="network", calibrate=True, repeats=1, max_n=1,
+        resamples=50,
+    )  # fmt: skip
+    return classifier, texts[300:], targets[300:]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task,kind", [("single", "temperature"), ("multi", "platt"), ("regression", "isotonic")])
+def test_a_run_with_calibration(tmp_path, task, kind):
+    classifier, texts, targets = run_of(tmp_path, task)
+    config = classifier.config
+    assert config["format_version"] == 6 and config["calibration"]["kind"] == kind
+    result = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    (figures,) = (result["systems"][name] for name in [result["selected"]])
+    dev, test = texts[:100], texts[100:]
+    if task == "regression":
+        error = np.array(classifier.predict(test)) - targets[100:]
+        assert figures["rmse"] == pytest.approx(np.sqrt((error**2).mean()), rel=1e-5)
+        after, before = classifier.predict(dev), classifier.decision_function(dev)[:, 0]
+        squares = [((np.array(one) - targets[:100]) ** 2).mean() for one in (after, before)]
+        assert squares[0] < squares[1]
+    else:
+        right = np.mean([a == b for a, b in zip(classifier.predict(test), targets[100:])])
+        assert figures["accuracy" if task == "single" else "exact_match"] == pytest.approx(right)
+        shares = classifier.predict_proba(test)
+        gold = np.array([[name in one for name in "abc"] for one in targets[100:]])
+        gold = gold.argmax(axis=1) if task == "single" else gold
+        assert figures["ece"] == pytest.approx(calibrate.expected_calibration_error(shares, gold), abs=1e-6)
+        assert figures["ece"] != figures["ece_before"]
+    chosen = result["selected_figures"]["figures"]
+    assert chosen["ece"]["value"] == pytest.approx(figures["ece"], abs=1e-6)
+    assert chosen["ece_before"]["value"] == pytest.approx(figures["ece_before"], abs=1e-6)
+    report = (tmp_path / "run" / "report.md").read_text()
+    assert "before calibration" in report and "has the 95% interval" in report
 
 
 @given(st.integers(0, 10_000), st.integers(1, 100), st.sampled_from((1, 5, 15)), st.sampled_from(("mass", "width")))

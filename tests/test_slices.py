@@ -250,7 +250,7 @@ def test_command_line(made, scored, tmp_path, capsys, drawn):
         (["evaluate", model, file, "--train", "x.csv"], "--train is of the stage"),
         (["evaluate", model, file, "--max-length", "3"], "--max-length is of the stage"),
         (["evaluate", model, file, "--run", "x"], "--run is of the stage"),
-        (["evaluate", model, file, "--top", "2"], "--top is a share"),
+        (["evaluate", model, file, "--top", "2"], "--top is 2: give a share"),
         (["evaluate", model], "name files of labelled texts"),
         (["evaluate", "--run", "x", "--slice", "site"], "--slice is for a classifier and files"),
         (["evaluate", str(tmp_path / "nothing"), file], "is not a classifier"),

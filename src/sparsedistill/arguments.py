@@ -9,7 +9,6 @@ from typing import Any
 
 from . import __version__
 from .figures import TOP
-from .intervals import RESAMPLES
 from .options import INPUT_FORMATS, QUOTING
 from .predict import FILES, STREAMS
 from .settings import SECTIONS, SHARED, sections_with
@@ -39,7 +38,7 @@ _INSPECT_TEXT = (
 _MEASURE_TEXT = (
     " With a CLASSIFIER and FILEs instead, measure that classifier on these labelled texts: all figures of its task "
     "with bootstrap intervals, and with --slice also within slices. Of the options only those of [data] that say how "
-    "to read, those of measuring and --threads are then used."
+    "to read, those of measuring, --threads and --resamples are then used."
 )
 # Each runs in a test.
 _EXAMPLES = {
@@ -214,10 +213,6 @@ def _add_measure(command: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--top", metavar="X", type=float, default=TOP, help=f"of scores: the share that is the top (default: {TOP})"
     )
-    group.add_argument(
-        "--resamples", metavar="N", type=int, default=RESAMPLES,
-        help=f"bootstrap resamples for the intervals; 0: no intervals (default: {RESAMPLES})",
-    )  # fmt: skip
     group.add_argument("--json", metavar="FILE", help="write all figures there, and the reliability diagram's data")
     group.add_argument("--plot", metavar="FILE", help="draw the reliability diagram there, as a PNG")
     command.set_defaults(work="evaluate")

@@ -202,19 +202,20 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         _stage(arguments)
         return
     values = _given(arguments)
-    threads = values.pop("evaluate", {}).pop("threads", 0)
-    data = build({"data": values.pop("data", {})}, "evaluate").data
+    settings = build({name: values.pop(name, {}) for name in ("data", "evaluate")}, "evaluate")
+    data = settings.data
     of_stage = [name for name in ("train", "dev", "test", "corpus") if getattr(data, name)]
     of_stage += ["run"] * bool(arguments.run) + [name for fields in values.values() for name in fields]
     if of_stage:
         raise SettingsError(
             f"--{of_stage[0].replace('_', '-')} is of the stage, which takes no CLASSIFIER and FILE: leave it out"
         )
-    if not 0 < arguments.top < 1 or arguments.resamples < 0:
-        raise SettingsError("--top is a share between 0 and 1, and --resamples 0 or more")
+    if not 0 < arguments.top < 1:
+        raise SettingsError(f"--top is {arguments.top:g}: give a share between 0 and 1")
     result = measure(
         Classifier.load(arguments.config), arguments.input, data, head=arguments.head, slices=arguments.slice,
-        cuts=arguments.cuts, top=arguments.top, resamples=arguments.resamples, seed=data.seed, threads=threads,
+        cuts=arguments.cuts, top=arguments.top, resamples=settings.evaluate.resamples, seed=data.seed,
+        threads=settings.evaluate.threads,
     )  # fmt: skip
     sys.stdout.write(f"\n{tables(result)}\n\n")
     sys.stdout.flush()

@@ -267,6 +267,11 @@ class Compress:
     max_loss: float = option(
         0.005, "how much accuracy on dev (regression: R2) compression may cost, as a share; more is refused"
     )
+    calibrate: bool = option(
+        False,
+        "whether to fit a calibration on dev (single: a temperature; multi: Platt's; regression: isotonic); the "
+        "classifier is then of format version 6",
+    )
 
 
 @dataclass(frozen=True)
@@ -276,3 +281,4 @@ class Evaluate:
     speed_texts: int = option(5000, "texts to measure speed on, taken from test or dev", least=1)
     threads: int = option(0, "CPU threads to measure speed with, of teacher and student alike; 0: all")
     repeats: int = option(5, "how often to measure speed; the median counts", least=1)
+    resamples: int = option(1000, "bootstrap resamples for the intervals of the figures; 0: no intervals")

@@ -31,6 +31,8 @@ _FIGURES = {
     "mae": ("MAE", "{:.4g}"),
     "pearson": ("Pearson", "{:.4f}"),
     "spearman": ("Spearman", "{:.4f}"),
+    "ece": ("calibration error", "{:.4f}"),
+    "ece_before": ("before calibration", "{:.4f}"),
     "uncompressed": ("unquantised", ""),
     "fidelity": ("fidelity", "{:.2%}"),
     "texts_per_second": ("texts/s", "{:,.0f}"),
@@ -153,14 +155,25 @@ def _rows(result: dict[str, Any]) -> list[list[str]]:
 def _note(result: dict[str, Any]) -> str:
     precision = result["systems"].get("teacher", {}).get("precision", "given")
     device = result.get("teacher_device", "cpu")
+    calibrated = " and calibrated" * any("ece" in figures for figures in result["systems"].values())
     return (
         f"{result['texts']:,} {result['part']} text{'s' if result['texts'] != 1 else ''}"
-        + (", on which the student was chosen too" if result["part"] == "dev" else "")
+        + (f", on which the student was chosen{calibrated} too" if result["part"] == "dev" else "")
         + f"; speed from raw text to label on {_threads(result)}"
         + (f", the teacher in {precision}" if precision != "given" else "")
         + (f" on {device}" if device != "cpu" else "")
         + f"; * chosen on dev: {NAMES[result['selected']]}"
+        + _interval(result)
     )
+
+
+def _interval(result: dict[str, Any]) -> str:
+    """The interval of the figure that choices are made by."""
+    found = result.get("selected_figures", {}).get("figures", {}).get(result["primary"], {})
+    if found.get("low") is None:
+        return ""
+    name, form = _FIGURES[result["primary"]]
+    return f", whose {name} has the 95% interval {form.format(found['low'])} to {form.format(found['high'])}"
 
 
 def _threads(result: dict[str, Any]) -> str:

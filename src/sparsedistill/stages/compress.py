@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import evaluate, report
+from .. import calibrate, evaluate, report
+from ..artefact import FORMAT_VERSION
 from ..errors import SettingsError
 from ..progress import say
 from ..settings import mode_of
@@ -49,18 +51,23 @@ def _compress(run: Run, name: str, threads: int) -> dict[str, Any]:
     texts, targets = run.selection_set()
     regression = task.name == "regression"
     exact = student.logits(*run.bags(vocabulary, texts, threads), threads)
-    thresholds = task.thresholds(exact, targets)
+    calibration = calibrate.fit(exact, targets, task.name) if settings.calibrate else None
+    extra: dict[str, Any] = {"provenance": provenance(run, name)}
+    if settings.calibrate and not calibration:
+        say(f"compress {name}: no calibration: dev has too few texts for one that is better than the scores themselves")
+    if calibration:
+        extra |= {"format_version": FORMAT_VERSION, "calibration": calibration}
+    calibrated = partial(calibrate.as_logits, calibration)
+    thresholds = task.thresholds(calibrated(exact), targets)
     cut = np.array(thresholds) if thresholds else None
-    before = task.metrics(exact, targets, cut)[primary]
+    before = task.metrics(calibrated(exact), targets, cut)[primary]
     # Scores are finer than decisions: where bytes are too coarse for them, auto takes more.
     finer = ("int16", "float32") if regression and settings.rows == "auto" else ()
     for rows in (settings.rows, *finer):
-        classifier = compress(
-            student, vocabulary, run.inputs.labels, task.name, rows, thresholds, {"provenance": provenance(run, name)}
-        )
+        classifier = compress(student, vocabulary, run.inputs.labels, task.name, rows, thresholds, extra)
         compressed = classifier.decision_function(run.for_classifier(texts), threads)
-        after = task.metrics(compressed, targets, cut)[primary]
-        same, lost = task.fidelity(compressed, exact, cut, cut), before - after
+        after = task.metrics(calibrated(compressed), targets, cut)[primary]
+        same, lost = task.fidelity(calibrated(compressed), calibrated(exact), cut, cut), before - after
         if regression:  # of what the student itself varies by, where dev has another unit
             lost = min(lost, 1 - evaluate.r2(compressed[:, 0], exact[:, 0]))
         # On few texts a single flipped decision is more than the bound.
@@ -75,7 +82,7 @@ def _compress(run: Run, name: str, threads: int) -> dict[str, Any]:
             f"{name}: {classifier.config['rows']['type']} rows cost {lost:.4f} {primary} on dev, "
             f"more than {settings.max_loss}: take --rows float32, or allow it with --max-loss"
         )
-    _warn_never_predicted(run, name, task.never_predicted(compressed, targets, cut))
+    _warn_never_predicted(run, name, task.never_predicted(calibrated(compressed), targets, cut))
     classifier.save(run.directory / "classifiers" / name)
     return {"before": before, "after": after, "fidelity": same, "bytes": classifier.nbytes}
 

@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import evaluate, report
-from ..classifier import Classifier
+from ..calibrate import as_logits, expected_calibration_error
+from ..classifier import Classifier, probabilities
 from ..format import read_json, replacing, replacing_directory, write_json
+from ..measure import answers_of, figures_of
+from ..tasks import Single
 from .label import label_part
 
 if TYPE_CHECKING:
@@ -72,6 +75,11 @@ def _evaluate(run: Run) -> dict[str, Any]:
         "primary": run.primary,
         "systems": systems,
     }
+    if resamples := run.settings.evaluate.resamples:
+        classifier = classifiers[chosen]
+        logits = classifier.decision_function(run.for_classifier(texts), threads)
+        answers = answers_of(classifier.heads[0], logits, targets)
+        result["selected_figures"] = figures_of(answers, {}, (), resamples, run.settings.data.seed)
     if teacher is not None:
         result["teacher_device"] = getattr(teacher, "device", "cpu")
         result["speedup"] = systems[chosen]["texts_per_second"] / systems["teacher"]["texts_per_second"]
@@ -102,10 +110,14 @@ def _figures(
     for name, classifier in classifiers.items():
         thresholds = classifier.config.get("thresholds")
         cut = np.array(thresholds) if thresholds else None
-        logits = classifier.decision_function(asked, threads)
+        calibration = classifier.config.get("calibration")
+        raw = classifier.decision_function(asked, threads)
+        logits = as_logits(calibration, raw)
         figures: dict[str, Any] = task.metrics(logits, targets, cut)
+        if calibration:
+            figures |= {"ece": _error(task, logits, targets), "ece_before": _error(task, raw, targets)}
         vocabulary, student = run.trained(name)
-        exact = student.logits(*run.bags(vocabulary, texts, threads), threads)
+        exact = as_logits(calibration, student.logits(*run.bags(vocabulary, texts, threads), threads))
         figures["uncompressed"] = task.metrics(exact, targets, cut)[run.primary]
         if expected is not None:
             figures["fidelity"] = task.fidelity(logits, expected, cut)
@@ -113,6 +125,13 @@ def _figures(
         figures["megabytes"] = _size(run.directory / "classifiers" / name) / 1e6
         systems[name] = figures
     return systems
+
+
+def _error(task: Single, logits: np.ndarray, targets: np.ndarray) -> float:
+    """The calibration error."""
+    if task.name == "regression":
+        return expected_calibration_error(logits[:, 0], targets)
+    return expected_calibration_error(probabilities(logits, task.name), targets)
 
 
 def _rates(run: Run, classifiers: dict[str, Classifier], texts: Sequence[str], threads: int) -> dict[str, float]:
