@@ -151,6 +151,8 @@ def write_inputs(folder: Path) -> None:
     write_transformer(folder / "FacebookAI/roberta-large")
     sparsedistill.distill(train=str(folder / "train.csv"), hidden=[16], repeats=1).save(folder / "model")
     shutil.copytree(folder / "model", folder / "topic")
+    scores = {"label": ["grade"], "task": "regression"}
+    sparsedistill.distill(train=str(folder / "graded.parquet"), hidden=[8], repeats=1, **scores).save(folder / "grader")
 
 
 def write_programs(folder: Path) -> None:

@@ -16,9 +16,9 @@ from sklearn import metrics as sk
 from sparsedistill import Classifier, cli, cuts, slices
 from sparsedistill.calibrate import expected_calibration_error
 from sparsedistill.classifier import probabilities
-from sparsedistill.errors import DataError, SettingsError
+from sparsedistill.errors import DataError, FormatError, SettingsError
 from sparsedistill.intervals import measured
-from sparsedistill.measure import measure
+from sparsedistill.measure import choose_cut, measure
 from sparsedistill.measured import tables
 from sparsedistill.options import Data
 
@@ -273,8 +273,8 @@ def test_a_cut_at_a_level_has_the_best_f1(seed, n, ties):
         with pytest.raises(ValueError, match="cut good: gold scores are all"):
             cuts.cut_at_level(predicted, gold, 2, name="good")
         return
-    cut = cuts.cut_at_level(predicted, gold, 2, name="good", head="quality")
-    assert (cut["name"], cut["head"], cut["slice"]) == ("good", "quality", {})
+    cut = cuts.cut_at_level(predicted, gold, 2, name="good")
+    assert (cut["name"], cut["column"], cut["slice"]) == ("good", "", {})
     best = max(sk.f1_score(wanted, predicted >= t) for t in np.unique(predicted))
     assert sk.f1_score(wanted, cuts.keeps(cut, predicted)) == pytest.approx(best)
 
@@ -311,3 +311,68 @@ def test_thresholds_part_neighbouring_numbers():
     b = np.nextafter(a, 2)
     cut = cuts.cut_at_share(np.array([a, b]), 0.5, name="x")
     assert cuts.keeps(cut, np.array([a, b])).tolist() == [False, True]
+
+
+def test_cuts_are_stored_and_predicted(made, scored, tmp_path, capsys):
+    classifier, file = scored
+    classifier.save(tmp_path / "grader")
+    model, out = str(tmp_path / "grader"), tmp_path / "kept.csv"
+    with open(file, encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    predicted = np.array(classifier.predict([row["text"] for row in rows]))
+    grades, sites = np.array([float(row["grade"]) for row in rows]), [row["site"] for row in rows]
+    assert cli.main(["cut", model, file, "--name", "good", "--level", "3", "--label", "grade"]) == 0
+    assert cli.main(["cut", model, file, "--name", "best", "--share", "0.2", "--slice", "site"]) == 0
+    assert "cut best keeps scores from" in capsys.readouterr().err
+    loaded = Classifier.load(model)
+    assert loaded.config["format_version"] == 6 and [cut["name"] for cut in loaded.config["cuts"]] == ["good", "best"]
+    assert (loaded.decision_function("a film") == classifier.decision_function("a film")).all()
+    for name, cut in (
+        ("good", cuts.cut_at_level(predicted, grades, 3, name="x")),
+        ("best", cuts.cut_at_share(predicted, 0.2, sites, name="x")),
+    ):
+        assert cli.main(["predict", model, file, "--cut", name, "--keep", "grade", "-o", str(out)]) == 0
+        with open(out, encoding="utf-8", newline="") as stream:
+            found = [row["cut"] == "keep" for row in csv.DictReader(stream)]
+        assert found == cuts.keeps(cut, predicted, sites if name == "best" else None).tolist() and 0 < sum(found) < 150
+    assert sum(found[:60]) == sum(found[60:120]) == 12
+    capsys.readouterr()
+    assert cli.main(["predict", model, file, "--cut", "good", "--format", "jsonl"]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[0])["cut"] in ("keep", "drop")
+    assert cli.main(["inspect", model]) == 0
+    assert "best: scores from" in capsys.readouterr().out
+    assert cli.main(["cut", model, file, "--name", "good", "--share", "0.5"]) == 0  # in place of the one of this name
+    assert [cut["name"] for cut in Classifier.load(model).config["cuts"]] == ["best", "good"]
+    bare = write(tmp_path / "bare.csv", text=["a film"])
+    for wrong, said in (
+        (["predict", model, file, "--cut", "worst"], "no cut 'worst': it has best, good"),
+        (["predict", model, bare, "--cut", "best"], "the cut best has slices by column 'site'"),
+        (["cut", model, file, "--name", "x"], "give one of --level and --share"),
+        (["cut", model, file, "--name", "x", "--share", "2"], "between 0 and 1"),
+        (["cut", model, file, "--name", "x", "--level", "9", "--label", "grade"], "gold scores are all below 9"),
+        (["cut", model, file, "--name", "x", "--share", "0.1", "--slice", "domain"], "right one with --slice"),
+        (["cut", str(made[0] / "single"), file, "--name", "x", "--share", "0.1"], "a cut is of scores"),
+        (["predict", str(made[0] / "regression"), file, "--cut", "good"], "it has none"),
+    ):
+        assert cli.main(wrong) == 2, wrong
+        assert said in capsys.readouterr().err
+
+
+def test_cuts_of_heads(parts, tmp_path):
+    heads = {"topic": ("single", 2), "grade": ("regression", 1), "other": ("regression", 1)}
+    classifier = Classifier(*parts(heads=heads, calibrated=True))
+    texts = texts_of(50)
+    file = write(tmp_path / "a.csv", text=texts, grade=range(50))
+    with pytest.raises(SettingsError, match="name one head"):
+        choose_cut(classifier, [file], name="x", share=0.5)
+    head, cut = choose_cut(classifier, [file], name="x", level=20, head="grade")
+    new = Classifier(cuts.with_cut(classifier.config, head, cut), classifier._tensors)
+    assert cuts.cut_of(new, "x")[1] == cut and cuts.cut_of(new, "x")[0].name == "grade"
+    assert "cuts" not in new.config and [one.get("cuts") for one in new.config["heads"]] == [None, [cut], None]
+    kept = cuts.keeps(cut, np.array(new.predict(texts)["grade"]))
+    wanted = np.arange(50) >= 20
+    best = max(sk.f1_score(wanted, new.predict(texts)["grade"] >= t) for t in np.unique(new.predict(texts)["grade"]))
+    assert sk.f1_score(wanted, kept) == pytest.approx(best)
+    new._config["heads"][1]["cuts"] = [{**cut, "threshold": "2"}]
+    with pytest.raises(FormatError, match="cuts has"):
+        cuts.cut_of(new, "x")

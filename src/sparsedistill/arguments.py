@@ -31,6 +31,11 @@ _PREDICT_TEXT = (
     "a classifier of several heads these of each, as `NAME.predicted` and so on, and so in a line. Piped input "
     "is a text a line, or JSON with a text column, as its first line tells; --input-format says what else it is."
 )
+_CUT_TEXT = (
+    "Choose from which score on a text is kept, and store that in the classifier under a name, for predict --cut: by a "
+    "level of the scores beside the texts (where the F1 is best), or by the share of the texts to keep, which need no "
+    "scores then; with --slice also in each slice of 30 texts or more."
+)
 _INSPECT_TEXT = (
     "Show what a classifier is made of and how good it is, or what a run directory has done so far. With --text, show "
     "how it labels this text and what each n-gram adds."
@@ -55,6 +60,10 @@ _EXAMPLES = {
   echo "what a lovely day" | sparsedistill predict model
   sparsedistill predict model reviews.csv --text body -o labelled.csv
   sparsedistill predict model 'crawl/*.parquet' --keep id url --proba -o labelled.parquet
+""",
+    "cut": """
+  sparsedistill cut grader graded.parquet --label grade --name good --level 3
+  sparsedistill cut grader crawl/a.parquet --name best --share 0.1
 """,
     "inspect": """
   sparsedistill inspect model
@@ -111,6 +120,8 @@ def parser() -> argparse.ArgumentParser:
     usage = "sparsedistill fit [TRAIN ...] -o DIR [--teacher TEACHER] [--corpus FILE ...] [options]"
     _add_fit(add("fit", "make a classifier of your texts", _FIT_TEXT, _EXAMPLES["fit"], usage))
     _add_predict(add("predict", "label texts with a classifier", _PREDICT_TEXT, _EXAMPLES["predict"]))
+    cut = "choose from which score on texts are kept"
+    _add_cut(add("cut", cut, _CUT_TEXT, _EXAMPLES["cut"]))
     inspect = "look into a classifier or a run directory"
     _add_inspect(add("inspect", inspect, _INSPECT_TEXT, _EXAMPLES["inspect"]))
     run = "all stages, with the settings of a TOML file"
@@ -237,6 +248,9 @@ def _add_predict(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--top-k", type=int, metavar="K", help="add top_labels and top_probabilities: the K most probable labels"
     )
+    command.add_argument(
+        "--cut", metavar="NAME", default="", help="add cut: keep or drop, by this cut of the classifier"
+    )
     command.add_argument("--prefix", default="", help="put this before the names of the columns that are added")
     command.add_argument(
         "--nulls",
@@ -268,6 +282,31 @@ def _add_predict(command: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     command.add_argument("--threads", type=int, default=0, metavar="N", help="CPU threads (default: all)")
     command.set_defaults(work="predict", parser=command)
+
+
+def _add_cut(command: argparse.ArgumentParser) -> None:
+    command.add_argument("classifier", metavar="CLASSIFIER", help="directory of the classifier, which gets the cut")
+    command.add_argument("input", metavar="FILE", nargs="+", help="texts: files, globs, folders or hf:NAME")
+    command.add_argument("--name", required=True, help="name of the cut; one that has it is replaced")
+    command.add_argument("--level", type=float, metavar="X", help="keep what has this score or more")
+    command.add_argument("--share", type=float, metavar="X", help="keep this share of the texts")
+    command.add_argument(
+        "--slice", metavar="COLUMN", default="", help="column of slices that have thresholds of their own"
+    )
+    command.add_argument("--head", metavar="NAME", help="whose scores, of a classifier of several heads")
+    names = (
+        "text",
+        "pair",
+        "label",
+        "input_format",
+        "delimiter",
+        "quoting",
+        "header",
+        "encoding_errors",
+        "skip_missing",
+    )
+    _add_options(_group(command, "data"), "data", names)
+    command.set_defaults(work="cut", parser=command)
 
 
 def _add_inspect(command: argparse.ArgumentParser) -> None:

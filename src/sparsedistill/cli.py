@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from .arguments import parser
-from .classifier import Classifier, is_replaced
+from .classifier import CONFIG, Classifier, is_replaced
+from .cuts import with_cut
 from .errors import SettingsError, SparsedistillError
 from .format import read_json, replacing_directory, write_json
 from .heads import Head, asked_heads
-from .measure import measure
+from .measure import choose_cut, measure
 from .measured import plot_reliability, tables
 from .predict import predict
 from .progress import clock, say
@@ -229,7 +230,7 @@ def _predict(arguments: argparse.Namespace) -> None:
     if arguments.output and arguments.format:
         raise SettingsError("--format is of stdout; that of --output is told by its name: leave out one of them")
     options = ("text", "pair", "keep", "proba", "top_k", "prefix", "nulls", "encoding_errors", "threads",
-               "input_format", "delimiter", "quoting", "header")  # fmt: skip
+               "input_format", "delimiter", "quoting", "header", "cut")  # fmt: skip
     predict(
         Classifier.load(arguments.classifier),
         arguments.input or ["-"],
@@ -237,6 +238,18 @@ def _predict(arguments: argparse.Namespace) -> None:
         format=arguments.format or "lines",
         **{name: getattr(arguments, name) for name in options},
     )
+
+
+def _cut(arguments: argparse.Namespace) -> None:
+    path, data = Path(arguments.classifier), build(_given(arguments), "cut").data
+    classifier = Classifier.load(path)
+    head, cut = choose_cut(
+        classifier, arguments.input, data, name=arguments.name, level=arguments.level, share=arguments.share,
+        column=arguments.slice, head=arguments.head,
+    )  # fmt: skip
+    write_json(path / CONFIG, with_cut(classifier.config, head, cut))
+    own = f", and {len(cut['slice']):,} slices by {cut['column']} have their own" if cut["column"] else ""
+    say(f"{path}: cut {cut['name']} keeps scores from {cut['threshold']:.4g} on{own}; predict --cut {cut['name']}")
 
 
 def _inspect(arguments: argparse.Namespace) -> None:
@@ -311,6 +324,9 @@ def _of_head(head: Head, described: dict[str, Any]) -> list[tuple[str, str]]:
     if head.calibration:
         degrees = f" {head.calibration.temperature:.3g}" * (head.calibration.kind == "temperature")
         lines.append(("calibration", head.calibration.kind + degrees))
+    for cut in described.get("cuts", []):
+        own = f", {len(cut['slice']):,} slices by {cut['column']} have their own" if cut["column"] else ""
+        lines.append(("cut", f"{cut['name']}: scores from {cut['threshold']:.4g} on{own}"))
     for part, figures in described.get("metrics", {}).items():
         lines.append((f"on {part}", ", ".join(f"{name} {value}" for name, value in written(figures))))
     return [(name, f"{head.name}: " * bool(head.name) + value) for name, value in lines]
@@ -374,7 +390,15 @@ def _explained(classifier: Classifier, head: Head, text: str, label: str | None,
     return "\n".join(lines)
 
 
-_WORK = {"fit": _fit, "run": _run, "stage": _stage, "evaluate": _evaluate, "predict": _predict, "inspect": _inspect}
+_WORK = {
+    "fit": _fit,
+    "run": _run,
+    "stage": _stage,
+    "evaluate": _evaluate,
+    "predict": _predict,
+    "cut": _cut,
+    "inspect": _inspect,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,12 +1,23 @@
-"""Cut points of a score: from which score on a text is kept, overall and in each slice."""
+"""Cut points of a score: from which score on a text is kept, overall and in each slice.
+
+A cut is an object as JSON holds it: its ``name``; ``threshold``, the score from which on a text is kept; ``column``,
+that of the slices, or ""; and ``slice``, value -> threshold, of those that have one of their own. It stands in the
+``cuts`` of a head in ``config.json``.
+"""
 
 from __future__ import annotations
 
+import copy
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from .artefact import FORMAT_VERSION
+from .classifier import Classifier
+from .errors import FormatError, SettingsError
+from .heads import Head
 from .slices import LEAST, name_of, slices_of
 
 _MOST_SLICES = 10_000
@@ -14,14 +25,12 @@ _MOST_SLICES = 10_000
 
 def cut_at_level(
     predicted: np.ndarray, gold: np.ndarray, level: float, slices: Sequence[Any] | None = None, *, name: str,
-    head: str = "",
+    column: str = "",
 ) -> dict[str, Any]:  # fmt: skip
     """The cut whose F1 is best where ``gold >= level`` is what to keep; gold may be a teacher's.
 
-    Predicted and gold scores (n,); ``slices``: n values of a column. Returns ``{"name", "head", "threshold", "slice":
-    {value: threshold}}``; a text is kept whose score is the threshold of its slice, or the threshold, or more. A
-    threshold lies half-way between two scores. A slice has one of its own where 30 texts or more are in it, with gold
-    scores on both sides of the level.
+    Predicted and gold scores (n,); ``slices``: the n values of ``column``. A threshold lies half-way between two
+    scores. A slice has one of its own where 30 texts or more are in it, with gold scores on both sides of the level.
 
     Errors: ValueError where gold is all on one side of the level.
     """
@@ -39,11 +48,11 @@ def cut_at_level(
         scores, kept, hits = _kept(predicted[rows], keep)
         return _threshold(scores, int((2 * hits / (kept + keep.sum())).argmax()))
 
-    return _cut(predicted, slices, best, name, head)
+    return _cut(predicted, slices, best, name, column)
 
 
 def cut_at_share(
-    predicted: np.ndarray, share: float, slices: Sequence[Any] | None = None, *, name: str, head: str = ""
+    predicted: np.ndarray, share: float, slices: Sequence[Any] | None = None, *, name: str, column: str = ""
 ) -> dict[str, Any]:
     """The cut that keeps a ``share`` of the texts, those with the highest scores, as nearly as equal scores allow.
 
@@ -58,7 +67,7 @@ def cut_at_share(
         scores, kept, _ = _kept(predicted[rows], np.ones(len(rows), bool))
         return _threshold(scores, int(np.abs(kept - share * len(rows)).argmin()))
 
-    return _cut(predicted, slices, best, name, head)
+    return _cut(predicted, slices, best, name, column)
 
 
 def keeps(cut: dict[str, Any], scores: np.ndarray, slices: Sequence[Any] | None = None) -> np.ndarray:
@@ -66,11 +75,53 @@ def keeps(cut: dict[str, Any], scores: np.ndarray, slices: Sequence[Any] | None 
     thresholds: Any = cut["threshold"]
     if slices is not None:
         thresholds = np.array([cut["slice"].get(name_of(value), thresholds) for value in slices])
-    result: np.ndarray = scores >= thresholds
+    result: np.ndarray = np.asarray(scores, np.float64) >= thresholds
     return result
 
 
-def _cut(predicted: np.ndarray, slices: Sequence[Any] | None, best: Any, name: str, head: str) -> dict[str, Any]:
+def with_cut(config: dict[str, Any], head: Head, cut: dict[str, Any]) -> dict[str, Any]:
+    """The ``config.json`` of a classifier with a cut of one of its heads, in place of one that has its name."""
+    config = copy.deepcopy(config)
+    for one in config.get("heads", [config]):
+        others = [old for old in one.pop("cuts", []) if old["name"] != cut["name"]]
+        if others := others + [cut] * (one.get("name", "") == head.name or "heads" not in config):
+            one["cuts"] = others
+    return {**config, "format_version": FORMAT_VERSION}
+
+
+def cut_of(classifier: Classifier, name: str) -> tuple[Head, dict[str, Any]]:
+    """The cut of this name, and the head whose scores it is of.
+
+    Errors: :class:`SettingsError` for a name that none has, or two; :class:`FormatError` for a cut that is none.
+    """
+    config, found, names = classifier.config, [], []
+    for head, described in zip(classifier.heads, config.get("heads", [config]), strict=True):
+        for cut in described.get("cuts", []):
+            if not _is_cut(cut) or head.task != "regression":
+                raise FormatError(f"{classifier.path or 'the classifier'}: config.json: cuts has {cut!r:.80}, no cut")
+            names.append(cut["name"])
+            found += [(head, cut)] * (cut["name"] == name)
+    if len(found) != 1:
+        known = f"it has {', '.join(names)}" if names else "it has none; sparsedistill cut makes one"
+        raise SettingsError(f"the classifier has {'no' if not found else 'more than one'} cut {name!r}: {known}")
+    return found[0]
+
+
+def _is_cut(cut: Any) -> bool:
+    def number(value: Any) -> bool:
+        return type(value) in (int, float) and math.isfinite(value)
+
+    return (
+        isinstance(cut, dict)
+        and isinstance(cut.get("name"), str)
+        and isinstance(cut.get("column"), str)
+        and number(cut.get("threshold"))
+        and isinstance(cut.get("slice"), dict)
+        and all(map(number, cut["slice"].values()))
+    )
+
+
+def _cut(predicted: np.ndarray, slices: Sequence[Any] | None, best: Any, name: str, column: str) -> dict[str, Any]:
     own: dict[str, float] = {}
     if slices is not None:
         if len(slices) != len(predicted):
@@ -79,7 +130,7 @@ def _cut(predicted: np.ndarray, slices: Sequence[Any] | None, best: Any, name: s
         for i, value in enumerate(known.names[: len(known.names) - bool(known.rare)]):
             if (threshold := best(np.flatnonzero(known.place == i))) is not None:
                 own[value] = threshold
-    return {"name": name, "head": head, "threshold": best(np.arange(len(predicted))), "slice": own}
+    return {"name": name, "threshold": best(np.arange(len(predicted))), "column": column, "slice": own}
 
 
 def _kept(scores: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -11,10 +11,12 @@ import numpy as np
 
 from . import calibrate, figures, intervals
 from .classifier import Classifier
+from .cuts import cut_at_level, cut_at_share
 from .data import pairs
-from .data.files import MissingColumnError
+from .data.files import Form, MissingColumnError
 from .data.labelled import Labelled, label_columns
 from .data.parts import LabelledParts
+from .data.records import Reader, skipping
 from .errors import SettingsError
 from .heads import Head, asked_heads, probabilities
 from .options import Data
@@ -132,6 +134,71 @@ def measure(
         result = {"sources": list(sources), **figures_of(answers, part.extra, slices, resamples, seed)}
         results[one.name] = result
     return {"heads": results} if heads[0].name else results[""]
+
+
+# long: what it takes needs as many words
+def choose_cut(
+    classifier: Classifier,
+    sources: Sequence[str],
+    data: Data | None = None,
+    *,
+    name: str,
+    level: float | None = None,
+    share: float | None = None,
+    column: str = "",
+    head: str | None = None,
+    threads: int = 0,
+) -> tuple[Head, dict[str, Any]]:
+    """A cut of a head's scores, from the texts of ``sources``: by a ``level`` of the scores that stand there, or by the
+    ``share`` to keep, for which texts need no score; see :mod:`sparsedistill.cuts`. With ``column`` also within slices.
+
+    Errors: :class:`DataError` and :class:`SettingsError` for what cannot be read or chosen.
+    """
+    data = data or Data()
+    try:
+        heads = asked_heads(classifier.heads, head)
+    except ValueError as error:
+        raise SettingsError(f"--head: {error}") from None
+    scores = [one for one in heads if one.task == "regression"]
+    if len(scores) != 1:
+        raise SettingsError(
+            "a cut is of scores: " + ("name one head with --head" if scores else "the classifier has none")
+        )
+    if (level is None) == (share is None):
+        raise SettingsError("a cut is chosen by a level or by a share: give one of --level and --share")
+    if not name:
+        raise SettingsError("a cut has a name: give --name")
+    (one,) = scores
+    columns = (column,) if column else ()
+    if share is not None and not data.pair:
+        how: dict[str, Any] = {
+            "encoding_errors": data.encoding_errors,
+            "form": Form.of(data),
+            "skipped": skipping(data),
+        }
+        try:
+            reader = Reader(sources, data.text, columns, **how)
+        except MissingColumnError as error:
+            raise error.with_option("--slice" if error.name == column else "--text") from None
+        texts, slices = [], []
+        for batch in reader:
+            texts += batch.texts
+            slices += batch.named(column) if column else []
+        targets: Any = None
+    else:
+        named = replace(data, label=(one.name,)) if one.name and data.label == Data.label else data
+        part = _LabelledFile(one, classifier.pairs, sources, named, columns).read()
+        texts = pairs.split(part.texts) if classifier.pairs else part.texts
+        slices, targets = part.extra.get(column, []), part.targets
+    logits = classifier.decision_function(texts, threads)
+    predicted = one.scores(logits[one.name] if isinstance(logits, dict) else logits)
+    values = slices if column else None
+    try:
+        if share is not None:
+            return one, cut_at_share(predicted, share, values, name=name, column=column)
+        return one, cut_at_level(predicted, targets, float(level or 0), values, name=name, column=column)
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
 
 
 def figures_of(

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from .classifier import Classifier
+from .cuts import cut_of, keeps
 from .data import files, records
 from .data.records import Batch
 from .data.tables import plain_type
@@ -47,6 +48,7 @@ def predict(
     delimiter: str = "",
     quoting: str = "auto",
     header: bool = True,
+    cut: str = "",
 ) -> None:
     """Write a record for each text of ``sources`` (files, globs, folders, ``-`` for stdin), in order.
 
@@ -55,7 +57,8 @@ def predict(
     then those of :func:`results` with ``prefix`` before their names; "lines" are the results alone. ``pair`` is the
     column of the second text for a classifier of pairs, and is among the columns kept. ``input_format``, ``delimiter``,
     ``quoting`` and ``header`` are those of :class:`files.Form`; with quoting "double" TSV is written in quotes, too.
-    Memory is a few batches of the input, whatever its size.
+    ``cut`` names one of the classifier's cuts, whose "keep" or "drop" is in the column ``cut``. Memory is a few batches
+    of the input, whatever its size.
 
     Errors: :class:`SettingsError` and :class:`DataError`, before the first text is scored wherever that is possible.
     """
@@ -65,11 +68,18 @@ def predict(
     _refuse_options(classifier, expanded, output, kind, keep, pair, proba, top_k, threads)
     if kind == "lines":
         keep = ()
-    if pair and keep is not None:
-        keep = tuple(dict.fromkeys([*keep, pair]))
+    chosen = cut_of(classifier, cut) if cut else None
+    slices = chosen[1]["column"] if chosen else ""
+    if (pair or slices) and keep is not None:
+        keep = tuple(dict.fromkeys([*keep, *filter(None, (pair, slices))]))
 
-    def scored(logits: np.ndarray) -> dict[str, Any]:
-        return {prefix + name: values for name, values in results(classifier, logits, proba, top_k).items()}
+    def scored(logits: np.ndarray, batch: Batch | None = None) -> dict[str, Any]:
+        columns = results(classifier, logits, proba, top_k)
+        if chosen:
+            values = batch.named(slices) if batch and slices else None
+            kept = keeps(chosen[1], chosen[0].scores(logits[:, chosen[0].outputs]), values)
+            columns["cut"] = np.where(kept, "keep", "drop").tolist()
+        return {prefix + name: values for name, values in columns.items()}
 
     labels = classifier.heads[-1].outputs.stop  # of all heads
     names = list(scored(np.zeros((0, labels), np.float32)))
@@ -80,6 +90,8 @@ def predict(
     try:
         columns, metadata, stdin = _agreed(expanded, read, keep, kind, names)
     except files.MissingColumnError as error:
+        if slices and error.name == slices:
+            raise DataError(f"the cut {cut} has slices by column {slices!r}: {error}") from None
         raise error.with_option({pair: "--pair", text: "--text"}.get(error.name, "--keep")) from None
     unknown = _Unknown(classifier)
     with ExitStack() as stack:
@@ -99,7 +111,7 @@ def predict(
                     _refuse_null(batch, text)
                 texts = _paired(batch, pair, nulls) if pair else batch.texts
                 logits = classifier._logits(texts, threads, "empty")
-                write(batch, scored(logits))
+                write(batch, scored(logits, batch))
                 unknown.add(batch, texts, logits)
                 if output or not sys.stdout.isatty():  # else the results themselves show how far it is
                     bar.add(len(batch.rows))
@@ -192,7 +204,7 @@ def _results(head: Head, logits: np.ndarray, proba: bool, top_k: int | None) -> 
 def _types(classifier: Classifier, prefix: str) -> dict[str, str]:
     """What is in the columns of :func:`results` that are no probabilities, as :func:`arrow_writer` calls it."""
     kinds = {"single": "name", "multi": "names", "regression": "score"}
-    return {
+    return {prefix + "cut": "name"} | {
         prefix + _before(head) + name: kind
         for head in classifier.heads
         for name, kind in (
