@@ -12,7 +12,7 @@ from scipy.optimize import minimize, minimize_scalar
 from scipy.special import expit, log_softmax, softmax
 from sklearn.isotonic import IsotonicRegression
 
-from sparsedistill import Classifier, calibrate, distill
+from sparsedistill import Classifier, calibrate, distill, evaluate
 from sparsedistill.classifier import probabilities
 
 
@@ -147,8 +147,8 @@ def run_of(tmp_path, task):
         targets.append(labels.get(task, 5.0 * (scores[0] > 0)))
     classifier = distill(
         train=(texts[:300], targets[:300]), dev=(texts[300:400], targets[300:400]), test=(texts[400:], targets[400:]),
-        directory=tmp_path / "run", task=task, hidden=[], student="network", calibrate=True, repeats=1, max_n=1,
-        resamples=50,
+        directory=tmp_path / "run", task=task, hidden=[], student="network", calibrate=True, rows="float32",
+        repeats=1, max_n=1, resamples=50,
     )  # fmt: skip
     return classifier, texts[300:], targets[300:]
 
@@ -173,6 +173,10 @@ def test_a_run_with_calibration(tmp_path, task, kind):
         assert figures["accuracy" if task == "single" else "exact_match"] == pytest.approx(right)
         shares = classifier.predict_proba(test)
         gold = np.array([[name in one for name in "abc"] for one in targets[100:]])
+        if task == "multi":  # thresholds are of calibrated probabilities
+            on_dev = np.array([[name in one for name in "abc"] for one in targets[:100]])
+            best = evaluate.fit_thresholds(classifier.predict_proba(dev), on_dev)
+            assert config["thresholds"] == pytest.approx(best, abs=1e-3)
         gold = gold.argmax(axis=1) if task == "single" else gold
         assert figures["ece"] == pytest.approx(calibrate.expected_calibration_error(shares, gold), abs=1e-6)
         assert figures["ece"] != figures["ece_before"]

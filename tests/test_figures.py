@@ -222,6 +222,14 @@ def test_intervals_cover_as_often_as_they_say():
     assert one["high"] - one["low"] == pytest.approx(2 * 1.96 * values.std() / np.sqrt(60), rel=0.2)
 
 
+def test_resamples_of_what_they_enlarge_are_moved():
+    distance = Figure(lambda w: np.abs(np.where(np.arange(100) % 2, 1, -1) @ w) / w.sum(axis=0), biased=True)
+    one = measured({"x": distance}, 100, 500)["x"]
+    assert one["value"] == 0 == one["low"] and 0.05 < one["high"] < 0.15  # 0.2 as they are
+    half = measured({"x": Figure(lambda w: distance.of(w) + 0.5, biased=True)}, 100, 500)["x"]
+    assert half["low"] < 0.5 < half["high"]
+
+
 def test_intervals_are_seeded():
     predicted, gold, _ = drawn(3, 50, True)
     found = figures.of_scores(predicted, gold)

@@ -87,6 +87,19 @@ def test_a_score_that_knows_the_slice_alone_has_nothing_left():
     assert noisy["slice_r2"]["low"] < noisy["slice_r2"]["value"] < noisy["slice_r2"]["high"]
 
 
+def test_rare_slices_count_as_they_are():
+    site = np.arange(200) // 10  # too small each to be shown, and together "(others)"
+    known, gold = slices.slices_of(site.tolist()), site + np.tile([0.0, 1.0], 100)
+    alone = measured(slices.of_scores_within(1.0 * site, gold, [10.0], known), 200, 0)
+    assert known.names == ("(others)",)
+    assert alone["pearson_centred"]["value"] is None and alone["auc_within_at_10"]["value"] == 0.5
+    wanted, share = gold >= 10, site / 20
+    labels = measured(slices.of_labels_within(
+        np.stack([1 - share, share], axis=1), np.stack([~wanted, wanted], axis=1), ["no", "yes"], True, known
+    ), 200, 0)  # fmt: skip
+    assert labels["auc_within:yes"]["value"] == 0.5
+
+
 @given(st.integers(0, 10_000), st.integers(30, 90))
 def test_labels_within_slices(seed, n):
     rng = np.random.default_rng(seed)
@@ -311,6 +324,12 @@ def test_thresholds_part_neighbouring_numbers():
     b = np.nextafter(a, 2)
     cut = cuts.cut_at_share(np.array([a, b]), 0.5, name="x")
     assert cuts.keeps(cut, np.array([a, b])).tolist() == [False, True]
+
+
+def test_scores_are_compared_in_64_bits():
+    score = np.array([0.1], np.float32)
+    cut = {"name": "x", "threshold": float(score[0]) + 1e-12, "column": "", "slice": {}}
+    assert not cuts.keeps(cut, score).any()
 
 
 def test_cuts_are_stored_and_predicted(made, scored, tmp_path, capsys):
