@@ -216,8 +216,8 @@ class Distill:
     )
     power: float = option(1.0, "power of the polynomial schedule; 1: a straight line to zero")
     unknown_words: float = option(
-        0.2, "share of words taken for unknown in training, so that their character n-grams learn; with "
-        "characters unknown", most=1,
+        0.15, "share of words taken for unknown in training, each with a typo, so that their character n-grams learn; "
+        "with characters unknown", most=1,
     )  # fmt: skip
     ngram_dropout: float = option(
         -1.0, "share of n-grams left out of each bag; -1: 0.1, of a linear student none", least=-1, most=0.9
