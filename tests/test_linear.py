@@ -20,45 +20,44 @@ from sparsedistill.student.linear import row_rates
 GOOD, BAD = ("good film", "a fine good plot", "lovely acting"), ("bad film", "a dull bad plot", "awful acting")
 
 
-def twin(bags: list[list[int]], targets: list[list[float]], rows: int, task: str, batch_size: int) -> list[float]:
+def twin(bags: list[list[int]], targets: list[list[float]], rows: int, multi: bool, batch_size: int) -> list[float]:
     """The rates as :func:`row_rates` describes them, a row at a time."""
     weights = []
     for row in range(rows):
         times = [bag.count(row) for bag in bags]
         count = sum(times)
         weight = math.log((1 + len(bags)) / (1 + min(count, len(bags)))) + 1
-        if task != "regression":
-            information = 0.0
-            for label in range(len(targets[0])):
-                seen = sum(n * target[label] for n, target in zip(times, targets, strict=True))
-                prior = sum(target[label] for target in targets) / len(bags)
-                sides = [(seen, prior)] + ([(count - seen, 1 - prior)] if task == "multi" else [])
-                for number, share in sides:
-                    if share > 0:
-                        posterior = (number + 4 * share) / (count + 4)
-                        information += posterior * math.log(posterior / share)
-            weight *= math.sqrt(max(information, 1e-5))
+        information = 0.0
+        for label in range(len(targets[0])):
+            seen = sum(n * target[label] for n, target in zip(times, targets, strict=True))
+            prior = sum(target[label] for target in targets) / len(bags)
+            sides = [(seen, prior)] + ([(count - seen, 1 - prior)] if multi else [])
+            for number, share in sides:
+                if share > 0:
+                    posterior = (number + 4 * share) / (count + 4)
+                    information += posterior * math.log(posterior / share)
+        weight *= math.sqrt(max(information, 1e-5))
         weights.append(weight)
     squares = [weight**2 for weight in weights]
     every = [squares[i] for bag in bags for i in bag]
     mean = (sum(every) / len(every) if every else 0.0) or 1.0
-    speed = {"single": 200, "multi": 200 * len(targets[0]), "regression": 25}[task]
+    speed = 200 * (len(targets[0]) if multi else 1)
     return [(square / mean + 0.3) / 1.3 * speed * batch_size for square in squares]
 
 
 @settings(max_examples=60)
-@given(st.data(), st.sampled_from(("single", "multi", "regression")), st.integers(1, 6), st.integers(1, 12))
-def test_rates_are_those_of_their_twin(data, task, rows, texts):
-    classes = 1 if task == "regression" else data.draw(st.integers(1, 4))
+@given(st.data(), st.booleans(), st.integers(1, 6), st.integers(1, 12))
+def test_rates_are_those_of_their_twin(data, multi, rows, texts):
+    classes = data.draw(st.integers(1, 4))
     bags = data.draw(st.lists(st.lists(st.integers(0, rows - 1), max_size=6), min_size=texts, max_size=texts))
     rng = np.random.default_rng(data.draw(st.integers(0, 999)))
     targets = rng.random((texts, classes))
-    if task == "single":
+    if not multi:
         targets = np.eye(classes)[rng.integers(0, classes, texts)]
     offsets = np.cumsum([0, *map(len, bags)]).astype(np.uint64)
     batch = Batch(np.array([i for bag in bags for i in bag], np.uint32), offsets, targets.astype(np.float32))
-    found = row_rates(InMemory(batch), rows, classes, task, 32)
-    np.testing.assert_allclose(found, twin(bags, batch.targets.tolist(), rows, task, 32), rtol=2e-2)
+    found = row_rates(InMemory(batch), rows, classes, multi, 32)
+    np.testing.assert_allclose(found, twin(bags, batch.targets.tolist(), rows, multi, 32), rtol=2e-2)
 
 
 def trained(directory, texts, labels, **changes):
@@ -77,17 +76,11 @@ def test_labels_alone_make_a_linear_student_whose_rows_stand_in_the_slots(tmp_pa
     assert Classifier.load(tmp_path / "run" / "classifier").predict(texts) == classifier.predict(texts)
 
 
-@pytest.mark.parametrize("task", ["multi", "regression"])
-def test_a_linear_student_of_every_task(tmp_path, task):
+def test_a_linear_student_of_several_labels(tmp_path):
     texts = [f"{a} {b} {i}" for i in range(40) for a in ("good", "bad") for b in ("film", "plot")]
-    if task == "multi":
-        labels = [[word for word in ("good", "film") if word in text.split()] for text in texts]
-        classifier = trained(tmp_path, texts, labels, task=task)
-        assert classifier.predict(["good film", "bad plot", "bad film"]) == [["film", "good"], [], ["film"]]
-        return
-    labels = [3.0 * ("good" in text) - ("plot" in text) for text in texts]
-    classifier = trained(tmp_path, texts, labels, task=task)
-    assert np.allclose(classifier.predict(["good film", "bad plot", "bad film"]), [3, -1, 0], atol=1)
+    labels = [[word for word in ("good", "film") if word in text.split()] for text in texts]
+    classifier = trained(tmp_path, texts, labels, task="multi")
+    assert classifier.predict(["good film", "bad plot", "bad film"]) == [["film", "good"], [], ["film"]]
 
 
 def test_an_interrupted_training_goes_on_to_the_same_weights(tmp_path, monkeypatch):
@@ -113,14 +106,14 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(tmp_path, monkeypat
 
 
 def test_who_gets_a_linear_student():
-    def chosen(mode="scratch", pairs=False, **changes):
-        return student_settings(dataclasses.replace(Distill(), **changes), mode, pairs)
+    def chosen(mode="scratch", pairs=False, task="single", **changes):
+        return student_settings(dataclasses.replace(Distill(), **changes), mode, task, pairs)
 
     alone = chosen()
     assert (alone.student, alone.hidden, alone.pooling, alone.optimizer) == ("linear", (), "sqrtn", "sgd")
     assert (alone.batch_size, alone.ngram_dropout) == (64, 0.0)
     asked = ({"hidden": (32,)}, {"hidden": (64,)}, {"hidden": ()}, {"embedding": 8}, {"pooling": "mean"})
-    for changes in (*asked, {"mode": "kd"}, {"student": "network"}):
+    for changes in (*asked, {"mode": "kd"}, {"task": "regression"}, {"student": "network"}):
         other = chosen(**changes)
         assert (other.student, other.batch_size, other.ngram_dropout) == ("network", 512, 0.1)
         assert (other.hidden, other.pooling) == (changes.get("hidden", (64,)), "mean")
@@ -137,6 +130,7 @@ def test_who_gets_a_linear_student():
     ("changes", "message"),
     [
         ({"pair": "b"}, "which a linear student lacks"),
+        ({"task": "regression"}, "and a network scores"),
         ({"hidden": [64]}, "no hidden layer and no W1"),
         ({"pooling": "mean"}, "pools by sqrtn"),
     ],

@@ -165,7 +165,7 @@ class Distill:
     student: str = option(
         "auto",
         "network: a table and hidden layers; linear: a number an n-gram and class, as of a linear model; auto: linear "
-        "for scratch, network with a teacher, for pairs, and where a layer, W1 or a pooling is asked for",
+        "for scratch, network with a teacher, for pairs and scores, and where a layer, W1 or a pooling is asked for",
         ("auto", "network", "linear"),
     )  # fmt: skip
     hidden: tuple[int, ...] = option(
@@ -199,7 +199,7 @@ class Distill:
     steps: int = option(0, "training steps; 0: as many as the epochs take")
     epochs: float = option(
         0.0,
-        "passes over the texts, unless there is a number of steps; 0: 10, of a linear student with unknown words 20",
+        "passes over the texts, unless there is a number of steps; 0: 10, of a linear student with characters 20",
     )
     batch_size: int = option(
         0, "texts a step; 0: 512, of a linear student 64; fewer where an epoch would have less than 64 steps"
@@ -226,7 +226,8 @@ class Distill:
     evaluate_every: int = option(0, "steps between evaluations on dev; 0: ten evaluations in all")
     keep: str = option(
         "auto",
-        "which weights to keep: the best on dev, or the last; auto: best, with a teacher and no --patience last",
+        "which weights to keep: the best on dev, or the last; auto: best, but without --patience the last of a linear "
+        "student and with a teacher",
         ("auto", "best", "last"),
     )  # fmt: skip
     patience: int = option(0, "stop after so many evaluations on dev without a better figure; 0: never")

@@ -15,12 +15,13 @@ HIDDEN, PAIRS_EMBEDDING = 64, 128
 _DEFAULT = Distill()
 
 
-def epochs_of(distill: Distill, forget: float) -> float:
-    """Passes over the texts; ``forget``: share of the words that are taken for unknown in training.
+def epochs_of(distill: Distill, characters: str) -> float:
+    """Passes over the texts; ``characters``: the vocabulary's.
 
-    A linear student learns rows of characters from these alone, and goes on to get better with more of them.
+    A linear student learns rows of characters more slowly: of unknown words only where words are taken for such, and
+    of all words with many rows that say the same.
     """
-    return distill.epochs or (20.0 if forget and distill.student == "linear" else 10.0)
+    return distill.epochs or (20.0 if characters != "none" and distill.student == "linear" else 10.0)
 
 
 def linear_rate(steps: int) -> float:
@@ -32,16 +33,17 @@ def linear_rate(steps: int) -> float:
     return min(0.02, 0.0125 * math.pow(1000 / steps, 0.7))
 
 
-def student_settings(distill: Distill, mode: str, are_pairs: bool) -> Distill:
+def student_settings(distill: Distill, mode: str, task: str, are_pairs: bool) -> Distill:
     """The settings of the student of a mode, nothing in them left to the program.
 
-    From labels alone a linear student is more accurate than one with a hidden layer, and it is smaller; with a teacher
-    it is the other way round. Who asks for a layer, W1 or a pooling asks for a student with one.
+    From labels alone a linear student is more accurate than one with a hidden layer, and it is smaller; of scores, and
+    with a teacher, it is the other way round or depends on the texts. Who asks for a layer, W1 or a pooling asks for a
+    student with one.
     """
     untouched = distill.hidden == OPEN_HIDDEN and not distill.embedding and distill.pooling == "auto"
     linear = distill.student == "linear"
     if distill.student == "auto":
-        linear = mode == "scratch" and untouched and not are_pairs
+        linear = mode == "scratch" and untouched and not are_pairs and task != "regression"
     if linear and distill.student == "auto" and set(distill.modes) != {"scratch"}:
         # Beside students of a teacher, these are set for them.
         own = {name: getattr(_DEFAULT, name) for name in ("batch_size", "learning_rate", "ngram_dropout", "epochs")}

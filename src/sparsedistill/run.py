@@ -216,7 +216,7 @@ class Run(Units):
 
     def student(self, mode: str) -> Distill:
         """Settings of the student of a mode, nothing left open in them."""
-        return student_settings(self.settings.distill, mode, self.are_pairs)
+        return student_settings(self.settings.distill, mode, self.task.name, self.are_pairs)
 
     def counting(self, name: str) -> tuple[Count, str]:
         """Settings of the vocabulary of ``corpus``, ``train`` or ``all``, nothing left open in them, and why so."""

@@ -160,6 +160,10 @@ class Settings:
                 "pairs are compared in a layer, which a linear student lacks: no --student linear",
             ),
             (
+                linear and self.data.task == "regression",
+                "a linear student learns labels, and a network scores: no --student linear",
+            ),
+            (
                 linear and (distill.embedding > 0 or distill.hidden not in ((), OPEN_HIDDEN)),
                 "a linear student has no hidden layer and no W1: --student network, or no --hidden and --embedding",
             ),

@@ -8,22 +8,22 @@ import numpy as np
 
 from .dataset import Blocks
 
-SPEED = {"single": 200.0, "multi": 200.0, "regression": 25.0}  # of the table, above that of the biases
+SPEED = 200.0  # of the table, above that of the biases
 PSEUDO_COUNTS = 4.0
 LEAST_INFORMATION = 1e-5  # nats: below is rounding
 UNIFORM = 0.3  # what every squared weight has more, in units of their mean: they are estimates, of few texts poor ones
 
 
-def row_rates(blocks: Blocks, rows: int, classes: int, task: str, batch_size: int) -> np.ndarray:
+def row_rates(blocks: Blocks, rows: int, classes: int, multi: bool, batch_size: int) -> np.ndarray:
     """Factors of the learning rate, float32 (``rows``,), for :class:`sparsedistill.student.table.Sgd`.
 
     Gradient descent on rows with these factors is gradient descent on a linear model of n-gram counts that are
     multiplied by the factors' roots: by the inverse document frequency (Spärck Jones 1972), as in TF-IDF, and by the
     root of the n-gram's information on the label, the Kullback-Leibler divergence of its class distribution, with
     :data:`PSEUDO_COUNTS` of the prior, from that prior; Wang and Manning (2012) multiply by log-count ratios alike. The
-    weights are thereby in the rows, and cost nothing at prediction. Of several labels a text each is a class
-    distribution of two; scores have the first of both weights alone. The mean over the n-grams of the texts is the same
-    whatever the data, for a ``batch_size`` whose gradients are averaged.
+    weights are thereby in the rows, and cost nothing at prediction. Of several labels a text (``multi``) each is a
+    class distribution of two. The mean over the n-grams of the texts is the same whatever the data, for a
+    ``batch_size`` whose gradients are averaged.
     """
     counts, met, by_class = np.zeros(rows), np.zeros(rows), np.zeros((classes, rows), np.float32)
     texts, priors = sum(blocks.sizes), np.zeros(classes)
@@ -34,29 +34,26 @@ def row_rates(blocks: Blocks, rows: int, classes: int, task: str, batch_size: in
         occurrences = np.bincount(batch.ids, minlength=rows)
         counts += occurrences
         met += share * occurrences
-        if task == "regression":
-            continue
         lengths = np.diff(batch.offsets).astype(np.int64)
         for label in range(classes):
             targets = batch.targets[:, label]
             by_class[label] += np.bincount(batch.ids, np.repeat(targets, lengths), minlength=rows).astype(np.float32)
             priors[label] += targets.sum() / len(ways)
     weights = np.log((1 + texts) / (1 + np.minimum(counts, texts))) + 1
-    if task != "regression":
-        weights *= np.sqrt(_information(counts, by_class, priors / texts, task))
+    weights *= np.sqrt(_information(counts, by_class, priors / texts, multi))
     squares = np.square(weights)
     mean = float((squares * met).sum() / max(float(met.sum()), 1e-9)) or 1.0
-    outputs = classes if task == "multi" else 1  # whose losses are averaged, too
-    speed = SPEED[task] * batch_size * outputs / (1 + UNIFORM)
+    outputs = classes if multi else 1  # whose losses are averaged, too
+    speed = SPEED * batch_size * outputs / (1 + UNIFORM)
     result: np.ndarray = (speed * (squares / mean + UNIFORM)).astype(np.float32)
     return result
 
 
-def _information(counts: np.ndarray, by_class: np.ndarray, priors: np.ndarray, task: str) -> np.ndarray:
+def _information(counts: np.ndarray, by_class: np.ndarray, priors: np.ndarray, multi: bool) -> np.ndarray:
     """Divergence (V,) of each n-gram's class distribution from the prior, in nats; of several labels, their sum."""
     total = np.zeros(len(counts))
     for ours, prior in zip(by_class, priors, strict=True):
-        for number, share in ((ours, prior), (counts - ours, 1 - prior)) if task == "multi" else ((ours, prior),):
+        for number, share in ((ours, prior), (counts - ours, 1 - prior)) if multi else ((ours, prior),):
             if share > 0:
                 posterior = (number + PSEUDO_COUNTS * share) / (counts + PSEUDO_COUNTS)
                 total += posterior * np.log(np.maximum(posterior, 1e-300) / share)
