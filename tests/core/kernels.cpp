@@ -219,7 +219,7 @@ void training() {
                 Floats state(states, 0.25f);
                 for (int i = 0; i < 3; ++i) step(kernel, mine.data(), state.data());
                 std::memcpy(out.data(), mine.data(), mine.size() * sizeof mine[0]);
-                std::memcpy(out.data() + mine.size() * sizeof mine[0], state.data(), states * sizeof(float));
+                if (states) std::memcpy(out.data() + mine.size() * sizeof mine[0], state.data(), states * sizeof(float));
             });
         };
         const AdamStep adam{0.1f, 0.9f, 0.98f, 1e-6f};
