@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytest
 import reference as ref
+from conftest import make_parts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparsedistill import _core
+from sparsedistill import Classifier, _core
+from sparsedistill.parts import pooling_of
 
 CONFORMANCE = Path(__file__).with_name("SentenceBreakTest.txt")
 
@@ -164,3 +168,112 @@ def test_windows_that_cannot_be(window):
         cut("a", "window", *window)
     with pytest.raises(ValueError, match="no parts 'line': sentence, paragraph or window"):
         cut("a", "line")
+
+
+HEADS = {"topic": ("single", 3), "flags": ("multi", 3), "score": ("regression", 1)}
+CUTS = {"sentence": ("sentence",), "paragraph": ("paragraph",), "window:3/2": ("window", 3, 2)}
+KNOWN = ("not bad at all", "The film was good.", "映画 film 😀", "bad", "\u0308é", "да.", "漢字。", " ", "\n\n", ". ")
+documents = st.lists(st.one_of(st.sampled_from(KNOWN), characters), max_size=12).map("".join)
+DOCUMENTS = ["The film was good. not bad at all! 映画 film 😀。bad.", "", " \n\n ", "é schlecht!\n\nThe film", "bad"]
+POOLS = {
+    "mean": lambda p: p.sum(axis=0) / len(p),
+    "max": lambda p: np.array([max(column) for column in p.T]),
+    "top2": lambda p: np.array([sum(sorted(column)[-2:]) / min(2, len(column)) for column in p.T]),
+    "share:0.4": lambda p: np.array([sum(x >= 0.4 for x in column) / len(column) for column in p.T]),
+}
+
+
+@pytest.fixture(scope="module", params=[("int8", 1), ("float16", 0)], ids=["int8", "float16"])
+def several(request) -> Classifier:
+    row_type, depth = request.param
+    return Classifier(*make_parts(heads=HEADS, row_type=row_type, depth=depth, calibrated=True))
+
+
+@settings(max_examples=60)
+@given(many=st.lists(documents, max_size=5), threads=st.integers(1, 3), parts=st.sampled_from(sorted(CUTS)))
+def test_a_part_gets_what_its_slice_gets(several, many, threads, parts):
+    logits, _, counts = several._model.score_parts(many, *CUTS[parts], characters=True, threads=threads)
+    slices = [[text[a:b] for a, b in cut(text, *CUTS[parts])] for text in many]
+    flat = [one for some in slices for one in some]
+    assert counts.tolist() == [len(some) for some in slices]
+    assert logits.tobytes() == several._model.score(flat, 1).tobytes()
+    found = several.predict(many, parts=parts, threads=threads)
+    in_bytes = several.predict(many, parts=parts, threads=threads, offsets="bytes")
+    for name, alone in several.predict(flat).items():
+        assert [[text[p.start : p.end] for p in some] for text, some in zip(many, found[name], strict=True)] == slices
+        assert [p.prediction for some in found[name] for p in some] == alone
+        read = [[ref.raw(text)[p.start : p.end] for p in some] for text, some in zip(many, in_bytes[name], strict=True)]
+        assert read == [[ref.raw(one) for one in some] for some in slices]
+        assert several.predict(many, parts=parts, head=name) == found[name]
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_pooled_parts(several, pool):
+    found = several.predict(DOCUMENTS, parts="sentence", pool=pool)
+    assert list(found) == list(HEADS)
+    for i, text in enumerate(DOCUMENTS):
+        slices = shown(text, "sentence")
+        if not slices:
+            assert {name: values[i] for name, values in found.items()} == several.predict("")
+            continue
+        shares = {name: POOLS[pool](values) for name, values in several.predict_proba(slices).items()}
+        assert found["topic"][i] == several.heads[0].labels[int(np.argmax(shares["topic"]))]
+        flags = several.heads[1]
+        assert found["flags"][i] == [
+            label for label, p, least in zip(flags.labels, shares["flags"], flags.thresholds, strict=True) if p >= least
+        ]
+        scores = np.array(several.predict(slices, head="score"))[:, None]
+        assert found["score"][i] == pytest.approx(float(POOLS[pool](scores)[0]), rel=1e-6)
+
+
+@settings(max_examples=60)
+@given(st.integers(1, 6), st.integers(0, 2**32 - 1), st.sampled_from(sorted(POOLS)))
+def test_poolings(count, seed, pool):
+    values = np.random.default_rng(seed).random((count, 3))
+    assert pooling_of(pool)(values) == pytest.approx(POOLS[pool](values), rel=1e-12)
+
+
+def test_one_text_arrow_and_nulls(several):
+    text = DOCUMENTS[0]
+    many = several.predict(DOCUMENTS, parts="sentence")
+    assert len(many["topic"][0]) > 2 and many["topic"][1] == many["topic"][2] == []
+    assert several.predict(text, parts="sentence") == {name: of[0] for name, of in many.items()}
+    assert several.predict(text, parts="sentence", head="topic", pool="max") in several.heads[0].labels
+    assert several.predict(pa.array(DOCUMENTS), parts="sentence", threads=2) == many
+    assert several.predict([None], parts="sentence", nulls="empty") == {name: [[]] for name in HEADS}
+    assert several.predict([], parts="sentence", pool="mean") == {name: [] for name in HEADS}
+    with pytest.raises((TypeError, ValueError), match="text 0 is NoneType"):
+        several.predict([None], parts="sentence")
+
+
+def test_a_classifier_of_one_head_gives_lists(classifier):
+    [parts] = classifier.predict(["The film. é bad"], parts="window:1/1")
+    assert [(p.start, p.end) for p in parts] == [(0, 3), (4, 9), (10, 11), (12, 15)]
+    assert [p.prediction for p in parts] == classifier.predict(["The", "film.", "é", "bad"])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"pool": "mean"}, "give parts too"),
+        ({"parts": "line"}, "parts is 'line': give 'sentence'"),
+        ({"parts": "window:2"}, "give 'sentence', 'paragraph' or 'window:200/100'"),
+        ({"parts": "window:2/3"}, "a step is of 1 word"),
+        ({"parts": "window:2/0"}, "a step is of 1 word"),
+        ({"parts": "sentence", "pool": "top0"}, "pool is 'top0': give 'mean'"),
+        ({"parts": "sentence", "pool": "median"}, "pool is 'median': give 'mean'"),
+        ({"parts": "sentence", "offsets": "words"}, "offsets is 'words': give 'characters'"),
+        ({"parts": "sentence", "head": "none"}, "no head 'none'"),
+    ],
+)
+def test_parts_that_cannot_be(several, options, message):
+    with pytest.raises(ValueError, match=message):
+        several.predict(DOCUMENTS, **options)
+
+
+def test_pairs_have_no_parts():
+    config, tensors = make_parts(depth=1)
+    tensors["bias"], tensors["layers.0.weight"] = np.zeros(32, np.float32), np.ones((32, 3), np.float32)
+    pairs = Classifier(config | {"pairs": True, "format_version": 6}, tensors)
+    with pytest.raises(TypeError, match="pairs of texts, which have no parts"):
+        pairs.predict(("a", "b"), parts="sentence")

@@ -2,12 +2,15 @@
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -15,6 +18,7 @@
 #include "bind.h"
 #include "common.h"
 #include "lookup.h"
+#include "parts.h"
 #include "python_texts.h"
 
 namespace sparsedistill::python {
@@ -84,6 +88,28 @@ public:
         return result;
     }
 
+    auto score_parts(nb::handle source, const std::string& kind, std::size_t size, std::size_t step, bool characters,
+                     unsigned threads, bool nulls_are_empty) const {
+        if (model_.pairs) throw nb::type_error("this classifier labels pairs of texts, which have no parts");
+        const PythonTexts texts(source, nulls_are_empty);
+        const Parting how = parting(kind, size, step);
+        Parts parts;
+        std::vector<float> scores;
+        {
+            const Long work;
+            parts = segment(texts.views(), how, threads, work.stop);
+            std::vector<std::string_view> cut;  // views into the texts: nothing is copied
+            cut.reserve(parts.all.size());
+            for (std::size_t t = 0; t < texts.size(); ++t)
+                for (std::size_t p = parts.from[t]; p < parts.from[t + 1]; ++p)
+                    cut.push_back(texts.views()[t].substr(parts.all[p].begin, parts.all[p].end - parts.all[p].begin));
+            scores.resize(cut.size() * model_.outputs());
+            sparsedistill::score(model_, cut, scores.data(), threads, work.stop);
+        }
+        auto [offsets, counts] = to_offsets(texts.views(), std::move(parts), characters, threads);
+        return std::make_tuple(to_numpy(std::move(scores), model_.outputs()), std::move(offsets), std::move(counts));
+    }
+
     nb::object choose_one(nb::handle text, const nb::tuple& names) const {
         if (names.size() != model_.outputs()) throw nb::value_error("there must be a name for each output");
         if (model_.pairs) throw nb::type_error("this classifier labels pairs of texts");
@@ -134,6 +160,9 @@ void bind_model(nb::module_& m) {
              "pairs"_a = false)
         .def("score", &PyModel::score, "texts"_a, "threads"_a, "nulls_are_empty"_a = false,
              "Logits float32 (n, outputs).")
+        .def("score_parts", &PyModel::score_parts, "texts"_a, "kind"_a, "size"_a = 0, "step"_a = 0, "characters"_a = false,
+             "threads"_a = 1, "nulls_are_empty"_a = false,
+             "(logits float32 (P, outputs), offsets, counts): each part that segment() cuts, scored as a text of its own.")
         .def("choose", &PyModel::choose, "names"_a, "texts"_a, "threads"_a, "nulls_are_empty"_a = false,
              "The name of each text's highest logit.")
         .def("choose_one", &PyModel::choose_one, "text"_a, "names"_a, "The name of one text's highest logit.");

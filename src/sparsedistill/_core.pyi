@@ -125,6 +125,11 @@ class Model:
     def score(self, texts: object, threads: int, nulls_are_empty: bool = False) -> Annotated[NDArray[numpy.float32], dict(shape=(None, None))]:
         """Logits float32 (n, outputs)."""
 
+    def score_parts(self, texts: object, kind: str, size: int = 0, step: int = 0, characters: bool = False, threads: int = 1, nulls_are_empty: bool = False) -> tuple[Annotated[NDArray[numpy.float32], dict(shape=(None, None))], Annotated[NDArray[numpy.int64], dict(shape=(None, None))], Annotated[NDArray[numpy.int64], dict(shape=(None,))]]:
+        """
+        (logits float32 (P, outputs), offsets, counts): each part that segment() cuts, scored as a text of its own.
+        """
+
     def choose(self, names: tuple[Any, ...], texts: object, threads: int, nulls_are_empty: bool = False) -> list[Any]:
         """The name of each text's highest logit."""
 

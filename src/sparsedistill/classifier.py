@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,9 @@ from .explain import Explanation, explain
 from .format import read_json, read_start, read_tensors, replacing_directory, write_json, write_tensors
 from .heads import Head, asked_heads, each
 from .heads import probabilities as probabilities
-from .machine import asked_threads
+from .inputs import asked_of_core, is_one
 from .merge import NgramSource, merged
+from .parts import predict_parts
 
 CONFIG, TENSORS, CARD = "config.json", "model.safetensors", "README.md"
 MAX_CARD = 1 << 20  # bytes
@@ -170,11 +171,10 @@ class Classifier:
         Where heads have names: a dict of those, by name; with ``head`` those of one.
 
         ``texts`` is a str, or n of them: a list, a tuple, any iterable, a numpy or pandas column, or anything with the
-        Arrow PyCapsule protocol. Where the classifier labels ``pairs`` it is a tuple of two str, n of those,
-        or an array or frame (n, 2). A text
-        without a known n-gram, the empty one among them, pools to zero and gets the score of the biases alone. The same
-        bits for any ``threads`` (0: all processors granted) and any batch. ``nulls`` says what a null of a column, or
-        None, NaN, NaT or pandas' NA in a list is: an "error", or an "empty" text.
+        Arrow PyCapsule protocol. Where the classifier labels ``pairs`` it is a tuple of two str, n of those, or an
+        array or frame (n, 2). A text without a known n-gram, the empty one among them, pools to zero and gets the score
+        of the biases alone. The same bits for any ``threads`` (0: all processors granted) and any batch. ``nulls`` says
+        what a null of a column, or None, NaN, NaT or pandas' NA in a list is: an "error", or an "empty" text.
 
         Errors: TypeError or ValueError naming the position of what is no text; ValueError for a head that is not there.
         """
@@ -185,24 +185,12 @@ class Classifier:
     def _logits(self, texts: Any, threads: int, nulls: str) -> np.ndarray:
         """Those of all heads, one after the other."""
         try:
-            if self._is_one(texts):
-                result: np.ndarray = self._model.score(self._asked((texts,), 1, nulls)[0], 1)[0]
+            if is_one(texts, self.pairs):
+                result: np.ndarray = self._model.score(asked_of_core((texts,), self.pairs, 1, nulls)[0], 1)[0]
                 return result
-            return self._model.score(*self._asked(texts, threads, nulls))
+            return self._model.score(*asked_of_core(texts, self.pairs, threads, nulls))
         except _core.Damaged as error:
             raise self._damaged(error) from None
-
-    def _is_one(self, texts: Any) -> bool:
-        """Whether this is one text, or one pair."""
-        if self.pairs:
-            return isinstance(texts, tuple) and len(texts) == 2 and all(isinstance(t, str | bytes) for t in texts)
-        return isinstance(texts, str | bytes)
-
-    def _asked(self, texts: Any, threads: int, nulls: str) -> tuple[Any, int, bool]:
-        """What the core takes of many texts: the texts, how many threads, whether nulls are empty texts."""
-        if nulls not in ("error", "empty"):
-            raise ValueError(f"nulls is {nulls!r}: give 'error' or 'empty'")
-        return _halves(texts) if self.pairs else _as_texts(texts), asked_threads(threads), nulls == "empty"
 
     # The core checks slots and rows where it uses them. (A context manager would cost as much as scoring a short text.)
     def _damaged(self, error: Exception) -> FormatError:
@@ -223,30 +211,42 @@ class Classifier:
         logits = self._logits(texts, threads, nulls)
         return each(labelled, head, lambda one: one.probabilities(logits[..., one.outputs]))
 
-    def predict(self, texts: Any, threads: int = 0, nulls: str = "error", head: str | None = None) -> Any:
+    def predict(
+        self,
+        texts: Any,
+        threads: int = 0,
+        nulls: str = "error",
+        head: str | None = None,
+        parts: str | None = None,
+        pool: str | None = None,
+        offsets: str = "characters",
+    ) -> Any:
         """Labels of n texts, as a list: a name each (single), a list of names each (multi), a float each (regression).
 
         For one str the one label, list or float. Where heads have names: a dict of these, by name. Multi-label
         decisions compare calibrated probabilities with the thresholds, and scores are calibrated. The arguments and
         errors are those of :meth:`decision_function`.
+
+        ``parts`` ("sentence", "paragraph", "window:200/100": words, step): each part of a text as a text of its own, a
+        list of :class:`sparsedistill.parts.Part` (start, end, prediction) a text, in ``offsets`` of "characters" or
+        "bytes". ``pool`` ("mean", "max", "top3", "share:0.5"): one result a text, of its parts' pooled probabilities.
         """
-        if self._names and head is None:
-            try:
-                if self._is_one(texts):
-                    if not self.pairs:
-                        return self._model.choose_one(texts, self._names)
-                    return self._model.choose(self._names, *self._asked([texts], 1, nulls))[0]
-                return self._model.choose(self._names, *self._asked(texts, threads, nulls))
-            except _core.Damaged as error:
-                raise self._damaged(error) from None
+        try:
+            if parts is not None or pool is not None:
+                return predict_parts(self._model, self.heads, texts, threads, nulls, parts, pool, offsets, head)
+            if self._names and head is None:
+                if not is_one(texts, self.pairs):
+                    return self._model.choose(self._names, *asked_of_core(texts, self.pairs, threads, nulls))
+                if not self.pairs:
+                    return self._model.choose_one(texts, self._names)
+                return self._model.choose(self._names, *asked_of_core([texts], True, 1, nulls))[0]
+        except _core.Damaged as error:
+            raise self._damaged(error) from None
         asked = asked_heads(self.heads, head)
         logits = self._logits(texts, threads, nulls)
 
-        def decided(one: Head) -> Any:
-            decisions = one.decide(np.atleast_2d(logits)[:, one.outputs])
-            return decisions[0] if logits.ndim == 1 else decisions
-
-        return each(asked, head, decided)
+        rows, single = np.atleast_2d(logits), logits.ndim == 1
+        return each(asked, head, lambda one: one.decide(rows[:, one.outputs])[0 if single else slice(None)])
 
     def decide(self, logits: Any) -> Any:
         """What :meth:`predict` says for logits (n, C) that :meth:`decision_function` gave; of a dict, a dict."""
@@ -264,7 +264,7 @@ class Classifier:
 
         Errors: ValueError when there is no such label or head, or several heads and none is named.
         """
-        if not self._is_one(text) or isinstance(text, bytes):
+        if not is_one(text, self.pairs) or isinstance(text, bytes):
             raise TypeError(f"explain takes one {'pair of ' * self.pairs}str, not {type(text).__name__}")
         return explain(self, text, label, top, head)
 
@@ -279,42 +279,6 @@ class Classifier:
 def _some(names: tuple[str, ...], most: int) -> str:
     """The first of these names."""
     return ", ".join(names[:most]) + (" ..." if len(names) > most else "")
-
-
-def _halves(pairs: Any) -> list[Any]:
-    """The texts of pairs, one after the other."""
-    if isinstance(pairs, str | bytes | dict) or not isinstance(pairs, Iterable):
-        raise TypeError(
-            f"this classifier labels pairs of texts: give (first, second), or many, not {type(pairs).__name__}"
-        )
-    if getattr(pairs, "ndim", 1) == 2:  # of numpy, or a frame of pandas, which would give the names of its columns
-        pairs = np.asarray(pairs, object)
-    halves: list[Any] = []
-    for i, pair in enumerate(pairs):
-        if not isinstance(pair, tuple | list | np.ndarray) or len(pair) != 2:
-            raise TypeError(f"pairs[{i}] is {pair!r:.60}, not two texts")
-        halves.extend(pair)
-    return halves
-
-
-def _as_texts(texts: Any) -> Any:
-    dtype = getattr(texts, "dtype", None)
-    if type(texts).__module__.split(".")[0] == "pandas" and (
-        str(dtype) == "object"
-        or getattr(dtype, "storage", "") == "python"
-        or getattr(dtype, "kind", "") in ("f", "M", "m")  # a column of nothing but nulls is one of NaN or NaT
-    ):
-        # Over the Arrow protocol pandas would have to convert, which needs pyarrow.
-        return texts.tolist()
-    if isinstance(texts, list | tuple) or hasattr(texts, "__arrow_c_stream__") or hasattr(texts, "__arrow_c_array__"):
-        return texts
-    if isinstance(texts, np.ndarray):
-        if texts.ndim != 1:
-            raise ValueError(f"texts must be one-dimensional, not of shape {texts.shape}")
-        return texts.tolist()
-    if isinstance(texts, dict) or not isinstance(texts, Iterable):
-        raise TypeError(f"texts must be a str or many of them, not {type(texts).__name__}")
-    return list(texts)
 
 
 def is_replaced(directory: Path, option: str = "") -> bool:
