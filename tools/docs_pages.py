@@ -15,13 +15,7 @@ MEMBERS = {  # of classes that have others for the package itself
     "Run": ("execute", "check", "teacher_logits", "classifier"),
     "Settings": ("of", "from_toml", "check"),
 }
-COMMANDS = (
-    "fit",
-    "run",
-    "predict",
-    "inspect",
-    "evaluate",
-)  # documented in full; stages have the options of their tables
+COMMANDS = ("fit", "run", "predict", "cut", "inspect", "evaluate")  # in full; stages have the options of their tables
 
 
 def settings_page() -> str:
