@@ -154,7 +154,7 @@ std::vector<Head> read_heads(const Fields& config) {
         if (std::any_of(heads.begin(), heads.end(), [&](const Head& one) { return one.name == name; }))
             config.fail("heads has " + in_quotes(name) + " twice");
         const Fields object = config.inside(item, "head " + in_quotes(name));
-        const std::size_t first = heads.empty() ? 0 : heads.back().first + heads.back().labels.size();
+        const std::size_t first = heads.empty() ? 0 : heads.back().end();
         heads.push_back(read_head(object, std::move(name), first));
     });
     if (heads.empty()) config.fail("heads is empty");

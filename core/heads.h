@@ -27,6 +27,8 @@ struct Head {
     std::vector<double> thresholds;  // multi: one a label
     Calibration calibration;
     std::size_t first;  // of its outputs among those of all heads; it has one a label
+
+    std::size_t end() const { return first + labels.size(); }  // of its outputs
 };
 
 // The heads, in the order of their outputs. Errors: FormatError naming the field, also where the file is of another format or of a

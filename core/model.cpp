@@ -251,7 +251,7 @@ LoadedModel read(std::string_view config_text, MappedFile mapped, std::span<cons
     Model model{{text.rules, text.max_n, rows.lookup, Vocabulary::usual_block, text.characters}, rows.type, rows.numbers, rows.width, rows.stride, nullptr, *pooling, nullptr,
                 pairs, false, {}};
     read_dense(config, tensors, model);
-    const std::size_t labels = heads.back().first + heads.back().labels.size();
+    const std::size_t labels = heads.back().end();
     if (model.outputs() != labels)
         throw FormatError(where + ": " + std::to_string(model.outputs()) + " outputs for " + std::to_string(labels) + " labels");
     tensors.refuse_others();

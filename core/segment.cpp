@@ -60,7 +60,7 @@ constexpr First first_bytes(Wanted wanted) {
     return result;
 }
 
-constexpr SentenceBreak class_in(unsigned flags) { return static_cast<SentenceBreak>(flags >> 12); }
+constexpr auto class_in = Point::sentence_break_in;
 constexpr First may_end_sentence = [] {
     First result = first_bytes([](unsigned flags) { return ends_line(class_in(flags)) || terminates(class_in(flags)); });
     result['\v'] = result['\f'] = true;

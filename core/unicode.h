@@ -47,7 +47,8 @@ struct Point {
     constexpr bool counts() const { return flags & 256; }  // in comparable()
     constexpr bool digit() const { return flags & 512; }
     static constexpr unsigned folds = 1024;  // its case folding is not one code point, its lower case
-    constexpr SentenceBreak sentence_break() const { return static_cast<SentenceBreak>(flags >> 12); }
+    static constexpr SentenceBreak sentence_break_in(unsigned flags) { return static_cast<SentenceBreak>(flags >> 12); }
+    constexpr SentenceBreak sentence_break() const { return sentence_break_in(flags); }
     constexpr std::uint32_t lower() const { return code + static_cast<std::uint32_t>(unicode::lower_delta_of[record]); }
     constexpr std::uint32_t combining_class() const { return unicode::combining_class_of[record]; }
 };

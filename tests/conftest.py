@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from sparsedistill import Classifier, _core, report
-from sparsedistill.artefact import version_of
+from sparsedistill.artefact import FORMAT_VERSION, version_of
 from sparsedistill.student import curve
 from sparsedistill.student.vocabulary import Vocabulary
 
@@ -151,7 +151,7 @@ def make_parts(
         tensors[f"layers.{i}.bias"] = rng.standard_normal(n_out).astype(np.float32)
     config = {
         "format": "sparsedistill",
-        "format_version": version_of(vocabulary.rules, "mean", bool(heads) or calibrated),
+        "format_version": FORMAT_VERSION if heads or calibrated else version_of(vocabulary.rules, "mean"),
         "text": {
             **vocabulary.rules.config(),
             "seed": vocabulary.seed,

@@ -85,10 +85,8 @@ def read_parts(config: dict[str, Any], tensors: dict[str, np.ndarray], where: An
     return Parts(heads, pairs, pooling, text, seed, rows, dense)
 
 
-def version_of(text: TextRules, pooling: str, answers: bool = False) -> int:
-    """The format version of a classifier: the oldest that has all it uses; ``answers``: heads or a calibration."""
-    if answers:
-        return FORMAT_VERSION
+def version_of(text: TextRules, pooling: str) -> int:
+    """The format version of a classifier without what version 6 has: the oldest that has all it uses."""
     return OLDEST_VERSION if text.characters == "none" and not text.deobfuscate and pooling != "sqrtn" else 5
 
 

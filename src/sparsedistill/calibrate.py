@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .figures import DEAR_LABELS
-from .heads import interpolated
+from .heads import Calibration
 from .intervals import Figure
 
 BINS = 15
@@ -30,13 +30,13 @@ def fit(logits: np.ndarray, targets: np.ndarray, task: str) -> dict[str, Any] | 
         return fit_temperature(logits, targets)
     if task == "multi":
         return fit_platt(logits, targets)
-    scores, found = logits[:, 0], np.zeros(len(logits))
+    scores, found = logits[:, 0], np.zeros((len(logits), 1))
     fold = np.random.default_rng(0).permutation(len(scores)) % _FOLDS
     if len(scores) < 2 * _FOLDS:
         return None
     for i in range(_FOLDS):
-        found[fold == i] = as_logits(fit_isotonic(scores[fold != i], targets[fold != i]), scores[fold == i])
-    before, after = (float(((guess - targets) ** 2).sum()) for guess in (scores, found))
+        found[fold == i] = as_logits(fit_isotonic(scores[fold != i], targets[fold != i]), logits[fold == i])
+    before, after = (float(((guess - targets) ** 2).sum()) for guess in (scores, found[:, 0]))
     return fit_isotonic(scores, targets) if after < before else None
 
 
@@ -159,14 +159,9 @@ def as_logits(calibration: dict[str, Any] | None, logits: np.ndarray) -> np.ndar
     """
     if calibration is None:
         return logits
-    numbers = logits.astype(np.float64)
-    if calibration["kind"] == "temperature":
-        numbers /= calibration["temperature"]
-    elif calibration["kind"] == "platt":
-        numbers = numbers * np.array(calibration["slope"]) + np.array(calibration["intercept"])
-    else:
-        numbers = interpolated(numbers, np.array(calibration["x"]), np.array(calibration["y"]))
-    return numbers.astype(logits.dtype)
+    given: dict[str, Any] = {name: np.array(value) for name, value in calibration.items() if name != "kind"}
+    knots = ((given.pop("x"), given.pop("y")),) if "x" in given else ()
+    return Calibration(calibration["kind"], knots=knots, **given).mapped(logits.astype(np.float64)).astype(logits.dtype)
 
 
 def reliability(predicted: np.ndarray, observed: np.ndarray, bins: int = BINS, equal: str = "mass") -> dict[str, Any]:

@@ -248,8 +248,7 @@ def _cut(arguments: argparse.Namespace) -> None:
         column=arguments.slice, head=arguments.head,
     )  # fmt: skip
     write_json(path / CONFIG, with_cut(classifier.config, head, cut))
-    own = f", and {len(cut['slice']):,} slices by {cut['column']} have their own" if cut["column"] else ""
-    say(f"{path}: cut {cut['name']} keeps scores from {cut['threshold']:.4g} on{own}; predict --cut {cut['name']}")
+    say(f"{path}: cut {cut['name']} keeps scores {_from(cut, ', and')}; predict --cut {cut['name']}")
 
 
 def _inspect(arguments: argparse.Namespace) -> None:
@@ -325,11 +324,16 @@ def _of_head(head: Head, described: dict[str, Any]) -> list[tuple[str, str]]:
         degrees = f" {head.calibration.temperature:.3g}" * (head.calibration.kind == "temperature")
         lines.append(("calibration", head.calibration.kind + degrees))
     for cut in described.get("cuts", []):
-        own = f", {len(cut['slice']):,} slices by {cut['column']} have their own" if cut["column"] else ""
-        lines.append(("cut", f"{cut['name']}: scores from {cut['threshold']:.4g} on{own}"))
+        lines.append(("cut", f"{cut['name']}: scores {_from(cut, ',')}"))
     for part, figures in described.get("metrics", {}).items():
         lines.append((f"on {part}", ", ".join(f"{name} {value}" for name, value in written(figures))))
     return [(name, f"{head.name}: " * bool(head.name) + value) for name, value in lines]
+
+
+def _from(cut: dict[str, Any], more: str) -> str:
+    """From where on a cut keeps."""
+    own = f"{more} {len(cut['slice']):,} slices by {cut['column']} have their own" if cut["column"] else ""
+    return f"from {cut['threshold']:.4g} on{own}"
 
 
 def _characters(text: dict[str, Any]) -> str:

@@ -279,7 +279,7 @@ def of_labels(
         figures = {"micro_f1": every, **figures}
     figures["macro_f1"] = Figure(macro_f1(decided, gold), "no label, gold or predicted")
     known = np.flatnonzero(gold.any(axis=0) & ~gold.all(axis=0))
-    areas = {c: auc(probabilities[:, c], gold[:, c]) for c in known.tolist()}
+    areas = {c: kept(auc(probabilities[:, c], gold[:, c])) for c in known.tolist()}
     cheap = len(labels) <= DEAR_LABELS
 
     figures["macro_auc"] = Figure(mean_of(list(areas.values())), "no label has texts with and without it", cheap)
@@ -301,6 +301,18 @@ def mean_of(each: Sequence[Of]) -> Of:
         return result
 
     return of
+
+
+def kept(of: Of) -> Of:
+    """The same, computed once for the samples that several figures are asked for in turn."""
+    last: list[np.ndarray] = []  # weights, and their values
+
+    def again(weights: np.ndarray) -> np.ndarray:
+        if not last or last[0] is not weights:
+            last[:] = weights, of(weights)
+        return last[1]
+
+    return again
 
 
 def f1(decided: np.ndarray, gold: np.ndarray, each: int = 1) -> Of:

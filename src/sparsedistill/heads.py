@@ -31,13 +31,20 @@ class Calibration:
 
     def apply(self, logits: np.ndarray) -> np.ndarray:
         """Calibrated probabilities of logits (..., C) of labels, or scores of scores (..., 1); float64."""
-        numbers = finite(logits).astype(np.float64)
+        mapped = self.mapped(finite(logits).astype(np.float64))
+        if self.kind == "isotonic":
+            return mapped
+        return probabilities(_rounded(mapped), "single" if self.kind == "temperature" else "multi")
+
+    def mapped(self, numbers: np.ndarray) -> np.ndarray:
+        """What the map makes of logits (..., C), float64: other logits; an isotonic one what :meth:`apply` gives."""
         if self.kind == "isotonic":
             columns = [interpolated(numbers[..., i], x, y) for i, (x, y) in enumerate(self.knots)]
             return np.stack(columns, axis=-1)
-        if self.kind == "temperature":
-            return probabilities(_rounded(numbers / self.temperature), "single")
-        return probabilities(_rounded(numbers * self.slope + self.intercept), "multi")
+        result: np.ndarray = (
+            numbers / self.temperature if self.kind == "temperature" else numbers * self.slope + self.intercept
+        )
+        return result
 
 
 @dataclass(frozen=True, eq=False)

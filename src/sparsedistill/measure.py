@@ -107,20 +107,13 @@ def measure(
 
     Errors: :class:`DataError` and :class:`SettingsError`, before a text is scored, for what cannot be read or measured.
     """
-    data = data or Data()
-    try:
-        heads = asked_heads(classifier.heads, head)
-    except ValueError as error:
-        raise SettingsError(f"--head: {error}") from None
+    data, heads = data or Data(), _asked(classifier, head)
     if data.label != Data.label and len(heads) > 1:
         raise SettingsError("--label is of one head: name it with --head, or name columns of the file as the heads")
     scores = any(one.task == "regression" for one in heads)
     if cuts and not scores:
         raise SettingsError("cuts are of scores, and this classifier gives labels: leave out --cuts")
-    parts = []
-    for one in heads:
-        named = replace(data, label=(one.name,)) if one.name and data.label == Data.label else data
-        parts.append(_LabelledFile(one, classifier.pairs, sources, named, tuple(slices)).read())
+    parts = [_LabelledFile(one, classifier.pairs, sources, data, tuple(slices)).read() for one in heads]
     results = {}
     logits: Any = None
     scored: list[str] = []
@@ -128,9 +121,8 @@ def measure(
         if logits is None or part.texts != scored:  # those without a label of one head can be left out
             scored = part.texts
             texts: Any = pairs.split(scored) if classifier.pairs else scored
-            logits = classifier.decision_function(texts, threads)
-        own = logits[one.name] if isinstance(logits, dict) else logits
-        answers = answers_of(one, own, part.targets, cuts, top)
+            logits = classifier._logits(texts, threads, "error")
+        answers = answers_of(one, logits[:, one.outputs], part.targets, cuts, top)
         result = {"sources": list(sources), **figures_of(answers, part.extra, slices, resamples, seed)}
         results[one.name] = result
     return {"heads": results} if heads[0].name else results[""]
@@ -155,11 +147,7 @@ def choose_cut(
     Errors: :class:`DataError` and :class:`SettingsError` for what cannot be read or chosen.
     """
     data = data or Data()
-    try:
-        heads = asked_heads(classifier.heads, head)
-    except ValueError as error:
-        raise SettingsError(f"--head: {error}") from None
-    scores = [one for one in heads if one.task == "regression"]
+    scores = [one for one in _asked(classifier, head) if one.task == "regression"]
     if len(scores) != 1:
         raise SettingsError(
             "a cut is of scores: " + ("name one head with --head" if scores else "the classifier has none")
@@ -186,12 +174,10 @@ def choose_cut(
             slices += batch.named(column) if column else []
         targets: Any = None
     else:
-        named = replace(data, label=(one.name,)) if one.name and data.label == Data.label else data
-        part = _LabelledFile(one, classifier.pairs, sources, named, columns).read()
+        part = _LabelledFile(one, classifier.pairs, sources, data, columns).read()
         texts = pairs.split(part.texts) if classifier.pairs else part.texts
         slices, targets = part.extra.get(column, []), part.targets
-    logits = classifier.decision_function(texts, threads)
-    predicted = one.scores(logits[one.name] if isinstance(logits, dict) else logits)
+    predicted = one.scores(classifier._logits(texts, threads, "error")[:, one.outputs])
     values = slices if column else None
     try:
         if share is not None:
@@ -199,6 +185,13 @@ def choose_cut(
         return one, cut_at_level(predicted, targets, float(level or 0), values, name=name, column=column)
     except ValueError as error:
         raise SettingsError(str(error)) from None
+
+
+def _asked(classifier: Classifier, head: str | None) -> tuple[Head, ...]:
+    try:
+        return asked_heads(classifier.heads, head)
+    except ValueError as error:
+        raise SettingsError(f"--head: {error}") from None
 
 
 def figures_of(
@@ -291,6 +284,8 @@ class _LabelledFile(LabelledParts):
                 if are_pairs
                 else "the classifier labels single texts: leave out --pair"
             )
+        if head.name and data.label == Data.label:
+            data = replace(data, label=(head.name,))
         data = replace(data, train=(), dev=(), corpus=(), test=tuple(sources), task=head.task)
         # Columns of labels are in their own order, integers and lists of 0 and 1 in that of the classifier's labels.
         if not data.labels and head.task != "regression" and len(label_columns(data)) == 1:

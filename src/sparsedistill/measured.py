@@ -7,24 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from . import report
-from .report import aligned
+from .report import FIGURES, aligned
 
 # name -> (heading, how to write it); those with a "%" are shares
 _FIGURES = {
-    "accuracy": ("accuracy", "{:.2%}"),
-    "exact_match": ("exact match", "{:.2%}"),
-    "micro_f1": ("micro-F1", "{:.4f}"),
-    "macro_f1": ("macro-F1", "{:.4f}"),
+    **FIGURES,
     "macro_auc": ("macro-AUC", "{:.4f}"),
-    "spearman": ("Spearman", "{:.4f}"),
     "kendall": ("Kendall tau-b", "{:.4f}"),
-    "pearson": ("Pearson", "{:.4f}"),
-    "r2": ("R2", "{:.4f}"),
-    "rmse": ("RMSE", "{:.4g}"),
-    "mae": ("MAE", "{:.4g}"),
     "recall_at_top": ("recall of the top", "{:.2%}"),
     "kappa": ("quadratic kappa", "{:.4f}"),
-    "ece": ("calibration error", "{:.4f}"),
     "ece_before": ("calibration error before calibration", "{:.4f}"),
     "pearson_centred": ("Pearson, each score less its slice's mean", "{:.4f}"),
     "kendall_within": ("Kendall tau-b, pairs of the same slice", "{:.4f}"),

@@ -120,10 +120,10 @@ def predict_parts(
     wanted, how, one = asked_heads(heads, head), cutting_of(parts), is_one(texts, False)
     given, granted, empty_nulls = asked_of_core([texts] if one else texts, False, threads, nulls)
     result = Parts(*model.score_parts(given, *how, offsets == "characters", granted, empty_nulls))
-    of_empty = model.score([""], 1)[0]
+    of_empty = model.score([""] * (pool is not None), 1)
 
     def answer(head: Head) -> Any:
-        answers = result.predictions(head) if pool is None else result.pooled(head, pool, of_empty)
+        answers = result.predictions(head) if pool is None else result.pooled(head, pool, of_empty[0])
         return answers[0] if one else answers
 
     return each(wanted, head, answer)

@@ -187,7 +187,7 @@ def _before(head: Head) -> str:
 
 def _results(head: Head, logits: np.ndarray, proba: bool, top_k: int | None) -> dict[str, Any]:
     columns: dict[str, Any] = {"predicted": head.decide(logits)}
-    if head.task == "regression":
+    if head.task == "regression" or not (head.task == "single" or proba or top_k):
         return columns
     shares = head.probabilities(logits)
     if head.task == "single":

@@ -21,7 +21,7 @@ NAMES = {
     "kd_ft": "KD+FT",
 }
 # name in metrics.json -> (heading, how to write it)
-_FIGURES = {
+FIGURES = {
     "accuracy": ("accuracy", "{:.2%}"),
     "exact_match": ("exact match", "{:.2%}"),
     "micro_f1": ("micro-F1", "{:.4f}"),
@@ -123,22 +123,22 @@ def aligned(rows: list[list[str]], markdown: bool = False) -> list[str]:
 
 def written(figures: dict[str, Any]) -> list[tuple[str, str]]:
     """Names and values of figures as a person reads them; of those alone that say by themselves what they are."""
-    return [(_FIGURES[name][0], _FIGURES[name][1].format(value)) for name, value in figures.items()
-            if value is not None and _FIGURES.get(name, ("", ""))[1]]  # fmt: skip
+    return [(FIGURES[name][0], FIGURES[name][1].format(value)) for name, value in figures.items()
+            if value is not None and FIGURES.get(name, ("", ""))[1]]  # fmt: skip
 
 
 def _rows(result: dict[str, Any]) -> list[list[str]]:
     """The cells of the table, headings first."""
     systems = result["systems"]
-    there = [name for name in _FIGURES if any(figures.get(name) is not None for figures in systems.values())]
+    there = [name for name in FIGURES if any(figures.get(name) is not None for figures in systems.values())]
     teacher_rate = systems.get("teacher", {}).get("texts_per_second")
 
     def form(name: str) -> str:
-        return _FIGURES[name][1] or _FIGURES[result["primary"]][1]
+        return FIGURES[name][1] or FIGURES[result["primary"]][1]
 
     def heading(name: str) -> str:
-        what = _FIGURES[name][0]
-        return what if _FIGURES[name][1] else f"{what} {_FIGURES[result['primary']][0]}"
+        what = FIGURES[name][0]
+        return what if FIGURES[name][1] else f"{what} {FIGURES[result['primary']][0]}"
 
     rows = [["", *map(heading, there), *(["speed-up"] if teacher_rate else [])]]
     for system, figures in systems.items():
@@ -169,11 +169,12 @@ def _note(result: dict[str, Any]) -> str:
 
 def _interval(result: dict[str, Any]) -> str:
     """The interval of the figure that choices are made by."""
-    found = result.get("selected_figures", {}).get("figures", {}).get(result["primary"], {})
+    selected = result.get("selected_figures", {})
+    found = selected.get("figures", {}).get(result["primary"], {})
     if found.get("low") is None:
         return ""
-    name, form = _FIGURES[result["primary"]]
-    return f", whose {name} has the 95% interval {form.format(found['low'])} to {form.format(found['high'])}"
+    (name, form), level = FIGURES[result["primary"]], selected["level"]
+    return f", whose {name} has the {level:.0%} interval {form.format(found['low'])} to {form.format(found['high'])}"
 
 
 def _threads(result: dict[str, Any]) -> str:
@@ -249,7 +250,7 @@ def _plotted(result: dict[str, Any]) -> Any:
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}" if x >= 1 else f"{x:g}"))
     axes.set_xlabel(f"raw texts per second, {_threads(result)} (log scale)")
-    axes.set_ylabel(f"{_FIGURES[primary][0]} on {result['part']}" + (" (%)" if percent else ""))
+    axes.set_ylabel(f"{FIGURES[primary][0]} on {result['part']}" + (" (%)" if percent else ""))
     if result.get("speedup", 0) >= 10:
         axes.set_title(f"{NAMES[result['selected']]}: {result['speedup']:,.0f} times the teacher's speed", loc="left")
     axes.grid(True, which="major", color="#e5e5e5", zorder=0)

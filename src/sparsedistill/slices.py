@@ -106,7 +106,9 @@ def of_labels_within(
     ``macro_auc_within``: their mean over the labels that have such pairs. Of ``single`` labels also ``slice_accuracy``,
     that of giving each text the most frequent label of its slice (rare slices as one).
     """
-    areas = {label: figures.auc(probabilities[:, c], gold[:, c], slices.own) for c, label in enumerate(labels)}
+    areas = {
+        label: figures.kept(figures.auc(probabilities[:, c], gold[:, c], slices.own)) for c, label in enumerate(labels)
+    }
     cheap = len(labels) <= figures.DEAR_LABELS
     result = {
         "macro_auc_within": Figure(
