@@ -1018,3 +1018,19 @@ def windows(text: str, size: int, step: int) -> list[tuple[int, int]]:
         if first + size >= len(words):
             break
     return parts
+
+
+def pool_parts(values: np.ndarray, counts: Sequence[int], pooling: str, number: float = 0.0) -> np.ndarray:
+    """(n, C) of (P, C), a row a part, and the number of parts of each text; zeros for a text without parts."""
+    pooled, begin = [], 0
+    for count in counts:
+        columns = [sorted(column.tolist(), reverse=True) for column in values[begin : begin + count].T]
+        begin += count
+        if pooling == "top":
+            columns = [column[: int(number)] for column in columns]
+        if pooling == "max":
+            columns = [column[:1] for column in columns]
+        if pooling == "share":
+            columns = [[float(value >= number) for value in column] for column in columns]
+        pooled.append([sum(column) / len(column) if column else 0.0 for column in columns])
+    return np.array(pooled).reshape(len(counts), values.shape[1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,14 @@ import reference as ref
 from conftest import make_parts
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_predict import read, write
 
 from sparsedistill import Classifier, _core
+from sparsedistill.errors import DataError, SettingsError
 from sparsedistill.parts import pooling_of
+from sparsedistill.predict import FILES, predict
+from sparsedistill.results import parts_array, parts_table
+from sparsedistill.scorer import Spans
 
 CONFORMANCE = Path(__file__).with_name("SentenceBreakTest.txt")
 
@@ -175,12 +181,7 @@ CUTS = {"sentence": ("sentence",), "paragraph": ("paragraph",), "window:3/2": ("
 KNOWN = ("not bad at all", "The film was good.", "映画 film 😀", "bad", "\u0308é", "да.", "漢字。", " ", "\n\n", ". ")
 documents = st.lists(st.one_of(st.sampled_from(KNOWN), characters), max_size=12).map("".join)
 DOCUMENTS = ["The film was good. not bad at all! 映画 film 😀。bad.", "", " \n\n ", "é schlecht!\n\nThe film", "bad"]
-POOLS = {
-    "mean": lambda p: p.sum(axis=0) / len(p),
-    "max": lambda p: np.array([max(column) for column in p.T]),
-    "top2": lambda p: np.array([sum(sorted(column)[-2:]) / min(2, len(column)) for column in p.T]),
-    "share:0.4": lambda p: np.array([sum(x >= 0.4 for x in column) / len(column) for column in p.T]),
-}
+POOLS = ("mean", "max", "top2", "share:0.4")
 
 
 @pytest.fixture(scope="module", params=[("int8", 1), ("float16", 0)], ids=["int8", "float16"])
@@ -207,30 +208,65 @@ def test_a_part_gets_what_its_slice_gets(several, many, threads, parts):
         assert several.predict(many, parts=parts, head=name) == found[name]
 
 
+def pooled_by_hand(classifier: Classifier, text: str, pool: str) -> dict:
+    """Probabilities or score of each head of one text that has sentences, from its parts as texts of their own."""
+    slices = shown(text, "sentence")
+    values = classifier.predict_proba(slices) | {"score": np.array(classifier.predict(slices, head="score"))[:, None]}
+    return {name: ref.pool_parts(of_parts, [len(slices)], *pooling_of(pool))[0] for name, of_parts in values.items()}
+
+
 @pytest.mark.parametrize("pool", POOLS)
 def test_pooled_parts(several, pool):
     found = several.predict(DOCUMENTS, parts="sentence", pool=pool)
     assert list(found) == list(HEADS)
     for i, text in enumerate(DOCUMENTS):
-        slices = shown(text, "sentence")
-        if not slices:
+        if not text.strip():
             assert {name: values[i] for name, values in found.items()} == several.predict("")
             continue
-        shares = {name: POOLS[pool](values) for name, values in several.predict_proba(slices).items()}
-        assert found["topic"][i] == several.heads[0].labels[int(np.argmax(shares["topic"]))]
+        values, means = pooled_by_hand(several, text, pool), pooled_by_hand(several, text, "mean")
+        best = max(range(3), key=lambda label: (values["topic"][label], means["topic"][label]))
+        assert found["topic"][i] == several.heads[0].labels[best]
         flags = several.heads[1]
         assert found["flags"][i] == [
-            label for label, p, least in zip(flags.labels, shares["flags"], flags.thresholds, strict=True) if p >= least
+            label for label, p, least in zip(flags.labels, values["flags"], flags.thresholds, strict=True) if p >= least
         ]
-        scores = np.array(several.predict(slices, head="score"))[:, None]
-        assert found["score"][i] == pytest.approx(float(POOLS[pool](scores)[0]), rel=1e-6)
+        assert found["score"][i] == pytest.approx(values["score"][0], rel=1e-6)
 
 
-@settings(max_examples=60)
-@given(st.integers(1, 6), st.integers(0, 2**32 - 1), st.sampled_from(sorted(POOLS)))
-def test_poolings(count, seed, pool):
-    values = np.random.default_rng(seed).random((count, 3))
-    assert pooling_of(pool)(values) == pytest.approx(POOLS[pool](values), rel=1e-12)
+def test_labels_of_equal_shares_are_told_apart_by_their_means(several):
+    decisions = several.predict(DOCUMENTS[:1], parts="sentence", pool="share:0.999", head="topic")
+    means = pooled_by_hand(several, DOCUMENTS[0], "mean")["topic"]
+    assert not pooled_by_hand(several, DOCUMENTS[0], "share:0.999")["topic"].any() and means.argmax() != 0
+    assert decisions == [several.heads[0].labels[means.argmax()]]
+
+
+@settings(max_examples=100)
+@given(
+    st.lists(st.integers(0, 4), max_size=5), st.integers(0, 2**32 - 1), st.sampled_from((*POOLS, "share:0.5", "top1"))
+)
+def test_poolings(counts, seed, pool):
+    values = np.random.default_rng(seed).integers(0, 9, (sum(counts), 3)) / 8  # some are the share's number
+    found = _core.pool_parts(values, np.array(counts, np.int64), *pooling_of(pool))
+    assert found.shape == (len(counts), 3)
+    assert found == pytest.approx(ref.pool_parts(values, counts, *pooling_of(pool)), rel=1e-12)
+
+
+def test_a_share_is_of_the_parts_that_have_the_number_or_more():
+    values = np.array([[0.5, 0.25], [np.nextafter(0.5, 0), 0.75], [0.625, 0.0]])
+    found = _core.pool_parts(values, np.array([3, 0]), *pooling_of("share:0.5"))
+    assert found.tolist() == [[2 / 3, 1 / 3], [0, 0]]
+
+
+def test_poolings_that_cannot_be():
+    values, counts = np.zeros((2, 3)), np.array([2])
+    for arguments, message in (
+        ((values, counts, "median"), "no pooling 'median' of parts: mean, max, top or share"),
+        ((values, counts, "top", 0.0), "top is of one part or more"),
+        ((values, np.array([1]), "mean"), "the counts are of another number of parts"),
+        ((values, np.array([3, -1]), "mean"), "a text has no fewer than no parts"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            _core.pool_parts(*arguments)
 
 
 def test_one_text_arrow_and_nulls(several):
@@ -277,3 +313,253 @@ def test_pairs_have_no_parts():
     pairs = Classifier(config | {"pairs": True, "format_version": 6}, tensors)
     with pytest.raises(TypeError, match="pairs of texts, which have no parts"):
         pairs.predict(("a", "b"), parts="sentence")
+
+
+# -- as columns and in files --------------------------------------------------------------------------------------
+
+
+def test_arrow_arrays_and_flat_tables(several):
+    many = several.predict(DOCUMENTS, parts="sentence")
+    array, table = parts_array(several, DOCUMENTS, "sentence"), parts_table(several, DOCUMENTS, "sentence")
+    fields = {"start": pa.int64(), "end": pa.int64(), "topic.predicted": pa.string(), "topic.probability": pa.float64(),
+              "flags.predicted": pa.list_(pa.string()), "score.predicted": pa.float32()}  # fmt: skip
+    assert array.type == pa.list_(pa.struct(fields.items()))
+    assert table.schema == pa.schema({"document": pa.int64(), **fields}.items())
+    flat = [{"document": i, **one} for i, some in enumerate(array.to_pylist()) for one in some]
+    assert table.to_pylist() == flat and len(flat) > 5
+    for name in ("topic", "flags"):
+        key = f"{name}.predicted"
+        assert [[(one["start"], one["end"], one[key]) for one in some] for some in array.to_pylist()] == many[name]
+    in_bytes = parts_array(several, pa.array([*DOCUMENTS, None]), "sentence", offsets="bytes", nulls="empty")
+    assert [[(one["start"], one["end"]) for one in some] for some in in_bytes.to_pylist()] == [
+        *(cut(text, "sentence", characters=False) for text in DOCUMENTS), []
+    ]  # fmt: skip
+
+
+TSV = {"quoting": "double"}  # some texts have line ends
+
+
+def expected_of(classifier: Classifier, text: str, offsets: str = "characters") -> list[dict]:
+    """What a file has of the sentences of a text: each predicted as a text of its own."""
+    spans = cut(text, "sentence", characters=offsets == "characters")
+    slices = shown(text, "sentence")
+    if not slices:
+        return []
+    found, chances = classifier.predict(slices), classifier.predict_proba(slices)["topic"]
+    return [
+        {"start": start, "end": end, "topic.predicted": found["topic"][i], "topic.probability": chances[i].max(),
+         "flags.predicted": found["flags"][i], "score.predicted": found["score"][i]}
+        for i, (start, end) in enumerate(spans)
+    ]  # fmt: skip
+
+
+def assert_alike(found: list[dict], expected: list[dict]) -> None:
+    """Equal but for digits that are not written; in CSV all are strings, and names have commas between."""
+    assert [list(one) for one in found] == [list(one) for one in expected]
+    for one, other in zip(found, expected, strict=True):
+        for name, value in other.items():
+            if isinstance(value, float):
+                assert float(one[name]) == pytest.approx(value, rel=1e-5)
+            elif isinstance(one[name], str) and not isinstance(value, str):
+                assert one[name] == (",".join(value) if isinstance(value, list) else str(value))
+            else:
+                assert one[name] == value
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".jsonl", ".csv"])
+@pytest.mark.parametrize("out", [".parquet", ".arrow", ".jsonl"])
+@pytest.mark.parametrize("offsets", ["characters", "bytes"])
+def test_parts_in_files(several, tmp_path, suffix, out, offsets):
+    records = [{"id": f"d{i}", "text": text} for i, text in enumerate(DOCUMENTS)]
+    source, path = write(tmp_path / f"in{suffix}", records), tmp_path / f"out{out}"
+    predict(several, [source], str(path), spans=Spans("sentence", offsets=offsets))
+    found = read(path)
+    assert [list(record) for record in found] == [["id", "text", "parts"]] * len(DOCUMENTS)
+    assert [record["text"] for record in found] == DOCUMENTS
+    for text, record in zip(DOCUMENTS, found, strict=True):
+        assert_alike(record["parts"], expected_of(several, text, offsets))
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".jsonl", ".csv"])
+@pytest.mark.parametrize("out", FILES)
+def test_a_row_a_part(several, tmp_path, suffix, out):
+    records = [{"id": f"d{i}", "text": text} for i, text in enumerate(DOCUMENTS)]
+    sources = [write(tmp_path / f"in{suffix}", records), write(tmp_path / f"more{suffix}", records)]
+    spans, path = Spans("sentence", flat=out not in (".csv", ".tsv")), tmp_path / f"out{out}"
+    parts = [(i, one) for i, text in enumerate(2 * DOCUMENTS) for one in expected_of(several, text)]
+    predict(several, sources, str(path), spans=spans, **TSV)
+    assert_alike(read(path, quoted=True), [{"document": i, **one} for i, one in parts])
+    predict(several, sources, str(path), spans=spans, keep=["id"], prefix="new ", **TSV)
+    assert_alike(
+        read(path, quoted=True),
+        [{"id": f"d{i % 5}"} | {f"new {name}": v for name, v in {"document": i, **one}.items()} for i, one in parts],
+    )
+
+
+def test_columns_of_parts(several, tmp_path):
+    source, topic = write(tmp_path / "in.jsonl", [{"text": text} for text in DOCUMENTS]), several.heads[0]
+    predict(several, [source], str(tmp_path / "out.parquet"), spans=Spans("window:3/2"), proba=True, top_k=1, keep=[])
+    for text, record in zip(DOCUMENTS, read(tmp_path / "out.parquet"), strict=True):
+        slices = shown(text, "window", 3, 2)
+        assert len(record["parts"]) == len(slices)
+        for one, chances in zip(record["parts"], several.predict_proba(slices)["topic"] if slices else [], strict=True):
+            assert [one[f"topic.p({label})"] for label in topic.labels] == chances.tolist()
+            assert one["topic.top_labels"] == [one["topic.predicted"]] == [topic.labels[chances.argmax()]]
+
+
+@pytest.mark.parametrize("out", FILES)
+@pytest.mark.parametrize("pool", POOLS)
+def test_pooled_parts_in_files(several, tmp_path, out, pool):
+    source, path = write(tmp_path / "in.jsonl", [{"text": text} for text in DOCUMENTS]), tmp_path / f"out{out}"
+    predict(several, [source], str(path), spans=Spans("sentence", pool), keep=[], proba=True, top_k=2)
+    expected, empty = several.predict(DOCUMENTS, parts="sentence", pool=pool), several.predict_proba("")
+    for i, (text, record) in enumerate(zip(DOCUMENTS, read(path), strict=True)):
+        given = {name: record[f"{name}.predicted"] for name in HEADS}
+        if out in (".csv", ".tsv"):
+            given["flags"] = given["flags"].split(",") if given["flags"] else []
+            record["topic.top_labels"] = record["topic.top_labels"].split(",")
+        assert [given["topic"], given["flags"]] == [expected["topic"][i], expected["flags"][i]]
+        assert float(given["score"]) == pytest.approx(expected["score"][i], rel=1e-5)
+        values = pooled_by_hand(several, text, pool)["topic"] if text.strip() else empty["topic"]
+        chances = [float(record[f"topic.p({label})"]) for label in several.heads[0].labels]
+        assert chances == pytest.approx(values, rel=1e-5, abs=1e-9)
+        assert float(record["topic.probability"]) == pytest.approx(max(values), rel=1e-5)
+        assert record["topic.top_labels"][0] == expected["topic"][i]
+
+
+def test_parts_on_stdout(several, tmp_path, capfdbinary):
+    source = write(tmp_path / "in.jsonl", [{"text": text} for text in DOCUMENTS])
+    predict(several, [source], spans=Spans("sentence"))
+    rows = [line.split("\t") for line in capfdbinary.readouterr().out.decode().splitlines()]
+    assert [[int(cell) for cell in row[:3]] for row in rows] == [
+        [i, *span] for i, text in enumerate(DOCUMENTS) for span in cut(text, "sentence")
+    ]
+    labels = several.predict(DOCUMENTS, parts="sentence", head="topic")
+    assert [row[3] for row in rows] == [one.prediction for some in labels for one in some]
+
+
+def test_cuts_of_parts(tmp_path):
+    config, tensors = make_parts("regression", labels=1)
+    by_part = Classifier(config, tensors).predict(DOCUMENTS, parts="sentence")
+    least = float(np.median([one.prediction for some in by_part for one in some]))
+    config["cuts"] = [{"name": "good", "threshold": least, "column": "site", "slice": {"b": -9e9}}]
+    config["format_version"] = 6
+    grader = Classifier(config, tensors)
+    records = [{"text": text, "site": "ab"[i % 2]} for i, text in enumerate(2 * DOCUMENTS)]
+    source = write(tmp_path / "in.jsonl", records)
+    predict(grader, [source], str(tmp_path / "out.jsonl"), spans=Spans("sentence"), cut="good")
+    seen = set()
+    for record in read(tmp_path / "out.jsonl"):
+        scores = [p.prediction for p in grader.predict(record["text"], parts="sentence")]
+        keep = ["keep" if record["site"] == "b" or score >= least else "drop" for score in scores]
+        assert [one["cut"] for one in record["parts"]] == keep
+        seen.update(keep)
+    assert seen == {"keep", "drop"}
+    predict(grader, [source], str(tmp_path / "out.jsonl"), spans=Spans("sentence", "mean"), cut="good")
+    pooled = grader.predict([record["text"] for record in records], parts="sentence", pool="mean")
+    for record, score in zip(read(tmp_path / "out.jsonl"), pooled, strict=True):
+        assert record["cut"] == ("keep" if record["site"] == "b" or score >= least else "drop")
+    with pytest.raises(SettingsError, match=r"--pool share:0\.5 gives shares of parts: pool by mean"):
+        predict(grader, [source], str(tmp_path / "out.jsonl"), spans=Spans("sentence", "share:0.5"), cut="good")
+
+
+def test_nulls_among_documents(several, tmp_path, capsys):
+    source = write(tmp_path / "in.parquet", [{"text": text} for text in (*DOCUMENTS, None)])
+    with pytest.raises(DataError, match=r"the text \(column 'text'\) at .*in\.parquet row 6 is null; .*--nulls empty"):
+        predict(several, [source], str(tmp_path / "out.jsonl"), spans=Spans("sentence"))
+    predict(several, [source], str(tmp_path / "out.jsonl"), spans=Spans("sentence"), nulls="empty")
+    found = read(tmp_path / "out.jsonl")
+    assert len(found) == 6 and found[5]["parts"] == []
+    assert "3 of 6 texts had no known n-gram" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("pool", ["", "max"])
+def test_attributes_of_dolma(several, tmp_path, pool):
+    several.save(tmp_path / "several")
+    named = Classifier.load(tmp_path / "several")
+    source = write(tmp_path / "in.parquet", [{"id": f"d{i}", "text": text} for i, text in enumerate(DOCUMENTS)])
+    predict(named, [source], str(tmp_path / "out.jsonl"), format="dolma", spans=Spans("sentence", pool))
+    names = [f"several__{h.name}__{label}" for h in named.heads for label in h.labels]
+    found = read(tmp_path / "out.jsonl")
+    assert [list(record) for record in found] == [["id", "attributes"]] * len(DOCUMENTS)
+    assert [record["id"] for record in found] == [f"d{i}" for i in range(len(DOCUMENTS))]
+    for text, record in zip(DOCUMENTS, found, strict=True):
+        assert list(record["attributes"]) == names
+        slices, spans = shown(text, "sentence"), cut(text, "sentence")
+        if pool:
+            values = pooled_by_hand(named, text, pool) if slices else named.predict_proba("")
+            values, spans = {name: value[None] for name, value in values.items()}, [(0, len(text))]
+        else:
+            values = named.predict_proba(slices) if slices else {"topic": np.zeros((0, 3)), "flags": np.zeros((0, 3))}
+        for head in named.heads[:2]:
+            for i, label in enumerate(head.labels):
+                given = record["attributes"][f"several__{head.name}__{label}"]
+                assert [tuple(span[:2]) for span in given] == spans
+                assert [span[2] for span in given] == pytest.approx(values[head.name][:, i], rel=1e-5)
+
+
+def test_attributes_of_whole_documents_and_their_ids(classifier, tmp_path, capfdbinary):
+    records = [{"url": i, "text": text, "source": "web"} for i, text in enumerate(DOCUMENTS)]
+    source = write(tmp_path / "in.jsonl", records)
+    options = {"format": "dolma", "top_k": 1, "prefix": "reviews", "keep": ["source"]}
+    predict(classifier, [source], spans=Spans(id="url"), **options)
+    found = [json.loads(line) for line in capfdbinary.readouterr().out.splitlines()]
+    predicted, chances = classifier.predict(DOCUMENTS), classifier.predict_proba(DOCUMENTS)
+    for i, record in enumerate(found):
+        assert (record["id"], record["source"]) == (i, "web")
+        shown = {name: spans for name, spans in record["attributes"].items() if spans}
+        score = pytest.approx(chances[i].max(), rel=1e-5)
+        assert shown == {f"reviews__predicted__{predicted[i]}": [[0, len(DOCUMENTS[i]), score]]}
+    for some, message in (
+        ([{"text": "film"}], r"has no column 'id' in its first records: name the right one with --id"),
+        ([{"text": "film", "id": "a"}, {"text": "bad", "id": None}], r"the id .*in\.jsonl:2 is null: .*--id"),
+        ([{"text": "film", "id": "a", "attributes": 1}], "no error"),
+    ):
+        source = write(tmp_path / "in.jsonl", some)
+        if message == "no error":  # of the input only the id is read
+            predict(classifier, [source], str(tmp_path / "out.jsonl"), format="dolma")
+            continue
+        with pytest.raises(DataError, match=message):
+            predict(classifier, [source], str(tmp_path / "new.jsonl"), format="dolma")
+    assert not (tmp_path / "new.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"spans": Spans(pool="mean")}, "--pool is of parts: add --parts"),
+        ({"spans": Spans(flat=True)}, "--flat is of parts: add --parts"),
+        ({"spans": Spans(offsets="bytes")}, "--offsets is of parts: add --parts"),
+        ({"spans": Spans("sentence", "mean", flat=True)}, "--flat is of the parts themselves"),
+        ({"spans": Spans("sentence", "mean", offsets="bytes")}, "--offsets is of the parts themselves"),
+        ({"spans": Spans("sentence", offsets="words")}, "--offsets is 'words': give characters or bytes"),
+        ({"spans": Spans("line")}, "--parts is 'line': give 'sentence'"),
+        ({"spans": Spans("sentence", "median")}, "--pool is 'median': give 'mean'"),
+        ({"spans": Spans(id="url")}, "--id is of --format dolma"),
+        ({"format": "dolma", "output": "out.csv"}, r"--output out\.csv with --format dolma: .* end in \.jsonl"),
+        ({"format": "jsonl"}, "--format is of stdout; that of --output is told by its name"),
+        ({"format": "dolma", "proba": True}, "--proba is not of --format dolma"),
+        ({"format": "dolma", "spans": Spans("sentence", flat=True)}, "--flat is not of --format dolma"),
+        ({"format": "dolma", "spans": Spans("sentence", offsets="bytes")}, "--offsets is not of --format dolma"),
+        ({"format": "dolma", "prefix": "a__b"}, "--prefix a__b: .*two underscores"),
+    ],
+)
+def test_options_of_parts_that_cannot_be(classifier, tmp_path, monkeypatch, options, message):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "in.jsonl", [{"text": None, "id": 1}])  # which would be refused later
+    options = {"output": "out.jsonl"} | options
+    with pytest.raises(SettingsError, match=message):
+        predict(classifier, ["in.jsonl"], options.pop("output"), **options)
+
+
+def test_pairs_have_no_parts_in_files(tmp_path):
+    config, tensors = make_parts(depth=1)
+    tensors["bias"], tensors["layers.0.weight"] = np.zeros(32, np.float32), np.ones((32, 3), np.float32)
+    pairs = Classifier(config | {"pairs": True, "format_version": 6}, tensors)
+    source = write(tmp_path / "in.jsonl", [{"text": None, "b": "film"}])
+    for options, message in (
+        ({"spans": Spans("sentence")}, "pairs of texts, which have no parts: leave out --parts"),
+        ({"format": "dolma"}, "pairs of texts: Dolma's attributes are of one"),
+    ):
+        with pytest.raises(SettingsError, match=message):
+            predict(pairs, [source], str(tmp_path / "out.jsonl"), pair="b", **options)

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "../part_pool.h"
 #include "../segment.h"
 #include "bind.h"
 #include "common.h"
@@ -52,12 +53,33 @@ auto py_segment(nb::handle source, const std::string& kind, std::size_t size, st
     return to_offsets(texts.views(), std::move(parts), characters, threads);
 }
 
+Made2<double> py_pool_parts(const Read2<double>& values, const Read1<std::int64_t>& counts, const std::string& pooling, double number) {
+    const auto how = part_pooling_named(pooling);
+    if (!how) throw nb::value_error(("no pooling '" + pooling + "' of parts: mean, max, top or share").c_str());
+    if (how == PartPooling::top && !(number >= 1)) throw nb::value_error("top is of one part or more");
+    std::uint64_t parts = 0;
+    for (std::size_t t = 0; t < counts.size(); ++t) {
+        if (counts.data()[t] < 0) throw nb::value_error("a text has no fewer than no parts");
+        parts += static_cast<std::uint64_t>(counts.data()[t]);
+    }
+    if (parts != values.shape(0)) throw nb::value_error("the counts are of another number of parts");
+    std::vector<double> result(counts.size() * values.shape(1));
+    {
+        const Long work;
+        pool_parts({values.data(), values.size()}, values.shape(1), span(counts), *how, number, result.data(), work.stop);
+    }
+    return to_numpy(std::move(result), values.shape(1));
+}
+
 }  // namespace
 
 void bind_parts(nb::module_& m) {
     m.def("segment", &py_segment, "texts"_a, "kind"_a, "size"_a = 0, "step"_a = 0, "characters"_a = false, "threads"_a = 1,
           "(offsets int64 (P, 2), number of parts of each text int64 (n,)): sentences, paragraphs or windows (core/segment.h), in "
           "bytes of the UTF-8 or, with `characters`, as indices of the str.");
+    m.def("pool_parts", &py_pool_parts, "values"_a, "counts"_a, "pooling"_a, "number"_a = 0.0,
+          "float64 (n, C) of float64 (P, C), a row a part, and the number of parts of each text int64 (n,): their mean, max, mean "
+          "of the `number` largest (top) or share of those of `number` or more; zeros for a text without parts.");
     m.def(
         "sentence_ends", [](nb::handle source) {
             const PythonTexts texts(source);

@@ -112,6 +112,11 @@ def segment(texts: object, kind: str, size: int = 0, step: int = 0, characters: 
     (offsets int64 (P, 2), number of parts of each text int64 (n,)): sentences, paragraphs or windows (core/segment.h), in bytes of the UTF-8 or, with `characters`, as indices of the str.
     """
 
+def pool_parts(values: Annotated[NDArray[numpy.float64], dict(shape=(None, None), order='C', device='cpu', writable=False)], counts: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)], pooling: str, number: float = 0.0) -> Annotated[NDArray[numpy.float64], dict(shape=(None, None))]:
+    """
+    float64 (n, C) of float64 (P, C), a row a part, and the number of parts of each text int64 (n,): their mean, max, mean of the `number` largest (top) or share of those of `number` or more; zeros for a text without parts.
+    """
+
 def sentence_ends(texts: object) -> list[list[int]]:
     """
     Where the sentences of each text end, in bytes, by Unicode Standard Annex 29 alone, for tests.

@@ -10,6 +10,7 @@ from typing import Any
 from . import __version__
 from .figures import TOP
 from .options import INPUT_FORMATS, QUOTING
+from .parts import OFFSETS
 from .predict import FILES, STREAMS
 from .settings import SECTIONS, SHARED, sections_with
 from .stages import STAGES
@@ -237,7 +238,10 @@ def _add_predict(command: argparse.ArgumentParser) -> None:
         "--pair", default="", metavar="COLUMN", help="column of the second text, for a classifier of pairs"
     )
     command.add_argument("--output", "-o", metavar="FILE", help=f"file to write: {', '.join(FILES)}; default: stdout")
-    command.add_argument("--format", choices=STREAMS, help="format of stdout (default: lines; arrow is a stream)")
+    command.add_argument(
+        "--format", choices=STREAMS, default="",
+        help="format of stdout (default: lines; arrow is a stream), or dolma, also of a .jsonl: attributes of Dolma",
+    )  # fmt: skip
     command.add_argument(
         "--keep",
         nargs="*",
@@ -281,7 +285,35 @@ def _add_predict(command: argparse.ArgumentParser) -> None:
         help="bytes that are not UTF-8: refuse them (default), or read them as U+FFFD",
     )  # fmt: skip
     command.add_argument("--threads", type=int, default=0, metavar="N", help="CPU threads (default: all)")
+    _add_spans(command)
     command.set_defaults(work="predict", parser=command)
+
+
+def _add_spans(command: argparse.ArgumentParser) -> None:
+    """What of `predict` is about parts of texts: the fields of Spans."""
+    group = command.add_argument_group("parts of texts")
+    group.add_argument(
+        "--parts", default="", metavar="PARTS",
+        help="predict each sentence, paragraph or window:200/100 (words, step) by itself: the column parts has "
+        "a list of start, end and results for each text; in lines, CSV and TSV a row is a part",
+    )  # fmt: skip
+    group.add_argument(
+        "--pool", default="", metavar="POOL",
+        help="one result a text, of its parts' probabilities or scores: mean, max, top3 (the mean of the three "
+        "largest), share:0.5 (of parts that have 0.5 or more)",
+    )  # fmt: skip
+    group.add_argument(
+        "--offsets", choices=OFFSETS, default=OFFSETS[0],
+        help="what start and end count, bytes being those of the UTF-8 (default: characters)",
+    )  # fmt: skip
+    group.add_argument(
+        "--flat", action="store_true",
+        help="a row is a part in Parquet, Arrow and JSONL, too: the number of its text (document, from 0 on), start, "
+        "end, results, and of the input what --keep names (default: nothing)",
+    )  # fmt: skip
+    group.add_argument(
+        "--id", default="id", metavar="COLUMN", help="column of a document's id, for --format dolma (default: id)"
+    )
 
 
 def _add_cut(command: argparse.ArgumentParser) -> None:

@@ -233,7 +233,7 @@ class Classifier:
         """
         try:
             if parts is not None or pool is not None:
-                return predict_parts(self._model, self.heads, texts, threads, nulls, parts, pool, offsets, head)
+                return predict_parts(self, texts, threads, nulls, parts, pool, offsets, head)
             if self._names and head is None:
                 if not is_one(texts, self.pairs):
                     return self._model.choose(self._names, *asked_of_core(texts, self.pairs, threads, nulls))

@@ -25,6 +25,7 @@ from .measured import plot_reliability, tables
 from .predict import predict
 from .progress import clock, say
 from .report import NAMES, table, written
+from .scorer import Spans
 from .settings import SECTIONS, Settings, build, default_of, parse_value, read_toml, sections_with
 from .stages import STAGES
 
@@ -227,15 +228,13 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 
 
 def _predict(arguments: argparse.Namespace) -> None:
-    if arguments.output and arguments.format:
-        raise SettingsError("--format is of stdout; that of --output is told by its name: leave out one of them")
-    options = ("text", "pair", "keep", "proba", "top_k", "prefix", "nulls", "encoding_errors", "threads",
+    options = ("format", "text", "pair", "keep", "proba", "top_k", "prefix", "nulls", "encoding_errors", "threads",
                "input_format", "delimiter", "quoting", "header", "cut")  # fmt: skip
     predict(
         Classifier.load(arguments.classifier),
         arguments.input or ["-"],
         arguments.output,
-        format=arguments.format or "lines",
+        spans=Spans(**{field.name: getattr(arguments, field.name) for field in dataclasses.fields(Spans)}),
         **{name: getattr(arguments, name) for name in options},
     )
 

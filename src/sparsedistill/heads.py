@@ -92,10 +92,14 @@ class Head:
         if self.task == "single":
             return [self.labels[i] for i in finite(logits).argmax(axis=1).tolist()]
         if self.task == "multi":
-            chosen = self.probabilities(logits) >= self.thresholds
-            return [[label for label, yes in zip(self.labels, row, strict=True) if yes] for row in chosen.tolist()]
+            return self.chosen(self.probabilities(logits))
         result: list[Any] = self.scores(logits).tolist()
         return result
+
+    def chosen(self, probabilities: np.ndarray) -> list[Any]:
+        """Of multi: the names of those labels whose probabilities (n, C) reach their thresholds, a list each."""
+        rows = (probabilities >= self.thresholds).tolist()
+        return [[label for label, yes in zip(self.labels, row, strict=True) if yes] for row in rows]
 
     def ranked(self, logits: np.ndarray) -> np.ndarray:
         """Label numbers (n, C) of logits (n, C), the likeliest first; of equals that of the first label."""

@@ -5,12 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from . import _core
 from .heads import Head, asked_heads, each
 from .inputs import asked_of_core, is_one
+
+if TYPE_CHECKING:
+    from .classifier import Classifier
+
+OFFSETS = ("characters", "bytes")
 
 
 class Part(NamedTuple):
@@ -19,6 +25,33 @@ class Part(NamedTuple):
     start: int
     end: int
     prediction: Any
+
+
+class Decided(NamedTuple):
+    """What a head decides for n texts or parts.
+
+    ``values``: float64 (n, C), calibrated probabilities, pooled where they are of parts; of a regression its scores
+    (n, 1). ``predicted``: as :meth:`Head.decide` gives it. ``ranked`` gives the numbers of the labels (n, C), the
+    likeliest first.
+    """
+
+    head: Head
+    values: np.ndarray
+    predicted: list[Any]
+    ranked: Callable[[], np.ndarray]
+
+
+def decided(heads: tuple[Head, ...], logits: np.ndarray) -> list[Decided]:
+    """What each head decides for logits (n, outputs), those of all heads."""
+    return [_decided(head, logits[:, head.outputs]) for head in heads]
+
+
+def _decided(head: Head, logits: np.ndarray) -> Decided:
+    if head.task == "regression":
+        return Decided(head, head.scores(logits)[:, None], head.decide(logits), lambda: np.zeros(logits.shape, int))
+    values = head.probabilities(logits)
+    predicted = head.chosen(values) if head.task == "multi" else head.decide(logits)
+    return Decided(head, values, predicted, lambda: head.ranked(logits))
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +66,11 @@ class Parts:
     offsets: np.ndarray
     counts: np.ndarray
 
+    @property
+    def text_of(self) -> np.ndarray:
+        """Number of the text of each part, int64 (P,)."""
+        return np.repeat(np.arange(len(self.counts)), self.counts)
+
     def split(self, values: Any) -> Iterator[Any]:
         """The slice of ``values``, one a part, of each text."""
         end = 0
@@ -42,45 +80,47 @@ class Parts:
 
     def predictions(self, head: Head) -> list[list[Part]]:
         """The parts of each text, with the decisions of one head."""
-        decided = head.decide(self.logits[:, head.outputs])
-        parts = [Part(start, end, one) for (start, end), one in zip(self.offsets.tolist(), decided, strict=True)]
+        predicted = head.decide(self.logits[:, head.outputs])
+        parts = [Part(start, end, one) for (start, end), one in zip(self.offsets.tolist(), predicted, strict=True)]
         return list(self.split(parts))
 
-    def pooled(self, head: Head, pool: str, empty: np.ndarray) -> list[Any]:
-        """One decision a text, from its parts' calibrated probabilities or scores (C of them), pooled a label each.
+    def pooled(self, head: Head, pool: str, empty: np.ndarray) -> Decided:
+        """One decision a text, from its parts' calibrated probabilities or scores, pooled a label each.
 
-        ``empty``: the logits (outputs,) of the empty text, which decide where a text has no part.
+        Where labels have the same share of parts, their means decide. ``empty``: the logits (1, outputs) of the empty
+        text, whose result is that of a text without parts.
         """
-        logits, score = self.logits[:, head.outputs], head.task == "regression"
-        values = head.scores(logits)[:, None] if score else head.probabilities(logits)
-        pooling, of_none = pooling_of(pool), head.decide(empty[None, head.outputs])[0]
-        return [_decide(head, pooling(of_text)) if len(of_text) else of_none for of_text in self.split(values)]
+        how, number = pooling_of(pool)
+        logits, none = self.logits[:, head.outputs], np.flatnonzero(self.counts == 0)
+        parts = np.ascontiguousarray(_decided(head, logits).values, np.float64)
+        of_empty = _decided(head, empty[:, head.outputs])
+        values = _core.pool_parts(parts, self.counts, how, number)
+        order = (-values,) if how != "share" else (-_core.pool_parts(parts, self.counts, "mean"), -values)
+        values[none] = of_empty.values
+        ranked = np.lexsort(order, axis=1)
+        ranked[none] = of_empty.ranked()
+        if head.task == "regression":
+            predicted: list[Any] = values[:, 0].tolist()
+        elif head.task == "multi":
+            predicted = head.chosen(values)
+        else:
+            predicted = [head.labels[i] for i in ranked[:, 0].tolist()]
+        for i in none.tolist():
+            predicted[i] = of_empty.predicted[0]
+        return Decided(head, values, predicted, lambda: ranked)
 
 
-def _decide(head: Head, pooled: np.ndarray) -> Any:
-    """The decision for pooled probabilities (C,), or a pooled score (1,)."""
-    if head.task == "regression":
-        return float(pooled[0])
-    if head.task == "single":
-        return head.labels[int(pooled.argmax())]
-    return [label for label, yes in zip(head.labels, pooled >= head.thresholds, strict=True) if yes]
-
-
-def pooling_of(pool: str) -> Callable[[np.ndarray], np.ndarray]:
-    """From (P, C) to (C,): "mean", "max", "topK" (mean of the K largest) or "share:T" (share of those of T or more).
+def pooling_of(pool: str) -> tuple[str, float]:
+    """(pooling, number) of "mean", "max", "topK" (mean of the K largest) or "share:T" (share of those of T or more).
 
     Errors: ValueError for any other name.
     """
-    if pool == "mean":
-        return lambda values: np.asarray(values.mean(axis=0, dtype=np.float64))
-    if pool == "max":
-        return lambda values: np.asarray(values.max(axis=0))
+    if pool in ("mean", "max"):
+        return pool, 0.0
     if found := re.fullmatch(r"top([1-9][0-9]{0,8})", pool):
-        most = int(found[1])
-        return lambda values: np.asarray(np.sort(values, axis=0)[-most:].mean(axis=0, dtype=np.float64))
+        return "top", float(found[1])
     if found := re.fullmatch(r"share:([-+]?[0-9]*\.?[0-9]+)", pool):
-        least = float(found[1])
-        return lambda values: np.asarray((values >= least).mean(axis=0))
+        return "share", float(found[1])
     raise ValueError(f"pool is {pool!r}: give 'mean', 'max', 'top3' or 'share:0.5', with any numbers")
 
 
@@ -97,8 +137,7 @@ def cutting_of(parts: str) -> tuple[str, int, int]:
 
 
 def predict_parts(
-    model: Any,
-    heads: tuple[Head, ...],
+    classifier: Classifier,
     texts: Any,
     threads: int,
     nulls: str,
@@ -107,23 +146,37 @@ def predict_parts(
     offsets: str,
     head: str | None,
 ) -> Any:
-    """A result a text, of the core's ``model``; of one str that of it alone.
+    """A result a text; of one str that of it alone.
 
-    The other arguments are those of :meth:`Classifier.predict`. Errors: ValueError for one of them that cannot be.
+    The arguments are those of :meth:`Classifier.predict`. Errors: ValueError for one of them that cannot be.
     """
     if parts is None:
         raise ValueError("pool is of parts: give parts too, such as parts='sentence'")
-    if offsets not in ("characters", "bytes"):
-        raise ValueError(f"offsets is {offsets!r}: give 'characters' or 'bytes'")
     if pool is not None:
         pooling_of(pool)  # refused before any work
-    wanted, how, one = asked_heads(heads, head), cutting_of(parts), is_one(texts, False)
-    given, granted, empty_nulls = asked_of_core([texts] if one else texts, False, threads, nulls)
-    result = Parts(*model.score_parts(given, *how, offsets == "characters", granted, empty_nulls))
-    of_empty = model.score([""] * (pool is not None), 1)
+    wanted, one = asked_heads(classifier.heads, head), is_one(texts, False)
+    result = parts_of(classifier, [texts] if one else texts, parts, offsets, threads, nulls)
+    of_empty = classifier._logits([""] * (pool is not None), 1, "error")
 
     def answer(head: Head) -> Any:
-        answers = result.predictions(head) if pool is None else result.pooled(head, pool, of_empty[0])
+        answers = result.predictions(head) if pool is None else result.pooled(head, pool, of_empty).predicted
         return answers[0] if one else answers
 
     return each(wanted, head, answer)
+
+
+def parts_of(
+    classifier: Classifier, texts: Any, parts: str, offsets: str = "characters", threads: int = 0, nulls: str = "error"
+) -> Parts:
+    """Many texts cut into ``parts``, and each scored as a text of its own.
+
+    The arguments are those of :meth:`Classifier.predict`. Errors: ValueError for one of them that cannot be.
+    """
+    if offsets not in OFFSETS:
+        raise ValueError(f"offsets is {offsets!r}: give 'characters' or 'bytes'")
+    how = cutting_of(parts)
+    given, granted, empty_nulls = asked_of_core(texts, False, threads, nulls)
+    try:
+        return Parts(*classifier._model.score_parts(given, *how, offsets == "characters", granted, empty_nulls))
+    except _core.Damaged as error:
+        raise classifier._damaged(error) from None

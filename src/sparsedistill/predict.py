@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -14,18 +14,19 @@ from typing import Any
 import numpy as np
 
 from .classifier import Classifier
-from .cuts import cut_of, keeps
+from .cuts import cut_of
 from .data import files, records
+from .data.agreed import agreed_columns
 from .data.records import Batch
-from .data.tables import plain_type
-from .data.write import Write, array_of, arrow_writer, cells, refuse_clash, text_writer
+from .data.write import Write, arrow_writer, text_writer
 from .errors import DataError, SettingsError, require
 from .format import replacing
-from .heads import Head
+from .parts import OFFSETS, cutting_of, pooling_of
 from .progress import Progress, say
+from .scorer import WHOLE, Scorer, Spans
 
 FILES = {".parquet": "parquet", ".arrow": "arrow", ".jsonl": "jsonl", ".csv": "csv", ".tsv": "tsv"}
-STREAMS = ("lines", "jsonl", "csv", "tsv", "arrow")
+STREAMS = ("lines", "jsonl", "csv", "tsv", "arrow", "dolma")
 
 
 # long: what it takes needs as many words
@@ -34,7 +35,7 @@ def predict(
     sources: Sequence[str],
     output: str | None = None,
     *,
-    format: str = "lines",
+    format: str = "",
     text: str = "text",
     pair: str = "",
     keep: Sequence[str] | None = None,
@@ -49,69 +50,74 @@ def predict(
     quoting: str = "auto",
     header: bool = True,
     cut: str = "",
+    spans: Spans = WHOLE,
 ) -> None:
     """Write a record for each text of ``sources`` (files, globs, folders, ``-`` for stdin), in order.
 
     ``output`` is a file that is there whole or not at all, its format told by its suffix (one of ``FILES``); None is
-    stdout in ``format`` (one of ``STREAMS``). A record has the columns ``keep`` of the input (None: all) as they were,
-    then those of :func:`results` with ``prefix`` before their names; "lines" are the results alone. ``pair`` is the
-    column of the second text for a classifier of pairs, and is among the columns kept. ``input_format``, ``delimiter``,
-    ``quoting`` and ``header`` are those of :class:`files.Form`; with quoting "double" TSV is written in quotes, too.
-    ``cut`` names one of the classifier's cuts, whose "keep" or "drop" is in the column ``cut``. Memory is a few batches
-    of the input, whatever its size.
+    stdout in ``format`` (one of ``STREAMS``; "": lines). A record has the columns ``keep`` of the input (None: all) as
+    they were, then those of :func:`columns_of` with ``prefix`` before their names; "lines" are the results alone.
+    ``pair`` is the column of the second text for a classifier of pairs, and is among the columns kept.
+    ``input_format``, ``delimiter``, ``quoting`` and ``header`` are those of :class:`files.Form`; with quoting "double"
+    TSV is written in quotes, too. ``cut`` names one of the classifier's cuts, whose "keep" or "drop" is in the column
+    ``cut``. Memory is a few batches of the input, whatever its size.
+
+    ``spans`` say what parts of the texts are scored. Without pooling, the column ``parts`` is the list of a text's
+    parts, each with start, end and the columns above. Where they are flat, as they are in CSV, TSV and lines, a record
+    is a part: it has the number of its text (``document``, from 0 on), start, end and those columns, and of the input
+    what ``keep`` names (None: nothing). The format "dolma" has for each text its id, what ``keep`` names, and
+    :func:`attributes_of` its spans; ``output`` then ends in .jsonl.
 
     Errors: :class:`SettingsError` and :class:`DataError`, before the first text is scored wherever that is possible.
     """
-    kind = FILES.get(Path(output).suffix, "") if output else format
+    kind = format or "lines" if not output else FILES.get(Path(output).suffix, "")
+    if format == "dolma" and kind in ("dolma", "jsonl"):
+        kind = "dolma"
+    elif output and format:
+        raise SettingsError(
+            f"--output {output} with --format dolma: the name must end in .jsonl"
+            if format == "dolma"
+            else "--format is of stdout; that of --output is told by its name: leave out one of them"
+        )
     form = files.Form(input_format, delimiter, quoting, header)
     expanded = files.expand(sources, form)
     _refuse_options(classifier, expanded, output, kind, keep, pair, proba, top_k, threads)
-    if kind == "lines":
-        keep = ()
+    _refuse_spans(classifier, spans, kind, proba, cut, prefix)
     chosen = cut_of(classifier, cut) if cut else None
+    scorer = Scorer(
+        classifier, kind, spans, threads=threads, proba=proba, top_k=top_k, prefix=prefix, cut=chosen
+    )  # fmt: skip
+    if kind == "lines" or (keep is None and (scorer.flat or kind == "dolma")):
+        keep = ()
     slices = chosen[1]["column"] if chosen else ""
-    if (pair or slices) and keep is not None:
-        keep = tuple(dict.fromkeys([*keep, *filter(None, (pair, slices))]))
-
-    def scored(logits: np.ndarray, batch: Batch | None = None) -> dict[str, Any]:
-        columns = results(classifier, logits, proba, top_k)
-        if chosen:
-            values = batch.named(slices) if batch and slices else None
-            kept = keeps(chosen[1], chosen[0].scores(logits[:, chosen[0].outputs]), values)
-            columns["cut"] = np.where(kept, "keep", "drop").tolist()
-        return {prefix + name: values for name, values in columns.items()}
-
-    labels = classifier.heads[-1].outputs.stop  # of all heads
-    names = list(scored(np.zeros((0, labels), np.float32)))
+    options = {pair: "--pair", text: "--text"} | ({spans.id: "--id"} if kind == "dolma" else {})
+    if keep is not None:
+        needed = (spans.id if kind == "dolma" else "", *keep, pair, slices)
+        keep = tuple(dict.fromkeys(filter(None, needed)))
     if expanded == ["-"] and sys.stdin.isatty():
         say("reading lines of text from the terminal: end with Ctrl-D")
+    labels = classifier.heads[-1].outputs.stop  # of all heads
     most = max(1, min(1 << 14, (1 << 22) // labels))  # texts in a batch: their probabilities are in memory, too
     read = partial(records.stream, text=text, keep=keep, encoding_errors=encoding_errors, most=most, form=form)
+    written_as = "jsonl" if kind == "dolma" else kind
     try:
-        columns, metadata, stdin = _agreed(expanded, read, keep, kind, names)
+        columns, metadata, stdin = agreed_columns(expanded, read, keep, written_as, scorer.names, options)
     except files.MissingColumnError as error:
         if slices and error.name == slices:
             raise DataError(f"the cut {cut} has slices by column {slices!r}: {error}") from None
-        raise error.with_option({pair: "--pair", text: "--text"}.get(error.name, "--keep")) from None
+        raise error.with_option(options.get(error.name, "--keep")) from None
     unknown = _Unknown(classifier)
     with ExitStack() as stack:
-        write = _writer(
-            stack,
-            output,
-            kind,
-            columns,
-            names,
-            form,
-            partial(arrow_writer, types=_types(classifier, prefix), metadata=metadata),
-        )
+        arrow = partial(arrow_writer, types=scorer.kinds, metadata=metadata)
+        write = _writer(stack, output, written_as, columns, scorer.names, form, arrow)
         bar = stack.enter_context(Progress("predict", records.count(expanded, form) if sys.stderr.isatty() else None))
         for source in expanded:
             for batch in stdin if source == "-" else read(source):
                 if nulls == "error":
                     _refuse_null(batch, text)
                 texts = _paired(batch, pair, nulls) if pair else batch.texts
-                logits = classifier._logits(texts, threads, "empty")
-                write(batch, scored(logits, batch))
+                scored, results, logits = scorer(batch, texts)
+                write(scored, results)
                 unknown.add(batch, texts, logits)
                 if output or not sys.stdout.isatty():  # else the results themselves show how far it is
                     bar.add(len(batch.rows))
@@ -164,57 +170,6 @@ def _writer(
     return text_writer(sink, kind, list(columns), names, form.quoted(kind))
 
 
-def results(
-    classifier: Classifier, logits: np.ndarray, proba: bool = False, top_k: int | None = None
-) -> dict[str, Any]:
-    """Columns of n values for the logits (n, outputs) of all heads: those of each, with NAME. before a head's name.
-
-    They are ``predicted``, which is what :meth:`Classifier.predict` gives, for the task "single" also its
-    ``probability``; ``proba`` adds ``p(LABEL)`` of every label, ``top_k`` the lists ``top_labels`` and
-    ``top_probabilities`` of the K likeliest. A regression has the first of these alone.
-    """
-    return {
-        _before(head) + name: values
-        for head in classifier.heads
-        for name, values in _results(head, logits[:, head.outputs], proba, top_k).items()
-    }
-
-
-def _before(head: Head) -> str:
-    """What stands before the names of a head's columns."""
-    return f"{head.name}." if head.name else ""
-
-
-def _results(head: Head, logits: np.ndarray, proba: bool, top_k: int | None) -> dict[str, Any]:
-    columns: dict[str, Any] = {"predicted": head.decide(logits)}
-    if head.task == "regression" or not (head.task == "single" or proba or top_k):
-        return columns
-    shares = head.probabilities(logits)
-    if head.task == "single":
-        columns["probability"] = shares.max(axis=1)
-    if proba:
-        columns |= {f"p({label})": shares[:, i] for i, label in enumerate(head.labels)}
-    if top_k:
-        best = head.ranked(logits)[:, :top_k]
-        columns["top_labels"] = np.array(head.labels, object)[best].tolist()
-        columns["top_probabilities"] = np.take_along_axis(shares, best, axis=1).tolist()
-    return columns
-
-
-def _types(classifier: Classifier, prefix: str) -> dict[str, str]:
-    """What is in the columns of :func:`results` that are no probabilities, as :func:`arrow_writer` calls it."""
-    kinds = {"single": "name", "multi": "names", "regression": "score"}
-    return {prefix + "cut": "name"} | {
-        prefix + _before(head) + name: kind
-        for head in classifier.heads
-        for name, kind in (
-            ("predicted", kinds[head.task]),
-            ("top_labels", "names"),
-            ("top_probabilities", "probabilities"),
-        )
-    }
-
-
 # -- before the first text is scored ------------------------------------------------------------------------------
 
 
@@ -253,109 +208,39 @@ def _refuse_options(
                     )
 
 
-def _agreed(
-    sources: list[str], read: Callable[..., Iterator[Batch]], keep: Sequence[str] | None, kind: str, names: list[str]
-) -> tuple[dict[str, Any], Any, Iterator[Batch]]:
-    """What all sources bring: columns, metadata of an Arrow schema; and stdin, of which the start had to be read.
-
-    Columns are name -> Arrow field, or None where the output has no types. Records of JSON need not agree.
-    """
-    agreed: dict[str, Any] = {}
-    first, metadata = "", None
-    stdin: Iterator[Batch] = iter(())
-    for source in sources:
-        stream = read(source) if source == "-" else read(source, most=1)
-        head = list(itertools.islice(stream, 2))  # the columns, and records to see that they can be read
-        here, looked = head[0].source, iter(head)
-        if source == "-":
-            stdin = itertools.chain(head, stream)
-        elif head[0].columns is None and kind in ("parquet", "arrow", "csv", "tsv"):
-            looked = read(source)  # JSON: every record has a say in the columns of a table
-        elif head[0].columns is None and keep:
-            looked = itertools.islice(read(source), 2)
-        columns = _columns(looked, kind)
-        for name in keep or ():
-            if name not in columns and len(head) > 1:
-                raise DataError(f"{here} has no column {name!r} in its first records: name the right one with --keep")
-        refuse_clash(names, columns, here)
-        if kind == "jsonl" or not columns:
-            continue
-        if not agreed:
-            agreed, first, metadata = columns, here, getattr(head[0].columns, "metadata", None)
-        for name in (*agreed, *columns):
-            if name not in columns or name not in agreed:
-                has, lacks = (first, here) if name in agreed else (here, first)
-                raise DataError(
-                    f"{lacks} has no column {name!r}, which {has} has: name those of all files with --keep, or write "
-                    ".jsonl"
-                )
-            agreed[name] = _unified(agreed[name], columns[name], first, head[0])
-    return agreed, metadata, stdin
-
-
-def _columns(batches: Iterator[Batch], kind: str) -> dict[str, Any]:
-    """The columns of one source, as :func:`_agreed` returns them."""
-    pa = require("pyarrow", "arrow") if kind in ("parquet", "arrow") else None
-    head = next(batches)
-    if isinstance(head.columns, list):
-        return {name: pa.field(name, pa.string()) if pa else None for name in head.columns}
-    if head.columns is not None:
-        if kind in ("csv", "tsv"):
-            for name in head.columns.names:
-                cells(head, name, kind)  # refuses what no cell can hold
-        return {field.name: field if pa else None for field in head.columns}
-    columns: dict[str, Any] = {}
-    with Progress("columns") as bar:
-        for batch in batches:
-            for name in dict.fromkeys(itertools.chain.from_iterable(batch.records)):
-                field = pa.field(name, array_of(batch, name, None).type) if pa else None
-                columns[name] = _unified(columns.get(name, field), field, batch.source, batch)
-                if kind in ("csv", "tsv"):
-                    cells(batch, name, kind)
-            bar.add(len(batch.rows))
-    return columns
-
-
-def _unified(one: Any, other: Any, first: str, batch: Batch) -> Any:
-    """The Arrow field for both: nulls fit any type, and what differs in width alone is of the wider.
-
-    In JSON, where 1 may stand for 1.0, integers fit floats.
-    """
-    if one is None or one.equals(other):
-        return one
-    pa = require("pyarrow", "arrow")
-    fields = [pa.schema([one]), pa.schema([other])]
-    widened = [field.with_type(_wide(field.type)) for field in (one, other)]
-    same_kind = _family(widened[0].type) == _family(widened[1].type) != ""
-    if same_kind and not one.type.equals(other.type):
-        fields = [pa.schema([field]) for field in widened]
-    promote = "permissive" if batch.columns is None or same_kind else "default"
+def _refuse_spans(classifier: Classifier, spans: Spans, kind: str, proba: bool, cut: str, prefix: str) -> None:
+    parts, pool = spans.parts, spans.pool
+    given = {"--flat": spans.flat, "--offsets": spans.offsets != "characters", "--pool": bool(pool)}
+    option = next((name for name, value in given.items() if value), "")
+    if option and not parts:
+        raise SettingsError(f"{option} is of parts: add --parts, such as --parts sentence, or leave out {option}")
+    if pool and option != "--pool":
+        raise SettingsError(f"{option} is of the parts themselves, and --pool has none of them: leave out one of them")
+    if spans.offsets not in OFFSETS:
+        raise SettingsError(f"--offsets is {spans.offsets!r}: give {' or '.join(OFFSETS)}")
     try:
-        return pa.unify_schemas(fields, promote_options=promote).field(0)
-    except (pa.ArrowInvalid, pa.ArrowTypeError):
-        raise DataError(
-            f"column {one.name!r} is {other.type} in {batch.source}, but {one.type} in {first}: convert one of them, "
-            "name other columns with --keep, or write .jsonl"
-        ) from None
-
-
-def _wide(held: Any) -> Any:
-    """The type of a dictionary's values; and views, of which Parquet has none, are plain strings."""
-    pa = require("pyarrow", "arrow")
-    held = plain_type(held)
-    return {"string_view": pa.large_string(), "binary_view": pa.large_binary()}.get(str(held), held)
-
-
-def _family(held: Any) -> str:
-    """What types may differ in width alone; "" where that is not so."""
-    types = require("pyarrow", "arrow").types
-    if types.is_string(held) or types.is_large_string(held):
-        return "string"
-    if types.is_binary(held) or types.is_large_binary(held):
-        return "binary"
-    if types.is_integer(held):
-        return "signed" if types.is_signed_integer(held) else "unsigned"
-    return "float" if types.is_floating(held) else ""
+        cutting_of(parts or "sentence")
+        how, _ = pooling_of(pool or "mean")
+    except ValueError as error:
+        raise SettingsError(f"--{error}") from None
+    if classifier.pairs and parts:
+        raise SettingsError("the classifier labels pairs of texts, which have no parts: leave out --parts")
+    if how == "share" and cut:
+        raise SettingsError(
+            f"--cut compares scores, but --pool {pool} gives shares of parts: pool by mean, max or top3"
+        )
+    if kind != "dolma":
+        if spans.id != "id":
+            raise SettingsError("--id is of --format dolma: leave out one of them; columns are written with --keep")
+        return
+    if classifier.pairs:
+        raise SettingsError("the classifier labels pairs of texts: Dolma's attributes are of one; write .jsonl")
+    given = {"--flat": spans.flat, "--proba": proba, "--cut": bool(cut), "--offsets": spans.offsets != "characters"}
+    for name, value in given.items():
+        if value:
+            raise SettingsError(f"{name} is not of --format dolma: leave out one of them")
+    if "__" in prefix:
+        raise SettingsError(f"--prefix {prefix}: in Dolma's names two underscores end it; give one without")
 
 
 def _paired(batch: Batch, pair: str, nulls: str) -> list[tuple[Any, Any]]:

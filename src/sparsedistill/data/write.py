@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ..errors import DataError, require
+from ..results import arrow_type
 from .records import Batch
 from .tables import plain_type
 
@@ -78,13 +79,15 @@ def _shown(value: Any) -> str:
     """A result as text."""
     if isinstance(value, list):
         return ",".join(map(_shown, value))
-    return f"{value:.6g}" if isinstance(value, float) else value
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _rounded(value: Any) -> Any:
     """A result for JSON, with as many digits as it has elsewhere."""
     if isinstance(value, list):
         return [_rounded(one) for one in value]
+    if isinstance(value, dict):
+        return {name: _rounded(one) for name, one in value.items()}
     return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
@@ -195,23 +198,16 @@ _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=_spelled
 
 @contextmanager
 def arrow_writer(
-    file: Path | None, kind: str, columns: dict[str, Any], names: list[str], types: dict[str, str], metadata: Any
+    file: Path | None, kind: str, columns: dict[str, Any], names: list[str], types: dict[str, Any], metadata: Any
 ) -> Iterator[Write]:
     """What writes batches and their results to an Arrow or Parquet file (None: an Arrow stream on stdout).
 
-    ``types``: of results that are no probability: a name, names, a score, or probabilities.
+    ``types``: of results that are no probability, as :func:`sparsedistill.results.arrow_type` takes them.
     """
     pa = require("pyarrow", "arrow")
     if kind == "arrow":  # such a file has one dictionary a column, but batches come each with their own
         columns = {name: field.with_type(plain_type(field.type)) for name, field in columns.items()}
-    special = {
-        "name": pa.string(),
-        "names": pa.list_(pa.string()),
-        "score": pa.float32(),
-        "probabilities": pa.list_(pa.float64()),
-        "": pa.float64(),
-    }
-    results = [pa.field(name, special[types.get(name, "")]) for name in names]
+    results = [pa.field(name, arrow_type(types.get(name, ""))) for name in names]
     schema = pa.schema([*columns.values(), *results], metadata)
 
     def widened(batch: Batch, new: dict[str, Any]) -> Any:
