@@ -320,18 +320,23 @@ void bag_step(const Table& table, const Bags& bags, const float* grad, const Poo
 void bag_step(const Table& table, const Bags& bags, const float* grad, const Pool& pool, const Sgd& sgd, std::uint64_t seed,
               unsigned threads) {
     const Kernels& with = kernels();
-    const std::size_t width = table.width;
+    const std::size_t width = table.width, several = sgd.ends.size();
     auto* const half = static_cast<std::uint16_t*>(table.rows);
     auto* const full = static_cast<float*>(table.rows);
     for_rows(
         bags, grad, pool, width, threads,
         [&](std::size_t row, const float* gradient) {
-            const float size = sgd.learning_rate * sgd.rates[row];
-            if (table.bfloat16) with.sgd_bfloat16(size, gradient, width, half + row * width, noise(table, seed, sgd.step, row));
-            else with.sgd_float32(size, gradient, width, full + row * width);
+            std::size_t begin = 0;
+            for (std::size_t i = 0; i < several; ++i) {
+                const float size = sgd.learning_rate * sgd.rates[row * several + i];
+                const std::size_t at = row * width + begin, columns = sgd.ends[i] - begin;
+                if (table.bfloat16) with.sgd_bfloat16(size, gradient + begin, columns, half + at, noise(table, seed, sgd.step, row));
+                else with.sgd_float32(size, gradient + begin, columns, full + at);
+                begin = sgd.ends[i];
+            }
         },
         [&](std::size_t row) {
-            prefetch(sgd.rates + row, sizeof(float));
+            prefetch(sgd.rates + row * several, several * sizeof(float));
             prefetch_row(table, row);
         });
 }

@@ -91,11 +91,12 @@ struct Adagrad {
     float* state;
 };
 
-// Plain gradient descent, with a factor of the learning rate for each row.
+// Plain gradient descent, with factors of the learning rate: of each row one for the columns up to each of `ends`.
 struct Sgd {
     float learning_rate;
     std::uint64_t step;
     const float* rates;
+    std::span<const std::uint32_t> ends;
 };
 
 void bag_step(const Table& table, const Bags& bags, const float* grad, const Pool& pool, const Adam& adam,

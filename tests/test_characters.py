@@ -19,6 +19,7 @@ from sparsedistill.student.model import Student
 from sparsedistill.student.schedule import Schedule
 from sparsedistill.student.train import train
 from sparsedistill.student.vocabulary import Vocabulary
+from sparsedistill.tasks import TASKS
 
 GOOD, BAD = ("wonderful", "excellent", "delightful", "charming"), ("terrible", "dreadful", "boring", "horrible")
 
@@ -155,7 +156,7 @@ def plan(steps: int) -> Schedule:
 
 
 def train_student(student, blocks, directory, steps, score=lambda student: 0.5):
-    train(student, blocks, plan(steps), "single", directory, score, "test", "key")
+    train(student, blocks, plan(steps), TASKS["single"], directory, score, "test", "key")
     return student
 
 

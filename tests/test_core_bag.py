@@ -270,23 +270,32 @@ def test_adagrad_is_its_twin(seed, shape, sizes, steps):
 @given(seeds, shapes, bag_sizes.filter(any), st.integers(1, 4), st.sampled_from(("mean", "sum", "sqrtn")))
 def test_gradient_descent_is_its_twin(seed, shape, sizes, steps, pooling):
     rng = np.random.default_rng(seed)
-    table, rates = rng.standard_normal(shape).astype(np.float32), rng.uniform(0, 3, shape[0]).astype(np.float32)
+    table, rates = rng.standard_normal(shape).astype(np.float32), rng.uniform(0, 3, (shape[0], 2)).astype(np.float32)
+    ends = np.array([rng.integers(0, shape[1] + 1), shape[1]], np.uint32)
+    each = np.repeat(rates.astype(np.float64), np.diff([0, *ends.astype(int)]), axis=1)
     twin, pool = table.astype(np.float64), _core.Pool(pooling)
     for step, (ids, offsets, grad) in enumerate(batches(rng, *shape, steps, sizes), 1):
         before, untouched = table.copy(), np.setdiff1d(np.arange(shape[0]), ids)
-        _core.bag_sgd(table, rates, ids, offsets, grad, RATE, step, 2, 0, pool)
+        _core.bag_sgd(table, rates, ends, ids, offsets, grad, RATE, step, 2, 0, pool)
         for bag, row in zip(np.split(ids, offsets[1:-1].astype(int)), grad, strict=True):
             for i in bag:
                 share = {"mean": len(bag), "sum": 1, "sqrtn": len(bag) ** 0.5}[pooling]
-                twin[i] -= RATE * float(rates[i]) * row.astype(np.float64) / share
+                twin[i] -= RATE * each[i] * row.astype(np.float64) / share
         np.testing.assert_allclose(table, twin, rtol=2e-5, atol=1e-5)
         assert np.array_equal(table[untouched], before[untouched])
 
 
 def test_gradient_descent_needs_a_rate_a_row():
     table, grad = np.zeros((3, 2), np.float32), np.ones((1, 2), np.float32)
-    with pytest.raises(ValueError, match="a rate for each row"):
-        _core.bag_sgd(table, np.ones(2, np.float32), *packed([[0]]), grad, RATE, 1, 1)
+    for rates, ends, message in (
+        (np.ones((2, 1)), [2], "a rate for each row"),
+        (np.ones((3, 1)), [1, 2], "a rate for each row"),
+        (np.ones((3, 1)), [1], "ascend to the width"),
+        (np.ones((3, 2)), [3, 2], "ascend to the width"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            given = rates.astype(np.float32), np.array(ends, np.uint32)
+            _core.bag_sgd(table, *given, *packed([[0]]), grad, RATE, 1, 1)
 
 
 def bfloat16(x: np.ndarray) -> np.ndarray:
@@ -309,6 +318,8 @@ def test_a_bfloat16_table_moves_to_a_neighbour_of_where_a_float_goes(seed, shape
     for optimizer in ("adam", "adagrad", "sgd"):
         a, b = half.copy(), full.copy()
         states = [zeros_like(full) if optimizer == "adam" else (np.ones(shape[0], np.float32),) for _ in range(2)]
+        if optimizer == "sgd":
+            states = [(np.ones((shape[0], 1), np.float32), np.array([shape[1]], np.uint32))] * 2
         rates = {"adam": (RATE, *BETAS, EPSILON, 3), "adagrad": (RATE, EPSILON, 3), "sgd": (RATE, 3)}[optimizer]
         step = getattr(_core, f"bag_{optimizer}")
         step(a, *states[0], ids, offsets, grad, *rates, 1, seed)

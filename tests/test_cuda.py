@@ -33,6 +33,7 @@ from sparsedistill.student.schedule import Schedule  # noqa: E402
 from sparsedistill.student.table import OPTIMIZERS, narrowed, random_table, widened  # noqa: E402
 from sparsedistill.student.train import train  # noqa: E402
 from sparsedistill.student.vocabulary import Vocabulary  # noqa: E402
+from sparsedistill.tasks import TASKS  # noqa: E402
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 TRITON = cuda.kernels(DEVICE) is cuda.Triton
@@ -256,7 +257,7 @@ def test_training_is_that_of_the_cpu(tmp_path, table, optimizer, pooling, embedd
             seen.append(float(np.abs(s.logits(data.ids, data.offsets, 1)).mean()))
             return [0.1, 0.9, 0.3][len(seen) - 1]
 
-        train(students[name], InMemory(data), schedule, "single", tmp_path / name, score, "test", "key")
+        train(students[name], InMemory(data), schedule, TASKS["single"], tmp_path / name, score, "test", "key")
         results[name] = seen
     np.testing.assert_allclose(results["there"], results["here"], rtol=1e-2 if table == "bfloat16" else 1e-4)
     here, there = weights(tmp_path / "here"), weights(tmp_path / "there")
@@ -284,7 +285,7 @@ def test_a_checkpoint_goes_on_anywhere(tmp_path, first, second, optimizer):
 
         looks: list[int] = []
         made = student(device)
-        train(made, InMemory(data), plan(optimizer=optimizer), "single", tmp_path / where, score, "test", "key")
+        train(made, InMemory(data), plan(optimizer=optimizer), TASKS["single"], tmp_path / where, score, "test", "key")
         return len(looks)
 
     assert trained(None, "whole") == 3

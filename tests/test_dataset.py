@@ -278,6 +278,7 @@ import sparsedistill.student.dataset as examples
 from sparsedistill.student.schedule import Schedule
 from sparsedistill.student.model import Student
 from sparsedistill.student.train import train
+from sparsedistill.tasks import TASKS
 from sparsedistill.student.vocabulary import Vocabulary
 
 folder, window = Path(sys.argv[1]), int(sys.argv[2])
@@ -289,7 +290,7 @@ import sparsedistill.student.train as training
 training.Order = lambda sizes, seed: order(sizes, seed, window)
 half = lambda begin, end: np.full((end - begin, 2), 0.5, np.float32)
 blocks = examples.OnDisk([examples.Part(folder / "texts.parquet", half)], vocabulary, 1)
-train(Student(1000, 2, (4,), 0, 0.0, 1), blocks, schedule, "single",
+train(Student(1000, 2, (4,), 0, 0.0, 1), blocks, schedule, TASKS["single"],
       folder / "student", lambda _: 0.0, "test", "key")
 # Not ru_maxrss, which begins with that of the process this one was forked from.
 print(next(int(line.split()[1]) for line in Path("/proc/self/status").open() if line.startswith("VmHWM")) / 1e3)

@@ -107,7 +107,7 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(tmp_path, monkeypat
 
 def test_who_gets_a_linear_student():
     def chosen(mode="scratch", pairs=False, task="single", **changes):
-        return student_settings(dataclasses.replace(Distill(), **changes), mode, task, pairs)
+        return student_settings(dataclasses.replace(Distill(), **changes), mode, {task}, pairs)
 
     alone = chosen()
     assert (alone.student, alone.hidden, alone.pooling, alone.optimizer) == ("linear", (), "sqrtn", "sgd")

@@ -28,6 +28,7 @@ from sparsedistill.student.model import Student
 from sparsedistill.student.schedule import Schedule
 from sparsedistill.student.train import train
 from sparsedistill.student.vocabulary import Vocabulary
+from sparsedistill.tasks import TASKS
 from sparsedistill.teacher.batching import Padding, tokenise
 
 WORDS = ("good", "bad", "film", "plot", "odd", "very")
@@ -152,7 +153,7 @@ def test_training_learns_to_compare(tmp_path, on_disk):
         steps=600, batch_size=64, learning_rate=0.01, warmup=0.1, ngram_dropout=0.1, evaluate_every=1000,
         checkpoint_seconds=1e9, threads=1, seed=0,
     )  # fmt: skip
-    train(student, blocks, plan, "single", tmp_path / "s", lambda _: 0.0, "test", "key")
+    train(student, blocks, plan, TASKS["single"], tmp_path / "s", lambda _: 0.0, "test", "key")
     logits = student.logits(*vocabulary.bags([text for pair in found for text in pair]), 1)
     assert (logits.argmax(axis=1) == targets.argmax(axis=1)).mean() > 0.95
 

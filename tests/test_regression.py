@@ -192,11 +192,9 @@ TEXTS = texts_of(60, 9)
 VOCABULARY = Vocabulary.count([TEXTS], max_n=2)
 
 
-def some_student(hidden, embedding, pooling, are_pairs=False, standardised=True) -> Student:
+def some_student(hidden, embedding, pooling, are_pairs=False, scores=(0,)) -> Student:
     """A student with numbers in all its layers."""
-    student = Student(
-        len(VOCABULARY), 1, hidden, embedding, 0.0, 1, "float32", pooling, pairs=are_pairs, standardised=standardised
-    )
+    student = Student(len(VOCABULARY), 1, hidden, embedding, 0.0, 1, "float32", pooling, pairs=are_pairs, scores=scores)
     rng = np.random.default_rng(2)
     student.table[:] = rng.normal(size=student.table.shape)
     for parameter in student.parameters():
@@ -221,7 +219,7 @@ def test_mean_and_scale_are_folded_into_the_classifier(tmp_path, hidden, embeddi
     np.testing.assert_allclose(exact, want, atol=tolerance, rtol=1e-5)
     student.save(tmp_path / "s.safetensors")
     again = Student(
-        len(VOCABULARY), 1, hidden, embedding, 0.0, 5, "float32", pooling, pairs=are_pairs, standardised=True
+        len(VOCABULARY), 1, hidden, embedding, 0.0, 5, "float32", pooling, pairs=are_pairs, scores=(0,)
     ).load(tmp_path / "s.safetensors")
     assert np.array_equal(again.logits(*bags, 1), exact)
     asked = list(zip(TEXTS[::2], TEXTS[1::2], strict=True)) if are_pairs else TEXTS
@@ -235,7 +233,7 @@ def test_mean_and_scale_are_folded_into_the_classifier(tmp_path, hidden, embeddi
 
 @pytest.mark.parametrize(("hidden", "embedding", "pooling"), SHAPES)
 def test_a_new_student_gives_the_mean(hidden, embedding, pooling):
-    student = Student(len(VOCABULARY), 1, hidden, embedding, 0.1, 1, "float32", pooling, standardised=True)
+    student = Student(len(VOCABULARY), 1, hidden, embedding, 0.1, 1, "float32", pooling, scores=(0,))
     student.standard[:] = 2010.5, 6.0
     assert (student.logits(*VOCABULARY.bags(TEXTS), 1) == 2010.5).all()
 
@@ -338,7 +336,7 @@ def test_weights_worse_than_a_number_are_replaced_by_it(tmp_path, capsys):
         return evaluate.r2(some.logits(*bags, 1)[:, 0], gold)
 
     least = evaluate.r2(np.full(len(gold), 0.125), gold)
-    found = train(student, blocks, plan, "regression", tmp_path, score, "finetune", "k", fallback=(0.125, least))
+    found = train(student, blocks, plan, TASKS["regression"], tmp_path, score, "finetune", "k", fallback=(0.125, least))
     assert "finetune: dev -" in capsys.readouterr().err
     assert found["dev"] == least
     assert (student.logits(*bags, 1) == 0.125).all()

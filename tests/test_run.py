@@ -20,6 +20,7 @@ from processes import Forked
 
 from sparsedistill import Classifier, DataError, SettingsError, cli
 from sparsedistill.format import read_json, read_metadata, read_tensors
+from sparsedistill.locks import locked
 from sparsedistill.run import Run
 from sparsedistill.settings import build
 from sparsedistill.stages.keys import digest
@@ -645,7 +646,7 @@ def test_probabilities_are_not_taken_for_logits(tmp_path, files):
 
 def test_one_process_a_run_directory(tmp_path, files):
     run = Run(tmp_path / "run", settings(files, distill={"modes": ["scratch"]}))
-    with run.locked(), pytest.raises(SettingsError, match="another process works in"):
+    with locked(run.directory), pytest.raises(SettingsError, match="another process works in"):
         Run(tmp_path / "run", settings(files, distill={"modes": ["scratch"]})).execute(["count"])
 
 

@@ -58,7 +58,7 @@ def test_steps_are_those_of_plain_torch(tmp_path, hidden, embedding, task):
     plan = schedule()
     ours = Student(len(vocabulary), 3, hidden, embedding, 0.0, 1)
     twin = Student(len(vocabulary), 3, hidden, embedding, 0.0, 1)
-    train(ours, InMemory(data), plan, task, tmp_path, lambda s: 0.0, "test", "key")
+    train(ours, InMemory(data), plan, TASKS[task], tmp_path, lambda s: 0.0, "test", "key")
 
     bag = torch.nn.EmbeddingBag.from_pretrained(
         torch.from_numpy(twin.table.copy()), freeze=False, mode="mean", sparse=True
@@ -106,7 +106,7 @@ def test_steps_of_every_pooling_are_those_of_plain_torch(tmp_path, pooling, hidd
     vocabulary, data = examples()
     plan = schedule(learning_rate=0.005)
     ours, twin = (Student(len(vocabulary), 3, hidden, embedding, 0.0, 1, "float32", pooling) for _ in range(2))
-    train(ours, InMemory(data), plan, "single", tmp_path, lambda s: 0.0, "test", "key")
+    train(ours, InMemory(data), plan, TASKS["single"], tmp_path, lambda s: 0.0, "test", "key")
     table = torch.nn.Parameter(torch.tensor(twin.table))
     lazy = torch.optim.SparseAdam([table], betas=BETAS, eps=EPSILON)
     dense = torch.optim.Adam(twin.parameters(), betas=BETAS, eps=EPSILON)
@@ -200,7 +200,9 @@ def test_students_of_hashed_vocabularies(tmp_path, hidden, rows):
     targets = np.eye(3, dtype=np.float32)[np.arange(len(TEXTS)) % 3]
     student = Student(len(vocabulary), 3, hidden, 0, 0.0, 1)
     plan = schedule(steps=300, learning_rate=0.1)
-    train(student, InMemory(Batch(ids, offsets, targets)), plan, "single", tmp_path, lambda s: 0.0, "test", "key")
+    train(
+        student, InMemory(Batch(ids, offsets, targets)), plan, TASKS["single"], tmp_path, lambda s: 0.0, "test", "key"
+    )
     compress(student, vocabulary, ("a", "b", "c"), "single", rows).save(tmp_path / "classifier")
     classifier = Classifier.load(tmp_path / "classifier")
     assert classifier.predict(TEXTS) == [("a", "b", "c")[i % 3] for i in range(len(TEXTS))]
@@ -236,7 +238,7 @@ def test_same_seed_same_bits_and_dropout_changes_them(tmp_path, dropout):
     def trained(seed: int, threads: int, where: str) -> np.ndarray:
         student = Student(len(vocabulary), 3, (6,), 0, dropout, 1)
         plan = schedule(ngram_dropout=dropout, seed=seed, threads=threads)
-        train(student, InMemory(data), plan, "single", tmp_path / where, lambda s: 0.0, "test", "key")
+        train(student, InMemory(data), plan, TASKS["single"], tmp_path / where, lambda s: 0.0, "test", "key")
         return student.table
 
     first = trained(1, 1, "a")
@@ -251,7 +253,7 @@ def test_every_optimiser_and_table_learns(tmp_path, optimizer, table):
     student = Student(len(vocabulary), 3, (16,), 0, 0.0, 1, table)
     plan = schedule(steps=400, learning_rate=0.05, optimizer=optimizer)
     start = student.table.copy()
-    train(student, InMemory(data), plan, "single", tmp_path, lambda s: 0.0, "test", "key")
+    train(student, InMemory(data), plan, TASKS["single"], tmp_path, lambda s: 0.0, "test", "key")
     found = torch.softmax(torch.from_numpy(student.logits(data.ids, data.offsets, 1)), 1).numpy()
     assert np.abs(found - data.targets).mean() < 0.05
     assert student.table.dtype == start.dtype
@@ -286,7 +288,7 @@ def test_best_weights_are_kept(tmp_path):
         return [0.1, 0.9, 0.3, 0.2][len(seen) - 1]
 
     plan = schedule(keep_best=True)
-    result = train(student, InMemory(data), plan, "single", tmp_path, score, "test", "key")
+    result = train(student, InMemory(data), plan, TASKS["single"], tmp_path, score, "test", "key")
     assert np.array_equal(student.table, seen[1])
     assert result["dev"] == 0.9
     looks = [row for row in result["curve"] if row[-1] is not None]
@@ -301,7 +303,7 @@ def test_the_curve_has_every_loss_once(tmp_path, drawn):
     vocabulary, data = examples()
     plan = schedule(steps=900, evaluate_every=100)
     student = Student(len(vocabulary), 3, (6,), 0, 0.0, 1)
-    result = train(student, InMemory(data), plan, "single", tmp_path, lambda s: 0.5, "test", "key")
+    result = train(student, InMemory(data), plan, TASKS["single"], tmp_path, lambda s: 0.5, "test", "key")
     with open(tmp_path / "curve.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert tuple(rows[0]) == COLUMNS
@@ -321,7 +323,7 @@ def test_tensorboard_gets_the_curve(tmp_path):
     vocabulary, data = examples()
     student = Student(len(vocabulary), 3, (6,), 0, 0.0, 1)
     result = train(
-        student, InMemory(data), schedule(), "single", tmp_path, lambda s: 0.5, "test", "key", tensorboard=True
+        student, InMemory(data), schedule(), TASKS["single"], tmp_path, lambda s: 0.5, "test", "key", tensorboard=True
     )
     events = EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
@@ -342,7 +344,7 @@ def test_training_stops_when_dev_gets_no_better(tmp_path):
 
     plan = schedule(steps=100, patience=2, keep_best=True)
     student = Student(len(vocabulary), 3, (6,), 0, 0.0, 1)
-    result = train(student, InMemory(data), plan, "single", tmp_path, score, "test", "key")
+    result = train(student, InMemory(data), plan, TASKS["single"], tmp_path, score, "test", "key")
     assert (result["steps"], result["stopped"], result["dev"]) == (25, "early", 0.6)
     assert np.array_equal(student.table, tables[3])
 
@@ -351,7 +353,7 @@ def test_training_ends_with_its_time_and_the_rate_with_it(tmp_path):
     vocabulary, data = examples()
     plan = schedule(steps=10_000_000, evaluate_every=1_000_000, max_seconds=1.0)
     student = Student(len(vocabulary), 3, (6,), 0, 0.0, 1)
-    result = train(student, InMemory(data), plan, "single", tmp_path, lambda s: 0.5, "test", "key")
+    result = train(student, InMemory(data), plan, TASKS["single"], tmp_path, lambda s: 0.5, "test", "key")
     assert result["stopped"] == "time"
     assert 20 < result["steps"] < 1_000_000
     assert 1.0 <= result["seconds"] < 10
@@ -374,7 +376,7 @@ def test_without_resume_training_begins_anew(tmp_path):
 
         looks: list[int] = []
         made = student()
-        train(made, InMemory(data), schedule(), "single", where, score, "test", "key", resume)
+        train(made, InMemory(data), schedule(), TASKS["single"], where, score, "test", "key", resume)
         steps.append(len(looks))
         return made
 

@@ -141,15 +141,19 @@ void adagrad(AnyTable& table, Write1<float>& state, const Read1<std::uint32_t>& 
     bag_step(rows, bags, grad.data(), how, Adagrad{learning_rate, epsilon, step, state.data()}, seed, threads);
 }
 
-void sgd(AnyTable& table, const Read1<float>& rates, const Read1<std::uint32_t>& ids, const Read1<std::uint64_t>& offsets,
-         const Read2<float>& grad, float learning_rate, std::uint64_t step, unsigned threads, std::uint64_t seed,
+void sgd(AnyTable& table, const Read2<float>& rates, const Read1<std::uint32_t>& ends, const Read1<std::uint32_t>& ids,
+         const Read1<std::uint64_t>& offsets, const Read2<float>& grad, float learning_rate, std::uint64_t step, unsigned threads, std::uint64_t seed,
          const Pool* pool, std::uint32_t first) {
     const Pool plain, &how = pool ? *pool : plain;
     const Bags bags = checked_step(table, ids, offsets, grad, how, step);
     const Table rows = checked_table(table, first);
-    if (rates.shape(0) != table.shape(0)) throw nb::value_error("there must be a rate for each row");
+    if (rates.shape(0) != table.shape(0) || rates.shape(1) != ends.size())
+        throw nb::value_error("there must be a rate for each row and each of the ends");
+    const std::span<const std::uint32_t> columns{ends.data(), ends.size()};
+    if (columns.empty() || columns.back() != rows.width || !std::ranges::is_sorted(columns))
+        throw nb::value_error("the ends must ascend to the width of the table");
     const nb::gil_scoped_release release;
-    bag_step(rows, bags, grad.data(), how, Sgd{learning_rate, step, rates.data()}, seed, threads);
+    bag_step(rows, bags, grad.data(), how, Sgd{learning_rate, step, rates.data(), columns}, seed, threads);
 }
 
 }  // namespace
@@ -180,9 +184,10 @@ void bind_bag(nb::module_& m) {
     m.def("bag_adagrad", &adagrad, "table"_a.noconvert(), "state"_a.noconvert(), "ids"_a, "offsets"_a, "grad"_a,
           "learning_rate"_a, "epsilon"_a, "step"_a, "threads"_a, "seed"_a = 0, "pool"_a.none() = nb::none(), "first"_a = 0,
           "The same of row-wise Adagrad; state float32 (V,).");
-    m.def("bag_sgd", &sgd, "table"_a.noconvert(), "rates"_a.noconvert(), "ids"_a, "offsets"_a, "grad"_a, "learning_rate"_a,
-          "step"_a, "threads"_a, "seed"_a = 0, "pool"_a.none() = nb::none(), "first"_a = 0,
-          "The same of plain gradient descent; rates float32 (V,): factors of the learning rate.");
+    m.def("bag_sgd", &sgd, "table"_a.noconvert(), "rates"_a.noconvert(), "ends"_a, "ids"_a, "offsets"_a, "grad"_a,
+          "learning_rate"_a, "step"_a, "threads"_a, "seed"_a = 0, "pool"_a.none() = nb::none(), "first"_a = 0,
+          "The same of plain gradient descent; rates float32 (V, k): factors of the "
+          "learning rate, of the columns up to each of the ends, uint32 (k,).");
 }
 
 }  // namespace sparsedistill::python

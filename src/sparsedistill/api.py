@@ -18,6 +18,7 @@ from .progress import say
 from .report import Report
 from .run import Run
 from .settings import UNUSED_CORPUS, Settings
+from .teacher.function import name_of
 
 _SCORES = "scores"  # the column that holds the scores given for a teacher
 
@@ -59,6 +60,11 @@ def distill(
             one, removed when the classifier is ready, and kept when anything goes wrong.
         settings: Every setting of every stage by its name, as in a TOML file: ``hidden=[256]``, ``size=100_000``,
             ``labels=["ham", "spam"]``. What several stages have is given by stage: ``teach={"epochs": 2}``.
+            ``heads`` are for a classifier that answers several questions at once: a dict of heads by name, each a dict
+            of ``task``, ``label`` (its column; by default the name), ``labels``, ``label_separator``, ``teacher`` (a
+            function, "module:function" or "column:NAME") and ``weight``; or a list of "NAME" and "NAME=TASK". Then
+            ``train``, ``dev`` and ``test`` are tables or files with the heads' columns, in which cells may be empty,
+            and there is no other ``teacher``.
 
     Returns:
         The classifier that was chosen on dev. Its ``report`` is a :class:`~sparsedistill.report.Report`.
@@ -101,7 +107,18 @@ def _run(directory: Path, teacher: Any, parts: dict[str, Any], given_settings: d
     """A run of the settings and of the texts given, which are written to ``directory/given`` unless they are files."""
     directory.mkdir(parents=True, exist_ok=True)
     named: dict[str, Any] = {"teacher": ""}
-    function, scores = None, {}
+    function: Any = None
+    scores: dict[str, Any] = {}
+    heads = given_settings.get("heads")
+    if heads and teacher is not None:
+        raise SettingsError("each head has its own teacher: give heads={'NAME': {'teacher': ...}}, and no other")
+    if isinstance(heads, Mapping):
+        function = {name: head["teacher"] for name, head in heads.items() if callable(head.get("teacher"))}
+        named_heads = {
+            name: {**head, "teacher": name_of(function[name])} if name in function else head
+            for name, head in heads.items()
+        }
+        given_settings = {**given_settings, "heads": named_heads}
     if isinstance(teacher, str | os.PathLike):
         named["teacher"] = os.fspath(teacher)
     elif callable(teacher):
@@ -111,9 +128,9 @@ def _run(directory: Path, teacher: Any, parts: dict[str, Any], given_settings: d
         named["teacher"] = f"column:{_SCORES}"
         if unknown := set(scores) - {"corpus", "train"}:
             raise SettingsError(f"scores of {', '.join(sorted(unknown))}: give those of corpus, of train, or of both")
-    if teacher is None:
-        named["modes"] = ["scratch"]
     settings = Settings.of(**{**named, **given_settings})
+    if teacher is None and "modes" not in given_settings and not any(h.teacher for h in settings.heads.values()):
+        settings = Settings.of(**{**named, "modes": ["scratch"], **given_settings})
     if teacher is None and parts["corpus"] is not None and not settings.needs_teacher:
         raise SettingsError(UNUSED_CORPUS)  # before it is written
     columns = given.Columns(settings.data.text, settings.data.label, settings.data.pair, settings.data.weight)

@@ -156,6 +156,7 @@ def _add_fit(command: argparse.ArgumentParser) -> None:
     common = command.add_argument_group("common options")
     for section, names in _COMMON.items():
         _add_options(common, section, names)
+    _add_heads(common)
     for name in SHARED:
         section = sections_with(name)[0]
         (field,) = (field for field in dataclasses.fields(SECTIONS[section]) if field.name == name)
@@ -195,6 +196,7 @@ def _add_stage(command: argparse.ArgumentParser, stage: str) -> None:
         _add_options(_group(command, section), section, only)
 
     add("data")
+    _add_heads(command)
     if stage in SECTIONS:
         add(stage)
     # What a stage alone may have to be told, because no earlier one was.
@@ -351,6 +353,14 @@ def _add_inspect(command: argparse.ArgumentParser) -> None:
 
 def _group(command: argparse.ArgumentParser, section: str) -> Any:
     return command.add_argument_group(f"[{section}]", SECTIONS[section].__doc__)
+
+
+def _add_heads(group: Any) -> None:
+    group.add_argument(
+        "--heads", nargs="+", metavar="NAME[=TASK]", default=argparse.SUPPRESS,
+        help="train several heads on columns of these names, whose cells may be empty (default task: single; what "
+        "else a head may have goes into a TOML file, as [heads.NAME])",
+    )  # fmt: skip
 
 
 def _metavar(field: dataclasses.Field[Any]) -> str:

@@ -87,7 +87,7 @@ def _meant(command: argparse.ArgumentParser, unknown: str) -> str:
 
 def _settings(arguments: argparse.Namespace) -> tuple[Settings, Path]:
     """Settings and run directory of a stage command or of ``run``."""
-    values: dict[str, dict[str, Any]] = {}
+    values: dict[str, Any] = {}
     directory = Path(arguments.run) if arguments.run else None
     file: dict[str, Any] = {}
     if arguments.config:
@@ -103,12 +103,18 @@ def _settings(arguments: argparse.Namespace) -> tuple[Settings, Path]:
         layers.insert(0, read_json(directory / "settings.json"))
     for layer in layers:
         for section, fields in layer.items():
+            if section == "heads" and isinstance(fields, list):
+                values[section] = fields  # of names alone
+                continue
             if not isinstance(fields, dict):
                 raise SettingsError(
                     f"{arguments.config or directory}: {section} stands outside the tables {', '.join(SECTIONS)}"
                 )
             values.setdefault(section, {}).update(fields)
-    for section, fields in _given(arguments).items():
+    given = _given(arguments)
+    if "heads" in given:
+        values["heads"] = given.pop("heads")
+    for section, fields in given.items():
         values.setdefault(section, {}).update(fields)
     for assignment in getattr(arguments, "set", []):
         name, equals, text = assignment.partition("=")
@@ -126,7 +132,9 @@ def _given(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
     values: dict[str, dict[str, Any]] = {}
     for name, value in vars(arguments).items():
         section, dot, field = name.partition(".")
-        if section == "*":
+        if name == "heads":
+            values["heads"] = value
+        elif section == "*":
             for owner in sections_with(field):
                 values.setdefault(owner, {}).setdefault(field, value)
         elif dot:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 from typing import IO
+
+from .errors import SettingsError
 
 if sys.platform == "win32":
     import msvcrt
@@ -27,3 +32,15 @@ else:
         The lock goes when the file is closed or the process ends, however it ends.
         """
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@contextlib.contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Keep a second process out of a run directory; the lock goes with the process."""
+    directory.mkdir(parents=True, exist_ok=True)
+    with open(directory / ".lock", "w") as file:
+        try:
+            lock(file)
+        except BlockingIOError:
+            raise SettingsError(f"another process works in {directory}: wait for it, or give --run DIR") from None
+        yield

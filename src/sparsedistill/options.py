@@ -78,6 +78,18 @@ class Data:
 
 
 @dataclass(frozen=True)
+class Head:
+    """One of several heads: what it answers, from which targets."""
+
+    task: str = option("single", "as of [data]", TASKS)
+    label: tuple[str, ...] = option((), "column of its label, as of [data]; default: one of the head's name")
+    labels: tuple[str, ...] = option((), "names of its labels, as of [data]; default: those of train, sorted")
+    label_separator: str = option(",", "what separates the labels of a text in a cell, for multi")
+    teacher: str = option("", "module:function, or column:NAME for scores beside the texts; none: its labels alone")
+    weight: float = option(1.0, "weight of its loss, beside those of the other heads; all begin at about 1")
+
+
+@dataclass(frozen=True)
 class Teach:
     """The teacher, and its fine-tuning."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +24,7 @@ def epochs_of(distill: Distill, characters: str) -> float:
     return distill.epochs or (20.0 if characters != "none" and distill.student == "linear" else 10.0)
 
 
-def linear_rate(steps: int) -> float:
+def linear_rate(steps: float) -> float:
     """Peak learning rate of a linear student that is trained for so many steps.
 
     The more steps, the lower: what they do together is what a linear model's regularisation decides. On the dev sets of
@@ -33,8 +33,8 @@ def linear_rate(steps: int) -> float:
     return min(0.02, 0.0125 * math.pow(1000 / steps, 0.7))
 
 
-def student_settings(distill: Distill, mode: str, task: str, are_pairs: bool) -> Distill:
-    """The settings of the student of a mode, nothing in them left to the program.
+def student_settings(distill: Distill, mode: str, tasks: Collection[str], are_pairs: bool) -> Distill:
+    """The settings of the student of a mode, whose heads have these tasks, nothing in them left to the program.
 
     From labels alone a linear student is more accurate than one with a hidden layer, and it is smaller; of scores, and
     with a teacher, it is the other way round or depends on the texts. Who asks for a layer, W1 or a pooling asks for a
@@ -43,7 +43,7 @@ def student_settings(distill: Distill, mode: str, task: str, are_pairs: bool) ->
     untouched = distill.hidden == OPEN_HIDDEN and not distill.embedding and distill.pooling == "auto"
     linear = distill.student == "linear"
     if distill.student == "auto":
-        linear = mode == "scratch" and untouched and not are_pairs and task != "regression"
+        linear = mode == "scratch" and untouched and not are_pairs and "regression" not in tasks
     if linear and distill.student == "auto" and set(distill.modes) != {"scratch"}:
         # Beside students of a teacher, these are set for them.
         own = {name: getattr(_DEFAULT, name) for name in ("batch_size", "learning_rate", "ngram_dropout", "epochs")}

@@ -22,6 +22,7 @@ NAMES = {
 }
 # name in metrics.json -> (heading, how to write it)
 FIGURES = {
+    "mean": ("mean of the heads", "{:.4f}"),
     "accuracy": ("accuracy", "{:.2%}"),
     "exact_match": ("exact match", "{:.2%}"),
     "micro_f1": ("micro-F1", "{:.4f}"),
@@ -84,11 +85,10 @@ class Report:
         return f"<Report of {', '.join(self.figures)}; chosen: {self.selected}>"
 
     def _repr_html_(self) -> str:
-        head, *rows = _rows(self.result)
-        cells = "".join(f"<th>{html.escape(cell)}</th>" for cell in head)
-        body = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
-        note = html.escape(_note(self.result))
-        shown = f"<table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table><p>{note}</p>"
+        shown = _html(_rows(self.result))
+        for name, rows in _of_heads(self.result).items():
+            shown += f"<p>head {html.escape(name)}</p>{_html(rows)}"
+        shown += f"<p>{html.escape(_note(self.result))}</p>"
         try:
             figure = self.plot()
         except MissingExtraError:
@@ -99,9 +99,20 @@ class Report:
         return f'{shown}<img alt="accuracy against speed" width="640" src="data:image/png;base64,{data}">'
 
 
+def _html(rows: list[list[str]]) -> str:
+    """A table whose first row is its head."""
+    head, *rest = rows
+    cells = "".join(f"<th>{html.escape(cell)}</th>" for cell in head)
+    body = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in rest)
+    return f"<table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table>"
+
+
 def table(result: dict[str, Any], markdown: bool = True) -> str:
     """The table of a run's ``metrics.json``, in Markdown or for a terminal."""
-    return "\n".join([*aligned(_rows(result), markdown), "", _note(result)])
+    lines = [*aligned(_rows(result), markdown), ""]
+    for name, rows in _of_heads(result).items():
+        lines += [f"head {name}", "", *aligned(rows, markdown), ""]
+    return "\n".join([*lines, _note(result)])
 
 
 def aligned(rows: list[list[str]], markdown: bool = False) -> list[str]:
@@ -150,6 +161,23 @@ def _rows(result: dict[str, Any]) -> list[list[str]]:
             row.append(f"{times:,.0f}x" if times >= 10 else f"{times:.2g}x")
         rows.append(row)
     return rows
+
+
+def _of_heads(result: dict[str, Any]) -> dict[str, list[list[str]]]:
+    """Of each head the cells of its table: its figures in every system, and in a classifier of its own."""
+    tables: dict[str, list[list[str]]] = {}
+    systems = {NAMES.get(name, name) + " *" * (name == result["selected"]): one.get("heads", {})
+               for name, one in result["systems"].items()}  # fmt: skip
+    for head in dict.fromkeys(head for heads in systems.values() for head in heads):
+        by_system = {name: heads[head] for name, heads in systems.items() if head in heads}
+        if own := result.get("alone", {}).get(head):
+            by_system["a classifier of its own"] = own
+        there = [name for name in FIGURES if any(name in figures for figures in by_system.values())]
+        rows = [["", *(FIGURES[name][0] for name in there)]]
+        for system, figures in by_system.items():
+            rows.append([system, *(FIGURES[n][1].format(figures[n]) if n in figures else "-" for n in there)])
+        tables[head] = rows
+    return tables
 
 
 def _note(result: dict[str, Any]) -> str:
@@ -258,13 +286,24 @@ def _plotted(result: dict[str, Any]) -> Any:
     return figure
 
 
+def _answered(head: dict[str, Any]) -> str:
+    """What a head, or a classifier of one, gives a text; ``head``: its object in config.json."""
+    labels = ", ".join(f"`{label}`" for label in head["labels"][:20]) + (" ..." if len(head["labels"]) > 20 else "")
+    kinds = {
+        "single": f"Gives a text one of {labels}",
+        "multi": f"Gives a text any number of {labels}",
+        "regression": "Gives a text a score",
+    }
+    named = f"`{head['name']}`: " if "name" in head else ""
+    return named + kinds[head["task"]]
+
+
 def card(name: str, result: dict[str, Any], config: dict[str, Any]) -> str:
     """The model card of a shipped classifier."""
     source, text, rows = config["provenance"], config["text"], config["rows"]
     settings = source["settings"]
     data = source["data"]
     sizes = ", ".join(f"{part} {data[part]['texts']:,} texts" for part in ("train", "corpus", "dev") if part in data)
-    labels = ", ".join(f"`{label}`" for label in config["labels"][:20]) + (" ..." if len(config["labels"]) > 20 else "")
     hidden = " -> ".join(map(str, settings["distill"]["hidden"])) or "none"
     lines = [
         "---",
@@ -276,11 +315,7 @@ def card(name: str, result: dict[str, Any], config: dict[str, Any]) -> str:
         "",
         "# Sparse n-gram text classifier",
         "",
-        {
-            "single": f"Gives a text one of {labels}",
-            "multi": f"Gives a text any number of {labels}",
-            "regression": "Gives a text a score",
-        }[config["task"]]
+        "; ".join(map(_answered, config.get("heads", [config])))
         + (
             ", trained on gold labels alone."
             if name == "scratch"

@@ -16,10 +16,9 @@ and settings whether what is there is still good::
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -28,22 +27,23 @@ import numpy as np
 
 from .classifier import Classifier
 from .data import pairs
-from .data.prepare import PARTS, Sources
-from .data.texts import FACTS, Texts
+from .data.prepare import Sources
+from .data.texts import Texts
 from .errors import SettingsError, require
-from .format import read_json, write_json
-from .locks import lock
+from .format import write_json
+from .locks import locked
 from .machine import default_threads
 from .options import Count, Distill
 from .presets import student_settings
 from .progress import Progress
 from .settings import Settings
+from .several import Several
 from .stages import INPUTS, STAGES, count, label, teach, train
 from .stages.units import Units
 from .student.parallel import ALONE, joined
 from .student.vocabulary import Vocabulary
 from .tasks import TASKS, Single
-from .teacher.kinds import kind_of
+from .teacher.kinds import Score, kind_of
 
 
 class Run(Units):
@@ -58,11 +58,14 @@ class Run(Units):
     """
 
     def __init__(
-        self, directory: str | os.PathLike[str], settings: Settings, teacher: Callable[[list[Any]], Any] | None = None
+        self,
+        directory: str | os.PathLike[str],
+        settings: Settings,
+        teacher: Score | Mapping[str, Score] | None = None,
     ):
-        """``teacher``: a function to be asked instead of what the settings name."""
-        self.kind = kind_of(teacher or settings.teach.teacher)
-        if teacher is not None and self.kind is not None:
+        """``teacher``: a function to be asked instead of what the settings name; of heads, functions by their names."""
+        self.kind = kind_of(teacher or settings.teach.teacher, settings.heads)
+        if teacher and self.kind is not None:
             named = dataclasses.replace(settings.teach, teacher=self.kind.name)
             settings = dataclasses.replace(settings, teach=named)
         self.directory, self.settings = Path(directory), settings
@@ -84,7 +87,7 @@ class Run(Units):
             if not self.group.leads:
                 self._follow()
                 return
-            with self.locked():
+            with locked(self.directory):
                 with Progress("read"):
                     self.check(wanted)
                 write_json(self.directory / "settings.json", dataclasses.asdict(self.settings))
@@ -97,19 +100,6 @@ class Run(Units):
         """Train what the leading process announces, together with it, until it has no more."""
         while unit := self.group.announce(""):
             train.learn(self, unit)
-
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keep a second process out of the run directory; the lock goes with the process."""
-        self.directory.mkdir(parents=True, exist_ok=True)
-        with open(self.directory / ".lock", "w") as file:
-            try:
-                lock(file)
-            except BlockingIOError:
-                raise SettingsError(
-                    f"another process works in {self.directory}: wait for it, or give --run DIR"
-                ) from None
-            yield
 
     def check(self, stages: Iterable[str] = tuple(STAGES)) -> None:
         """Look at the settings and all input that these stages need, and prepare the texts."""
@@ -144,11 +134,8 @@ class Run(Units):
     def _prepare(self) -> None:
         """Read every text, unless those that are there are of the same files and settings."""
         sources, directory = Sources(self.settings, self.kind), self.directory / "texts"
-        if (directory / FACTS).is_file():
-            facts = read_json(directory / FACTS)
-            whole = all((directory / f"{part}.parquet").is_file() for part in PARTS if part in facts)
-            if whole and facts["asked"] == sources.asked:
-                return
+        if sources.are_prepared(directory):
+            return
         self.__dict__.pop("inputs", None)
         self._counting.clear()
         sources.prepare(directory)
@@ -189,8 +176,10 @@ class Run(Units):
     def common(self) -> dict[str, Any]:
         """What every unit depends on that learns or decides."""
         data = self.settings.data
-        common = {"labels": self.inputs.labels, "task": data.task, "seed": data.seed}
-        if data.task == "regression":
+        common = {"labels": self.inputs.labels, "task": self.task.name, "seed": data.seed}
+        if self.settings.heads:
+            common["heads"] = {name: [head.task, head.weight] for name, head in self.settings.heads.items()}
+        if self.task.name == "regression":
             common["standardised"] = True  # what was trained before is of another unit
         if self.primary != self.task.metric:
             common["metric"] = self.primary
@@ -206,17 +195,25 @@ class Run(Units):
     @property
     def task(self) -> Single:
         """The task: its targets, loss, decisions and metrics."""
-        return TASKS[self.settings.data.task]
+        return self.several or TASKS[self.settings.data.task]
+
+    @property
+    def several(self) -> Several | None:
+        """The heads as one task, where there are several."""
+        return self.inputs.several if self.settings.heads else None
 
     @property
     def primary(self) -> str:
         """The figure that choices on dev are made by."""
         data = self.settings.data
+        if self.settings.heads:  # whose task is known when the texts are
+            return Several.metric
         return self.task.chosen_by(data.metric, bool(data.class_weights))
 
     def student(self, mode: str) -> Distill:
         """Settings of the student of a mode, nothing left open in them."""
-        return student_settings(self.settings.distill, mode, self.task.name, self.are_pairs)
+        tasks = {head.task for head in self.settings.heads.values()} or {self.settings.data.task}
+        return student_settings(self.settings.distill, mode, tasks, self.are_pairs)
 
     def counting(self, name: str) -> tuple[Count, str]:
         """Settings of the vocabulary of ``corpus``, ``train`` or ``all``, nothing left open in them, and why so."""
@@ -236,11 +233,6 @@ class Run(Units):
         """Whether the teacher is fine-tuned here."""
         trainable = self.kind is not None and self.kind.trainable
         return trainable and self.settings.teach.finetune_teacher and bool(self.settings.data.train)
-
-    @property
-    def column(self) -> str:
-        """The column that holds the teacher's scores, where that is the teacher, else ""."""
-        return self.kind.column if self.kind else ""
 
     @property
     def teacher_answers(self) -> bool:
@@ -286,6 +278,8 @@ class Run(Units):
         """Texts and targets to choose on: dev's gold labels, or the teacher's on a held-out part of the corpus."""
         if self.inputs.has_dev:
             dev = self.inputs.part("dev")
+            if self.several and self.settings.needs_teacher:
+                return dev.texts, self.several.filled(dev.targets, self.teacher_logits("dev"))
             return dev.texts, dev.targets
         texts = [text for batch in self.inputs.texts("dev") for text in batch]
         return texts, self.task.selection_targets(self.teacher_logits("dev"))

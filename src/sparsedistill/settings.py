@@ -17,7 +17,7 @@ from typing import Any
 
 from .encoding import encoding_of
 from .errors import SettingsError, require
-from .options import MODES, OPEN_HIDDEN, Compress, Count, Data, Distill, Evaluate, Finetune, Label, Teach
+from .options import MODES, OPEN_HIDDEN, Compress, Count, Data, Distill, Evaluate, Finetune, Head, Label, Teach
 from .pooling import POOLINGS
 from .text import MOST_CHARACTERS
 
@@ -27,7 +27,7 @@ SHARED = ("device", "threads", "checkpoint_seconds")
 
 @dataclass(frozen=True)
 class Settings:
-    """All of them, a part a stage."""
+    """All of them, a part a stage; ``heads``: those of the heads by name, where the classifier has several."""
 
     data: Data = field(default_factory=Data)
     teach: Teach = field(default_factory=Teach)
@@ -37,6 +37,7 @@ class Settings:
     finetune: Finetune = field(default_factory=Finetune)
     compress: Compress = field(default_factory=Compress)
     evaluate: Evaluate = field(default_factory=Evaluate)
+    heads: dict[str, Head] = field(default_factory=dict)
 
     @classmethod
     def of(cls, **values: Any) -> Settings:
@@ -50,6 +51,9 @@ class Settings:
         """
         tables: dict[str, dict[str, Any]] = {}
         for name, value in values.items():
+            if name == "heads":
+                tables["heads"] = value
+                continue
             if name in SECTIONS and isinstance(value, Mapping):
                 tables.setdefault(name, {}).update(value)
                 continue
@@ -72,6 +76,15 @@ class Settings:
         values = read_toml(Path(path))
         values.pop("run", None)  # of the command line: where the run directory is
         return build(values, str(path))
+
+    @property
+    def task(self) -> str:
+        """The task of [data], or "heads"."""
+        return "heads" if self.heads else self.data.task
+
+    def task_of(self, head: str) -> str:
+        """The task of a head, or with "" of a classifier of one."""
+        return self.heads[head].task if head else self.data.task
 
     @property
     def students(self) -> list[str]:
@@ -139,6 +152,7 @@ class Settings:
                 "with --hashed every word has a row and none is unknown: --characters all or none",
             ),
             (bool(data.weight) and not data.train, "--weight is a column of train: give --train, or leave it out"),
+            *self._of_heads(),
         ):
             if wrong:
                 raise SettingsError(message)
@@ -151,6 +165,26 @@ class Settings:
             if not distill.hidden and not distill.embedding:
                 raise SettingsError("init teacher needs rows wider than the logits: give --hidden or --embedding")
 
+    def _of_heads(self) -> tuple[tuple[bool, str], ...]:
+        """What does not go with heads, and why not."""
+        heads, data, default = self.heads, self.data, Data()
+        of_each = ("label", "labels", "label_separator", "task")
+        given = [name for name in of_each if heads and getattr(data, name) != getattr(default, name)]
+        name = next(iter(heads), "")
+        return (
+            (bool(given), f"{', '.join(given)} of [data] is of a single head: give it in [heads.{name}] and so on"),
+            (bool(heads) and bool(data.class_weights), "--class-weights are of a single head: leave them out"),
+            (bool(heads) and data.metric != "auto", "several heads are chosen by the mean of each one's: no --metric"),
+            (
+                bool(heads) and self.distill.init == "teacher",
+                "init teacher asks one transformer for its embeddings: not with heads",
+            ),
+            (
+                bool(heads) and bool(self.teach.teacher) and not any(head.teacher for head in heads.values()),
+                f"each head has a teacher of its own: give it in [heads.{name}] and so on",
+            ),
+        )
+
     def _check_student(self) -> None:
         distill = self.distill
         linear = distill.student == "linear"
@@ -160,7 +194,7 @@ class Settings:
                 "pairs are compared in a layer, which a linear student lacks: no --student linear",
             ),
             (
-                linear and self.data.task == "regression",
+                linear and "regression" in (self.task, *(head.task for head in self.heads.values())),
                 "a linear student learns labels, and a network scores: no --student linear",
             ),
             (
@@ -180,9 +214,10 @@ class Settings:
                 raise SettingsError(message)
 
     def _check_crops(self) -> None:
+        columns = any(head.teacher.startswith("column:") for head in self.heads.values())
         if not self.data.train or "kd" not in self.distill.modes:
             raise SettingsError("random crops are of train, for mode kd: give both, or no --random-crops")
-        if self.teach.teacher.startswith("column:"):
+        if columns or self.teach.teacher.startswith("column:"):
             raise SettingsError("random crops are new texts, for which a column has no scores: no --random-crops")
         if self.data.pair:
             raise SettingsError("random crops of a pair are no pair: no --random-crops")
@@ -202,7 +237,9 @@ UNUSED_CORPUS = (
 _LABELLED = {"kd": ("corpus", "train", "crops"), "kd_private": ("corpus",), "scratch": ()}
 
 # The options' classes by the tables of a TOML file.
-SECTIONS: dict[str, Any] = {section.name: section.default_factory for section in fields(Settings)}
+SECTIONS: dict[str, Any] = {
+    section.name: section.default_factory for section in fields(Settings) if section.name != "heads"
+}
 
 
 def sections_with(name: str) -> list[str]:
@@ -220,20 +257,45 @@ def build(values: dict[str, dict[str, Any]], where: str) -> Settings:
 
     Errors: :class:`SettingsError` naming ``where`` and the field that is unknown, of a wrong type or not a choice.
     """
-    if unknown := [name for name in values if name not in SECTIONS]:
-        raise SettingsError(f"{where}: there is no table [{unknown[0]}]: {', '.join(SECTIONS)}")
-    parts = {}
-    for section, kind in SECTIONS.items():
-        fields = {f.name: f for f in dataclasses.fields(kind)}
-        given = {}
-        for name, value in values.get(section, {}).items():
-            if name not in fields:
-                raise SettingsError(f"{where}: [{section}] has no field {name}: {', '.join(fields)}")
-            given[name] = _checked(value, fields[name], f"{where}: [{section}] {name}")
-        parts[section] = kind(**given)
+    if unknown := [name for name in values if name not in (*SECTIONS, "heads")]:
+        raise SettingsError(f"{where}: there is no table [{unknown[0]}]: {', '.join(SECTIONS)}, heads.NAME")
+    parts = {section: _section(values.get(section, {}), section, kind, where) for section, kind in SECTIONS.items()}
     parse_bytes(parts["count"].memory)
     parse_time(parts["distill"].max_time)
-    return Settings(**parts)
+    return Settings(**parts, heads=_heads(values.get("heads", {}), where))
+
+
+def _section(values: Any, section: str, kind: Any, where: str) -> Any:
+    """The options of a table."""
+    if not isinstance(values, Mapping):
+        raise SettingsError(f"{where}: [{section}] is {values!r:.60}, not a table")
+    fields = {f.name: f for f in dataclasses.fields(kind)}
+    given = {}
+    for name, value in values.items():
+        if name not in fields:
+            raise SettingsError(f"{where}: [{section}] has no field {name}: {', '.join(fields)}")
+        given[name] = _checked(value, fields[name], f"{where}: [{section}] {name}")
+    return kind(**given)
+
+
+def _heads(values: Any, where: str) -> dict[str, Head]:
+    """The heads: a table of tables, or a list of NAME and NAME=TASK.
+
+    Errors: :class:`SettingsError` for two of one name, and for names that no head can have.
+    """
+    if isinstance(values, str) or not isinstance(values, Mapping | Sequence):
+        raise SettingsError(f"{where}: heads is {values!r:.60}, not tables [heads.NAME] nor a list of NAME=TASK")
+    if not isinstance(values, Mapping):
+        split = [str(one).strip().rpartition("=") if "=" in str(one) else (str(one).strip(), "", "") for one in values]
+        names = [name for name, _, _ in split]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise SettingsError(f"{where}: two heads are called {twice[0]!r}: give another name to one")
+        values = {name: {"task": task} if task else {} for name, _, task in split}
+    for name in values:
+        if not name or "." in name or name != name.encode("utf-8", "replace").decode():
+            raise SettingsError(f"{where}: {name!r} is no name of a head: give one without dots that is not empty")
+    heads = {name: _section(table, f"heads.{name}", Head, where) for name, table in values.items()}
+    return {name: dataclasses.replace(head, label=head.label or (name,)) for name, head in heads.items()}
 
 
 def _checked(value: Any, known: dataclasses.Field[Any], where: str) -> Any:

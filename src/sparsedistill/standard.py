@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -58,11 +59,11 @@ class Standard:
 
     def apply(self, values: np.ndarray) -> np.ndarray:
         """Scores as training wants them, float32."""
-        return ((values.astype(np.float64) - self.mean) / self.scale).astype(np.float32)
+        return applied(values, self.mean, self.scale)
 
     def undo(self, values: np.ndarray) -> np.ndarray:
         """What training made of them, in their unit, float32."""
-        return (values.astype(np.float64) * self.scale + self.mean).astype(np.float32)
+        return undone(values, self.mean, self.scale)
 
     def comparable(self, other: Standard) -> bool:
         """Whether scores with these figures can be of one unit."""
@@ -70,3 +71,15 @@ class Standard:
         if abs(self.mean - other.mean) > 3 * (small + large):
             return False
         return not small or large <= _OTHER_UNIT * small
+
+
+def applied(values: np.ndarray, mean: Any, scale: Any) -> np.ndarray:
+    """Scores less a mean, by a scale: numbers, or one a column; float32."""
+    result: np.ndarray = ((values.astype(np.float64) - mean) / scale).astype(np.float32)
+    return result
+
+
+def undone(values: np.ndarray, mean: Any, scale: Any) -> np.ndarray:
+    """The opposite, float32."""
+    result: np.ndarray = (values.astype(np.float64) * scale + mean).astype(np.float32)
+    return result

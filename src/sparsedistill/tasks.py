@@ -5,6 +5,8 @@ single: one of C labels a text. multi: any number of C labels. regression: one s
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,37 @@ import numpy as np
 from . import evaluate
 from .classifier import probabilities
 from .errors import SettingsError
+
+
+@dataclass(frozen=True)
+class Part:
+    """A head in training: its task and labels, and which outputs are its own; ``name`` is "" where it is the only one.
+
+    ``weight``: of its loss against those of the others.
+    """
+
+    name: str
+    task: Single
+    labels: tuple[str, ...]
+    outputs: slice
+    weight: float = 1.0
+
+    def there(self, targets: np.ndarray) -> np.ndarray:
+        """Which texts have a target of this head: bool (n,), of those of :class:`sparsedistill.several.Several`."""
+        result: np.ndarray = ~np.isnan(targets[:, self.outputs.start])
+        return result
+
+    def own(self, targets: np.ndarray) -> np.ndarray:
+        """Targets as the head's task has them, of texts that have one."""
+        mine: np.ndarray = targets[:, self.outputs]
+        if self.task.name == "single":
+            classes: np.ndarray = mine.argmax(axis=1)
+            return classes
+        return mine[:, 0].astype(np.float64) if self.task.name == "regression" else mine.astype(np.float32)
+
+    def spread(self, targets: np.ndarray) -> np.ndarray:
+        """Targets as the head's task has them, as columns (n, outputs of the head)."""
+        return self.task.gold_targets(targets, len(self.labels))
 
 
 class Single:
@@ -40,6 +73,12 @@ class Single:
             known = " or ".join(("auto", *self.metrics_to_choose))
             raise SettingsError(f"metric {metric} is none of task {self.name}: --metric {known}")
         return metric
+
+    def each(
+        self, logits: np.ndarray, targets: np.ndarray, thresholds: np.ndarray | None = None
+    ) -> Iterator[tuple[Part, np.ndarray, np.ndarray, np.ndarray | None]]:
+        """Of each head itself, its logits, targets and thresholds: here of the only one."""
+        yield Part("", self, (), slice(0, logits.shape[1])), logits, targets, thresholds
 
     def decisions(self, logits: np.ndarray, thresholds: np.ndarray | None = None) -> np.ndarray:
         """What is decided of logits (n, C): class indices int64 (n,); multi: bool (n, C); regression: scores (n,)."""

@@ -92,7 +92,11 @@ def example(text: str, count: int) -> str:
 
 
 def label_counts(part: Labelled) -> np.ndarray:
-    """Texts of each class, or that have each label."""
+    """Texts of each class, or that have each label; 0 of an output that is a score."""
+    if part.several is not None:
+        counts: np.ndarray = (part.targets > 0.5).sum(axis=0)
+        counts[list(part.several.scores)] = 0
+        return counts
     if part.targets.ndim == 2:
         result: np.ndarray = (part.targets > 0.5).sum(axis=0)
         return result
@@ -108,4 +112,5 @@ def select(part: Labelled, keep: np.ndarray) -> Labelled:
         part.labels,
         {name: [values[i] for i in where] for name, values in part.extra.items()},
         part.places.take(where),
+        several=part.several,
     )

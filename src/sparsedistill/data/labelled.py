@@ -13,6 +13,7 @@ import numpy as np
 
 from ..errors import DataError, SettingsError
 from ..options import TASKS, Data
+from ..several import Several
 from .files import Form, no_text, say_once, several
 from .labels import are_multi_hot, is_integer, is_number, names_of, one_name, score, sorted_names, zero_or_one
 from .records import Places, Reader, skipping
@@ -26,6 +27,9 @@ class Labelled:
     regression; ``labels`` names the C classes in their order (``("score",)`` for regression); ``extra`` holds the
     further columns asked for; ``places`` says where each text stands. ``multi_hot`` says whether lists of numbers were
     read as a 0 or 1 for each class, or as indices and names; None where there was nothing to tell.
+
+    Of ``several`` heads the targets are those of :class:`sparsedistill.several.Several`, ``labels`` its, and
+    ``multi_hot`` is a dict with that of each.
     """
 
     texts: list[str]
@@ -33,7 +37,8 @@ class Labelled:
     labels: tuple[str, ...]
     extra: dict[str, list[Any]]
     places: Places
-    multi_hot: bool | None = None
+    multi_hot: Any = None
+    several: Several | None = None
 
 
 def opened(sources: Sequence[str], data: Data, columns: Sequence[str] = ()) -> Reader:
@@ -70,13 +75,23 @@ def labelled(
         raise SettingsError(f"task {data.task!r} is not known (known: {', '.join(TASKS)})")
     named = label_columns(data)
     reader = sources if isinstance(sources, Reader) else opened(sources, data, columns)
-    files = reader.sources
     texts, values, extra, where = _read(reader, data, named, columns)
+    targets, classes, multi_hot = assigned(values, data, labels, where, several(reader.sources), multi_hot)
+    return Labelled(texts, targets, classes, extra, where, multi_hot)
+
+
+def assigned(
+    values: list[Any], data: Data, labels: Sequence[str] | None, where: Places, files: str, multi_hot: bool | None
+) -> tuple[np.ndarray, tuple[str, ...], bool | None]:
+    """Targets, labels and whether lists are multi-hot, of what :func:`parser_of` made of the cells of ``files``; see
+    :func:`labelled`.
+    """
+    named = label_columns(data)
     if data.task == "regression":
-        return Labelled(texts, np.array(values, np.float64), ("score",), extra, where)
+        return np.array(values, np.float64), ("score",), None
     if len(named) > 1:
         order, classes = _order_of(named, data, labels), tuple(labels or data.labels or named)
-        return Labelled(texts, np.array(values, np.float32)[:, order], classes, extra, where)
+        return np.array(values, np.float32)[:, order], classes, None
 
     column = repr(named[0])
     sets = values if data.task == "multi" else [(value,) for value in values]
@@ -90,27 +105,32 @@ def labelled(
     if len(classes) < (2 if data.task == "single" else 1):
         what = f"only one label, {classes[0]!r}," if classes else "no label at all"
         raise DataError(
-            f"there is {what} in {several(files)} (column {column}), and nothing to learn from it; "
+            f"there is {what} in {files} (column {column}), and nothing to learn from it; "
             "add texts of another class, or name the right column with --label"
         )
     if given is None:
-        _doubt(sets, classes, several(files), column, data)
+        _doubt(sets, classes, files, column, data)
     # With the spaces that count for nothing, as the caller has them.
     shown = tuple(data.labels if labels is None else labels) or classes
     if multi_hot:
         hot = [[name in ("1", "True") for name in names] for names in sets]
-        return Labelled(texts, np.array(hot, np.float32), shown, extra, where, True)
+        return np.array(hot, np.float32), shown, True
     targets = _targets(sets, classes, data, labels is not None, where)
-    return Labelled(texts, targets, shown, extra, where, multi_hot if data.task == "multi" else None)
+    return targets, shown, multi_hot if data.task == "multi" else None
+
+
+def parser_of(data: Data) -> Callable[[Any], Any]:
+    """What makes of a cell of a label column what :func:`assigned` takes. It raises ValueError for what is no label."""
+    if data.task == "multi":
+        return zero_or_one if len(label_columns(data)) > 1 else partial(names_of, separator=data.label_separator)
+    return one_name if data.task == "single" else score
 
 
 def _read(
     reader: Reader, data: Data, named: tuple[str, ...], columns: Sequence[str]
 ) -> tuple[list[str], list[Any], dict[str, list[Any]], Places]:
     """Texts, labels as :mod:`labels` parses them, further columns, and places."""
-    parse: Callable[[Any], Any] = one_name if data.task == "single" else score
-    if data.task == "multi":
-        parse = zero_or_one if len(named) > 1 else partial(names_of, separator=data.label_separator)
+    parse = parser_of(data)
     texts: list[str] = []
     values: list[Any] = []
     extra: dict[str, list[Any]] = {name: [] for name in columns}
@@ -118,18 +138,20 @@ def _read(
     for batch in reader:
         parsed: list[list[Any]] = []
         for name in named:
-            parsed.append([])
-            for i, value in enumerate(batch.named(name)):
-                try:
-                    parsed[-1].append(parse(value))
-                except ValueError as error:
-                    raise DataError(f"the label (column {name!r}) at {batch.place(i)} {error}") from None
+            parsed.append(parsed_cells(batch.named(name), parse, name, Places([(batch.source, batch.rows)])))
         values += parsed[0] if len(named) == 1 else zip(*parsed, strict=True)
         texts += batch.texts
         places.append((batch.source, batch.rows))
         for name, rest in extra.items():
             theirs = batch.named(name)
-            rest += _weights(theirs, name, Places(places[-1:])) if name == data.weight else theirs
+            rest += weights_of(theirs, name, Places(places[-1:])) if name == data.weight else theirs
+    where = Places(places)
+    say_what_was_read(reader, texts, where)
+    return texts, values, extra, where
+
+
+def say_what_was_read(reader: Reader, texts: list[str], where: Places) -> None:
+    """Say what was left out, and which texts are blank. Errors: :class:`DataError` where no text is left."""
     if (skipped := reader.skipped) and skipped.count:
         what = (
             f"{skipped.count:,} rows of {several(reader.sources)} have no text or no label (the first: {skipped.first})"
@@ -139,13 +161,22 @@ def _read(
         say_once(f"{what} and were left out")
     if not texts:
         raise no_text(reader.sources)
-    where = Places(places)
     if blank := [i for i, one in enumerate(texts) if not one or one.isspace()]:
         say_once(
             f"warning: {len(blank):,} of {len(texts):,} texts of {several(reader.sources)} are blank (the first: "
             f"{where[blank[0]]}), and count as texts: --skip-missing leaves them out"
         )
-    return texts, values, extra, where
+
+
+def parsed_cells(cells: Sequence[Any], parse: Callable[[Any], Any], column: str, places: Places) -> list[Any]:
+    """What ``parse`` makes of the cells. Errors: :class:`DataError` with the place of the one that is no label."""
+    result = []
+    for i, value in enumerate(cells):
+        try:
+            result.append(parse(value))
+        except ValueError as error:
+            raise DataError(f"the label (column {column!r}) at {places[i]} {error}") from None
+    return result
 
 
 def _targets(
@@ -173,7 +204,7 @@ def _targets(
     return targets
 
 
-def _weights(values: list[Any], column: str, places: Places) -> list[float]:
+def weights_of(values: list[Any], column: str, places: Places) -> list[float]:
     """A column of weights as numbers, each checked."""
     numbers = []
     for i, value in enumerate(values):

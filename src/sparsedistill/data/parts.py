@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
@@ -13,10 +13,10 @@ import numpy as np
 from .. import _core
 from ..errors import DataError, SettingsError
 from ..machine import default_threads
-from ..progress import say
 from ..settings import Settings
-from . import files, labelled, pairs, split
-from .decontaminate import examples, fingerprints_of, label_counts, select, without
+from ..several import Several
+from . import checks, files, heads, labelled, pairs, split
+from .decontaminate import fingerprints_of, select, without
 from .labelled import Labelled
 from .records import Places, Reader
 
@@ -68,12 +68,20 @@ class LabelledParts(Parts):
 
     def _reader(self, name: str) -> Reader:
         data = self.settings.data
-        return labelled.opened(getattr(data, name), data, self._columns(name))
+        sources, of_heads = getattr(data, name), self.settings.heads
+        if of_heads:
+            optional = (*heads.label_columns_of(data, of_heads), *self._score_columns(name))
+            return heads.opened(sources, data, [*(self._weight if name == "train" else ()), *self._pair], optional)
+        return labelled.opened(sources, data, self._columns(name))
 
     def _columns(self, name: str) -> tuple[str, ...]:
         """Columns of train, dev or test beside text and labels."""
-        of_train = (*([self.column] if self.column and self.uses_train_logits else []), *self._weight)
-        return (*(of_train if name == "train" else ()), *self._pair)
+        return (*self._score_columns(name), *(self._weight if name == "train" else ()), *self._pair)
+
+    def _score_columns(self, name: str) -> tuple[str, ...]:
+        """The columns of teachers' scores that are read of a part; heads without gold labels are chosen by them."""
+        wanted = (name == "train" and self.uses_train_logits) or (self.settings.heads and self.settings.needs_teacher)
+        return self.score_columns if wanted else ()
 
     @contextmanager
     def _needs_column(self, name: str) -> Iterator[None]:
@@ -81,15 +89,15 @@ class LabelledParts(Parts):
         try:
             yield
         except files.MissingColumnError as error:
-            if error.name != self.column:
+            if error.name not in self.score_columns:
                 raise
             train = "; without scores for train, take --modes kd_private" if name == "train" else ""
             raise DataError(f"the teacher's column is needed in {name}: {error}{train}") from None
 
     @property
-    def column(self) -> str | None:
-        """The column that holds the teacher's scores, where that is the teacher."""
-        return self.kind.column or None if self.kind else None
+    def score_columns(self) -> tuple[str, ...]:
+        """The columns that hold the scores of the teacher, or of heads' teachers, where these are columns."""
+        return tuple(dict.fromkeys(self.kind.columns.values())) if self.kind else ()
 
     @property
     def uses_train_logits(self) -> bool:
@@ -100,6 +108,8 @@ class LabelledParts(Parts):
     def labels(self) -> tuple[str, ...]:
         """Label names in the order of the classes: the settings', else train's, else the teacher's own."""
         data = self.settings.data
+        if self.settings.heads:
+            return self.several.labels if self.several else ()
         if data.task == "regression":
             return ("score",)
         if data.labels:
@@ -114,17 +124,54 @@ class LabelledParts(Parts):
         raise SettingsError("the label names are not known: give --labels in the order of the teacher's classes")
 
     @cached_property
+    def several(self) -> Several | None:
+        """The heads as one task, where there are several: their labels are the settings', else train's, else those of
+        dev and test.
+        """
+        settings = self.settings
+        if not settings.heads:
+            return None
+        if settings.data.train:
+            return self._train_all.several
+        of, weights = {}, {}
+        for name, head in settings.heads.items():
+            own: Any = ("score",) if head.task == "regression" else head.labels or self._own_labels(name)
+            if not own:
+                raise SettingsError(
+                    f"head {name!r}: the label names are not known without train: give labels in [heads.{name}], in "
+                    "the order of the teacher's classes"
+                )
+            of[name], weights[name] = own, head.weight
+        return Several.of({name: head.task for name, head in settings.heads.items()}, of, weights)
+
+    def _own_labels(self, head: str) -> tuple[str, ...] | None:
+        """Label names that a head's options tell: columns of a 0 or 1 each."""
+        options = self.settings.heads[head]
+        return options.labels or (options.label if len(options.label) > 1 else None)
+
+    @cached_property
     def _train_all(self) -> Labelled:
         return self._labelled("train")
 
     def _labelled(self, name: str) -> Labelled:
         data = self.settings.data
         reader = self._opened(name)
+        if self.settings.heads:
+            columns = self._columns(name)
+            known = None if name == "train" else self.several
+            lists: Mapping[str, bool | None] = self._train_all.multi_hot if known and data.train else {}
+            of_heads = self.settings.heads
+            return self._paired(heads.labelled(reader, data, of_heads, columns, name, self._own_labels, known, lists))
         # Labels are those of train, and lists of 0 and 1 mean in dev and test what they mean there.
         labels = None if name == "train" else self.labels
         multi_hot = self._train_all.multi_hot if labels is not None and data.train and data.task == "multi" else None
         with self._needs_column(name):
             part = labelled.labelled(reader, data, labels, self._columns(name), multi_hot)
+        return self._paired(part)
+
+    def _paired(self, part: Labelled) -> Labelled:
+        """A part whose texts are pairs, if they are."""
+        data = self.settings.data
         if not self._pair:
             return part
         second = self._second(part.extra.pop(data.pair), part.places)
@@ -151,53 +198,21 @@ class LabelledParts(Parts):
         if data.dev:
             dev: Labelled | None = without(self._labelled("dev"), test, "dev", "test")
             if train is not None:
-                train = self._of_several_classes(without(train, dev, "train", "dev"))
+                train = without(train, dev, "train", "dev")
+                checks.refuse_one_class(train, self._train_all, self.settings)
         elif train is not None:
-            train = self._of_several_classes(train)
+            checks.refuse_one_class(train, self._train_all, self.settings)
             fingerprints = _core.fingerprints(train.texts, default_threads())
-            held, both = split.hold_out(fingerprints, data.dev_fraction, data.seed, train.targets)
+            held, both = split.hold_out(fingerprints, data.dev_fraction, data.seed, heads.strata(train))
             shared = np.unique(fingerprints[both])
             copied = [train.texts[i] for i in np.flatnonzero(both)]
             train, dev = select(train, ~held), select(train, held | both)
-            self._say_what_dev_lacks(train, dev, copied)
+            checks.say_what_dev_lacks(train, dev, copied, self.settings)
         else:
             dev = None
-        if dev is not None and data.task == "single" and np.count_nonzero(counts := label_counts(dev)) == 1:
-            say(
-                f"warning: dev has texts of one class only, {dev.labels[counts.argmax()]!r} ({counts.max():,}): it "
-                "tells nothing of the others, give --dev texts of every class"
-            )
+        if dev is not None:
+            checks.warn_of_one_class(dev, self.settings)
         return train, dev, shared
-
-    def _of_several_classes(self, train: Labelled) -> Labelled:
-        """``train``. Errors: :class:`DataError` where all its texts are of one class."""
-        if self.settings.data.task == "single" and np.count_nonzero(counts := label_counts(train)) < 2:
-            before = zip(train.labels, label_counts(self._train_all), strict=True)
-            raise DataError(
-                f"train has texts of one class only, {train.labels[counts.argmax()]!r} ({counts.max():,}), and nothing "
-                "can be learnt from it: add texts of another class that are not in dev or test (with these: "
-                f"{', '.join(f'{label!r} {count:,}' for label, count in before):.300})"
-            )
-        return train
-
-    def _say_what_dev_lacks(self, train: Labelled, dev: Labelled, copied: list[str]) -> None:
-        """Warn of texts of dev that are in train, too, and of classes that an automatic dev set has no text of."""
-        if copied:
-            say(
-                f"warning: dev: {len(copied):,} of the {len(dev.texts):,} texts held out stay in train, too, for "
-                f"nothing else could be held out of their class ({examples(copied)}): figures on "
-                "them are those of texts that were learnt, give --dev"
-            )
-        if self.settings.data.task != "regression":
-            counts, there = label_counts(train), label_counts(dev)
-            lacks = [f"{train.labels[i]!r} ({counts[i]:,})" for i in np.flatnonzero((counts > 0) & (there == 0))]
-            if lacks:
-                say(
-                    f"warning: dev: no text could be held out of {files.several(lacks)}, which "
-                    f"{'have' if len(lacks) > 1 else 'has'} too few different texts for a share of "
-                    f"{self.settings.data.dev_fraction:g}: figures on dev tell nothing of "
-                    f"{'them' if len(lacks) > 1 else 'it'}, give --dev or a larger --dev-fraction"
-                )
 
     @property
     def train(self) -> Labelled | None:

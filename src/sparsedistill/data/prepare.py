@@ -6,8 +6,8 @@ import dataclasses
 import json
 import os
 import shutil
-from collections.abc import Iterator
-from functools import cached_property
+from collections.abc import Callable, Iterator
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,12 @@ import numpy as np
 
 from .. import _core
 from ..errors import DataError
-from ..format import replacing_directory, write_json
+from ..format import read_json, replacing_directory, write_json
 from ..machine import default_threads
 from ..progress import Progress, say
 from ..settings import Settings
 from ..standard import Standard
-from . import files, pairs, records, split, weights
+from . import files, heads, pairs, records, split, weights
 from .decontaminate import ASIDE, among, example, examples, label_counts, say_dropped
 from .labelled import Labelled
 from .parts import LabelledParts
@@ -41,6 +41,7 @@ class Sources(LabelledParts):
         super().__init__(settings, kind)
         # By fingerprint of `_blocked`: how many texts of the corpus were left out.
         self._dropped = np.zeros(0, np.int64)
+        self._scored: set[str] = set()  # heads that any text has scores of
 
     @cached_property
     def asked(self) -> dict[str, Any]:
@@ -53,8 +54,13 @@ class Sources(LabelledParts):
         form = files.Form.of(data)
         asked = {
             "data": dataclasses.asdict(data),
+            **(
+                {"heads": {k: dataclasses.asdict(h) for k, h in self.settings.heads.items()}}
+                if self.settings.heads
+                else {}
+            ),
             "files": {name: _described(getattr(data, name), form) for name in PARTS},
-            "column": [self.column, self.uses_train_logits],
+            "columns": [self.score_columns, self.uses_train_logits],
             "labels": own,
             # Of this version.
             "fingerprints": _core.fingerprints(["Is A\u0301 B++, too?"], 1).tolist(),
@@ -71,19 +77,27 @@ class Sources(LabelledParts):
             if getattr(self.settings.data, name):
                 self.open(name)
         data = self.settings.data
-        if data.task == "single" and len(self.labels) < 2:
+        if self.settings.task == "single" and len(self.labels) < 2:
             raise DataError(f"only one label, {self.labels[0]!r}: a classifier needs two")
-        weights.class_weights(data.class_weights, self.labels, data.task)
+        weights.class_weights(data.class_weights, self.labels, self.settings.task)
 
     def _reader(self, name: str) -> Reader:
         if name != "corpus":
             return super()._reader(name)
         data = self.settings.data
         return Reader(
-            data.corpus, data.text, [*([self.column] if self.column else []), *self._pair],
+            data.corpus, data.text, [*self.score_columns, *self._pair],
             encoding_errors=data.encoding_errors, form=files.Form.of(data), skipped=records.skipping(data),
-            in_arrow=True,
+            in_arrow=True, optional=self.score_columns if self.settings.heads else (),
         )  # fmt: skip
+
+    def are_prepared(self, directory: Path) -> bool:
+        """Whether the texts in ``directory`` are whole, and of the same files and settings."""
+        if not (directory / FACTS).is_file():
+            return False
+        facts = read_json(directory / FACTS)
+        whole = all((directory / f"{part}.parquet").is_file() for part in PARTS if part in facts)
+        return whole and facts["asked"] == self.asked
 
     def prepare(self, directory: Path) -> dict[str, Any]:
         """Read everything and write it to ``directory``, whose earlier texts stay until all of these are there.
@@ -97,7 +111,9 @@ class Sources(LabelledParts):
         asked = self.asked  # before anything is read: a file that changes meanwhile is read again next time
         self.check()
         data = self.settings.data
-        facts: dict[str, Any] = {"asked": asked, "task": data.task, "labels": list(self.labels)}
+        facts: dict[str, Any] = {"asked": asked, "task": self.settings.task, "labels": list(self.labels)}
+        if self.several:
+            facts["heads"] = {head.name: list(head.labels) for head in self.several.heads}
         with replacing_directory(directory) as temporary:
             for name in ("train", "dev", "test"):
                 if (part := getattr(self, name)) is not None:
@@ -111,8 +127,20 @@ class Sources(LabelledParts):
                 if self._dropped.any():
                     total = facts["corpus"]["dropped"] + facts["corpus"]["texts"]
                     say_dropped("corpus", facts["corpus"]["dropped"], total, "dev or test", self._frequent_dropped())
+            self._refuse_unscored()
             write_json(temporary / FACTS, facts)
         return facts
+
+    def _refuse_unscored(self) -> None:
+        """Errors: :class:`DataError` for a head that nothing has scores of, though a column is its teacher."""
+        for head in self.several.heads if self.several and self.kind and self.settings.needs_teacher else ():
+            column = self.kind.columns.get(head.name)
+            gold = self.train is not None and head.there(self.train.targets).any()
+            if column and head.name not in self._scored and not gold:
+                raise DataError(
+                    f"head {head.name!r}: its teacher is column {column!r}, but no text of corpus or train has a score "
+                    f"there: name the right column in [heads.{head.name}], or leave the head out"
+                )
 
     # ---- labelled texts ----------------------------------------------------------------------------------------------
 
@@ -121,18 +149,20 @@ class Sources(LabelledParts):
         width = part.targets.shape[1] if part.targets.ndim == 2 else 0
         numbers: dict[str, tuple[Any, int]] = {"target": (part.targets.dtype, width)}
         values: dict[str, np.ndarray] = {"target": part.targets}
-        if name == "train" and data.task == "regression":
-            Standard.of([part.targets]).check("train")
-        if self.column in part.extra:
+        if name == "train":
+            for head, own in heads.own_parts(part):
+                if self.settings.task_of(head) == "regression" and own.texts:
+                    Standard.of([own.targets]).check("train")
+        if self._score_columns(name):
             numbers["scores"] = (np.float64, len(self.labels))
-            values["scores"] = self._scores(part.extra[self.column], part.places)
+            values["scores"] = self._scores(part.extra.__getitem__, part.places)
         if name == "train" and data.weight:
             numbers["weight"] = (np.float64, 0)
             values["weight"] = np.array(part.extra[data.weight], np.float64)
         with Writer(directory / f"{name}.parquet", numbers, bool(data.pair)) as writer:
             writer.add(part.texts, part.places, **values)
         facts = writer.facts()
-        if data.task != "regression":
+        if self.settings.task != "regression":
             facts["labels"] = dict(zip(self.labels, label_counts(part).tolist(), strict=True))
         return facts
 
@@ -158,7 +188,7 @@ class Sources(LabelledParts):
         return writer.facts()
 
     def _writer(self, directory: Path, name: str) -> Writer:
-        numbers: dict[str, tuple[Any, int]] = {"scores": (np.float64, len(self.labels))} if self.column else {}
+        numbers: dict[str, tuple[Any, int]] = {"scores": (np.float64, len(self.labels))} if self.score_columns else {}
         return Writer(directory / f"{name}.parquet", numbers, bool(self.settings.data.pair))
 
     def _corpus(self) -> Iterator[tuple[Any, np.ndarray, np.ndarray | None, Places]]:
@@ -174,7 +204,7 @@ class Sources(LabelledParts):
                     firsts = texts if isinstance(texts, list) else texts.to_pylist()
                     texts = pairs.joined(firsts, self._second(batch.named(self._pair[0]), places))
                 fingerprints = _core.fingerprints(texts, default_threads())
-                scores = self._scores(batch.named(self.column), places) if self.column else None
+                scores = self._scores(partial(heads.cells, batch), places) if self.score_columns else None
                 blocked = among(fingerprints, self._blocked)
                 if blocked.any():
                     at = np.searchsorted(self._blocked, fingerprints[blocked])
@@ -222,29 +252,25 @@ class Sources(LabelledParts):
         whole.unlink()
         return {**facts, "corpus": writer.facts()}
 
-    def _scores(self, values: list[Any], places: Places) -> np.ndarray:
-        """A column of scores as float64 (n, C), each row checked. Errors: :class:`DataError` naming file and row."""
-        classes, regression = len(self.labels), self.settings.data.task == "regression"
-        try:
-            array = np.array(values, dtype=np.float64)
-            if regression and array.ndim == 1:
-                array = array[:, None]
-            if array.shape == (len(values), classes) and np.isfinite(array).all():
-                return array
-        except (TypeError, ValueError):
-            pass
-        for i, value in enumerate(values):
-            numbers = [value] if regression and not isinstance(value, list | tuple) else value
-            try:
-                row = np.array(numbers, dtype=np.float64)
-            except (TypeError, ValueError):
-                row = np.array(np.nan)
-            if row.shape != (classes,) or not np.isfinite(row).all():
-                raise DataError(
-                    f"{places[i]}: column {self.column!r} holds {value!r:.60}, not {classes} finite "
-                    f"number{'s' if classes > 1 else ''} (labels: {', '.join(self.labels)}): correct it or drop the row"
-                )
-        raise AssertionError("unreachable: one of the rows is at fault")
+    def _scores(self, column: Callable[[str], list[Any]], places: Places) -> np.ndarray:
+        """The columns of scores as float64 (n, outputs), NaN where a head has none.
+
+        Errors: :class:`DataError` naming file and row.
+        """
+        if self.several is None:
+            (name,) = self.score_columns
+            return _checked_scores(column(name), name, self.labels, self.settings.data.task, places)
+        assert self.kind is not None
+        result = np.full((len(places), len(self.labels)), np.nan)
+        for head in self.several.heads:
+            if name := self.kind.columns.get(head.name, ""):
+                values = column(name)
+                rows = np.flatnonzero([value is not None and value == value and value != "" for value in values])
+                given, where = [values[i] for i in rows], places.take(rows)
+                if given:
+                    self._scored.add(head.name)
+                    result[rows, head.outputs] = _checked_scores(given, name, head.labels, head.task.name, where)
+        return result
 
     def _frequent_dropped(self) -> str:
         """The texts of dev and test that come most often in the corpus."""
@@ -257,6 +283,31 @@ class Sources(LabelledParts):
                 if one in wanted:
                     shown.setdefault(one, text)
         return ", ".join(example(shown[one], count) for one, count in wanted.items())
+
+
+def _checked_scores(values: list[Any], column: str, labels: tuple[str, ...], task: str, places: Places) -> np.ndarray:
+    """A column of scores as float64 (n, C), each row checked. Errors: :class:`DataError` naming file and row."""
+    classes, regression = len(labels), task == "regression"
+    try:
+        array = np.array(values, dtype=np.float64)
+        if regression and array.ndim == 1:
+            array = array[:, None]
+        if array.shape == (len(values), classes) and np.isfinite(array).all():
+            return array
+    except (TypeError, ValueError):
+        pass
+    for i, value in enumerate(values):
+        numbers = [value] if regression and not isinstance(value, list | tuple) else value
+        try:
+            row = np.array(numbers, dtype=np.float64)
+        except (TypeError, ValueError):
+            row = np.array(np.nan)
+        if row.shape != (classes,) or not np.isfinite(row).all():
+            raise DataError(
+                f"{places[i]}: column {column!r} holds {value!r:.60}, not {classes} finite "
+                f"number{'s' if classes > 1 else ''} (labels: {', '.join(labels)}): correct it or drop the row"
+            )
+    raise AssertionError("unreachable: one of the rows is at fault")
 
 
 def _take(

@@ -192,7 +192,7 @@ class Reader:
     ``encoding_errors="replace"`` becomes U+FFFD. Memory is a batch, not a file (but a list of JSON is read whole).
     Blank lines of CSV, TSV, JSON lines and fastText are no records, nor are headers that stand once more inside a CSV
     or TSV file: that is logged. Texts come as a list; with ``in_arrow`` those of columnar files as Arrow arrays of
-    large_string, where that can be.
+    large_string, where that can be. Columns among ``optional`` may be missing in a file, whose batches then lack them.
 
     Attributes: ``sources``: as :func:`expand` has them. ``skipped``: what was given.
 
@@ -212,6 +212,7 @@ class Reader:
         form: Form = AUTO,
         skipped: Skipped | None = None,
         in_arrow: bool = False,
+        optional: Sequence[str] = (),
     ):
         if encoding_errors not in ("strict", "replace"):
             raise SettingsError(f"encoding errors {encoding_errors!r} is not known (known: strict, replace)")
@@ -219,9 +220,11 @@ class Reader:
             raise SettingsError(f"a batch of {batch_size} texts is too small; 1 is the least")
         self.sources, self.skipped = expand(sources, form), skipped
         self._text, self._in_arrow = text, in_arrow
-        self._begin = partial(
-            stream, text=text, keep=list(dict.fromkeys(columns)), encoding_errors=encoding_errors, most=batch_size,
-            form=form, label=label, absent="error" if skipped is None else "null", blank_lines=False,
+        self._keep, self._optional = list(dict.fromkeys(columns)), optional
+        strict = skipped is None and not optional
+        self._stream = partial(
+            stream, text=text, encoding_errors=encoding_errors, most=batch_size, form=form, label=label,
+            absent="error" if strict else "null", blank_lines=False,
         )  # fmt: skip
         self._open: list[Iterator[Batch]] = []
         if not self.sources:
@@ -229,8 +232,7 @@ class Reader:
         for source in self.sources[:MOST_OPEN]:
             # Of columnar files the schema tells what they have, of lines the first record; stdin may not have one yet.
             of_lines = source != "-" and form.kind(source) not in TABLE_FORMATS
-            batches = self._begin(source, peek=of_lines)
-            next(batches)  # it is empty
+            batches = self._begun(source, peek=of_lines)
             first = [*islice(self._strict(batches), 1)] if of_lines else ()
             self._open.append(chain(first, self._strict(batches)))
 
@@ -242,7 +244,20 @@ class Reader:
         while begun:
             yield from begun.pop()
         for source in self.sources[MOST_OPEN:]:
-            yield from self._strict(self._begin(source))
+            yield from self._strict(self._begun(source))
+
+    def _begun(self, source: str, peek: bool = False) -> Iterator[Batch]:
+        """The batches of a source that has the columns which are not optional, less the first, empty one."""
+        keep = self._keep
+        while True:
+            batches = self._stream(source, keep=keep, peek=peek)
+            try:
+                next(batches)
+                return batches
+            except MissingColumnError as error:
+                if error.name not in self._optional:
+                    raise
+                keep = [name for name in keep if name != error.name]
 
     def _strict(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         """The batches that have records, their texts without nulls."""

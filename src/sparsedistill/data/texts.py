@@ -24,6 +24,7 @@ import numpy as np
 from ..errors import require
 from ..format import read_json, replacing
 from ..settings import Settings
+from ..several import Several
 from . import pairs, weights
 from .labelled import Labelled
 from .parts import Parts
@@ -136,6 +137,15 @@ class Texts(Parts):
         """Label names in the order of the classes."""
         return tuple(self.facts["labels"])
 
+    @cached_property
+    def several(self) -> Several | None:
+        """The heads as one task, where there are several."""
+        asked = self.settings.heads
+        if not asked:
+            return None
+        tasks, weights = ({name: getattr(head, field) for name, head in asked.items()} for field in ("task", "weight"))
+        return Several.of(tasks, self.facts["heads"], weights)
+
     def path(self, part: str) -> Path:
         """The file of ``train``, ``dev``, ``test``, ``corpus`` or ``crops``."""
         return self.directory / f"{part}.parquet"
@@ -174,7 +184,7 @@ class Texts(Parts):
         texts = [text for batch in batches for text in texts_of(batch)]
         targets, given = ([numbers_of(batch, name) for batch in batches] for name in ("target", "weight"))
         extra = {} if given[0] is None else {self.settings.data.weight: np.concatenate(given).tolist()}
-        return Labelled(texts, np.concatenate(targets), self.labels, extra, places_of(batches))
+        return Labelled(texts, np.concatenate(targets), self.labels, extra, places_of(batches), several=self.several)
 
     @cached_property
     def sample_weights(self) -> np.ndarray | None:
@@ -186,7 +196,7 @@ class Texts(Parts):
     def gold_weights(self) -> np.ndarray | None:
         """Weights of what the gold labels of train teach, float32 (n, 1) or (n, C), where there are any."""
         data, train = self.settings.data, self.part("train")
-        classes = weights.class_weights(data.class_weights, train.labels, data.task)
+        classes = weights.class_weights(data.class_weights, train.labels, self.settings.task)
         return weights.gold_weights(train.targets, train.labels, classes, self.sample_weights)
 
     def _batches(self, part: str, *wanted: str) -> Iterator[Any]:

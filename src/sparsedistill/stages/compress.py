@@ -13,6 +13,7 @@ from ..artefact import FORMAT_VERSION
 from ..errors import SettingsError
 from ..progress import say
 from ..settings import mode_of
+from ..tasks import Part
 from . import train
 from .keys import versions
 
@@ -51,21 +52,17 @@ def _compress(run: Run, name: str, threads: int) -> dict[str, Any]:
     texts, targets = run.selection_set()
     regression = task.name == "regression"
     exact = student.logits(*run.bags(vocabulary, texts, threads), threads)
-    calibration = calibrate.fit(exact, targets, task.name) if settings.calibrate else None
-    extra: dict[str, Any] = {"provenance": provenance(run, name)}
-    if settings.calibrate and not calibration:
-        say(f"compress {name}: no calibration: dev has too few texts for one that is better than the scores themselves")
-    if calibration:
-        extra |= {"format_version": FORMAT_VERSION, "calibration": calibration}
-    calibrated = partial(calibrate.as_logits, calibration)
+    calibrations = _calibrations(run, name, exact, targets)
+    calibrated = partial(_calibrated, calibrations)
     thresholds = task.thresholds(calibrated(exact), targets)
     cut = np.array(thresholds) if thresholds else None
+    extra = {"provenance": provenance(run, name), **_answers(run, calibrations, thresholds)}
     before = task.metrics(calibrated(exact), targets, cut)[primary]
     # Scores are finer than decisions: where bytes are too coarse for them, auto takes more.
     finer = ("int16", "float32") if regression and settings.rows == "auto" else ()
     for rows in (settings.rows, *finer):
         classifier = compress(student, vocabulary, run.inputs.labels, task.name, rows, thresholds, extra)
-        compressed = classifier.decision_function(run.for_classifier(texts), threads)
+        compressed = classifier._logits(run.for_classifier(texts), threads, "error")
         after = task.metrics(calibrated(compressed), targets, cut)[primary]
         same, lost = task.fidelity(calibrated(compressed), calibrated(exact), cut, cut), before - after
         if regression:  # of what the student itself varies by, where dev has another unit
@@ -85,6 +82,53 @@ def _compress(run: Run, name: str, threads: int) -> dict[str, Any]:
     _warn_never_predicted(run, name, task.never_predicted(calibrated(compressed), targets, cut))
     classifier.save(run.directory / "classifiers" / name)
     return {"before": before, "after": after, "fidelity": same, "bytes": classifier.nbytes}
+
+
+_Calibrations = list[tuple[Part, dict[str, Any]]]
+
+
+def _calibrations(run: Run, name: str, exact: np.ndarray, targets: np.ndarray) -> _Calibrations:
+    """Of each head that has one, its calibration."""
+    found = []
+    if run.settings.compress.calibrate:
+        for head, logits, wanted, _ in run.task.each(exact, targets):
+            calibration = calibrate.fit(logits, wanted, head.task.name)
+            if calibration:
+                found.append((head, calibration))
+                continue
+            say(
+                f"compress {name}: no calibration{f' of head {head.name!r}' * bool(head.name)}: dev has too few texts "
+                "for one that is better than the scores themselves"
+            )
+    return found
+
+
+def _calibrated(calibrations: _Calibrations, logits: np.ndarray) -> np.ndarray:
+    """Logits that need no calibration any more: see :func:`sparsedistill.calibrate.as_logits`."""
+    if calibrations:
+        logits = logits.copy()
+    for head, calibration in calibrations:
+        logits[:, head.outputs] = calibrate.as_logits(calibration, logits[:, head.outputs])
+    return logits
+
+
+def _answers(run: Run, calibrations: _Calibrations, thresholds: list[float] | None) -> dict[str, Any]:
+    """What config.json has of the heads, beyond task and labels of the only one."""
+    fitted = {head.name: {"calibration": calibration} for head, calibration in calibrations}
+    if run.several is None:
+        return {"format_version": FORMAT_VERSION, **fitted[""]} if fitted else {}
+    assert thresholds is not None
+    heads = [
+        {
+            "name": head.name,
+            "task": head.task.name,
+            "labels": list(head.labels),
+            **({"thresholds": thresholds[head.outputs]} if head.task.name == "multi" else {}),
+            **fitted.get(head.name, {}),
+        }
+        for head in run.several.heads
+    ]
+    return {"format_version": FORMAT_VERSION, "heads": heads}
 
 
 def _warn_never_predicted(run: Run, name: str, missed: list[tuple[int, int]]) -> None:

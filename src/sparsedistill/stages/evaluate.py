@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from .. import evaluate, report
 from ..calibrate import as_logits, expected_calibration_error
 from ..classifier import Classifier, probabilities
 from ..format import read_json, replacing, replacing_directory, write_json
+from ..heads import Head
 from ..measure import answers_of, figures_of
 from ..tasks import Single
 from .label import label_part
@@ -75,11 +76,8 @@ def _evaluate(run: Run) -> dict[str, Any]:
         "primary": run.primary,
         "systems": systems,
     }
-    if resamples := run.settings.evaluate.resamples:
-        classifier = classifiers[chosen]
-        logits = classifier.decision_function(run.for_classifier(texts), threads)
-        answers = answers_of(classifier.heads[0], logits, targets)
-        result["selected_figures"] = figures_of(answers, {}, (), resamples, run.settings.data.seed)
+    if run.settings.evaluate.resamples:
+        result["selected_figures"] = _selected(run, classifiers[chosen], texts, targets, threads)
     if teacher is not None:
         result["teacher_device"] = getattr(teacher, "device", "cpu")
         result["speedup"] = systems[chosen]["texts_per_second"] / systems["teacher"]["texts_per_second"]
@@ -89,6 +87,24 @@ def _evaluate(run: Run) -> dict[str, Any]:
         temporary.write_text(report.table(result) + "\n", encoding="utf-8")
     report.plot(result, run.directory / "report.png")
     return result
+
+
+def _selected(run: Run, classifier: Classifier, texts: Sequence[str], targets: np.ndarray, threads: int) -> Any:
+    """All figures of the classifier that was chosen, with their intervals; of each head, where they have names."""
+    logits = classifier._logits(run.for_classifier(texts), threads, "error")
+    results = {}
+    for (part, own, wanted, _), head in _with_heads(run, classifier, logits, targets):
+        answers = answers_of(head, own, wanted)
+        results[part.name] = figures_of(answers, {}, (), run.settings.evaluate.resamples, run.settings.data.seed)
+    return results[""] if run.several is None else {"heads": results}
+
+
+def _with_heads(
+    run: Run, classifier: Classifier, logits: np.ndarray, targets: np.ndarray
+) -> Iterator[tuple[Any, Head]]:
+    """What the task gives of each head that has targets, with the classifier's head."""
+    heads = {head.name: head for head in classifier.heads}
+    return ((one, heads[one[0].name]) for one in run.task.each(logits, targets))
 
 
 def _figures(
@@ -106,18 +122,18 @@ def _figures(
     if run.teacher_answers:
         expected = run.teacher_logits(part)
         systems["teacher"] = {**task.metrics(expected, targets), "fidelity": 1.0}
+        if run.several:
+            of_teachers = np.where(np.isnan(expected), np.nan, targets)  # a head may have none
+            systems["teacher"]["heads"] = run.several.of_heads(expected, of_teachers)
         systems["teacher"] |= {"precision": run.teacher.precision, "megabytes": _weights(run.directory / "teacher")}
     for name, classifier in classifiers.items():
-        thresholds = classifier.config.get("thresholds")
-        cut = np.array(thresholds) if thresholds else None
-        calibration = classifier.config.get("calibration")
-        raw = classifier.decision_function(asked, threads)
-        logits = as_logits(calibration, raw)
+        cut = _thresholds(classifier)
+        raw = classifier._logits(asked, threads, "error")
+        logits = _calibrated(classifier, raw)
         figures: dict[str, Any] = task.metrics(logits, targets, cut)
-        if calibration:
-            figures |= {"ece": _error(task, logits, targets), "ece_before": _error(task, raw, targets)}
+        figures |= _of_heads(run, classifier, raw, logits, targets, cut)
         vocabulary, student = run.trained(name)
-        exact = as_logits(calibration, student.logits(*run.bags(vocabulary, texts, threads), threads))
+        exact = _calibrated(classifier, student.logits(*run.bags(vocabulary, texts, threads), threads))
         figures["uncompressed"] = task.metrics(exact, targets, cut)[run.primary]
         if expected is not None:
             figures["fidelity"] = task.fidelity(logits, expected, cut)
@@ -125,6 +141,41 @@ def _figures(
         figures["megabytes"] = _size(run.directory / "classifiers" / name) / 1e6
         systems[name] = figures
     return systems
+
+
+def _of_heads(
+    run: Run,
+    classifier: Classifier,
+    raw: np.ndarray,
+    logits: np.ndarray,
+    targets: np.ndarray,
+    cut: np.ndarray | None,
+) -> dict[str, Any]:
+    """The calibration errors, and under ``heads`` the metrics of each head, where they have names."""
+    heads: dict[str, dict[str, Any]] = run.several.of_heads(logits, targets, cut) if run.several else {}
+    result: dict[str, Any] = {"heads": heads} if run.several else {}
+    for (part, own, wanted, _), head in _with_heads(run, classifier, logits, targets):
+        if head.calibration:
+            before = next(one[1] for one in run.task.each(raw, targets) if one[0].name == part.name)
+            errors = {"ece": _error(part.task, own, wanted), "ece_before": _error(part.task, before, wanted)}
+            heads[part.name] |= errors if run.several else {}
+            result |= {} if run.several else errors
+    return result
+
+
+def _thresholds(classifier: Classifier) -> np.ndarray | None:
+    """A number for each output, one half where a head has no thresholds; None where none has."""
+    if all(head.thresholds is None for head in classifier.heads):
+        return None
+    each = [np.full(len(head.labels), 0.5) if head.thresholds is None else head.thresholds for head in classifier.heads]
+    return np.concatenate(each)
+
+
+def _calibrated(classifier: Classifier, logits: np.ndarray) -> np.ndarray:
+    """Logits that need no calibration any more: see :func:`sparsedistill.calibrate.as_logits`."""
+    described = classifier.config.get("heads", [classifier.config])
+    parts = zip(classifier.heads, described, strict=True)
+    return np.hstack([as_logits(own.get("calibration"), logits[:, head.outputs]) for head, own in parts])
 
 
 def _error(task: Single, logits: np.ndarray, targets: np.ndarray) -> float:
@@ -153,7 +204,11 @@ def _rates(run: Run, classifiers: dict[str, Classifier], texts: Sequence[str], t
 def _ship(run: Run, name: str, result: dict[str, Any]) -> None:
     """The chosen classifier with its figures and model card, as ``classifier/``."""
     source = run.directory / "classifiers" / name
-    config = {**read_json(source / "config.json"), "metrics": {result["part"]: result["systems"][name]}}
+    config, figures = read_json(source / "config.json"), result["systems"][name]
+    config["metrics"] = {result["part"]: {key: value for key, value in figures.items() if key != "heads"}}
+    for head in config.get("heads", []):
+        if head["name"] in figures["heads"]:
+            head["metrics"] = {result["part"]: figures["heads"][head["name"]]}
     with replacing_directory(run.directory / "classifier") as temporary:
         write_json(temporary / "config.json", config)
         shutil.copyfile(source / "model.safetensors", temporary / "model.safetensors")

@@ -36,7 +36,7 @@ def execute(run: Run) -> None:
         return
     settings = run.settings
     parts = {part for mode in settings.distill.modes for part in settings.labelled_parts(mode)}
-    if run.teacher_answers or not run.inputs.has_dev:
+    if run.teacher_answers or not run.inputs.has_dev or run.several:
         parts.add("dev")
     for part in sorted(parts):
         label_part(run, part)
@@ -50,21 +50,25 @@ def label_part(run: Run, part: str) -> None:
     settings, total = run.settings.label, run.facts(part)["texts"]
 
     def work() -> dict[str, Any]:
-        trail = _Trail(settings.shard_size)
-        if run.column:
-            shutil.rmtree(directory, ignore_errors=True)  # its scores come in order: no shard may be skipped
-            score, batches = _column_scores(run, part, trail)
-            name, precision = f"column:{run.column}", "given"
+        trail, waiting = _Trail(settings.shard_size), list[np.ndarray]()
+        assert run.kind is not None
+        # A shard is good for the teacher, labels and task it was made with, and no other; nor for other scores.
+        made_of: Any = teacher_inputs(run)
+        if run.kind.columns:
+            if not run.several:
+                shutil.rmtree(directory, ignore_errors=True)
+            score, batches = _column_scores(run, part, trail, waiting)
+            name, precision = run.kind.name, "given"
+            made_of = [made_of, run.facts(part).get("scores")] if run.several else made_of
         else:
             score, precision = run.teacher.logits, run.teacher.precision
             batches = (texts for texts, _ in trail.along(run.inputs.placed(part)))
             name = f"{run.teacher.name} {precision}"
-        # A shard is good for the teacher, labels and task it was made with, and no other.
-        fingerprint = digest(teacher_inputs(run))
         logits = write_shards(
-            score, batches, directory, teacher=f"{name} {fingerprint[:12]}", classes=len(run.inputs.labels),
+            score, batches, directory, teacher=f"{name} {digest(made_of)[:12]}", classes=len(run.inputs.labels),
             shard_size=settings.shard_size, total=total, what=f"label {part}", place=trail.place,
-            dtype=score_type(run),
+            dtype=score_type(run), partial=run.several is not None,
+            skipped=lambda texts: waiting.__delitem__(slice(texts)),
         )  # fmt: skip
         return {"texts": len(logits), "teacher": name, "precision": precision}
 
@@ -83,24 +87,41 @@ def stored(run: Run, part: str) -> np.ndarray:
     return np.asarray(Logits.load(run.directory / "logits" / part).array())
 
 
-def _column_scores(run: Run, part: str, trail: _Trail) -> tuple[Callable[[list[str]], np.ndarray], Iterator[list[str]]]:
-    """(score, batches) of the scores that stand beside the texts: ``score`` answers for the batches in order."""
+def _column_scores(
+    run: Run, part: str, trail: _Trail, waiting: list[np.ndarray]
+) -> tuple[Callable[[list[str]], np.ndarray], Iterator[list[str]]]:
+    """(score, batches) of the scores that stand beside the texts: they wait in ``waiting`` until these are scored."""
     from ..teacher.scores import to_logits
-
-    waiting: list[np.ndarray] = []
 
     def batches() -> Iterator[list[str]]:
         for texts, scores in trail.along(run.inputs.placed(part)):
             waiting.extend(() if scores is None else scores)
             yield texts
 
-    def score(texts: list[str]) -> np.ndarray:
+    assert run.kind is not None
+    columns, several, scores = run.kind.columns, run.several, run.settings.label.scores
+
+    def taken(texts: list[str]) -> np.ndarray:
         values = np.stack(waiting[: len(texts)])
         del waiting[: len(texts)]
-        where = f"column {run.column!r} of {part}"
-        return to_logits(values, run.settings.label.scores, run.settings.data.task, where)
+        return values
 
-    return score, batches()
+    def score(texts: list[str]) -> np.ndarray:
+        return to_logits(taken(texts), scores, run.settings.data.task, f"column {columns['']!r} of {part}")
+
+    def of_heads(texts: list[str]) -> np.ndarray:
+        """Those of the heads whose teachers are columns, and of the functions that are the others'."""
+        assert several is not None
+        values: np.ndarray = taken(texts)
+        result: np.ndarray = run.teacher.logits(texts)
+        for head in several.heads:
+            rows = np.flatnonzero(head.there(values))
+            if head.name in columns and len(rows):
+                where = f"column {columns[head.name]!r} of {part}"
+                result[rows, head.outputs] = to_logits(values[rows, head.outputs], scores, head.task.name, where)
+        return result
+
+    return of_heads if several else score, batches()
 
 
 class _Trail:

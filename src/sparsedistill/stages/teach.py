@@ -54,7 +54,8 @@ def teacher_inputs(run: Run) -> dict[str, Any]:
         "precision": teach.precision,
         "scores": run.settings.label.scores,
         "labels": run.inputs.labels,
-        "task": run.settings.data.task,
+        "task": run.settings.task,
+        **({"heads": {name: head.task for name, head in run.settings.heads.items()}} if run.settings.heads else {}),
     }
 
 
@@ -70,7 +71,9 @@ def open_teacher(run: Run) -> Any:
     settings, whose = run.settings.teach, digest([teacher_inputs(run), run.settings.teach.device])
     if settings.precision == "auto" and chosen.is_file() and (settled := read_json(chosen))["teacher"] == whose:
         settings = dataclasses.replace(settings, precision=settled["precision"])
-    job = Job(settings, run.settings.label, run.inputs.labels, run.settings.data.task, run.are_pairs, fitted)
+    job = Job(
+        settings, run.settings.label, run.inputs.labels, run.settings.data.task, run.are_pairs, fitted, run.several
+    )
     opened = run.kind.open(job)
     write_json(chosen, {"teacher": whose, "precision": opened.precision})
     return opened

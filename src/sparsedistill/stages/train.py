@@ -19,9 +19,10 @@ from ..pooling import POOLINGS
 from ..presets import epochs_of, linear_rate
 from ..progress import say
 from ..settings import mode_of, parse_time
+from ..several import Several
 from ..standard import Standard
 from ..student.dataset import Batch, Blocks, Featuriser, InMemory, OnDisk, Part, TextsInMemory
-from ..student.linear import row_rates
+from ..student.linear import rates_of_heads, row_rates
 from ..student.parallel import ALONE, Group
 from ..student.schedule import Schedule
 from ..student.vocabulary import Vocabulary
@@ -61,7 +62,7 @@ def learn(run: Run, unit: str) -> dict[str, Any]:
     settings: Distill | Finetune
     if unit == "finetune":
         vocabulary, student = trained(run, "kd", run.group, on_device=True)
-        blocks, settings = _gold_dataset(run, vocabulary, threads), run.settings.finetune
+        blocks, settings = _gold_dataset(run, vocabulary, threads, unit), run.settings.finetune
     else:
         mode = _student_of(unit)
         vocabulary = vocabulary_of(run, mode)
@@ -157,7 +158,7 @@ def new_student(run: Run, mode: str, rows: int, group: Group = ALONE, where: Any
     shape = settings.hidden, settings.embedding, settings.dropout
     return Student(
         rows, classes, *shape, run.settings.student_seed, settings.table, settings.pooling, group, where,
-        run.are_pairs, standardised=run.settings.data.task == "regression",
+        run.are_pairs, scores=run.several.scores if run.several else (0,) * (run.settings.task == "regression"),
     )  # fmt: skip
 
 
@@ -189,18 +190,24 @@ def _dataset(run: Run, mode: str, vocabulary: Vocabulary, threads: int) -> Block
         # Class weights are not among them: what is learnt here is the teacher's distribution, on which they have had
         # their effect where it was fine-tuned.
         path = crops.write(run) if part == "crops" else run.inputs.path(part)
-        one = Part(path, partial(_soft_targets, run.task, logits), weights)
+        # Of several heads those without a teacher learn gold labels, where there are any.
+        gold = run.inputs.part("train").targets if run.several and part == "train" else None
+        one = Part(path, partial(_soft_targets, run.task, logits, gold), weights)
         dataset += [one] * (run.settings.distill.train_weight if part == "train" else 1)
     return OnDisk(dataset, vocabulary, threads, run.are_pairs, _forgotten(run, vocabulary), run.settings.student_seed)
 
 
-def _soft_targets(task: Single, logits: Logits, begin: int, end: int) -> np.ndarray:
-    return task.soft_targets(logits.rows(begin, end))
+def _soft_targets(task: Single, logits: Logits, gold: np.ndarray | None, begin: int, end: int) -> np.ndarray:
+    soft = task.soft_targets(logits.rows(begin, end))
+    return soft if gold is None else np.where(np.isnan(soft), gold[begin:end], soft)
 
 
-def _gold_dataset(run: Run, vocabulary: Vocabulary, threads: int) -> Blocks:
+def _gold_dataset(run: Run, vocabulary: Vocabulary, threads: int, unit: str = "") -> Blocks:
     train = run.inputs.part("train")
     targets = run.task.gold_targets(train.targets, len(run.inputs.labels))
+    if run.several and unit == "finetune":  # a head without gold labels must not forget what it has learnt
+        soft = run.several.soft_targets(run.teacher_logits("train"))
+        targets = np.where(np.isnan(targets), soft, targets)
     if forget := _forgotten(run, vocabulary):
         given = pairs.halves(train.texts) if run.are_pairs else train.texts
         featurise = Featuriser(vocabulary, threads, forget, run.settings.student_seed)
@@ -236,22 +243,39 @@ def _train(
             say(warning)
 
     chosen_by, fallback = run.primary, None
-    if task.name == "regression":
+    if run.several:
+        _standardise_heads(run.several, student, blocks, unit)
+    elif task.name == "regression":
         chosen_by, fallback = _standardise(run, student, blocks, targets, unit, threads)
 
     def score(student: Any) -> float:
         return task.metrics(student.logits(ids, offsets, threads), targets)[chosen_by]
 
     schedule = _schedule(run, settings, blocks, vocabulary, unit, threads)
-    rates = None
+    rates, learnt = None, task
     if schedule.optimizer == "sgd":
-        rates = row_rates(blocks, len(vocabulary), student.classes, task.name == "multi", schedule.batch_size)
+        rates = _rates(run, blocks, len(vocabulary), student.classes, schedule)
+        learnt = run.several.apart() if run.several else task
+    elif run.several:
+        learnt = run.several.balanced(blocks.targets())
     result = train.train(
-        student, blocks, schedule, task.name, _directory(run, unit), score, unit.replace(".", " "), run.key(unit),
+        student, blocks, schedule, learnt, _directory(run, unit), score, unit.replace(".", " "), run.key(unit),
         distill.resume, distill.tensorboard, run.group, fallback if distill.keep != "last" else None, rates,
     )  # fmt: skip
     parameters = sum(array.size for array in student.arrays().values())
     return {**result, "texts": sum(blocks.sizes), "parameters": parameters}
+
+
+def _rates(run: Run, blocks: Blocks, rows: int, outputs: int, schedule: Schedule) -> tuple[np.ndarray, np.ndarray]:
+    """Of a linear student: see :class:`sparsedistill.student.table.Sgd`."""
+    if run.several is None:
+        rates = row_rates(blocks, rows, outputs, run.task.name == "multi", schedule.batch_size)
+        return rates[:, None], np.array([outputs], np.uint32)
+    if run.group.size > 1:
+        raise SettingsError("a linear student of several heads is trained by one process: no torchrun")
+    steps = 0 if run.settings.distill.learning_rate else schedule.steps
+    ends = [head.outputs.stop for head in run.several.heads]
+    return rates_of_heads(blocks, rows, run.several, schedule.batch_size, steps), np.array(ends, np.uint32)
 
 
 def _schedule(
@@ -312,6 +336,17 @@ def _standardise(
         return "pearson", None
     constant = np.full((len(targets), 1), learnt.mean, np.float32)
     return "r2", (learnt.mean, run.task.metrics(constant, targets)["r2"])
+
+
+def _standardise_heads(task: Several, student: Any, blocks: Blocks, unit: str) -> None:
+    """The same of each head that is a regression. One fine-tuned on scores of another unit begins anew."""
+    for output, learnt in task.standards(blocks.targets()).items():
+        learnt.check(f"head {next(head.name for head in task.heads if head.outputs.start == output)!r}")
+        if unit == "finetune" and Standard(*student.standard[:, output].tolist()).comparable(learnt):
+            continue
+        if unit == "finetune":
+            student.forget((output,))
+        student.standard[:, output] = learnt.mean, learnt.scale
 
 
 def _refit(run: Run, student: Any, blocks: Blocks, learnt: Standard, threads: int) -> None:

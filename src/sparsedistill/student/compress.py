@@ -37,7 +37,8 @@ def compress(
     beside them. ``rows`` is a type of ``ROW_TYPES`` or "auto": int8; int16 without a hidden layer, whose few numbers a
     row carry all there is; float32 for attentive pooling, whose weights differ by magnitudes. Integer rows have one
     scale a column. Rows of up to four int16 that are the logits' own go into the lookup table. ``extra`` goes into
-    config.json. A ``student`` of standardised targets becomes a classifier that gives them in their unit.
+    config.json; ``heads`` in it stand there for task and labels. A ``student`` of standardised targets becomes a
+    classifier that gives them in their unit.
 
     Errors: :class:`SettingsError` for integer rows with weights, :class:`DataError` for numbers that float16 lacks.
     """
@@ -63,8 +64,7 @@ def compress(
     config = {
         "format": "sparsedistill",
         "format_version": version_of(vocabulary.rules, student.pooling),
-        "task": task,
-        "labels": list(labels),
+        **({} if extra and "heads" in extra else {"task": task, "labels": list(labels)}),
         "text": _text_rules(vocabulary, seed),
         "pooling": student.pooling,
         **({"pairs": True} if student.pairs else {}),
@@ -99,7 +99,8 @@ class _Folded:
         weighted = student.kind.weighted
         self._weigh = student.weigher() if weighted else None
         self.width = (student.table.shape[1] if self._matrix is None else self._matrix.shape[1]) + weighted
-        self._mean, self._unit = (0.0, 1.0) if student.standard is None else map(float, student.standard)
+        # Of each output that is a score; others have 0 and 1.
+        self._mean, self._unit = np.array([0.0, 1.0]) if student.standard is None else student.standard
 
     def chunks(self) -> Iterator[tuple[slice, np.ndarray]]:
         """The rows float32 (n, ``width``), some at a time, and where they are."""
@@ -109,8 +110,8 @@ class _Folded:
             weights = self._weigh(part) if self._weigh else None
             if self._matrix is not None:
                 part = part @ self._matrix
-            if not self.layers and self._unit != 1:
-                part = part * np.float32(self._unit)
+            if not self.layers and np.any(self._unit != 1):
+                part = part * self._unit.astype(np.float32)
             place = slice(begin, begin + len(part))
             yield place, part if weights is None else np.hstack([part * weights, weights])
 
@@ -130,7 +131,7 @@ class _Folded:
             last = f"layers.{len(self.layers) - 1}." if self.layers else ""
             if self.layers:
                 weight = tensors[last + "weight"]
-                tensors[last + "weight"] = weight * np.float32(self._unit)  # a copy: those are the student's
+                tensors[last + "weight"] = weight * self._unit.astype(np.float32)  # a copy: those are the student's
             bias = tensors[last + "bias"].astype(np.float64)
             tensors[last + "bias"] = (bias * self._unit + self._mean).astype(np.float32)
         return tensors

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import product
 
 import numpy as np
 
-from .dataset import Blocks
+from ..presets import linear_rate
+from ..several import Several
+from ..tasks import Part
+from .dataset import Batch, Blocks
 
 SPEED = 200.0  # of the table, above that of the biases
 PSEUDO_COUNTS = 4.0
@@ -47,6 +51,38 @@ def row_rates(blocks: Blocks, rows: int, classes: int, multi: bool, batch_size: 
     speed = SPEED * batch_size * outputs / (1 + UNIFORM)
     result: np.ndarray = (speed * (squares / mean + UNIFORM)).astype(np.float32)
     return result
+
+
+def rates_of_heads(blocks: Blocks, rows: int, task: Several, batch_size: int, steps: int) -> np.ndarray:
+    """The same for each head of a ``task``, float32 (``rows``, heads): what it would have alone.
+
+    Its own texts are those that have a target of it. Where these are few, the peak learning rate is that of the steps
+    they would make, not of all ``steps``; 0 steps: that rate is given, and the same for all heads.
+    """
+    texts, columns = sum(blocks.sizes), []
+    for head in task.heads:
+        own = _Own(blocks, head)
+        multi = head.task.name == "multi"
+        rates = row_rates(own, rows, len(head.labels), multi, batch_size)
+        share = max(sum(own.sizes), 1) / max(texts, 1)
+        columns.append(rates * np.float32(linear_rate(share * steps) / linear_rate(steps) if steps else 1.0))
+    return np.stack(columns, axis=1)
+
+
+class _Own:
+    """Those of the texts of ``blocks`` that have a target of a head, with that alone."""
+
+    def __init__(self, blocks: Blocks, head: Part):
+        self._blocks, self._head, self.forget = blocks, head, blocks.forget
+        self.sizes = [int(head.there(targets).sum()) for targets in blocks.targets()]
+
+    def load(self, index: int, epoch: int = 0, forget: float | None = None) -> Batch:
+        batch = self._blocks.load(index, epoch, forget)
+        own = batch.take(np.flatnonzero(self._head.there(batch.targets)))
+        return Batch(own.ids, own.offsets, np.ascontiguousarray(own.targets[:, self._head.outputs]))
+
+    def targets(self) -> Iterator[np.ndarray]:
+        return (batch[self._head.there(batch), self._head.outputs] for batch in self._blocks.targets())
 
 
 def _information(counts: np.ndarray, by_class: np.ndarray, priors: np.ndarray, multi: bool) -> np.ndarray:

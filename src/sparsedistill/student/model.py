@@ -20,7 +20,7 @@ from torch import nn
 from .. import _core
 from ..format import Pieces, read_into
 from ..pooling import POOLINGS
-from ..standard import Standard
+from ..standard import undone
 from .parallel import ALONE, Group
 from .table import initial_rows, random_table, widened
 
@@ -45,14 +45,14 @@ class Student(nn.Module):
     ``device``: where table and layers are, and are trained by :mod:`sparsedistill.student.cuda`; None: in the memory of
     the host, where the core works on the table.
 
-    ``standardised``: the outputs are of targets less a mean, by a scale (regression), which :meth:`logits` and all that
-    scores puts back. Such a student begins with an output of 0, the mean.
+    ``scores``: the outputs that are scores (regression): they are of targets less a mean, by a scale, which
+    :meth:`logits` and all that scores puts back. Such outputs begin with 0, the mean.
 
     Attributes: ``table`` (V, d), float32, or uint16 that holds the bits of bfloat16 (on a device a tensor, as
     :mod:`sparsedistill.student.cuda` has it); ``query`` (d,) of attentive pooling, or None; ``kind``
     (:class:`sparsedistill.pooling.Pooling`) of the pooling; ``pooled_width``: d, or 2 d; ``factor`` W1 and its bias, or
     None; ``bias`` (``first_width``,) where there is no W1; ``dense`` the layers after the first; ``classes`` C;
-    ``standard`` that mean and scale, float64 (2,), or None.
+    ``standard`` that mean and scale, float64 (2,), or (2, C) where there are more outputs; None without scores.
 
     Errors: ValueError for mean+max or pairs without W1; :class:`SettingsError` for what a device cannot train.
     """
@@ -70,7 +70,7 @@ class Student(nn.Module):
         group: Group = ALONE,
         device: torch.device | None = None,
         pairs: bool = False,
-        standardised: bool = False,
+        scores: Sequence[int] = (),
     ):
         super().__init__()
         kind = POOLINGS[pooling]
@@ -94,23 +94,27 @@ class Student(nn.Module):
         self.factor = _linear(self.pooled_width * (4 if pairs else 1), widths[0], generator) if embedding else None
         self.bias = nn.Parameter(torch.zeros(widths[0])) if not embedding else None
         self.dense = nn.ModuleList(_linear(a, b, generator) for a, b in pairwise(widths))
-        self.standard = np.array([0.0, 1.0]) if standardised else None
-        if standardised:
-            self.forget()
+        self.standard: np.ndarray | None = None
+        if scores:
+            self.standard = np.array([0.0, 1.0]) if classes == 1 else np.repeat([[0.0], [1.0]], classes, axis=1)
+            self.forget(scores)
         if device is not None:
             self.to(device)
 
     @torch.no_grad()
-    def forget(self) -> None:
-        """Set the last layer to zero, and so every output."""
-        last = self.dense[-1] if len(self.dense) else self.factor
-        if last is None:
-            self.table[:] = 0
-            assert self.bias is not None
-            self.bias.zero_()
-        else:
-            for parameter in last.parameters():
-                parameter.zero_()
+    def forget(self, outputs: Sequence[int] = (0,)) -> None:
+        """Set the last layer to zero where it makes these outputs, and so them."""
+        last: Any = self.dense[-1] if len(self.dense) else self.factor
+        columns = range(self.width)[self._columns]
+        for output in outputs:
+            if last is None:
+                if output in columns:
+                    self.table[:, output - columns.start] = 0
+                assert self.bias is not None
+                self.bias[output] = 0
+            else:
+                last.weight[output] = 0
+                last.bias[output] = 0
 
     def _new_table(self, rows: int, scale: float, seed: int, kind: str) -> Any:
         if self.device is None:
@@ -209,7 +213,7 @@ class Student(nn.Module):
             some = offsets[begin : begin + batch + 1]
             parts.append(score(ids[int(some[0]) : int(some[-1])], some - some[0]).cpu().numpy())
         logits = np.concatenate(parts) if parts else np.zeros((0, self.classes), np.float32)
-        return logits if self.standard is None else Standard(*self.standard).undo(logits)
+        return logits if self.standard is None else undone(logits, *self.standard)
 
     def scorer(self, device: str) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
         """A function from bags to logits (as :meth:`logits`) that computes on ``device``, "cuda" for example.

@@ -88,24 +88,25 @@ class RowwiseAdagrad(_InPlace):
 class Sgd(_InPlace):
     """Plain gradient descent; a linear student's, which needs no state.
 
-    ``rates``: float32 (V,), a factor of the learning rate for each row.
+    ``rates``: float32 (V, k), factors of the learning rate: of each row one for the columns up to each of ``ends``,
+    uint32 (k,).
     """
 
     _kernel, _constants = staticmethod(_core.bag_sgd), ()
 
-    def __init__(self, table: np.ndarray, rates: np.ndarray):
-        self.table, self.rates, self.arrays = table, rates, {}
+    def __init__(self, table: np.ndarray, rates: np.ndarray, ends: np.ndarray):
+        self.table, self.rates, self.ends, self.arrays = table, rates, ends, {}
 
     def _state(self) -> tuple[np.ndarray, ...]:
-        return (self.rates,)
+        return self.rates, self.ends
 
     @staticmethod
     def bytes(rows: int, width: int) -> int:
-        """Memory of the rates."""
+        """Memory of the rates of one head."""
         return 4 * rows
 
 
-# Made of a table; sgd of one and its rates.
+# Made of a table; sgd of one, its rates and their ends.
 OPTIMIZERS: dict[str, Any] = {"adam": LazyAdam, "adagrad": RowwiseAdagrad, "sgd": Sgd}
 
 

@@ -15,8 +15,8 @@ from .. import _core
 from ..errors import SettingsError
 from ..format import Pieces, read_into, read_metadata
 from ..progress import Progress, deferred_interrupt, say
-from ..standard import Standard
-from ..tasks import TASKS
+from ..standard import applied
+from ..tasks import Single
 from .curve import Curve
 from .dataset import Batch, Blocks, Loader, Order
 from .model import Student
@@ -49,7 +49,7 @@ def learn(
     table_optimizer: Any,
     optimizer: torch.optim.Optimizer,
     batch: Batch,
-    task: str,
+    task: Single,
     learning_rate: float,
     step: int,
     threads: int,
@@ -87,8 +87,8 @@ def learn(
     apply: Any = _Pooled.apply
     pooled = apply(anchor, values, update)
     weights = None if batch.weights is None else torch.from_numpy(batch.weights).to(values.device)
-    targets = batch.targets if student.standard is None else Standard(*student.standard).apply(batch.targets)
-    loss = TASKS[task].loss(student(pooled), torch.from_numpy(targets).to(values.device), weights)
+    targets = batch.targets if student.standard is None else applied(batch.targets, *student.standard)
+    loss = task.loss(student(pooled), torch.from_numpy(targets).to(values.device), weights)
     optimizer.zero_grad()
     loss.backward()
     # The same everywhere, but for the last bits of other processors: these must not add up.
@@ -102,7 +102,7 @@ def train(
     student: Student,
     blocks: Blocks,
     schedule: Schedule,
-    task: str,
+    task: Single,
     directory: Path,
     score: Callable[[Student], float],
     what: str,
@@ -111,12 +111,12 @@ def train(
     tensorboard: bool = False,
     group: Group = ALONE,
     fallback: tuple[float, float] | None = None,
-    rates: np.ndarray | None = None,
+    rates: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> dict[str, Any]:
     """Train ``student`` and save it as ``directory/student.safetensors``: its last weights, or with
     ``schedule.keep_best`` those that scored best on dev. ``fallback`` (regression): a number, and what it scores on dev
     as the output for every text; of weights that score less, those that scored best are left instead, or the number.
-    ``rates``: of a linear student's rows (:mod:`sparsedistill.student.linear`).
+    ``rates``: of a linear student's rows, and their ends (:class:`sparsedistill.student.table.Sgd`).
 
     ``score(student)`` is evaluated before the first step, every ``evaluate_every`` steps and after the last; higher is
     better. What a step does is a function of (seed, step) alone (and of time, where ``max_seconds`` is given), so a run
@@ -164,19 +164,19 @@ class _Training:
         self,
         student: Student,
         schedule: Schedule,
-        task: str,
+        task: Single,
         directory: Path,
         score: Callable[[Student], float],
         what: str,
         key: str,
         group: Group,
         fallback: tuple[float, float] | None,
-        rates: np.ndarray | None,
+        rates: tuple[np.ndarray, np.ndarray] | None,
     ):
         self.student, self.schedule, self.task, self.score = student, schedule, task, score
         self.directory, self.what, self.group, self.fallback = directory, what, group, fallback
         self.checkpoint, self.best = directory / "checkpoint.safetensors", directory / "best.safetensors"
-        made_of = (student.table,) if rates is None else (student.table, rates)
+        made_of = (student.table,) if rates is None else (student.table, *rates)
         self.table_optimizer = _optimizers_of(student)[schedule.optimizer](*made_of)
         self.parameters = list(student.parameters())
         self.optimizer = torch.optim.Adam(self.parameters, betas=BETAS, eps=EPSILON)

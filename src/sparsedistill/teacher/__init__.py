@@ -7,13 +7,14 @@ the kinds.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
 from ..options import Label, Teach
+from ..several import Several
 from ..tasks import TASKS
 
 
@@ -32,7 +33,8 @@ class Teacher(Protocol):
 class Job:
     """What a teacher is opened for: classes ``labels`` of a ``task``, by the settings of both stages that use it.
 
-    ``are_pairs``: texts are pairs. ``directory``: where the fine-tuned teacher is, if it is.
+    ``are_pairs``: texts are pairs. ``directory``: where the fine-tuned teacher is, if it is. ``several``: the heads,
+    where there are several.
     """
 
     settings: Teach
@@ -41,6 +43,7 @@ class Job:
     task: str
     are_pairs: bool = False
     directory: str | os.PathLike[str] | None = None
+    several: Several | None = None
 
     @property
     def classes(self) -> int:
@@ -52,13 +55,14 @@ class Kind(Protocol):
     """What a setting names as teacher, before it is opened.
 
     ``name``: as in the settings. ``answers``: whether it scores any text, or only those it has scores of.
-    ``trainable``: whether it can be fine-tuned, and embeds texts. ``column``: the column that holds its scores, or "".
+    ``trainable``: whether it can be fine-tuned, and embeds texts. ``columns``: those that hold its scores, by head (""
+    of a classifier of one).
     """
 
     name: str
     answers: bool
     trainable: bool
-    column: str
+    columns: Mapping[str, str]
 
     def identity(self) -> Any:
         """What the teacher is, as values that JSON can hold, so that another one under the same name is noticed."""

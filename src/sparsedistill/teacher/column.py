@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ..errors import SettingsError
@@ -14,7 +15,8 @@ class Column:
     answers = trainable = False
 
     def __init__(self, column: str):
-        self.name, self.column = f"column:{column}", column
+        self.name = f"column:{column}"
+        self.columns: Mapping[str, str] = {"": column}
 
     @classmethod
     def named(cls, name: str) -> Column | None:

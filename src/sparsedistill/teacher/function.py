@@ -8,7 +8,7 @@ import inspect
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,11 @@ from .scores import as_numbers, to_logits
 class Function:
     """``module:function``, or a function itself."""
 
-    answers, trainable, column = True, False, ""
+    answers, trainable = True, False
 
     def __init__(self, function: str | Callable[[list[Any]], Any]):
         self.name = function if isinstance(function, str) else name_of(function)
+        self.columns: Mapping[str, str] = {}
         self._function = function
 
     @classmethod

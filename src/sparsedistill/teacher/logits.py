@@ -46,12 +46,15 @@ def label(
     what: str = "label",
     place: Callable[[int], str] | None = None,
     dtype: str = "float32",
+    partial: bool = False,
+    skipped: Callable[[int], object] = lambda texts: None,
 ) -> Logits:
     """Score a stream of texts into ``directory``, shard by shard, going on where an earlier run stopped.
 
     ``score`` gets one shard of at most ``shard_size`` texts and gives ``(n, classes)`` numbers, kept as ``dtype``.
     ``batches`` may have any sizes; ``total`` (texts) is for the progress bar alone; ``place`` gives, of a text of the
-    shard being scored, where it stands, by its number among all (from 0). A shard is not scored again
+    shard being scored, where it stands, by its number among all (from 0). ``partial``: scores may be missing (NaN).
+    ``skipped`` is told of how many texts a shard has that is not scored again. A shard is not scored again
     when its texts have the recorded fingerprint and its file is whole; another ``teacher``, ``classes`` or
     ``shard_size`` starts over.
 
@@ -68,7 +71,7 @@ def label(
             if not shards.has(entry):
                 progress.done -= shards.forget(entry)
                 try:
-                    values = _checked(score(texts), texts, classes, teacher, dtype)
+                    values = _checked(score(texts), texts, classes, teacher, dtype, partial)
                 except RowError as error:
                     text = texts[error.row].replace(pairs.SEPARATOR, " | ")
                     raise DataError(
@@ -85,6 +88,8 @@ def label(
                     raise
                 shards.write(entry, values)
                 progress.add(len(texts))
+            else:
+                skipped(len(texts))
             position += len(texts)
     shards.complete(index + 1, position)
     return Logits.load(directory)
@@ -222,7 +227,7 @@ def _cut(batches: Iterable[list[str]], size: int) -> Iterator[list[str]]:
         yield held
 
 
-def _checked(values: Any, texts: list[str], classes: int, teacher: str, dtype: str) -> np.ndarray:
+def _checked(values: Any, texts: list[str], classes: int, teacher: str, dtype: str, partial: bool) -> np.ndarray:
     values = np.asarray(values)
     if values.shape != (len(texts), classes) or values.dtype.kind not in "fiu":
         raise DataError(
@@ -230,7 +235,8 @@ def _checked(values: Any, texts: list[str], classes: int, teacher: str, dtype: s
             f"it should give numbers of shape ({len(texts)}, {classes})"
         )
     with np.errstate(over="ignore"):
-        bad = np.flatnonzero(~np.isfinite(values.astype(np.float32)).all(1))
+        narrow = values.astype(np.float32)
+        bad = np.flatnonzero(~(np.isfinite(narrow) | (partial & np.isnan(narrow))).all(1))
     if len(bad):
         what = "a score that is not finite, leave the text out or mend the teacher"
         raise RowError(f"the teacher {teacher}", int(bad[0]), what)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,10 +28,11 @@ _WINDOW = 16_384  # texts tokenised and sorted by length at a time: bounds the m
 class Transformer:
     """A Hugging Face model: a folder, or an id of the hub."""
 
-    answers, trainable, column = True, True, ""
+    answers, trainable = True, True
 
     def __init__(self, path: str):
         self.name = path
+        self.columns: Mapping[str, str] = {}
 
     @classmethod
     def named(cls, name: str) -> Transformer:
