@@ -54,7 +54,7 @@ class Run(Units):
     run alone never builds on one that is not.
 
     Attributes: ``directory`` (Path), ``settings`` (:class:`~sparsedistill.settings.Settings`), ``group`` (the processes
-    that train together).
+    that train together), ``functions`` (of heads, those given as teachers).
     """
 
     def __init__(
@@ -69,6 +69,7 @@ class Run(Units):
             named = dataclasses.replace(settings.teach, teacher=self.kind.name)
             settings = dataclasses.replace(settings, teach=named)
         self.directory, self.settings = Path(directory), settings
+        self.functions = teacher if isinstance(teacher, Mapping) else {}
         self.group = ALONE
         self._counting: dict[str, tuple[Count, str]] = {}
 

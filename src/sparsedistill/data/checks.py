@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from ..errors import DataError
 from ..progress import say
 from ..settings import Settings
+from ..several import Several
 from .decontaminate import examples, label_counts
 from .files import several
 from .heads import own_parts
@@ -45,6 +48,17 @@ def refuse_one_class(train: Labelled, whole: Labelled, settings: Settings) -> No
                 f"train has texts of one class only{of}, {part.labels[counts.argmax()]!r} ({counts.max():,}), and "
                 "nothing can be learnt from it: add texts of another class that are not in dev or test (with "
                 f"these: {', '.join(f'{label!r} {count:,}' for label, count in before):.300})"
+            )
+
+
+def refuse_unscored(task: Several, columns: Mapping[str, str], scored: set[str], train: Labelled | None) -> None:
+    """Errors: :class:`DataError` for a head that no text has a score or a target of, though a column is its teacher."""
+    for head in task.heads:
+        gold = train is not None and head.there(train.targets).any()
+        if head.name in columns and head.name not in scored and not gold:
+            raise DataError(
+                f"head {head.name!r}: its teacher is column {columns[head.name]!r}, but no text of corpus or train has "
+                f"a score there: name the right column in [heads.{head.name}], or leave the head out"
             )
 
 

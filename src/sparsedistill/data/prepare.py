@@ -20,7 +20,7 @@ from ..machine import default_threads
 from ..progress import Progress, say
 from ..settings import Settings
 from ..standard import Standard
-from . import files, heads, pairs, records, split, weights
+from . import checks, files, heads, pairs, records, split, weights
 from .decontaminate import ASIDE, among, example, examples, label_counts, say_dropped
 from .labelled import Labelled
 from .parts import LabelledParts
@@ -127,20 +127,10 @@ class Sources(LabelledParts):
                 if self._dropped.any():
                     total = facts["corpus"]["dropped"] + facts["corpus"]["texts"]
                     say_dropped("corpus", facts["corpus"]["dropped"], total, "dev or test", self._frequent_dropped())
-            self._refuse_unscored()
+            if self.several and self.kind and self.settings.needs_teacher:
+                checks.refuse_unscored(self.several, self.kind.columns, self._scored, self.train)
             write_json(temporary / FACTS, facts)
         return facts
-
-    def _refuse_unscored(self) -> None:
-        """Errors: :class:`DataError` for a head that nothing has scores of, though a column is its teacher."""
-        for head in self.several.heads if self.several and self.kind and self.settings.needs_teacher else ():
-            column = self.kind.columns.get(head.name)
-            gold = self.train is not None and head.there(self.train.targets).any()
-            if column and head.name not in self._scored and not gold:
-                raise DataError(
-                    f"head {head.name!r}: its teacher is column {column!r}, but no text of corpus or train has a score "
-                    f"there: name the right column in [heads.{head.name}], or leave the head out"
-                )
 
     # ---- labelled texts ----------------------------------------------------------------------------------------------
 

@@ -340,13 +340,16 @@ def _standardise(
 
 def _standardise_heads(task: Several, student: Any, blocks: Blocks, unit: str) -> None:
     """The same of each head that is a regression. One fine-tuned on scores of another unit begins anew."""
+    each: Any = (
+        None if student.standard is None else student.standard.reshape(2, -1)
+    )  # a view: of one output it is (2,)
     for output, learnt in task.standards(blocks.targets()).items():
         learnt.check(f"head {next(head.name for head in task.heads if head.outputs.start == output)!r}")
-        if unit == "finetune" and Standard(*student.standard[:, output].tolist()).comparable(learnt):
+        if unit == "finetune" and Standard(*each[:, output].tolist()).comparable(learnt):
             continue
         if unit == "finetune":
             student.forget((output,))
-        student.standard[:, output] = learnt.mean, learnt.scale
+        each[:, output] = learnt.mean, learnt.scale
 
 
 def _refit(run: Run, student: Any, blocks: Blocks, learnt: Standard, threads: int) -> None:
