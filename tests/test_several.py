@@ -139,7 +139,7 @@ HEADS = {"mood": {}, "topic": {"label": "topic"}, "grade": {"task": "regression"
 
 def test_heads_of_a_table_with_empty_cells(tmp_path):
     classifier = distill(
-        train=table(600), test=table(90, 1), heads=HEADS, directory=tmp_path / "run", evaluate={"alone": True}
+        train=table(600), test=table(90, 1), heads=HEADS, directory=tmp_path / "run", compare_heads=True
     )
     assert [(head.name, head.task) for head in classifier.heads] == [
         ("mood", "single"), ("topic", "single"), ("grade", "regression"),

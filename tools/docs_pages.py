@@ -20,6 +20,7 @@ COMMANDS = ("fit", "run", "predict", "cut", "inspect", "evaluate")  # in full; s
 
 def settings_page() -> str:
     """Every setting: a table a stage."""
+    from sparsedistill.options import Head
     from sparsedistill.settings import SECTIONS, sections_with
 
     lines = [
@@ -38,7 +39,7 @@ def settings_page() -> str:
         "`checkpoint_seconds` by themselves are those of every stage. A flag is switched off by `--no-NAME`.",
         "",
     ]
-    for section, kind in SECTIONS.items():
+    for section, kind in {**SECTIONS, "heads.NAME": Head}.items():
         lines += [f"## [{section}]", "", _markdown(kind.__doc__), "", "| setting | default | |", "| --- | --- | --- |"]
         for field in dataclasses.fields(kind):
             shared = " *" if len(sections_with(field.name)) > 1 else ""

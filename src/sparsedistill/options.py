@@ -294,7 +294,7 @@ class Evaluate:
     speed_texts: int = option(5000, "texts to measure speed on, taken from test or dev", least=1)
     threads: int = option(0, "CPU threads to measure speed with, of teacher and student alike; 0: all")
     repeats: int = option(5, "how often to measure speed; the median counts", least=1)
-    alone: bool = option(
+    compare_heads: bool = option(
         False, "whether to train a classifier of its own for each of several heads, too, to report what each loses"
     )
     resamples: int = option(1000, "bootstrap resamples for the intervals of the figures; 0: no intervals")

@@ -82,7 +82,7 @@ def _evaluate(run: Run) -> dict[str, Any]:
     if teacher is not None:
         result["teacher_device"] = getattr(teacher, "device", "cpu")
         result["speedup"] = systems[chosen]["texts_per_second"] / systems["teacher"]["texts_per_second"]
-    if run.several and run.settings.evaluate.alone:
+    if run.several and run.settings.evaluate.compare_heads:
         result["alone"] = {head.name: _alone(run, head.name) for head in run.several.heads}
     write_json(run.directory / "metrics.json", result)
     _ship(run, chosen, result)
@@ -96,7 +96,7 @@ def _alone(run: Run, head: str) -> dict[str, Any]:
     """Figures of a classifier that has this head alone, made below ``alone/`` with the same settings else."""
     if run.group.size > 1:
         raise SettingsError("classifiers of a head each are trained by one process: evaluate without torchrun")
-    evaluate = dataclasses.replace(run.settings.evaluate, alone=False)
+    evaluate = dataclasses.replace(run.settings.evaluate, compare_heads=False)
     settings = dataclasses.replace(run.settings, heads={head: run.settings.heads[head]}, evaluate=evaluate)
     functions = {head: run.functions[head]} if head in run.functions else None
     own = type(run)(run.directory / "alone" / head, settings, functions)
