@@ -210,10 +210,11 @@ def test_heads_from_toml_and_from_the_command_line(tmp_path, capsys):
 
     train = table(300)
     # Files that have columns of their own.
-    pq.write_table(pa.table({"text": train["text"], "mood": train["mood"]}), tmp_path / "a.parquet")
+    rows = zip(train["text"], train["mood"], strict=True)
+    (tmp_path / "a.csv").write_text("text,mood\n" + "".join(f"{text},{mood or ''}\n" for text, mood in rows))
     pq.write_table(pa.table({"text": train["text"], "subject": train["topic"]}), tmp_path / "b.parquet")
     (tmp_path / "run.toml").write_text(
-        f"[data]\ntrain = {json.dumps([str(tmp_path / 'a.parquet'), str(tmp_path / 'b.parquet')])}\n"
+        f"[data]\ntrain = {json.dumps([str(tmp_path / 'a.csv'), str(tmp_path / 'b.parquet')])}\n"
         '[distill]\nmodes = ["scratch"]\n[heads.mood]\n[heads.topic]\nlabel = "subject"\n'
     )
     assert cli.main(["run", str(tmp_path / "run.toml"), "--run", str(tmp_path / "run")]) == 0
@@ -221,7 +222,7 @@ def test_heads_from_toml_and_from_the_command_line(tmp_path, capsys):
     assert "head topic" in out.out and "train: 600 texts, with a target of mood" in out.err
     assert list(read_json(tmp_path / "run" / "settings.json")["heads"]) == ["mood", "topic"]
     assert cli.main(["evaluate", "--run", str(tmp_path / "run")]) == 0  # the run directory remembers them
-    command = ["fit", str(tmp_path / "a.parquet"), "-o", str(tmp_path / "out"), "--heads", "mood"]
+    command = ["fit", str(tmp_path / "a.csv"), "-o", str(tmp_path / "out"), "--heads", "mood"]
     assert cli.main(command) == 0
     assert [head.name for head in Classifier.load(tmp_path / "out").heads] == ["mood"]
 

@@ -253,7 +253,8 @@ class Reader:
             batches = self._stream(source, keep=keep, peek=peek)
             try:
                 next(batches)
-                return batches
+                first = [*islice(batches, 1)] if self._optional else ()  # what CSV lacks, its first record tells
+                return chain(first, batches)
             except MissingColumnError as error:
                 if error.name not in self._optional:
                     raise
