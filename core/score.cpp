@@ -20,38 +20,50 @@ constexpr std::size_t row_sizes[] = {1, 2, 2, 4};
 std::size_t padded(std::size_t n) { return (n + Kernels::dense_lanes - 1) / Kernels::dense_lanes * Kernels::dense_lanes; }
 
 // Whether a text may have more rows than that, or more than a block of tokens. Such a text is a group of its own.
-bool lengthy(const Model& model, std::string_view text) {
+bool lengthy(const Model& model, std::size_t bytes) {
     const Vocabulary& vocabulary = model.vocabulary;
     const Characters& characters = vocabulary.characters;
     std::size_t rows = vocabulary.max_n;  // a byte: there is no token and no code point without one
     if (characters.of == Characters::Of::all) rows += characters.rows_a_byte();
     else if (characters.of == Characters::Of::unknown) rows = std::max(rows, characters.rows_a_byte());
-    return text.size() > std::min(most_rows / rows, vocabulary.block);
+    return bytes > std::min(most_rows / rows, vocabulary.block);
+}
+
+std::size_t bytes_of(std::span<const std::string_view> slices) {
+    std::size_t bytes = 0;
+    for (const auto slice : slices) bytes += slice.size();
+    return bytes;
 }
 
 // Scratch memory of one thread.
 class Scorer {
 public:
-    // done(t) when x_ is the pooled vector of text t.
+    // done(t) when x_ is the pooled vector of text t, of so many slices.
     template <class Done>
-    void pool_all(const Model& model, std::span<const std::string_view> texts, const Stop& stop, Done done) {
-        const bool real = model.row_type >= RowType::float16;
-        const std::size_t stride = std::max<std::size_t>(model.stride, Lookup::most_columns);
-        lengthy_ = !real && lengthy(model, texts.front());
-        counts_.assign(texts.size(), 0);
-        if (real) floats_.assign(texts.size() * stride, 0.0f);
-        else sums_.assign(texts.size() * stride, 0);
+    void pool_all(const Model& model, std::span<const std::string_view> views, std::size_t slices, const Stop& stop, Done done) {
+        const bool real = model.row_type >= RowType::float16, alone = lengthy(model, bytes_of(views.first(slices)));
+        const std::size_t stride = std::max<std::size_t>(model.stride, Lookup::most_columns), texts = views.size() / slices;
+        slices_ = slices;
+        lengthy_ = !real && alone;
+        counts_.assign(texts, 0);
+        if (real) floats_.assign(texts * stride, 0.0f);
+        else sums_.assign(texts * stride, 0);
         if (lengthy_) wide_.assign(stride, 0);
         maximum_ = has_maximum(model.pooling);
-        if (maximum_ && real) tops_real_.assign(texts.size() * stride, -std::numeric_limits<float>::infinity());
-        else if (maximum_) tops_.assign(texts.size() * stride, std::numeric_limits<std::int32_t>::min());
-        if (model.vocabulary.lookup.lines().columns) add_slots(model, texts, stop, stride);
-        else add_rows(model, texts, stop, stride);
+        if (maximum_ && real) tops_real_.assign(texts * stride, -std::numeric_limits<float>::infinity());
+        else if (maximum_) tops_.assign(texts * stride, std::numeric_limits<std::int32_t>::min());
+        const auto add = [&](std::span<const std::string_view> some) {
+            if (model.vocabulary.lookup.lines().columns) add_slots(model, some, stop, stride);
+            else add_rows(model, some, stop, stride);
+        };
+        if (alone)
+            for (std::size_t i = 0; i < slices; ++i) add(views.subspan(i, 1));
+        else add(views);
         std::size_t widest = model.combined();
         for (const auto& layer : model.layers) widest = std::max(widest, layer.out());
         x_.resize(padded(widest));
         y_.resize(padded(widest));
-        for (std::size_t t = 0; t < texts.size(); ++t) {
+        for (std::size_t t = 0; t < texts; ++t) {
             if (real) pool(model, counts_[t], floats_.data() + t * stride, tops_real_.data() + t * stride);
             else if (lengthy_) pool(model, counts_[t], wide_.data(), tops_.data() + t * stride);
             else pool(model, counts_[t], sums_.data() + t * stride, tops_.data() + t * stride);
@@ -59,15 +71,15 @@ public:
         }
     }
 
-    void score(const Model& model, std::span<const std::string_view> texts, const Stop& stop, float* logits) {
-        pool_all(model, texts, stop, [&](std::size_t t) { forward(model, logits + t * model.outputs()); });
+    void score(const Model& model, std::span<const std::string_view> views, std::size_t slices, const Stop& stop, float* logits) {
+        pool_all(model, views, slices, stop, [&](std::size_t t) { forward(model, logits + t * model.outputs()); });
     }
 
     // Keeps the pooled vectors from the `first` on; score_pairs() then scores each two of `count`.
     void keep(const Model& model, std::span<const std::string_view> texts, const Stop& stop, std::size_t first) {
         const std::size_t pooled = model.pooled();
         grow((first + texts.size()) * pooled, kept_);
-        pool_all(model, texts, stop, [&](std::size_t t) { std::copy_n(x_.data(), pooled, kept_.data() + (first + t) * pooled); });
+        pool_all(model, texts, 1, stop, [&](std::size_t t) { std::copy_n(x_.data(), pooled, kept_.data() + (first + t) * pooled); });
     }
 
     void score_pairs(const Model& model, std::size_t count, float* logits) {
@@ -113,6 +125,8 @@ private:
                 x_[at] = (count ? times(tops[j], j, 1.0f) : 0.0f) + bias(at);
     }
 
+    std::size_t text_of(const BagReader::Candidates& all) const { return slices_ == 1 ? all.text : all.text / slices_; }
+
     void add_slots(const Model& model, std::span<const std::string_view> texts, const Stop& stop, std::size_t stride) {
         const auto find_values = kernels().find_values;
         const Lines& lines = model.vocabulary.lookup.lines();
@@ -121,14 +135,14 @@ private:
             for (std::size_t begin = 0; begin < all.count; begin += most_rows) {
                 std::uint32_t* const where = all.where + hits;
                 const std::size_t found = find_values(lines, all.hashes + begin, std::min(most_rows, all.count - begin),
-                                                      where, sums_.data() + all.text * stride);
+                                                      where, sums_.data() + text_of(all) * stride);
                 if (found == Kernels::damaged) return found;
                 if (begin)
                     for (std::size_t i = 0; i < found; ++i) where[i] += static_cast<std::uint32_t>(begin);
                 hits += found;
                 if (lengthy_) spill();
             }
-            counts_[all.text] += hits;
+            counts_[text_of(all)] += hits;
             return hits;
         });
     }
@@ -149,11 +163,11 @@ private:
             grow(all.count, next_);
             const std::size_t hits = find(lines, all.hashes, all.count, next_.data(), all.where, model.rows, bytes);
             if (hits == Kernels::damaged) return hits;
-            counts_[all.text] += hits;
+            counts_[text_of(all)] += hits;
             gather();
             found_.swap(next_);
             waiting = hits;
-            waiting_text = all.text;
+            waiting_text = text_of(all);
             return hits;
         });
         gather();
@@ -208,6 +222,7 @@ private:
     }
 
     BagReader reader_;
+    std::size_t slices_ = 1;  // of each text
     bool lengthy_ = false;  // whether sums go on in wide_
     std::vector<std::uint32_t> found_, next_;
     std::vector<std::size_t> counts_;
@@ -235,21 +250,25 @@ void Dense::operator()(const float* x, float* y) const {
     kernels().dense(weight_.data(), bias_.data(), padded_, bias_.size(), x, y);
 }
 
-void score(const Model& model, std::span<const std::string_view> texts, float* logits, unsigned threads, const Stop& stop) {
-    parallel_texts(texts, model.pairs ? 2 : 1, threads, stop, [&] {
+void score(const Model& model, std::span<const std::string_view> texts, float* logits, unsigned threads, const Stop& stop,
+           std::size_t slices) {
+    parallel_texts(texts, model.pairs ? 2 : slices, threads, stop, [&] {
         return [&](std::size_t begin, std::size_t end) {
             thread_local Scorer scorer;  // kept for the next call: scoring a short text costs less than its memory
             const Release release{scorer};
             const std::size_t first = begin;
+            const auto bytes_at = [&](std::size_t i) { return bytes_of(texts.subspan(i, slices)); };
             while (begin < end) {
-                std::size_t count = 1, bytes = texts[begin].size();
-                if (!lengthy(model, texts[begin]))
+                std::size_t count = slices, bytes = bytes_at(begin);
+                if (!lengthy(model, bytes))
                     while (begin + count < end && count < group_texts && bytes < group_bytes &&
-                           !lengthy(model, texts[begin + count]))
-                        bytes += texts[begin + count++].size();
+                           !lengthy(model, bytes_at(begin + count))) {
+                        bytes += bytes_at(begin + count);
+                        count += slices;
+                    }
                 const auto some = texts.subspan(begin, count);
                 if (model.pairs) scorer.keep(model, some, stop, begin - first);
-                else scorer.score(model, some, stop, logits + begin * model.outputs());
+                else scorer.score(model, some, slices, stop, logits + begin / slices * model.outputs());
                 begin += count;
                 if (begin < end) stop.poll();
             }

@@ -52,7 +52,9 @@ struct Model {
 
 // logits[t * outputs()] ...: one row a text, or one for each two of them. The same bits for any number of threads, any batch and any processor:
 // integer rows are summed exactly, float rows in bag order, dense layers in a fixed order.
-void score(const Model& model, std::span<const std::string_view> texts, float* logits, unsigned threads, const Stop& stop = Stop());
+// `slices`: so many views after one another make one text, in which no n-gram goes from one of them to the next; pairs have 1.
+void score(const Model& model, std::span<const std::string_view> texts, float* logits, unsigned threads, const Stop& stop = Stop(),
+           std::size_t slices = 1);
 
 // What a number beyond binary32 counts as, in every pooled vector and after every layer (docs/FORMAT.md): what is not a number
 // as 0, an infinite one as the largest of its sign. So whatever a model holds, its logits are finite and can be compared.

@@ -1034,3 +1034,33 @@ def pool_parts(values: np.ndarray, counts: Sequence[int], pooling: str, number: 
             columns = [[float(value >= number) for value in column] for column in columns]
         pooled.append([sum(column) / len(column) if column else 0.0 for column in columns])
     return np.array(pooled).reshape(len(counts), values.shape[1])
+
+
+def excerpt(text: str, of: str, most: int) -> list[str]:
+    """The slices of a text that are read where ``most`` bytes of it are to be: core/excerpt.h."""
+    count = {"head": 1, "head+tail": 2, "spread": 8}[of]
+    at = [0]  # where code points begin, in bytes
+    for c in text:
+        at.append(at[-1] + len(c.encode()))
+    if at[-1] <= most:
+        return [text] + [""] * (count - 1)
+    size = most // count
+    reach = min(256, size // 2)
+
+    def between_words(i: int) -> bool:
+        if i in (0, len(text)) or text[i - 1].isspace() or text[i].isspace():
+            return True
+        kinds = kind(text[i - 1]), kind(text[i])
+        return "char" in kinds and kinds[1] not in ("mark", "joiner", "ignored")
+
+    slices = []
+    for k in range(count):
+        start = (at[-1] - size) * k // (count - 1) if count > 1 else 0
+        first = next(i for i in range(len(at)) if at[i] >= start)
+        last = next(i for i in reversed(range(len(at))) if at[i] <= start + size)
+        near = [i for i in range(first, len(at)) if at[i] - at[first] <= reach and between_words(i)]
+        first = near[0] if near else first
+        near = [i for i in range(last + 1) if at[last] - at[i] <= reach and between_words(i)]
+        last = near[-1] if near else last
+        slices.append(text[first:last] if first < last else "")
+    return slices

@@ -16,6 +16,7 @@ from test_predict import read, write
 
 from sparsedistill import Classifier, _core
 from sparsedistill.errors import DataError, SettingsError
+from sparsedistill.explain import stored
 from sparsedistill.parts import pooling_of
 from sparsedistill.predict import FILES, predict
 from sparsedistill.results import parts_array, parts_table
@@ -313,6 +314,143 @@ def test_pairs_have_no_parts():
     pairs = Classifier(config | {"pairs": True, "format_version": 6}, tensors)
     with pytest.raises(TypeError, match="pairs of texts, which have no parts"):
         pairs.predict(("a", "b"), parts="sentence")
+    with pytest.raises(TypeError, match="pairs of texts, which are read whole"):
+        pairs.predict(("a", "b"), max_bytes=99)
+
+
+# -- some of a text -----------------------------------------------------------------------------------------------
+
+EXCERPTS = ("head", "head+tail", "spread")
+some_words = st.lists(st.sampled_from((*KNOWN, "x" * 40, "é" * 30, "漢字" * 9)), max_size=30).map(" ".join)
+
+
+def slices_of(text: str, of: str, most: int) -> list[str]:
+    return [one.decode() for one in _core.excerpts([text], of, most)[0]]
+
+
+@settings(max_examples=500)
+@given(st.one_of(texts, documents, some_words), st.sampled_from(EXCERPTS), st.integers(8, 400))
+def test_excerpts(text, of, most):
+    found = slices_of(text, of, most)
+    assert found == ref.excerpt(text, of, most)
+    assert sum(len(one.encode()) for one in found) <= most or found[0] == text
+
+
+@settings(max_examples=200)
+@given(st.binary(max_size=80), st.sampled_from(EXCERPTS), st.integers(8, 40))
+def test_excerpts_of_any_bytes(raw, of, most):
+    found, at = _core.excerpts([raw], of, most)[0], 0
+    assert sum(map(len, found)) <= most
+    for one in found:
+        at = raw.index(one, at) + len(one)
+
+
+@pytest.mark.parametrize(
+    ("of", "most", "expected"),
+    [
+        ("head", 19, ["The first words of"]),
+        ("head", 23, ["The first words of a"]),
+        ("head+tail", 24, ["The first", " the last."]),
+        ("head", 60, ["The first words of a text, and the last."]),
+    ],
+)
+def test_excerpts_of_people(of, most, expected):
+    assert [one.rstrip() for one in slices_of("The first words of a text, and the last.", of, most) if one] == expected
+
+
+def test_excerpts_without_a_space():
+    assert slices_of("x" * 99, "head+tail", 20) == ["x" * 10] * 2
+    assert slices_of("é" * 99, "head", 21) == ["é" * 10]
+    assert slices_of("漢字" * 99, "head", 20) == ["漢字" * 3]
+    assert slices_of("word " + "x" * 999, "head", 600) == ["word " + "x" * 595]  # a space is too far
+
+
+@pytest.fixture(scope="module", params=["int8", "float16", "slots", "max"])
+def reader(request) -> Classifier:
+    """Classifiers whose ways to add up rows differ."""
+    kind = "int8" if request.param == "max" else request.param
+    config, tensors = make_parts(row_type=kind, depth=0 if kind == "slots" else 1)
+    if request.param == "max":
+        config["pooling"] = "max"
+    return Classifier(config, tensors)
+
+
+def by_hand(classifier: Classifier, slices: list[str]) -> np.ndarray:
+    """Logits of a text of which these slices are read: their n-grams, pooled together."""
+    ids = np.array([row for one in slices for _, row in classifier._lookup.ngrams(one)], np.int64)
+    rows = stored(classifier, ids) if len(ids) else np.zeros((1, classifier._width))
+    pooled = ref.pool(range(len(ids)), rows, classifier._scale, classifier._pooling)
+    layers = [(weight.T, bias) for weight, bias in classifier._layers]
+    return ref.score(pooled, classifier._bias, layers, classifier._relu_first)
+
+
+@settings(max_examples=60)
+@given(st.lists(st.one_of(documents, some_words), max_size=5), st.sampled_from(EXCERPTS), st.integers(8, 300))
+def test_texts_of_which_some_is_read(reader, many, of, most):
+    found = reader.decision_function(many, max_bytes=f"{of}:{most}", threads=2)
+    for text, logits in zip(many, found, strict=True):
+        assert logits == pytest.approx(by_hand(reader, slices_of(text, of, most)), rel=1e-4, abs=1e-5)
+        assert reader.decision_function(text, max_bytes=f"{of}:{most}").tobytes() == logits.tobytes()
+    if of == "head":
+        cut_by_hand = [slices_of(text, of, most)[0] for text in many]
+        assert found.tobytes() == reader.decision_function(cut_by_hand).tobytes()
+        assert reader.predict(many, max_bytes=most) == reader.predict(cut_by_hand)
+        assert reader.predict_proba(many, max_bytes=most).tobytes() == reader.predict_proba(cut_by_hand).tobytes()
+
+
+@pytest.mark.parametrize("of", EXCERPTS)
+def test_long_texts_of_which_much_is_read(reader, of):
+    long = ["The film was good. " * 9000, "not bad at all é 映画 " * 5000, "bad"]  # with sums that go on in 64 bits
+    found = reader.decision_function(long, max_bytes=f"{of}:100000")
+    for text, logits in zip(long, found, strict=True):
+        alone = reader.decision_function(text, max_bytes=f"{of}:100000")
+        assert alone.tobytes() == logits.tobytes()
+        assert logits == pytest.approx(by_hand(reader, slices_of(text, of, 100_000)), rel=1e-3, abs=1e-3)
+
+
+def test_no_ngram_goes_from_slice_to_slice(reader):
+    text = "film was " + "x" * 400 + " not bad"
+    halves = ["film was ", " not bad"]
+    assert slices_of(text, "head+tail", 18) == halves
+    found, joined = reader.decision_function(text, max_bytes="head+tail:18"), reader.decision_function("".join(halves))
+    assert found == pytest.approx(by_hand(reader, halves), rel=1e-5)
+    assert len(reader._lookup.ngrams("was not")) > 2 and found != pytest.approx(joined, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"max_bytes": 7},
+            "max_bytes is 7: give 4096, 'head:4096', .* of 8 bytes or more",
+        ),
+        ({"max_bytes": "tail:100"}, "max_bytes is 'tail:100': give 4096"),
+        ({"max_bytes": "100", "parts": "sentence"}, "max_bytes is of whole texts, and parts are all of a text"),
+    ],
+)
+def test_excerpts_that_cannot_be(several, options, message):
+    with pytest.raises(ValueError, match=message):
+        several.predict(DOCUMENTS, **options)
+
+
+def test_excerpts_in_files(several, tmp_path, capsys):
+    many = [*DOCUMENTS, "x " * 30 + "The film was good. " * 9]
+    source = write(tmp_path / "in.parquet", [{"text": text} for text in many])
+    predict(several, [source], str(tmp_path / "out.jsonl"), spans=Spans(max_bytes="head+tail:20"), keep=[])
+    expected = several.predict(many, max_bytes="head+tail:20")
+    assert expected != several.predict(many)
+    for name in HEADS:
+        found = [record[f"{name}.predicted"] for record in read(tmp_path / "out.jsonl")]
+        assert found == (pytest.approx(expected[name], rel=1e-5) if name == "score" else expected[name])
+    assert "2 of 6 texts had no known n-gram" in capsys.readouterr().err
+    predict(several, [source], str(tmp_path / "out.jsonl"), spans=Spans(max_bytes="20"), keep=[])
+    assert "3 of 6 texts had no known n-gram" in capsys.readouterr().err  # whose start has none
+    for spans, message in (
+        (Spans(max_bytes="much"), "--max-bytes is 'much': give 4096"),
+        (Spans("sentence", max_bytes="20"), "parts are all of a text: leave out --max-bytes or --parts"),
+    ):
+        with pytest.raises(SettingsError, match=message):
+            predict(several, [source], str(tmp_path / "out.jsonl"), spans=spans)
 
 
 # -- as columns and in files --------------------------------------------------------------------------------------
@@ -560,6 +698,7 @@ def test_pairs_have_no_parts_in_files(tmp_path):
     for options, message in (
         ({"spans": Spans("sentence")}, "pairs of texts, which have no parts: leave out --parts"),
         ({"format": "dolma"}, "pairs of texts: Dolma's attributes are of one"),
+        ({"spans": Spans(max_bytes="99")}, "pairs of texts, which are read whole: leave out --max-bytes"),
     ):
         with pytest.raises(SettingsError, match=message):
             predict(pairs, [source], str(tmp_path / "out.jsonl"), pair="b", **options)

@@ -74,8 +74,19 @@ public:
         }
     }
 
-    Made2<float> score(nb::handle source, unsigned threads, bool nulls_are_empty) const {
-        return to_numpy(logits(PythonTexts(source, nulls_are_empty), threads), model_.outputs());
+    Made2<float> score(nb::handle source, unsigned threads, bool nulls_are_empty, const std::string& of, std::size_t bytes) const {
+        const PythonTexts texts(source, nulls_are_empty);
+        if (bytes == 0) return to_numpy(logits(texts, threads), model_.outputs());
+        if (model_.pairs) throw nb::type_error("this classifier labels pairs of texts, which are read whole");
+        const Excerpt how = excerpt(of, bytes);
+        std::vector<float> result(texts.size() * model_.outputs());
+        std::vector<std::string_view> slices(texts.size() * how.slices());
+        {
+            const Long work;
+            for (std::size_t t = 0; t < texts.size(); ++t) take_slices(texts.views()[t], how, slices.data() + t * how.slices());
+            sparsedistill::score(model_, slices, result.data(), threads, work.stop, how.slices());
+        }
+        return to_numpy(std::move(result), model_.outputs());
     }
 
     // The name of each text's highest logit.
@@ -158,8 +169,8 @@ void bind_model(nb::module_& m) {
                       const std::vector<std::pair<Read2<float>, Read1<float>>>&, const std::string&, bool>(),
              "lookup"_a, "rows"_a.none(), "scale"_a.none(), "bias"_a, "relu_first"_a, "layers"_a, "pooling"_a = "mean",
              "pairs"_a = false)
-        .def("score", &PyModel::score, "texts"_a, "threads"_a, "nulls_are_empty"_a = false,
-             "Logits float32 (n, outputs).")
+        .def("score", &PyModel::score, "texts"_a, "threads"_a, "nulls_are_empty"_a = false, "excerpt"_a = "head", "bytes"_a = 0,
+             "Logits float32 (n, outputs); with `bytes` of an excerpt of each text: head, head+tail or spread (core/excerpt.h).")
         .def("score_parts", &PyModel::score_parts, "texts"_a, "kind"_a, "size"_a = 0, "step"_a = 0, "characters"_a = false,
              "threads"_a = 1, "nulls_are_empty"_a = false,
              "(logits float32 (P, outputs), offsets, counts): each part that segment() cuts, scored as a text of its own.")

@@ -24,6 +24,14 @@ Parting parting(const std::string& kind, std::size_t size, std::size_t step) {
     return {PartKind::window, size, step};
 }
 
+Excerpt excerpt(const std::string& of, std::size_t bytes) {
+    const auto how = excerpt_named(of);
+    if (!how) throw nb::value_error(("no excerpt '" + of + "': head, head+tail or spread").c_str());
+    const Excerpt result{*how, bytes};
+    if (bytes < result.slices()) throw nb::value_error("an excerpt has a byte or more of each of its slices");
+    return result;
+}
+
 std::pair<Made2<std::int64_t>, Made1<std::int64_t>> to_offsets(std::span<const std::string_view> texts, Parts parts, bool characters,
                                                                unsigned threads) {
     if (characters) {
@@ -77,6 +85,19 @@ void bind_parts(nb::module_& m) {
     m.def("segment", &py_segment, "texts"_a, "kind"_a, "size"_a = 0, "step"_a = 0, "characters"_a = false, "threads"_a = 1,
           "(offsets int64 (P, 2), number of parts of each text int64 (n,)): sentences, paragraphs or windows (core/segment.h), in "
           "bytes of the UTF-8 or, with `characters`, as indices of the str.");
+    m.def(
+        "excerpts", [](nb::handle source, const std::string& of, std::size_t bytes) {
+            const PythonTexts texts(source);
+            const Excerpt how = excerpt(of, bytes);
+            std::vector<std::vector<nb::bytes>> result(texts.size());
+            std::vector<std::string_view> slices(how.slices());
+            for (std::size_t t = 0; t < texts.size(); ++t) {
+                take_slices(texts.views()[t], how, slices.data());
+                for (const auto slice : slices) result[t].emplace_back(slice.data(), slice.size());
+            }
+            return result;
+        },
+        "texts"_a, "of"_a, "bytes"_a, "The slices of each text that an excerpt has (core/excerpt.h).");
     m.def("pool_parts", &py_pool_parts, "values"_a, "counts"_a, "pooling"_a, "number"_a = 0.0,
           "float64 (n, C) of float64 (P, C), a row a part, and the number of parts of each text int64 (n,): their mean, max, mean "
           "of the `number` largest (top) or share of those of `number` or more; zeros for a text without parts.");

@@ -112,6 +112,9 @@ def segment(texts: object, kind: str, size: int = 0, step: int = 0, characters: 
     (offsets int64 (P, 2), number of parts of each text int64 (n,)): sentences, paragraphs or windows (core/segment.h), in bytes of the UTF-8 or, with `characters`, as indices of the str.
     """
 
+def excerpts(texts: object, of: str, bytes: int) -> list[list[bytes]]:
+    """The slices of each text that an excerpt has (core/excerpt.h)."""
+
 def pool_parts(values: Annotated[NDArray[numpy.float64], dict(shape=(None, None), order='C', device='cpu', writable=False)], counts: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)], pooling: str, number: float = 0.0) -> Annotated[NDArray[numpy.float64], dict(shape=(None, None))]:
     """
     float64 (n, C) of float64 (P, C), a row a part, and the number of parts of each text int64 (n,): their mean, max, mean of the `number` largest (top) or share of those of `number` or more; zeros for a text without parts.
@@ -127,8 +130,10 @@ class Model:
 
     def __init__(self, lookup: Lookup, rows: Annotated[NDArray[Any], dict(shape=(None, None), order='C', device='cpu', writable=False)] | None, scale: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)] | None, bias: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)], relu_first: bool, layers: Sequence[tuple[Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)]]], pooling: str = 'mean', pairs: bool = False) -> None: ...
 
-    def score(self, texts: object, threads: int, nulls_are_empty: bool = False) -> Annotated[NDArray[numpy.float32], dict(shape=(None, None))]:
-        """Logits float32 (n, outputs)."""
+    def score(self, texts: object, threads: int, nulls_are_empty: bool = False, excerpt: str = 'head', bytes: int = 0) -> Annotated[NDArray[numpy.float32], dict(shape=(None, None))]:
+        """
+        Logits float32 (n, outputs); with `bytes` of an excerpt of each text: head, head+tail or spread (core/excerpt.h).
+        """
 
     def score_parts(self, texts: object, kind: str, size: int = 0, step: int = 0, characters: bool = False, threads: int = 1, nulls_are_empty: bool = False) -> tuple[Annotated[NDArray[numpy.float32], dict(shape=(None, None))], Annotated[NDArray[numpy.int64], dict(shape=(None, None))], Annotated[NDArray[numpy.int64], dict(shape=(None,))]]:
         """

@@ -292,7 +292,12 @@ def _add_predict(command: argparse.ArgumentParser) -> None:
 
 
 def _add_spans(command: argparse.ArgumentParser) -> None:
-    """What of `predict` is about parts of texts: the fields of Spans."""
+    """What of a text `predict` scores: the fields of Spans."""
+    command.add_argument(
+        "--max-bytes", default="", metavar="N",
+        help="read only so much of a text's UTF-8: 4096 (its first bytes), head+tail:4096 (as many from either end), "
+        "spread:4096 (eight slices from start to end); default: all",
+    )  # fmt: skip
     group = command.add_argument_group("parts of texts")
     group.add_argument(
         "--parts", default="", metavar="PARTS",

@@ -17,7 +17,7 @@ from .explain import Explanation, explain
 from .format import read_json, read_start, read_tensors, replacing_directory, write_json, write_tensors
 from .heads import Head, asked_heads, each
 from .heads import probabilities as probabilities
-from .inputs import asked_of_core, is_one
+from .inputs import asked_of_core, excerpt_of, is_one
 from .merge import NgramSource, merged
 from .parts import predict_parts
 
@@ -165,7 +165,10 @@ class Classifier:
         """Bytes of all arrays, as mapped."""
         return sum(array.nbytes for array in self._tensors.values())
 
-    def decision_function(self, texts: Any, threads: int = 0, nulls: str = "error", head: str | None = None) -> Any:
+    def decision_function(
+        self, texts: Any, threads: int = 0, nulls: str = "error", head: str | None = None,
+        max_bytes: int | str | None = None,
+    ) -> Any:  # fmt: skip
         """Logits (regression: the score) before any calibration, float32 (n, C); for one str, (C,).
 
         Where heads have names: a dict of those, by name; with ``head`` those of one.
@@ -179,16 +182,16 @@ class Classifier:
         Errors: TypeError or ValueError naming the position of what is no text; ValueError for a head that is not there.
         """
         asked = asked_heads(self.heads, head)
-        logits = self._logits(texts, threads, nulls)
+        logits = self._logits(texts, threads, nulls, max_bytes)
         return each(asked, head, lambda one: logits[..., one.outputs])
 
-    def _logits(self, texts: Any, threads: int, nulls: str) -> np.ndarray:
+    def _logits(self, texts: Any, threads: int, nulls: str, max_bytes: int | str | None = None) -> np.ndarray:
         """Those of all heads, one after the other."""
+        read, one = excerpt_of(max_bytes), is_one(texts, self.pairs)
         try:
-            if is_one(texts, self.pairs):
-                result: np.ndarray = self._model.score(asked_of_core((texts,), self.pairs, 1, nulls)[0], 1)[0]
-                return result
-            return self._model.score(*asked_of_core(texts, self.pairs, threads, nulls))
+            asked = asked_of_core((texts,) if one else texts, self.pairs, 1 if one else threads, nulls)
+            logits: np.ndarray = self._model.score(*asked, *read)
+            return logits[0] if one else logits
         except _core.Damaged as error:
             raise self._damaged(error) from None
 
@@ -196,7 +199,10 @@ class Classifier:
     def _damaged(self, error: Exception) -> FormatError:
         return FormatError(f"{self.path or 'the classifier'} is damaged: {error}")
 
-    def predict_proba(self, texts: Any, threads: int = 0, nulls: str = "error", head: str | None = None) -> Any:
+    def predict_proba(
+        self, texts: Any, threads: int = 0, nulls: str = "error", head: str | None = None,
+        max_bytes: int | str | None = None,
+    ) -> Any:  # fmt: skip
         """Probabilities, calibrated, float64 (n, C); for one str, (C,). Single-label rows sum to one.
 
         Where heads have names: a dict of those by name, without the regressions.
@@ -208,7 +214,7 @@ class Classifier:
         labelled = tuple(one for one in asked if one.task != "regression")
         if not labelled:
             asked[0].refuse_probabilities()
-        logits = self._logits(texts, threads, nulls)
+        logits = self._logits(texts, threads, nulls, max_bytes)
         return each(labelled, head, lambda one: one.probabilities(logits[..., one.outputs]))
 
     def predict(
@@ -220,6 +226,7 @@ class Classifier:
         parts: str | None = None,
         pool: str | None = None,
         offsets: str = "characters",
+        max_bytes: int | str | None = None,
     ) -> Any:
         """Labels of n texts, as a list: a name each (single), a list of names each (multi), a float each (regression).
 
@@ -233,8 +240,8 @@ class Classifier:
         """
         try:
             if parts is not None or pool is not None:
-                return predict_parts(self, texts, threads, nulls, parts, pool, offsets, head)
-            if self._names and head is None:
+                return predict_parts(self, texts, threads, nulls, parts, pool, offsets, head, max_bytes)
+            if self._names and head is None and max_bytes is None:
                 if not is_one(texts, self.pairs):
                     return self._model.choose(self._names, *asked_of_core(texts, self.pairs, threads, nulls))
                 if not self.pairs:
@@ -243,8 +250,7 @@ class Classifier:
         except _core.Damaged as error:
             raise self._damaged(error) from None
         asked = asked_heads(self.heads, head)
-        logits = self._logits(texts, threads, nulls)
-
+        logits = self._logits(texts, threads, nulls, max_bytes)
         rows, single = np.atleast_2d(logits), logits.ndim == 1
         return each(asked, head, lambda one: one.decide(rows[:, one.outputs])[0 if single else slice(None)])
 
@@ -267,13 +273,6 @@ class Classifier:
         if not is_one(text, self.pairs) or isinstance(text, bytes):
             raise TypeError(f"explain takes one {'pair of ' * self.pairs}str, not {type(text).__name__}")
         return explain(self, text, label, top, head)
-
-    def _ngrams(self, text: str) -> list[tuple[str, int]]:
-        """The n-grams of a text that have a row, and the row of each (with values in the slots, the slot)."""
-        try:
-            return self._lookup.ngrams(text)
-        except _core.Damaged as error:
-            raise self._damaged(error) from None
 
 
 def _some(names: tuple[str, ...], most: int) -> str:

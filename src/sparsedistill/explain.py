@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from . import _core
 from .heads import asked_heads
 
 if TYPE_CHECKING:
@@ -85,7 +86,10 @@ def _shown(ngram: str) -> str:
 
 def _found(classifier: Classifier, text: str) -> tuple[list[str], np.ndarray]:
     """The n-grams of a text that have a row, and what each adds to the pooled vector."""
-    ngrams = classifier._ngrams(text)
+    try:
+        ngrams = classifier._lookup.ngrams(text)
+    except _core.Damaged as error:
+        raise classifier._damaged(error) from None
     rows = stored(classifier, np.array([row for _, row in ngrams], np.int64)).astype(np.float64)
     scaled = rows if classifier._scale is None else rows * classifier._scale
     return [ngram for ngram, _ in ngrams], _shares(classifier._pooling, scaled)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -22,6 +23,21 @@ def asked_of_core(texts: Any, pairs: bool, threads: int, nulls: str) -> tuple[An
     if nulls not in ("error", "empty"):
         raise ValueError(f"nulls is {nulls!r}: give 'error' or 'empty'")
     return _halves(texts) if pairs else _as_texts(texts), asked_threads(threads), nulls == "empty"
+
+
+def excerpt_of(max_bytes: int | str | None) -> tuple[str, int]:
+    """(kind, bytes) of N, "head:N", "head+tail:N" or "spread:N"; of None, with no bytes, all of a text is read.
+
+    Errors: ValueError for anything else, and for fewer than 8 bytes.
+    """
+    if max_bytes is None:
+        return "head", 0
+    found = re.fullmatch(r"(?:(head|head\+tail|spread):)?([0-9]{1,18})", str(max_bytes))
+    if not found or int(found[2]) < 8:
+        raise ValueError(
+            f"max_bytes is {max_bytes!r}: give 4096, 'head:4096', 'head+tail:4096' or 'spread:4096', of 8 bytes or more"
+        )
+    return found[1] or "head", int(found[2])
 
 
 def _halves(pairs: Any) -> list[Any]:

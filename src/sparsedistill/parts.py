@@ -145,6 +145,7 @@ def predict_parts(
     pool: str | None,
     offsets: str,
     head: str | None,
+    max_bytes: int | str | None = None,
 ) -> Any:
     """A result a text; of one str that of it alone.
 
@@ -152,6 +153,8 @@ def predict_parts(
     """
     if parts is None:
         raise ValueError("pool is of parts: give parts too, such as parts='sentence'")
+    if max_bytes is not None:
+        raise ValueError("max_bytes is of whole texts, and parts are all of a text: leave out one of them")
     if pool is not None:
         pooling_of(pool)  # refused before any work
     wanted, one = asked_heads(classifier.heads, head), is_one(texts, False)

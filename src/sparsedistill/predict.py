@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from . import _core
 from .classifier import Classifier
 from .cuts import cut_of
 from .data import files, records
@@ -21,6 +22,7 @@ from .data.records import Batch
 from .data.write import Write, arrow_writer, text_writer
 from .errors import DataError, SettingsError, require
 from .format import replacing
+from .inputs import excerpt_of
 from .parts import OFFSETS, cutting_of, pooling_of
 from .progress import Progress, say
 from .scorer import WHOLE, Scorer, Spans
@@ -62,11 +64,11 @@ def predict(
     TSV is written in quotes, too. ``cut`` names one of the classifier's cuts, whose "keep" or "drop" is in the column
     ``cut``. Memory is a few batches of the input, whatever its size.
 
-    ``spans`` say what parts of the texts are scored. Without pooling, the column ``parts`` is the list of a text's
-    parts, each with start, end and the columns above. Where they are flat, as they are in CSV, TSV and lines, a record
-    is a part: it has the number of its text (``document``, from 0 on), start, end and those columns, and of the input
-    what ``keep`` names (None: nothing). The format "dolma" has for each text its id, what ``keep`` names, and
-    :func:`attributes_of` its spans; ``output`` then ends in .jsonl.
+    ``spans`` say what of the texts is scored, and how parts are written. Without pooling, the column ``parts`` is the
+    list of a text's parts, each with start, end and the columns above. Where they are flat, as they are in CSV, TSV and
+    lines, a record is a part: it has the number of its text (``document``, from 0 on), start, end and those columns,
+    and of the input what ``keep`` names (None: nothing). The format "dolma" has for each text its id, what ``keep``
+    names, and :func:`attributes_of` its spans; ``output`` then ends in .jsonl.
 
     Errors: :class:`SettingsError` and :class:`DataError`, before the first text is scored wherever that is possible.
     """
@@ -106,7 +108,7 @@ def predict(
         if slices and error.name == slices:
             raise DataError(f"the cut {cut} has slices by column {slices!r}: {error}") from None
         raise error.with_option(options.get(error.name, "--keep")) from None
-    unknown = _Unknown(classifier)
+    unknown = _Unknown(classifier, spans.max_bytes)
     with ExitStack() as stack:
         arrow = partial(arrow_writer, types=scorer.kinds, metadata=metadata)
         write = _writer(stack, output, written_as, columns, scorer.names, form, arrow)
@@ -134,7 +136,8 @@ class _Unknown:
     Only texts with the logits of the empty one are looked up once more: no other can be without n-grams.
     """
 
-    def __init__(self, classifier: Classifier):
+    def __init__(self, classifier: Classifier, max_bytes: str = ""):
+        self._excerpt = excerpt_of(max_bytes or None)
         self._lookup, self._pairs = classifier._lookup, classifier.pairs
         self._empty = classifier._logits(("", "") if classifier.pairs else "", 1, "error")
         self.count, self.texts, self.first = 0, 0, ""
@@ -148,8 +151,10 @@ class _Unknown:
             some = [texts[i] for i in alike.tolist()]
         else:
             some = texts.take(require("pyarrow", "arrow").array(alike)).to_pylist()
-        halves = itertools.chain.from_iterable(some) if self._pairs else some
-        _, offsets = self._lookup.bags([half or "" for half in halves], 1)
+        read: Any = [text or "" for text in (itertools.chain.from_iterable(some) if self._pairs else some)]
+        if self._excerpt[1]:
+            read = list(itertools.chain.from_iterable(_core.excerpts(read, *self._excerpt)))
+        _, offsets = self._lookup.bags(read, 1)
         sizes = np.diff(offsets).reshape(len(some), -1).sum(axis=1)
         unknown = alike[sizes == 0]
         self.count += len(unknown)
@@ -221,8 +226,12 @@ def _refuse_spans(classifier: Classifier, spans: Spans, kind: str, proba: bool, 
     try:
         cutting_of(parts or "sentence")
         how, _ = pooling_of(pool or "mean")
+        excerpt_of(spans.max_bytes or None)
     except ValueError as error:
-        raise SettingsError(f"--{error}") from None
+        raise SettingsError(f"--{str(error).replace('_', '-')}") from None
+    if spans.max_bytes and (parts or classifier.pairs):
+        what = "parts are all of a text" if parts else "the classifier labels pairs of texts, which are read whole"
+        raise SettingsError(f"{what}: leave out --max-bytes{' or --parts' if parts else ''}")
     if classifier.pairs and parts:
         raise SettingsError("the classifier labels pairs of texts, which have no parts: leave out --parts")
     if how == "share" and cut:

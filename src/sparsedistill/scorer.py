@@ -25,7 +25,7 @@ class Spans:
 
     ``parts`` and ``pool``: those of :meth:`Classifier.predict`; "" where whole texts are scored, and where the parts
     themselves are asked for. ``offsets``: "characters" or "bytes". ``flat``: a record is a part, not a text. ``id``:
-    the column that identifies a document in Dolma's format.
+    the column that identifies a document in Dolma's format. ``max_bytes``: that of :meth:`Classifier.predict`, or "".
     """
 
     parts: str = ""
@@ -33,6 +33,7 @@ class Spans:
     offsets: str = "characters"
     flat: bool = False
     id: str = "id"
+    max_bytes: str = ""
 
 
 WHOLE = Spans()  # texts
@@ -80,7 +81,7 @@ class Scorer:
         """What is decided, of which parts (None: of texts), and logits of each text."""
         classifier, spans = self._classifier, self._spans
         if not spans.parts:
-            logits = classifier._logits(texts, self._threads, "empty")
+            logits = classifier._logits(texts, self._threads, "empty", spans.max_bytes or None)
             return decided(classifier.heads, logits), None, logits
         parts = parts_of(classifier, texts, spans.parts, spans.offsets, self._threads, "empty")
         logits = np.repeat(self._empty, len(parts.counts), axis=0)
