@@ -133,6 +133,10 @@ def _run(directory: Path, teacher: Any, parts: dict[str, Any], given_settings: d
         settings = Settings.of(**{**named, "modes": ["scratch"], **given_settings})
     if teacher is None and parts["corpus"] is not None and not settings.needs_teacher:
         raise SettingsError(UNUSED_CORPUS)  # before it is written
+    if pairs := [name for name, value in parts.items() if settings.heads and isinstance(value, tuple)]:
+        raise SettingsError(
+            f"{pairs[0]} is (texts, labels), which are of one head: give a table with the heads' columns"
+        )
     columns = given.Columns(settings.data.text, settings.data.label, settings.data.pair, settings.data.weight)
     sources: dict[str, Any] = {}
     for name, value in parts.items():

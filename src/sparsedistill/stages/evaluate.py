@@ -138,10 +138,10 @@ def _figures(
     expected = None
     if run.teacher_answers:
         expected = run.teacher_logits(part)
-        systems["teacher"] = {**task.metrics(expected, targets), "fidelity": 1.0}
+        known = np.where(np.isnan(expected), np.nan, targets) if run.several else targets  # a head may have no teacher
+        systems["teacher"] = {**task.metrics(expected, known), "fidelity": 1.0}
         if run.several:
-            of_teachers = np.where(np.isnan(expected), np.nan, targets)  # a head may have none
-            systems["teacher"]["heads"] = run.several.of_heads(expected, of_teachers)
+            systems["teacher"]["heads"] = run.several.of_heads(expected, known)
         systems["teacher"] |= {"precision": run.teacher.precision, "megabytes": _weights(run.directory / "teacher")}
     for name, classifier in classifiers.items():
         cut = _thresholds(classifier)
