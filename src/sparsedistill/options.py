@@ -86,7 +86,9 @@ class Head:
     labels: tuple[str, ...] = option((), "names of its labels, as of [data]; default: those of train, sorted")
     label_separator: str = option(",", "what separates the labels of a text in a cell, for multi")
     teacher: str = option("", "module:function, or column:NAME for scores beside the texts; none: its labels alone")
-    weight: float = option(1.0, "weight of its loss, beside those of the other heads; all begin at about 1")
+    weight: float = option(
+        1.0, "weight of its loss, beside those of the other heads, whose gradients are made equally large"
+    )
 
 
 @dataclass(frozen=True)

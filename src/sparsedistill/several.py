@@ -11,7 +11,7 @@ import numpy as np
 from .standard import Standard
 from .tasks import TASKS, Part, Single
 
-_LEAST_ENTROPY = 0.01  # nats: what is nearly always the same must not weigh a hundred times as much
+_LEAST_SQUARE = 0.01  # of a gradient: what is nearly always the same must not weigh a hundred times as much
 
 
 class Several(Single):
@@ -20,9 +20,9 @@ class Several(Single):
     Targets are float (n, outputs): of a single-label head a 1 among 0s, or probabilities; of a multi-label head a 0 or
     1 each, or probabilities; of a regression its score; NaN in all outputs of a head that a text has no target of.
 
-    The loss is the sum of the heads' own, each the mean over the texts of the batch that have its target, divided by
-    what the best constant output loses (the entropy of the labels' frequencies; scores are standardised), so that every
-    head begins at about 1 whatever its task, its number of labels or its unit; and multiplied by its weight.
+    The loss is the sum of the heads' own, each the mean over the texts of the batch that have its target, multiplied by
+    its weight. In training the weights are divided by the size of the loss's gradient (:meth:`balanced`), so that every
+    head moves the weights they share alike, whatever its task, its number of labels or its unit.
     """
 
     name = "heads"
@@ -61,8 +61,12 @@ class Several(Single):
         return len(self.labels)
 
     def balanced(self, targets: Iterable[np.ndarray]) -> Several:
-        """The same with the weights of the losses divided by those of the best constant outputs on ``targets``, which
-        come in batches: the entropies of the labels' frequencies; of standardised scores 1.
+        """The same with the weights of the losses divided by the size of their gradient where training begins to tell
+        texts apart: at the best constant output for ``targets``, which come in batches.
+
+        That is the root of its mean square: of a single label sqrt(1 - sum of p^2) for frequencies p, of C labels
+        sqrt(sum of p (1 - p)) / C, of standardised scores 2. The losses themselves differ by more (a label of many has
+        a large entropy, and hardly a larger gradient), and it is gradients that heads share weights by.
         """
         totals, counts = np.zeros(self.outputs(())), np.zeros(len(self.heads))
         for batch in targets:
@@ -70,10 +74,10 @@ class Several(Single):
             counts += [head.there(batch).sum() for head in self.heads]
         heads = []
         for head, count in zip(self.heads, counts, strict=True):
-            share = np.clip(totals[head.outputs] / max(count, 1), 1e-12, 1 - 1e-12)
-            yes, no = -share * np.log(share), -(1 - share) * np.log1p(-share)
-            entropy = {"single": yes.sum(), "multi": (yes + no).mean()}.get(head.task.name, 1.0)
-            heads.append(replace(head, weight=head.weight / max(float(entropy), _LEAST_ENTROPY)))
+            share = totals[head.outputs] / max(count, 1)
+            sizes = {"single": 1 - np.square(share).sum(), "multi": (share * (1 - share)).sum() / len(share) ** 2}
+            size = max(float(sizes.get(head.task.name, 4.0)), _LEAST_SQUARE) ** 0.5
+            heads.append(replace(head, weight=head.weight / size))
         return Several(heads)
 
     def apart(self) -> Several:
