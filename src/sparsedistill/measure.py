@@ -284,8 +284,9 @@ class _LabelledFile(LabelledParts):
                 if are_pairs
                 else "the classifier labels single texts: leave out --pair"
             )
-        if head.name and data.label == Data.label:
-            data = replace(data, label=(head.name,))
+        if head.name:  # as in training, a cell with nothing in it is no target
+            data = replace(data, skip_missing=True)
+            data = replace(data, label=(head.name,)) if data.label == Data.label else data
         data = replace(data, train=(), dev=(), corpus=(), test=tuple(sources), task=head.task)
         # Columns of labels are in their own order, integers and lists of 0 and 1 in that of the classifier's labels.
         if not data.labels and head.task != "regression" and len(label_columns(data)) == 1:
