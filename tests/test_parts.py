@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as parquet
 import pytest
 import reference as ref
 from conftest import make_parts
@@ -609,6 +610,23 @@ def test_nulls_among_documents(several, tmp_path, capsys):
     found = read(tmp_path / "out.jsonl")
     assert len(found) == 6 and found[5]["parts"] == []
     assert "3 of 6 texts had no known n-gram" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("format", ["", "dolma"])
+def test_offsets_in_what_is_not_utf8(classifier, tmp_path, format):
+    raw = [b"\x80\xed\xa0\x80 film. \xe2\x82The good", b"bad"]
+    text = pa.Array.from_buffers(pa.string(), 2, pa.array(raw, pa.binary()).buffers())
+    parquet.write_table(pa.table({"text": text, "id": ["a", "b"]}), tmp_path / "in.parquet")
+    options = {"encoding_errors": "replace", "format": format, "keep": ["id"], "spans": Spans("sentence")}
+    predict(classifier, [str(tmp_path / "in.parquet")], str(tmp_path / "out.jsonl"), **options)
+    for bytes, record in zip(raw, read(tmp_path / "out.jsonl"), strict=True):
+        expected = cut(bytes.decode("utf-8", "replace"), "sentence")
+        spans = next(iter(record["attributes"].values())) if format else record["parts"]
+        assert [tuple(one if format else one.values())[:2] for one in spans] == expected
+    options |= {"format": "", "spans": Spans("sentence", offsets="bytes")}
+    predict(classifier, [str(tmp_path / "in.parquet")], str(tmp_path / "out.jsonl"), **options)
+    for bytes, record in zip(raw, read(tmp_path / "out.jsonl"), strict=True):
+        assert [tuple(one.values())[:2] for one in record["parts"]] == cut(bytes, "sentence", characters=False)
 
 
 @pytest.mark.parametrize("pool", ["", "max"])

@@ -19,6 +19,7 @@ from .cuts import cut_of
 from .data import files, records
 from .data.agreed import agreed_columns
 from .data.records import Batch
+from .data.tables import strings
 from .data.write import Write, arrow_writer, text_writer
 from .errors import DataError, SettingsError, require
 from .format import replacing
@@ -100,6 +101,8 @@ def predict(
         say("reading lines of text from the terminal: end with Ctrl-D")
     labels = classifier.heads[-1].outputs.stop  # of all heads
     most = max(1, min(1 << 14, (1 << 22) // labels))  # texts in a batch: their probabilities are in memory, too
+    if spans.parts:
+        most = max(1, most >> 4)  # and those of their parts
     read = partial(records.stream, text=text, keep=keep, encoding_errors=encoding_errors, most=most, form=form)
     written_as = "jsonl" if kind == "dolma" else kind
     try:
@@ -108,6 +111,9 @@ def predict(
         if slices and error.name == slices:
             raise DataError(f"the cut {cut} has slices by column {slices!r}: {error}") from None
         raise error.with_option(options.get(error.name, "--keep")) from None
+    # Offsets are those of the str: what is no UTF-8 may be another number of its characters.
+    of_str = kind == "dolma" or (spans.parts and spans.offsets == "characters")
+    decodes = bool(of_str) and encoding_errors == "replace"
     unknown = _Unknown(classifier, spans.max_bytes)
     with ExitStack() as stack:
         arrow = partial(arrow_writer, types=scorer.kinds, metadata=metadata)
@@ -118,6 +124,8 @@ def predict(
                 if nulls == "error":
                     _refuse_null(batch, text)
                 texts = _paired(batch, pair, nulls) if pair else batch.texts
+                if decodes and not isinstance(texts, list):
+                    texts = strings(texts, batch.source, 0, text, "replace")
                 scored, results, logits = scorer(batch, texts)
                 write(scored, results)
                 unknown.add(batch, texts, logits)
