@@ -162,7 +162,7 @@ class FastText(Baseline):
             if "NaN" not in str(error):
                 raise
             return 0.0  # the rate was too high for it
-        answers = model.predict([_clean(text, settings.get("spaced", False)) for text in dev])[0]
+        answers = model.predict([clean(text, settings.get("spaced", False)) for text in dev])[0]
         return float((self.ids(answers) == truth).mean())
 
     def _train(self, settings: dict[str, Any], texts: list[str], gold: np.ndarray) -> Any:
@@ -172,7 +172,7 @@ class FastText(Baseline):
         spaced = settings.get("spaced", False)
         with tempfile.NamedTemporaryFile("w", suffix=".txt", dir=self._folder) as file:
             for text, label in zip(texts, gold, strict=True):
-                file.write(f"__label__{label} {_clean(text, spaced)}\n")
+                file.write(f"__label__{label} {clean(text, spaced)}\n")
             file.flush()
             return fasttext.train_supervised(file.name, thread=1, verbose=0, **options)  # one thread: repeatable
 
@@ -195,7 +195,7 @@ class FastText(Baseline):
         return {"list": "by predict(list)", "test": "by test(file)"}[self._way]
 
     def prepare(self, texts: list[str]) -> list[str]:
-        return [_clean(text, self._spaced) for text in texts]
+        return [clean(text, self._spaced) for text in texts]
 
     def label(self, texts: list[str]) -> Any:
         if self._way == "test":
@@ -217,7 +217,7 @@ def _beyond(best: dict[str, Any]) -> Iterator[dict[str, Any]]:
             yield {**best, name: type(value)(value / 2)}
 
 
-def _clean(text: str, spaced: bool) -> str:
+def clean(text: str, spaced: bool) -> str:
     text = text.lower()
     if spaced:
         text = re.sub(r"([^\w\s])", r" \1 ", text.replace("<br />", " "))

@@ -44,6 +44,7 @@ SOURCES = {
     "mrpc": Source("MRPC", ("mrpc/train",), ("mrpc/test",), are_pairs=True),
     "nsmc": Source("NSMC (Korean)", ("nsmc/train",), ("nsmc/test",)),
     "chnsenticorp": Source("hotels (Chinese)", ("chnsenticorp_hotel/train",), ("chnsenticorp_hotel/test",)),
+    "fdu": Source("product reviews", ("fdu_mtl_reviews/train",), ("fdu_mtl_reviews/test",)),
     "sms_spam": Source("SMS spam", ("sms_spam/train",), ("sms_spam/test",)),
 }  # fmt: skip
 

@@ -8,7 +8,6 @@ What is made is kept in --out, so that an interrupted call goes on.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import shutil
 import statistics
 from collections.abc import Callable, Sequence
@@ -17,6 +16,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import bench
 import numpy as np
 import perturb
 from baselines import Baseline, FastText, TfIdf
@@ -24,7 +24,6 @@ from labelled import SOURCES, Task
 from timing import Others, alternate, load_average, options, paired, rates
 from workers import Worker
 
-import sparsedistill
 from sparsedistill import Classifier, distill
 from sparsedistill.data import pairs
 from sparsedistill.format import read_json, write_json
@@ -55,7 +54,7 @@ class Students:
     """Classifiers trained from gold labels, below ``folder``: what another state of the package made is made again."""
 
     def __init__(self, folder: Path, threads: int):
-        self._folder, self._threads = folder / _package(), threads
+        self._folder, self._threads = folder / bench.package(), threads
 
     def path(self, task: Task, settings: Settings, seed: int) -> Path:
         """The directory of the classifier."""
@@ -81,41 +80,18 @@ class Students:
         return float(np.mean([task.labels[i] == label for i, label in zip(gold, found, strict=True)]))
 
 
-def _package() -> str:
-    """Fingerprint of the installed package."""
-    home = Path(sparsedistill.__file__).parent
-    found = hashlib.blake2b(digest_size=6)
-    for file in sorted(file for suffix in ("*.py", "*.so") for file in home.rglob(suffix)):
-        found.update(file.relative_to(home).as_posix().encode() + b"\0" + file.read_bytes())
-    return found.hexdigest()
-
-
-class Bench:
-    """The parts; each is a method that ``--only`` can name. ``figures``: what the measures are made of, in percent."""
+class Bench(bench.Bench):
+    """Figures are in percent."""
 
     PARTS = ("baselines", "gold", "asian", "typos", "obfuscated", "speed")
 
     def __init__(self, args: argparse.Namespace):
-        self.args, self.out, self.part = args, args.out, args.on
-        self.measures: dict[str, float | None] = {}
-        self.figures: dict[str, Any] = {"part": args.on, "package": _package()}
-        self.tables: list[list[list[str]]] = []
-        self.lines: list[str] = []
+        super().__init__(args)
+        self.part = args.on
+        self.figures["part"] = args.on
         self.students = Students(args.out / "students", args.threads)
         self.task = cache(lambda name: Task(name, args.data, args.out / "tasks"))
         self._texts = cache(self._read)
-
-    def hold(self) -> None:
-        for part in self.PARTS:
-            if not self.args.only or part in self.args.only:
-                try:
-                    getattr(self, part)()
-                except Exception as error:  # the other figures must not be lost for it
-                    self.note(f"{part}: did not run: {type(error).__name__}: {error}")
-
-    def note(self, line: str) -> None:
-        self.lines.append(line)
-        say(line)
 
     def tasks(self, names: Sequence[str]) -> list[str]:
         """Those that ``--tasks`` has not left out."""
@@ -285,12 +261,6 @@ def _mean(values: Sequence[float]) -> str:
     return f"{statistics.fmean(values):.2f} ±{statistics.stdev(values):.2f}"
 
 
-def _markdown(table: list[list[str]]) -> str:
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    rows = [" | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in table]
-    return "\n".join(f"| {row} |" for row in [rows[0], " | ".join("-" * width for width in widths), *rows[1:]])
-
-
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options(parser, 7, default_threads())
@@ -303,15 +273,9 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     args = arguments()
     args.out.mkdir(parents=True, exist_ok=True)
-    bench = Bench(args)
-    bench.hold()
-    goals = [[name, "-" if value is None else f"{value:.3f}"] for name, value in bench.measures.items()]
-    report = [*map(_markdown, bench.tables), "\n".join(f"- {line}" for line in bench.lines)]
-    text = "\n\n".join([*report, _markdown([["measure", f"on {args.on}"], *goals])]) + "\n"
-    print(text)
-    (args.out / "words.md").write_text(text, encoding="utf-8")
-    if args.json:
-        write_json(args.json, {"measures": bench.measures, "figures": bench.figures})
+    run = Bench(args)
+    run.hold()
+    run.publish("words", f"on {args.on}")
 
 
 if __name__ == "__main__":

@@ -19,12 +19,18 @@ pytest.importorskip("pyarrow")
 pytest.importorskip("torch")
 
 sys.path.append(str(ROOT / "benchmarks"))
+import answers
+import attributes
 import baselines
+import documents
 import labelled
+import legal
 import perturb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import words
+
+from sparsedistill.calibrate import expected_calibration_error
 
 TOKENS = st.one_of(
     st.text(st.sampled_from("aeiostlnrdkgmXYZéß"), min_size=1, max_size=9),
@@ -248,3 +254,150 @@ def test_dev_chooses_the_lengths_of_character_ngrams(tmp_path):
         assert made.load().endswith("-characters{}-{}".format(*lengths))
         assert made.load().startswith("C=")  # kept
         assert (made.label(texts[40:]) == gold[40:]).all()
+
+
+# ---- scores of pages -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pages(data) -> legal.Pages:
+    texts = [f"page {i}" for i in range(100)]
+    write(data / "fineweb_legal" / "scored.parquet", {"text": texts, "score": [i % 6 + i % 2 / 4 for i in range(100)]})
+    return legal.Pages(data)
+
+
+def test_folds_are_apart_and_without_test_pages(pages):
+    test, learnt = (set(texts) for texts, _ in (pages.test, pages.learnt))
+    assert len(test) == 20 and len(learnt) == 80 and not test & learnt
+    folds = [*pages.folds()]
+    assert sorted(text for _, (texts, _) in folds for text in texts) == sorted(learnt)
+    for (texts, scores), (held_out, gold) in folds:
+        assert len(held_out) == 16 and not set(texts) & set(held_out) and set(texts) | set(held_out) == learnt
+        for text, score in zip([*texts, *held_out], [*scores, *gold], strict=True):
+            i = int(text.split()[1])
+            assert score == i % 6 + i % 2 / 4
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 8)), min_size=1, max_size=30))
+def test_no_cut_has_more_f1(rows):
+    gold, predicted = (np.array(column, float) for column in zip(*rows))
+    if not (gold >= legal.LEAST).any():
+        return
+
+    def f1(cut):
+        hits = ((predicted >= cut) & (gold >= legal.LEAST)).sum()
+        return 2 * hits / ((predicted >= cut).sum() + (gold >= legal.LEAST).sum())
+
+    cut = legal.best_cut(predicted, gold)
+    assert f1(cut) == max(map(f1, predicted))
+    assert legal.figures(predicted, gold, cut)["f1"] == pytest.approx(f1(cut))
+
+
+def test_folds_choose_settings_and_cut_and_test_pages_only_count(pages, monkeypatch):
+    learnt, asked = set(pages.learnt[0]), []
+
+    def fit(texts, scores, settings, seed):
+        assert set(texts) <= learnt
+        asked.append((len(texts), settings["noise"], seed))
+        noise = np.random.default_rng(seed).standard_normal
+        return lambda some: np.array([int(text.split()[1]) % 6 for text in some]) + settings["noise"] * noise(len(some))
+
+    grid = [{"noise": 1.0}, {"noise": 0.1}, {"noise": 3.0}]
+    monkeypatch.setattr(legal, "SYSTEMS", {"any": (fit, grid)})
+    for _ in range(2):
+        found = legal.best_on_test(pages, "any", (0, 1), pages._path.parent)
+    assert asked == [(64, one["noise"], 0) for one in grid for _ in range(5)] + [(80, 0.1, 0), (80, 0.1, 1)]
+    assert found["settings"] == {"noise": 0.1} and 2 < found["cut"] <= 3
+    assert len(found["test"]) == 2 and all(one["rho"] > 0.95 and one["f1"] > 0.9 for one in found["test"])
+
+
+def test_baselines_of_scores_learn_them(tmp_path):
+    pytest.importorskip("sklearn")
+    texts = [" ".join(["law"] * (i % 6) + ["cat"] * (5 - i % 6) + ["and"] * 5) for i in range(120)]
+    scores = np.arange(120) % 6.0
+    settings = {"alpha": 0.1, "sublinear": False, "min_df": 1}
+    predicted = legal.ridge(texts[:60], scores[:60], settings, 0)(texts[60:])
+    assert predicted == pytest.approx(scores[60:], abs=0.5)
+    assert legal.expected(np.array([[0, 0, 0.5, 0.5, 0, 0]])) == [2.5]
+
+
+# ---- calibration and parts of documents ------------------------------------------------------------------------------
+
+
+def test_the_calibration_error_by_chance_is_that_of_labels_drawn_from_the_probabilities():
+    random = np.random.default_rng(1)
+    high = random.uniform(0.5, 1, 2000)
+    probabilities = np.stack([high, 1 - high], axis=1)
+    expected = answers.by_chance(probabilities, 50)
+    seen = [
+        expected_calibration_error(probabilities, (random.random(2000) > high).astype(int)) for _ in range(50)
+    ]  # fmt: skip
+    assert expected == pytest.approx(np.mean(seen), rel=0.1)
+    assert answers.by_chance(probabilities[:500], 50) > 1.5 * expected
+    assert answers.by_chance(np.eye(2)) == 0
+
+
+@pytest.mark.parametrize("one", [False, True])
+def test_documents_are_positive_by_their_texts(one):
+    texts = [f"{'yes' if i % 3 else 'no'} {i}" for i in range(60)]
+    has = np.array([text.startswith("yes") for text in texts])
+    kind = documents.Kind("any", "any", "yes", 7, one)
+    made, truth = documents.documents(kind, texts, has, 200, 0)
+    hits = [sum(part.startswith("yes") for part in text.split("\n\n")) for text in made]
+    assert all(len(set(text.split("\n\n"))) == 7 for text in made)
+    assert truth.mean() == 0.5 and truth.tolist() == [n > (0 if one else 3) for n in hits]
+    assert set(hits) == ({0, 1} if one else set(range(8)))
+
+
+def test_rules_read_4096_bytes_from_where_they_say():
+    text = "".join(chr(0x4E00 + i) for i in range(5000))
+    assert documents.whole(text) == text
+    for name, parts in (("head", 1), ("head+tail", 2), ("spread", 8)):
+        read = documents.RULES[name](text).split("\n\n")
+        assert len(read) == parts and 4096 - 4 * parts <= len("".join(read).encode()) <= 4096
+        assert text.startswith(read[0]) and (text.endswith(read[-1]) or parts == 1) and all(r in text for r in read)
+        assert documents.RULES[name]("short") == "short"
+
+
+@given(st.lists(st.tuples(st.integers(0, 6), st.booleans()), min_size=1, max_size=30))
+def test_no_cut_is_more_often_right(rows):
+    scores, truth = np.array([score for score, _ in rows], float), np.array([is_so for _, is_so in rows])
+    cut, right = documents.best_cut(scores, truth)
+    assert ((scores >= cut) == truth).mean() == pytest.approx(right)
+    assert right == pytest.approx(max(((scores >= one) == truth).mean() for one in [*scores, np.inf]))
+
+
+# ---- attributes ------------------------------------------------------------------------------------------------------
+
+
+def test_the_parts_of_a_corpus_of_attributes_are_apart(tmp_path, monkeypatch):
+    monkeypatch.setattr(attributes, "MOST", dict.fromkeys(attributes.MOST, 30))
+    monkeypatch.setattr(attributes, "STYLE_TEST", 10)
+    for part in PARTS:
+        texts = [f"{part} {i}" for i in range(50)] + ["the Same!"]
+        films, things = ([f"{what} {text}" for text in texts] for what in ("film", "thing"))
+        names = ["neg", "pos", "neg"] * 17
+        write(tmp_path / "agnews" / f"{part}.parquet", {"text": texts, "label_name": names})
+        write(tmp_path / "imdb" / f"{part}.parquet", {"text": films, "label_name": names, "rating": [7] * 51})
+        reviews = {"text": things, "label_name": ["positive"] * 51, "domain": ["dvd"] * 51}
+        write(tmp_path / "fdu_mtl_reviews" / f"{part}.parquet", reviews)
+    news = {"text": [f"n{i}" for i in range(90)], "source": ["lead", "body"] * 45}
+    write(tmp_path / "news" / "unlabeled.parquet", news)
+    corpus = attributes.Corpus(tmp_path, tmp_path / "corpus")
+    tables = {part: pq.read_table(path).to_pylist() for part, path in corpus.parts.items()}
+    texts = {part: {row["text"] for row in rows} for part, rows in tables.items()}
+    assert not texts["train"] & texts["dev"] and not (texts["train"] | texts["dev"]) & texts["test"]
+    assert len(tables["test"]) == 3 * 51 + 10 and len(tables["dev"]) <= 12 and 100 < len(tables["train"]) <= 108
+    for row in (row for rows in tables.values() for row in rows):
+        there = {name for name in attributes.ATTRIBUTES if row[name] is not None}
+        first = row["text"].split()[0]
+        assert there == {"film": {"sentiment", "domain", "rating"}, "thing": {"sentiment", "domain"}}.get(
+            first, {"style"} if first.startswith("n") else {"topic"}
+        )
+    rating = attributes.Attribute(corpus, "rating")
+    assert rating.labels == ("7",) and rating.values.tolist() == [7.0]
+    assert rating.read("test")[0] == [row["text"] for row in tables["test"] if row["rating"]]
+    sentiment = attributes.Attribute(corpus, "sentiment")
+    assert attributes.points(sentiment, ["negative", "positive"], np.array([0, 0])) == 50.0
+    rating.labels = ("1", "10", "9")
+    assert attributes.points(rating, [0.2, 0.9, 0.7], np.array([0, 1, 2])) == pytest.approx(100)

@@ -1,0 +1,191 @@
+"""One read, many answers: scores of pages, calibration, parts of documents, beside baselines; see README.md.
+
+    python benchmarks/answers.py --data ../shared/data --json answers.json
+
+What is made is kept in --out, so that an interrupted call goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from functools import cache
+from pathlib import Path
+
+import bench
+import documents
+import legal
+import numpy as np
+import pyarrow.parquet as pq
+from labelled import SOURCES, Task
+from timing import Others, alternate, load_average, options, paired, seconds
+from words import DEFAULTS, Settings, Students
+
+from sparsedistill import Classifier
+from sparsedistill.calibrate import expected_calibration_error
+from sparsedistill.classifier import probabilities
+from sparsedistill.format import read_json, write_json
+from sparsedistill.machine import default_threads
+
+SEEDS = (0, 1, 2)
+CALIBRATED: Settings = {"calibrate": True}
+# The four largest test sets: on fewer texts the error is above 0.02 by chance alone.
+CALIBRATION = ("imdb", "nsmc", "agnews", "fdu")
+PAGE = 3600  # bytes, of an average web page
+
+
+class Bench(bench.Bench):
+    PARTS = ("legal", "ece", "sentences", "documents")
+
+    def __init__(self, args: argparse.Namespace):
+        super().__init__(args)
+        self.students = Students(args.out / "students", args.threads)
+        self.task = cache(lambda name: Task(name, args.data, args.out / "tasks"))
+
+    # ---- scores ------------------------------------------------------------------------------------------------------
+
+    def legal(self) -> None:
+        """Pages with scores: settings, and the cut from which on a page is kept, are chosen by folds."""
+        keys = ("legal_rho", "legal_f1", "legal_auc")
+        self.measures |= dict.fromkeys((*keys, "legal_best_rival_rho"))
+        pages = legal.Pages(self.args.data)
+        known = self.figures["legal"] = {
+            name: legal.best_on_test(pages, name, SEEDS, self.out / "legal") for name in legal.SYSTEMS
+        }
+        table = [["pages on law", "rho", "F1 at 3", "AUC at 3", "rho in folds", "settings"]]
+        for name, found in known.items():
+            on_test = [f"{_spread([one[key] for one in found['test']])}" for key in legal.FIGURES]
+            table.append([name, *on_test, f"{found['folds']['rho']:.4f}", legal.shown(found["settings"])])
+        self.tables.append(table)
+        mean = {
+            name: {key: statistics.fmean(one[key] for one in found["test"]) for key in legal.FIGURES}
+            for name, found in known.items()
+        }
+        self.measures |= {key: mean["ours"][key.removeprefix("legal_")] for key in keys}
+        best = max((name for name in mean if name != "ours"), key=lambda name: mean[name]["rho"])
+        self.measures["legal_best_rival_rho"] = mean[best]["rho"]
+        self.note(f"pages on law: the best baseline is {best}, of {len(pages.test[0])} test pages")
+
+    # ---- calibration -------------------------------------------------------------------------------------------------
+
+    def ece(self) -> None:
+        """Classifiers of labels alone, by default but for their calibration, on test texts."""
+        self.measures["ece_worst"] = None
+        table = [["calibration error", "texts", "accuracy", "before", "after", "by chance"]]
+        known = self.figures["ece"] = {}
+        for name in CALIBRATION:
+            known[name] = [self._errors(name, seed) for seed in SEEDS]
+            before, after, chance, accuracy = (
+                [one[key] for one in known[name]] for key in ("before", "after", "chance", "accuracy")
+            )
+            table.append([
+                SOURCES[name].title, f"{len(self.task(name).read('test')[0]):,}", f"{statistics.fmean(accuracy):.4f}",
+                _spread(before), _spread(after), f"{statistics.fmean(chance):.4f}",
+            ])  # fmt: skip
+        self.tables.append(table)
+        self.measures["ece_worst"] = max(statistics.fmean(one["after"] for one in found) for found in known.values())
+
+    def _errors(self, name: str, seed: int) -> dict[str, float]:
+        """Calibration errors on test before and after, and the one a perfect calibration would show by chance."""
+        task = self.task(name)
+        classifier = Classifier.load(self.students.path(task, CALIBRATED, seed))
+        texts, gold = task.read("test")
+        targets = np.array([classifier.labels.index(task.labels[i]) for i in gold])
+        raw = probabilities(classifier.decision_function(texts, threads=self.args.threads), "single")
+        after = classifier.heads[0].probabilities(classifier.decision_function(texts, threads=self.args.threads))
+        return {
+            "before": expected_calibration_error(raw, targets),
+            "after": expected_calibration_error(after, targets),
+            "chance": by_chance(after),
+            "accuracy": float((raw.argmax(axis=1) == targets).mean()),
+        }
+
+    # ---- parts -------------------------------------------------------------------------------------------------------
+
+    def sentences(self) -> None:
+        """Sentences of web pages with offsets, over whole pages: MB/s, the slower of one and all threads."""
+        self.measures["sentences_vs_document"] = None
+        texts = pq.read_table(self.args.data / "fineweb_legal" / "scored.parquet")["text"].to_pylist()
+        raw = [page for page in (text.encode() for text in texts) if len(page) >= PAGE]
+        classifier = Classifier.load(self.students.path(self.task("imdb"), DEFAULTS, 0))
+        ratios = [self._sentences(classifier, raw, threads) for threads in sorted({1, self.args.threads})]
+        self.measures["sentences_vs_document"] = min(ratios)
+
+    def _sentences(self, classifier: Classifier, raw: list[bytes], threads: int) -> float:
+        def timed(**how: str) -> float:
+            texts = [page.decode() for page in raw]  # new each time: nothing an earlier run cached on them counts
+            return seconds(lambda: classifier.predict(texts, threads=threads, **how))
+
+        def parts() -> float:
+            return timed(parts="sentence", offsets="bytes")
+
+        timed(), parts()
+        with Others() as others:
+            taken = alternate([parts, timed], self.args.repeats)
+        megabytes = sum(map(len, raw)) / 1e6
+        rates = [[megabytes / one for one in some] for some in taken]
+        ratio = paired(*rates)
+        self.figures.setdefault("sentences", {})[f"{threads} threads"] = {
+            "mb_per_second": rates,
+            "others": others.cores,
+        }
+        self.note(
+            f"sentences: {ratio:.3f}x (median of {self.args.repeats} pairs), {statistics.median(rates[0]):,.0f} "
+            f"against {statistics.median(rates[1]):,.0f} MB/s on {threads} threads, {len(raw):,} pages of "
+            f"{megabytes:.1f} MB; load {load_average()}, others keep {others.cores:.1f} cores busy; {classifier!r}"
+        )
+        return ratio
+
+    def documents(self) -> None:
+        """Long documents of parts with known labels: by parts against the first 4 KB, the least margin."""
+        self.measures["parts_vs_head4k"] = None
+        table = [["long documents", *documents.RULES, "by parts", "points above the head"]]
+        margins = []
+        known = self.figures["documents"] = {}
+        for kind in documents.KINDS:
+            path = self.out / "documents" / f"{kind}-{self.figures['package']}.json"
+            if not path.exists():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                task = self.task(documents.KINDS[kind].task)
+                student = Classifier.load(self.students.path(task, DEFAULTS, 0))
+                write_json(path, documents.measured(documents.KINDS[kind], task, student, self.args.threads))
+            known[kind] = found = read_json(path)
+            margins.append(100 * (found["parts"]["test"] - found["head"]["test"]))
+            accuracies = [f"{100 * found[rule]['test']:.2f}" for rule in (*documents.RULES, "parts")]
+            table.append([documents.KINDS[kind].title, *accuracies, f"{margins[-1]:+.2f}"])
+            self.note(
+                f"{kind}: parts are {found['parts']['how']}, chosen on {found['documents']['dev']} documents of dev"
+            )
+        self.tables.append(table)
+        self.measures["parts_vs_head4k"] = min(margins)
+
+
+def by_chance(predicted: np.ndarray, times: int = 200) -> float:
+    """Mean calibration error, over ``times`` draws, where labels are drawn from the very probabilities (n, C)."""
+    random, confidence = np.random.default_rng(0), predicted.max(axis=1)
+    drawn = (random.random(len(confidence)) < confidence for _ in range(times))
+    return statistics.fmean(expected_calibration_error(confidence, right.astype(float)) for right in drawn)
+
+
+def _spread(values: list[float]) -> str:
+    return f"{statistics.fmean(values):.4f}" + (f" ±{statistics.stdev(values):.4f}" if len(values) > 1 else "")
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options(parser, 9, default_threads())
+    parser.set_defaults(out=Path.home() / ".cache" / "sparsedistill-answers")
+    parser.add_argument("--only", nargs="+", choices=Bench.PARTS, help="parts to run")
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = arguments()
+    args.out.mkdir(parents=True, exist_ok=True)
+    run = Bench(args)
+    run.hold()
+    run.publish("answers", "on test")
+
+
+if __name__ == "__main__":
+    main()
