@@ -12,11 +12,13 @@ import statistics
 from functools import cache
 from pathlib import Path
 
+import attributes
 import bench
 import documents
 import legal
 import numpy as np
 import pyarrow.parquet as pq
+from baselines import FastText
 from labelled import SOURCES, Task
 from timing import Others, alternate, load_average, options, paired, seconds
 from words import DEFAULTS, Settings, Students
@@ -35,12 +37,15 @@ PAGE = 3600  # bytes, of an average web page
 
 
 class Bench(bench.Bench):
-    PARTS = ("legal", "ece", "sentences", "documents")
+    PARTS = ("legal", "ece", "sentences", "documents", "heads", "heads_speed")
 
     def __init__(self, args: argparse.Namespace):
         super().__init__(args)
         self.students = Students(args.out / "students", args.threads)
         self.task = cache(lambda name: Task(name, args.data, args.out / "tasks"))
+        self.corpus = attributes.Corpus(args.data, args.out / "attributes")
+        self.several = attributes.Students(self.corpus, args.out / "heads", args.threads)
+        self.fasttext = cache(self._fasttext)
 
     # ---- scores ------------------------------------------------------------------------------------------------------
 
@@ -159,6 +164,69 @@ class Bench(bench.Bench):
         self.tables.append(table)
         self.measures["parts_vs_head4k"] = min(margins)
 
+    # ---- several heads -----------------------------------------------------------------------------------------------
+
+    def heads(self) -> None:
+        """What each of five heads loses against a classifier of its own, in points, the worst; fastText beside."""
+        self.measures["head_loss"] = None
+        table = [["attributes", "one of five heads", "alone", "lost", "fastText"]]
+        known = self.figures["heads"] = {}
+        for name in attributes.ATTRIBUTES:
+            five, alone = ([self.several.points(of, name, seed) for seed in SEEDS] for of in ("all", name))
+            baseline = self.fasttext(name)
+            attribute = attributes.Attribute(self.corpus, name)
+            texts, gold = attribute.read("test")
+            theirs = attributes.points_of(attribute, baseline.probabilities(baseline.prepare(texts)), gold)
+            lost = statistics.fmean(alone) - statistics.fmean(five)
+            known[name] = {"five": five, "alone": alone, "lost": lost, "fasttext": theirs}
+            table.append([name, _spread(five, 2), _spread(alone, 2), f"{lost:+.2f}", f"{theirs:.2f}"])
+        self.tables.append(table)
+        self.measures["head_loss"] = max(found["lost"] for found in known.values())
+
+    def heads_speed(self) -> None:
+        """Documents a second on IMDB's test texts, one thread: five heads, one of them alone, five fastText models."""
+        self.measures |= {"heads5_vs_1": None, "heads5_vs_fasttext5": None}
+        five = Classifier.load(self.several.path("all", 0))
+        one = attributes.alone(five, "sentiment")
+        models = [self.fasttext(name) for name in attributes.ATTRIBUTES]
+        texts, gold = self.task("imdb").read("test")
+        raw, cleaned = [text.encode() for text in texts], []
+        for model in models:
+            model.warm(texts, np.zeros_like(gold))  # which of its calls is the faster
+            cleaned.append(model.prepare(texts))
+
+        def ours(classifier: Classifier) -> float:
+            texts = [text.decode() for text in raw]  # new each time: nothing an earlier run cached on them counts
+            return seconds(lambda: classifier.predict(texts, threads=1))
+
+        def theirs() -> float:
+            return seconds(lambda: [model.label(some) for model, some in zip(models, cleaned, strict=True)])
+
+        ours(five), ours(one)
+        with Others() as others:
+            taken = alternate([lambda: ours(five), lambda: ours(one)], self.args.repeats)
+            beside = alternate([lambda: ours(five), theirs], 3)
+        found = {
+            name: [len(raw) / s for s in some]
+            for name, some in zip(("five", "one", "again", "fasttext"), [*taken, *beside], strict=True)
+        }
+        self.measures["heads5_vs_1"] = paired(found["five"], found["one"])
+        self.measures["heads5_vs_fasttext5"] = paired(found["again"], found["fasttext"])
+        sizes = {"five": five.nbytes, "fasttext": sum(model.size for model in models)}
+        self.figures["heads_speed"] = {"documents_per_second": found, "bytes": sizes, "others": others.cores}
+        speeds = {name: f"{statistics.median(some):,.0f}" for name, some in found.items()}
+        self.note(
+            f"heads: five {speeds['five']}, one {speeds['one']}, five fastText models {speeds['fasttext']} "
+            f"documents/s, {sizes['five'] / 1e6:,.0f} against {sizes['fasttext'] / 1e6:,.0f} MB; load "
+            f"{load_average()}, others keep {others.cores:.1f} cores busy; {five!r}"
+        )
+
+    def _fasttext(self, name: str) -> FastText:
+        """The best on dev of a grid of dimension 16, loaded."""
+        model = FastText(attributes.Attribute(self.corpus, name), self.out, None, 1, seed=1, narrow=True)
+        model.load()
+        return model
+
 
 def by_chance(predicted: np.ndarray, times: int = 200) -> float:
     """Mean calibration error, over ``times`` draws, where labels are drawn from the very probabilities (n, C)."""
@@ -167,8 +235,10 @@ def by_chance(predicted: np.ndarray, times: int = 200) -> float:
     return statistics.fmean(expected_calibration_error(confidence, right.astype(float)) for right in drawn)
 
 
-def _spread(values: list[float]) -> str:
-    return f"{statistics.fmean(values):.4f}" + (f" ±{statistics.stdev(values):.4f}" if len(values) > 1 else "")
+def _spread(values: list[float], digits: int = 4) -> str:
+    return f"{statistics.fmean(values):.{digits}f}" + (
+        f" ±{statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
+    )
 
 
 def arguments() -> argparse.Namespace:

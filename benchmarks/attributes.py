@@ -16,7 +16,7 @@ from bench import UNMEASURED, package
 
 from sparsedistill import Classifier, distill
 from sparsedistill.figures import spearman
-from sparsedistill.format import replacing
+from sparsedistill.format import read_tensors, replacing
 from sparsedistill.progress import say
 
 #: attribute -> task of its head
@@ -171,8 +171,27 @@ class Students:
         return points(task, classifier.predict(texts, threads=self._threads, head=head), gold)
 
 
+def alone(classifier: Classifier, name: str) -> Classifier:
+    """One head of a classifier with hidden layers, with the same table and no name."""
+    config = classifier.config
+    head = next(head for head in classifier.heads if head.name == name)
+    of_head = next(one for one in config.pop("heads") if one["name"] == name)
+    tensors = dict(read_tensors(classifier.path / "model.safetensors"))
+    last = f"layers.{config['layers'] - 1}"
+    for tensor in (f"{last}.weight", f"{last}.bias"):
+        tensors[tensor] = np.ascontiguousarray(tensors[tensor][..., head.outputs])
+    return Classifier(config | {key: value for key, value in of_head.items() if key != "name"}, tensors)
+
+
 def points(task: Attribute, found: Sequence[Any], gold: np.ndarray) -> float:
     """Percent right of labels, of scores 100 times Spearman's correlation with the ratings."""
     if ATTRIBUTES[task.name] == "regression":
         return 100 * float(spearman(np.array(found, float), task.values[gold])(np.ones((len(gold), 1)))[0])
     return 100 * float(np.mean([task.labels[i] == label for i, label in zip(gold, found, strict=True)]))
+
+
+def points_of(task: Attribute, probabilities: np.ndarray, gold: np.ndarray) -> float:
+    """The same of probabilities (n, C): the likeliest label, or the expected rating."""
+    if ATTRIBUTES[task.name] == "regression":
+        return points(task, probabilities @ task.values, gold)
+    return points(task, [task.labels[i] for i in probabilities.argmax(axis=1)], gold)

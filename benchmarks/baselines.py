@@ -104,7 +104,7 @@ class FastText(Baseline):
         self._folder.mkdir(parents=True, exist_ok=True)
         chosen = (self._settings or self.choose()) | ({"seed": self._seed} if self._seed else {})
         self._spaced = chosen.get("spaced", False)
-        path = self._folder / f"{self._task.key}-{self.VERSION}-{_name(chosen)}.bin"
+        self._path = path = self._folder / f"{self._task.key}-{self.VERSION}-{_name(chosen)}.bin"
         if not path.exists():
             say(f"fastText: train {path.stem}")
             with replacing(path) as temporary:
@@ -205,6 +205,19 @@ class FastText(Baseline):
 
     def ids(self, answers: list[list[str]]) -> np.ndarray:
         return np.array([int(label[0][len("__label__") :]) for label in answers])
+
+    def probabilities(self, texts: list[str]) -> np.ndarray:
+        """Of all labels, float64 (n, C), of texts that are prepared."""
+        result = np.zeros((len(texts), len(self._task.labels)))
+        labels, found = self._model.predict(texts, k=result.shape[1])
+        for row, names, values in zip(result, labels, found, strict=True):
+            row[[int(name[len("__label__") :]) for name in names]] = values
+        return result / result.sum(axis=1, keepdims=True)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the model's file."""
+        return self._path.stat().st_size
 
 
 def _beyond(best: dict[str, Any]) -> Iterator[dict[str, Any]]:
