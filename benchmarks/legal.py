@@ -20,13 +20,13 @@ import pyarrow.parquet as pq
 from baselines import clean
 from bench import UNMEASURED, package
 
-from sparsedistill import Classifier, distill
+from sparsedistill import distill
 from sparsedistill.figures import auc, f1, spearman
 from sparsedistill.format import read_json, write_json
 from sparsedistill.progress import say
 
 LEAST = 3.0  # score of a page that is kept
-LEVELS = np.arange(6.0)
+LEVELS = 6  # 0 to 5
 FOLDS = 5
 FIGURES = ("rho", "f1", "auc")
 Settings = dict[str, Any]
@@ -95,12 +95,6 @@ def best_cut(predicted: np.ndarray, gold: np.ndarray) -> float:
     return float((ranked[at] + ranked[min(at + 1, len(gold) - 1)]) / 2)
 
 
-def expected(probabilities: np.ndarray, levels: np.ndarray = LEVELS) -> np.ndarray:
-    """The expected score, of probabilities (n, C) of the levels."""
-    result: np.ndarray = probabilities @ levels
-    return result
-
-
 # ---- systems ---------------------------------------------------------------------------------------------------------
 
 
@@ -141,7 +135,7 @@ def fasttext(texts: list[str], scores: np.ndarray, settings: Settings, seed: int
         model = fasttext.train_supervised(file.name, thread=1, verbose=0, seed=seed + 1, **options)
 
     def predict(texts: list[str]) -> np.ndarray:
-        labels, probabilities = model.predict([clean(text, spaced) for text in texts], k=len(LEVELS))
+        labels, probabilities = model.predict([clean(text, spaced) for text in texts], k=LEVELS)
         levels = [[float(label[len("__label__") :]) for label in row] for row in labels]
         return np.array([np.dot(p, v) / np.sum(p) for p, v in zip(probabilities, levels, strict=True)])
 
@@ -157,33 +151,33 @@ FASTTEXT = [
 def ours(texts: list[str], scores: np.ndarray, settings: Settings, seed: int) -> Fitted:
     """A student of the labels alone.
 
-    ``way``: it learns the "scores", the "levels", or the "cuts": for each level whether a page reaches it.
+    ``way``: it learns the "scores" or the "levels", whose expectation is the score, or both with a head each:
+    "both" is the mean of what these say, "head" the expectation of the levels.
     """
-    settings = dict(settings)
-    way = settings.pop("way", "scores")
-    targets, task = {
-        "scores": (scores.tolist(), "regression"),
-        "levels": ([str(level) for level in _rounded(scores)], "single"),
-        "cuts": ([[str(i) for i in range(1, level + 1)] for level in _rounded(scores)], "multi"),
-    }[way]
-    classifier = distill(
-        train=(texts, targets), task=task, seed=seed, evaluate=UNMEASURED,
-        **settings,
-    )  # fmt: skip
-    return lambda some: scores_of(classifier, way, some)
-
-
-OURS: list[Settings] = [
-    {"keep": "last"},
-    {"keep": "last", "max_n": 1},
-]
-
-
-def scores_of(classifier: Classifier, way: str, texts: list[str]) -> np.ndarray:
+    settings = {"evaluate": UNMEASURED, "seed": seed, **settings}
+    way = settings.pop("way")
+    table = {"text": texts, "score": scores.tolist(), "level": [str(level) for level in _rounded(scores)]}
     if way == "scores":
-        return np.array(classifier.predict(texts))
-    probabilities = classifier.predict_proba(texts)
-    return probabilities.sum(axis=1) if way == "cuts" else expected(probabilities, np.array(classifier.labels, float))
+        classifier = distill(train=(texts, table["score"]), task="regression", **settings)
+        return lambda some: np.array(classifier.predict(some))
+    heads = {"level": {"task": "single"}} | ({} if way == "levels" else {"score": {"task": "regression"}})
+    classifier = distill(train=table, heads=heads, **settings)
+    levels = np.array(classifier.heads[0].labels, float)
+
+    def predict(some: list[str]) -> np.ndarray:
+        found: np.ndarray = classifier.predict_proba(some, head="level") @ levels
+        return (found + np.array(classifier.predict(some, head="score"))) / 2 if way == "both" else found
+
+    return predict
+
+
+_LEVELS: Settings = {"keep": "last", "student": "network", "max_n": 1, "distill": {"epochs": 20}}
+OURS: list[Settings] = [
+    {"way": "scores"},
+    {"way": "scores", "keep": "last"},
+    {"way": "scores", "keep": "last", "max_n": 1},
+    *({"way": way, **_LEVELS} for way in ("levels", "head", "both")),
+]
 
 
 def _rounded(scores: np.ndarray) -> list[int]:

@@ -95,12 +95,23 @@ Calibration read_calibration(const Fields& head, Task task, std::size_t labels) 
     if (!head.find("calibration")) return result;
     const Fields given = head.object("calibration");
     const std::string kind = given.string("kind");
-    if (task == Task::single && kind == "temperature") {
-        result.kind = Calibration::Kind::temperature;
-        const auto temperature = given.find("temperature");
-        if (!temperature) given.fail("temperature is missing");
-        result.temperature = in_range(given, "temperature", *temperature, 0, most);
-        if (result.temperature == 0) given.fail("temperature is not positive");
+    const auto number = [&](std::string_view name, double greatest) {
+        const auto value = given.find(name);
+        if (!value) given.fail(std::string(name) + " is missing");
+        return in_range(given, name, *value, 0, greatest);
+    };
+    const auto positive = [&](std::string_view name) {
+        const double result = number(name, most);
+        if (result == 0) given.fail(std::string(name) + " is not positive");
+        return result;
+    };
+    if (task == Task::single && (kind == "temperature" || kind == "temperatures")) {
+        result.kind = kind == "temperature" ? Calibration::Kind::temperature : Calibration::Kind::temperatures;
+        result.temperature = positive("temperature");
+        if (result.kind == Calibration::Kind::temperatures) {
+            result.second = positive("second");
+            result.share = number("share", 1);
+        }
     } else if (task == Task::multi && kind == "platt") {
         result.kind = Calibration::Kind::platt;
         result.slope = numbers(given, "slope", labels, 0, most);

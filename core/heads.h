@@ -13,9 +13,10 @@ enum class Task { single, multi, regression };
 
 // How a head's logits become calibrated probabilities, or its scores others (docs/FORMAT.md). Whoever asks for these applies it.
 struct Calibration {
-    enum class Kind { none, temperature, platt, isotonic };
+    enum class Kind { none, temperature, temperatures, platt, isotonic };
     Kind kind = Kind::none;
-    double temperature = 1;                 // temperature
+    double temperature = 1;                 // temperature, temperatures
+    double second = 1, share = 0;           // temperatures
     std::vector<double> slope, intercept;   // platt: one a label
     std::vector<std::vector<double>> x, y;  // isotonic: the points of each label, or of the score
 };

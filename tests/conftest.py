@@ -180,9 +180,11 @@ def head_of(task: str, labels: int, calibrated: bool, rng: np.random.Generator) 
 
 
 def calibration_of(task: str, labels: int, rng: np.random.Generator) -> dict[str, Any]:
-    """A calibration of random numbers; of multi one of the two kinds by the number of labels."""
+    """A calibration of random numbers; one of the kinds of the task by the number of labels."""
     if task == "single":
-        return {"kind": "temperature", "temperature": float(rng.uniform(0.3, 3))}
+        first = {"kind": "temperature", "temperature": float(rng.uniform(0.3, 3))}
+        more = {"kind": "temperatures", "second": float(rng.uniform(1, 9)), "share": float(rng.uniform())}
+        return first if labels % 2 else first | more
     if task == "multi" and labels % 2:
         return {
             "kind": "platt",

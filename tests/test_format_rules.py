@@ -70,6 +70,7 @@ NAMED = {
     "heads": {"a": ("single", 2), "b": ("multi", 3), "c": ("regression", 1), "d": ("multi", 2)},
     "calibrated": True,
 }
+TWO = {"labels": 2, "calibrated": True}
 TEMPERATURE, PLATT = {"calibrated": True}, {"task": "multi", "calibrated": True}
 ISOTONIC = {"task": "multi", "labels": 2, "calibrated": True}
 SCORES = {"task": "regression", "labels": 1, "calibrated": True}
@@ -185,6 +186,11 @@ BROKEN = [
     ("kind of regression", SCORES, calibration("kind", "platt"), "kind is 'platt', which is none of task regression"),
     *((f"temperature {value}", TEMPERATURE, calibration("temperature", value), "temperature is not a positive number")
       for value in (None, 0, -0.0, -1.5, True, "1", [1], 1e39)),
+    *((f"second {value}", TWO, calibration("second", value), "second is not a positive number")
+      for value in (None, 0, "1")),
+    *((f"share {value}", TWO, calibration("share", value), "share is not a number from 0 to 1")
+      for value in (None, -0.1, 1.1, True, "1", [0.5])),
+    ("kind of two", PLATT, calibration("kind", "temperatures"), "kind is 'temperatures', which is none of task multi"),
     *((f"slope {value}", PLATT, calibration("slope", value), "slope is not a list of one positive number a label")
       for value in (None, 1, [], [1, 1], [1, 0, 1], [1, -1, 1], [1, "1", 1], [1, True, 1], [1, 1e39, 1], [1, 1, 1, 1])),
     *((f"intercept {value}", PLATT, calibration("intercept", value), "intercept is not a list of one number a label")

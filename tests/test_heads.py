@@ -230,13 +230,18 @@ def slowly(logits: np.ndarray, task: str, calibration: dict) -> np.ndarray:
             elif calibration["kind"] == "platt":
                 result[i, c] = 1 / (1 + math.exp(-z * calibration["slope"][c] - calibration["intercept"][c]))
             else:
-                powers = [math.exp(other / calibration["temperature"]) for other in row]
-                result[i, c] = powers[c] / sum(powers)
+                share = calibration.get("share", 0)
+                for name, weight in (("temperature", 1 - share), ("second", share)):
+                    powers = [math.exp(other / calibration.get(name, 1)) for other in row]
+                    result[i, c] += weight * powers[c] / sum(powers)
     return result
 
 
 @settings(max_examples=200)
-@given(st.integers(0, 1 << 30), st.sampled_from([("single", 3), ("multi", 3), ("multi", 2), ("regression", 1)]))
+@given(
+    st.integers(0, 1 << 30),
+    st.sampled_from([("single", 3), ("single", 2), ("multi", 3), ("multi", 2), ("regression", 1)]),
+)
 def test_calibrations(seed, kind):
     task, labels = kind
     config, tensors = make_parts(task, "float32", 0, labels, seed=seed, calibrated=True)
@@ -285,6 +290,7 @@ def test_logits_beyond_all_numbers():
     for task, calibration in (
         ("single", {"kind": "temperature", "temperature": 1e-38}),
         ("single", {"kind": "temperature", "temperature": 3e38}),
+        ("single", {"kind": "temperatures", "temperature": 1e-38, "second": 3e38, "share": 0.5}),
         ("multi", {"kind": "platt", "slope": [3e38] * 3, "intercept": [-3e38] * 3}),
         ("multi", {"kind": "isotonic", "x": [[-3.4e38, 3.4e38]] * 3, "y": [[0, 1]] * 3}),
     ):

@@ -167,19 +167,28 @@ def _is_unicode(text: str) -> bool:
     return text == text.encode("utf-8", "replace").decode()
 
 
+_OF_SINGLE = ("temperature", "temperatures")
+
+
 def _calibration(config: dict[str, Any], task: str, labels: int, where: Any) -> Calibration | None:
     if "calibration" not in config:
         return None
     given = field(config, "calibration", dict, where)
     where = f"{where}: calibration"
     kind: str = field(given, "kind", str, where)
-    if kind not in {"single": ("temperature",), "multi": ("platt", "isotonic"), "regression": ("isotonic",)}[task]:
+    if kind not in {"single": _OF_SINGLE, "multi": ("platt", "isotonic"), "regression": ("isotonic",)}[task]:
         raise FormatError(f"{where}: config.json: kind is {kind!r}, which is none of task {task}")
-    if kind == "temperature":
-        temperature = _numbers([given.get("temperature")], 0, MOST)
-        if temperature is None or not temperature[0]:
-            raise FormatError(f"{where}: config.json: temperature is not a positive number")
-        return Calibration(kind, temperature=float(temperature[0]))
+    if task == "single":
+        two, temperatures = kind == "temperatures", []
+        for name in ("temperature", "second")[: 1 + two]:
+            value = _numbers([given.get(name)], 0, MOST)
+            if value is None or not value[0]:
+                raise FormatError(f"{where}: config.json: {name} is not a positive number")
+            temperatures.append(float(value[0]))
+        share = _numbers([given.get("share") if two else 0], 0, 1)
+        if share is None:
+            raise FormatError(f"{where}: config.json: share is not a number from 0 to 1")
+        return Calibration(kind, temperatures[0], temperatures[-1], float(share[0]))
     if kind == "platt":
         slope, intercept = _numbers(given.get("slope"), 0, MOST), _numbers(given.get("intercept"), -MOST, MOST)
         if slope is None or len(slope) != labels or not slope.all():

@@ -328,7 +328,7 @@ def _of_head(head: Head, described: dict[str, Any]) -> list[tuple[str, str]]:
         given = zip(head.labels, head.thresholds.tolist(), strict=True)
         lines.append(("thresholds", ", ".join(f"{label} {one:.2f}" for label, one in given)))
     if head.calibration:
-        degrees = f" {head.calibration.temperature:.3g}" * (head.calibration.kind == "temperature")
+        degrees = f" {head.calibration.temperature:.3g}" * (head.task == "single")
         lines.append(("calibration", head.calibration.kind + degrees))
     for cut in described.get("cuts", []):
         lines.append(("cut", f"{cut['name']}: scores {_from(cut, ',')}"))

@@ -10,6 +10,7 @@ import numpy as np
 
 from . import _core
 
+_LEAST = float(np.finfo(np.float64).tiny)  # probability that has a logarithm
 MOST = float(np.finfo(np.float32).max)  # largest number of a calibration, as of a logit
 
 
@@ -17,21 +18,27 @@ MOST = float(np.finfo(np.float32).max)  # largest number of a calibration, as of
 class Calibration:
     """A map from logits to calibrated probabilities, or from scores to scores; docs/FORMAT.md, "Calibration".
 
-    ``kind``: "temperature" (single; Guo et al. 2017), "platt" (multi; Platt 1999) or "isotonic" (multi and regression;
-    Zadrozny and Elkan 2002). ``temperature`` is what logits are divided by; ``slope`` and ``intercept``, float64 (C,),
-    make a logit another; ``knots`` are (x, y), float64 (k,) each, of a label or of the score: a line from point to
-    point, constant beyond the first and the last. No map is decreasing.
+    ``kind``: "temperature" (single; Guo et al. 2017), "temperatures" (single; of two, as in Zhang et al. 2020), "platt"
+    (multi; Platt 1999) or "isotonic" (multi and regression; Zadrozny and Elkan 2002). ``temperature`` is what logits
+    are divided by; with two the probabilities of ``second`` have this ``share`` in the mean. ``slope`` and
+    ``intercept``, float64 (C,), make a logit another; ``knots`` are (x, y), float64 (k,) each, of a label or of the
+    score: a line from point to point, constant beyond the first and the last. No map is decreasing.
     """
 
     kind: str
     temperature: float = 1.0
+    second: float = 1.0
+    share: float = 0.0
     slope: np.ndarray | float = 1.0
     intercept: np.ndarray | float = 0.0
     knots: tuple[tuple[np.ndarray, np.ndarray], ...] = ()
 
     def apply(self, logits: np.ndarray) -> np.ndarray:
         """Calibrated probabilities of logits (..., C) of labels, or scores of scores (..., 1); float64."""
-        mapped = self.mapped(finite(logits).astype(np.float64))
+        numbers = finite(logits).astype(np.float64)
+        if self.kind == "temperatures":
+            return self._mean_of_two(numbers)
+        mapped = self.mapped(numbers)
         if self.kind == "isotonic":
             return mapped
         return probabilities(_rounded(mapped), "single" if self.kind == "temperature" else "multi")
@@ -41,9 +48,16 @@ class Calibration:
         if self.kind == "isotonic":
             columns = [interpolated(numbers[..., i], x, y) for i, (x, y) in enumerate(self.knots)]
             return np.stack(columns, axis=-1)
-        result: np.ndarray = (
-            numbers / self.temperature if self.kind == "temperature" else numbers * self.slope + self.intercept
-        )
+        if self.kind == "temperatures":
+            result: np.ndarray = np.log(np.maximum(self._mean_of_two(numbers), _LEAST))
+            return result
+        result = numbers / self.temperature if self.kind == "temperature" else numbers * self.slope + self.intercept
+        return result
+
+    def _mean_of_two(self, numbers: np.ndarray) -> np.ndarray:
+        """Probabilities of logits (..., C) at both temperatures, in their shares."""
+        first, second = (probabilities(_rounded(numbers / t), "single") for t in (self.temperature, self.second))
+        result: np.ndarray = (1 - self.share) * first + self.share * second
         return result
 
 

@@ -284,7 +284,7 @@ class Compress:
     )
     calibrate: bool = option(
         False,
-        "whether to fit a calibration on dev (single: a temperature; multi: Platt's; regression: isotonic); the "
+        "whether to fit a calibration on dev (single: a temperature or two; multi: Platt's; regression: isotonic); the "
         "classifier is then of format version 6",
     )
 

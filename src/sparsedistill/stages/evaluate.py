@@ -175,8 +175,7 @@ def _of_heads(
         if head.calibration:
             before = next(one[1] for one in run.task.each(raw, targets) if one[0].name == part.name)
             errors = {"ece": _error(part.task, own, wanted), "ece_before": _error(part.task, before, wanted)}
-            heads[part.name] |= errors if run.several else {}
-            result |= {} if run.several else errors
+            (heads[part.name] if run.several else result).update(errors)
     return result
 
 
