@@ -61,6 +61,7 @@ _EXAMPLES = {
   echo "what a lovely day" | sparsedistill predict model
   sparsedistill predict model reviews.csv --text body -o labelled.csv
   sparsedistill predict model 'crawl/*.parquet' --keep id url --proba -o labelled.parquet
+  sparsedistill predict model 'crawl/*.parquet' --keep id --parts sentence -o sentences.parquet
 """,
     "cut": """
   sparsedistill cut grader graded.parquet --label grade --name good --level 3

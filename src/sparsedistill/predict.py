@@ -132,9 +132,10 @@ def predict(
                 if output or not sys.stdout.isatty():  # else the results themselves show how far it is
                     bar.add(len(batch.rows))
     if unknown.count:
+        whose = "their parts" if spans.parts and not spans.pool else "they"
         say(
-            f"{unknown.count:,} of {unknown.texts:,} texts had no known n-gram (the first: {unknown.first}): they got "
-            "the result of an empty text"
+            f"{unknown.count:,} of {unknown.texts:,} texts had no known n-gram (the first: {unknown.first}): {whose} "
+            "got the result of an empty text"
         )
 
 
