@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstdint>
+#include <cstring>
 #include <mutex>
 #include <utility>
 
@@ -72,10 +74,42 @@ constexpr First may_end_line = [] {
     return result;
 }();
 
+constexpr std::uint64_t ones = ~std::uint64_t{0} / 255;  // 1 in each byte
+
+// The first byte that is wanted. In ASCII eight are asked at a time whether one of them may be; `stops`: whether full stops and
+// the like may.
+template <bool stops>
 const Byte* skip_until(const Byte* p, const Byte* end, const First& wanted) {
+    constexpr std::uint64_t highs = ones << 7;
+    // The high bit of each byte of that value, and perhaps of those behind the first such.
+    const auto equal = [](std::uint64_t word, char c) {
+        const std::uint64_t differs = word ^ ones * static_cast<Byte>(c);
+        return (differs - ones) & ~differs;
+    };
+    while (end - p >= 8) {
+        std::uint64_t word;
+        std::memcpy(&word, p, sizeof word);
+        std::uint64_t may = word | ((word - ones * ' ') & ~word);
+        if constexpr (stops) may |= equal(word, '.') | equal(word, '!') | equal(word, '?');
+        may &= highs;
+        if (!may) {
+            p += 8;
+            continue;
+        }
+        p += std::countr_zero(may) / 8;
+        do
+            if (wanted[*p]) return p;
+        while (++p != end && *p >= 0x80);
+    }
     while (p != end && !wanted[*p]) ++p;
     return p;
 }
+constexpr bool all_may_be(const First& wanted, bool stops) {
+    for (std::size_t c = ' '; c < 0x80; ++c)
+        if (wanted[c] && !(stops && (c == '.' || c == '!' || c == '?'))) return false;
+    return true;
+}
+static_assert(all_may_be(may_end_sentence, true) && all_may_be(may_end_line, false));
 
 // Past the white space at `p`.
 const Byte* skip_space(const Byte* p, const Byte* end) {
@@ -151,7 +185,7 @@ public:
 
     const Byte* end(const Byte* from) const {
         for (const Byte* p = from;;) {
-            p = skip_until(p, end_, may_end_sentence);
+            p = skip_until<true>(p, end_, may_end_sentence);
             if (p == end_) return end_;
             const Byte* const at = p;
             const SentenceBreak c = next(p);
@@ -218,7 +252,7 @@ private:
 // The end of the lines that are followed by a blank one, or the end of the text.
 const Byte* paragraph_end(const Byte* p, const Byte* end) {
     for (;;) {
-        p = skip_until(p, end, may_end_line);
+        p = skip_until<false>(p, end, may_end_line);
         const Byte* const at = p;
         int lines = 0;
         while (p != end) {
@@ -367,9 +401,19 @@ void count_in_code_points(std::span<const std::string_view> texts, Parts& parts,
 }
 
 std::size_t code_points(std::string_view text) {
-    std::size_t count = 0;
-    for (const char c : text) count += (c & 0xC0) != 0x80;
-    return count;
+    // Of eight bytes at a time those that go on with a code point, counted in as many bytes, which 31 times do not overflow.
+    std::size_t at = 0, going_on = 0;
+    while (text.size() - at >= 8) {
+        std::uint64_t counts = 0;
+        for (const std::size_t end = at + std::min<std::size_t>((text.size() - at) / 8, 31) * 8; at != end; at += 8) {
+            std::uint64_t word;
+            std::memcpy(&word, text.data() + at, sizeof word);
+            counts += (word >> 7) & ~(word >> 6) & ones;
+        }
+        going_on += counts * ones >> 56;
+    }
+    for (; at != text.size(); ++at) going_on += (text[at] & 0xC0) == 0x80;
+    return text.size() - going_on;
 }
 
 }  // namespace sparsedistill

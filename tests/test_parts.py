@@ -84,6 +84,20 @@ def test_sentences(text):
     assert cut(text, "sentence") == ref.sentences(text)
 
 
+runs = st.builds(
+    lambda some, times: some * times,
+    st.sampled_from(("x", "É ", "漢", "a\u0308b", "\u00a0", ". a", "!")),
+    st.integers(1, 150),
+)
+
+
+@settings(max_examples=100)
+@given(st.lists(st.one_of(runs, frequent, blank), max_size=8).map("".join))
+def test_long_texts(text):
+    assert cut(text, "sentence") == ref.sentences(text)
+    assert cut(text, "paragraph") == ref.paragraphs(text)
+
+
 @settings(max_examples=400)
 @given(st.one_of(texts, ref.texts().filter(lambda t: isinstance(t, str))))
 def test_paragraphs(text):
