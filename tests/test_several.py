@@ -96,8 +96,8 @@ def test_figures_are_of_the_texts_that_have_a_target():
     targets[:, :3] = np.nan
     assert set(task.of_heads(logits, targets)) == {"topics", "grade"}
     decided = task.decisions(logits)
-    assert np.array_equal(task.filled(targets, logits)[:, :3], decided[:, :3])
-    assert np.array_equal(task.filled(targets, logits)[:, 3:], targets[:, 3:], equal_nan=True)
+    assert np.array_equal(task.filled(targets, decided)[:, :3], decided[:, :3])
+    assert np.array_equal(task.filled(targets, decided)[:, 3:], targets[:, 3:], equal_nan=True)
 
 
 def test_rates_of_a_head_are_those_of_its_own_texts():
@@ -205,6 +205,93 @@ def test_teachers_of_heads_a_function_a_column_and_none(tmp_path):
     assert len(ASKED) == before and again.predict("lovely trip three")["topic"] == "trip"
 
 
+def test_scores_of_a_teacher_in_another_unit_are_not_mixed_with_gold(tmp_path):
+    train, corpus = table(300, 3, gaps=False), table(400, 2, gaps=False)
+    train["hundreds"] = [100.0 * grade for grade in train["grade"]]
+    train["grade"] = [grade if i % 3 == 0 else None for i, grade in enumerate(train["grade"])]
+    corpus = {"text": corpus["text"], "hundreds": [100.0 * grade for grade in corpus["grade"]]}
+    heads = {"mood": {}, "grade": {"task": "regression", "teacher": "column:hundreds"}}
+    given = {"train": train, "test": table(90, 9, gaps=False), "corpus": corpus, "heads": heads}
+    found = distill(**given, hidden=[8], max_n=1, directory=tmp_path).report
+    assert found.selected == "kd_ft"
+    assert found.figures["kd_ft"]["heads"]["grade"]["r2"] > 0.8
+
+
+def test_a_blank_cell_is_no_target_and_an_empty_list_no_label(tmp_path, capsys):
+    train = table(300, gaps=False)
+    rows = list(zip(train["text"], train["topic"], strict=True))
+    cells = [topic if i % 3 else "" for i, (_, topic) in enumerate(rows)]
+    cells[1] = ","
+    (tmp_path / "x.csv").write_text(
+        "text,topics\n" + "".join(f'{text},"{cell}"\n' for (text, _), cell in zip(rows, cells, strict=True))
+    )
+    assert cli.main(["fit", str(tmp_path / "x.csv"), "--heads", "topics=multi", "-o", str(tmp_path / "out")]) == 0
+    assert "train: 300 texts, with a target of topics 200" in capsys.readouterr().err
+    classifier = Classifier.load(tmp_path / "out")
+    assert classifier.predict("lovely trip")["topics"] == ["trip"]
+    records = [{"text": text, "topics": cell.split(",") if cell.strip(",") else None} for (text, _), cell in
+               zip(rows, cells, strict=True)]  # fmt: skip
+    records[1]["topics"] = []
+    del records[0]["topics"]
+    other = distill(train=records, heads=["topics=multi"])
+    assert other.predict("lovely trip")["topics"] == ["trip"]
+
+
+def test_soft_targets_are_balanced_by_their_own_spread():
+    rng = np.random.default_rng(5)
+    task = Several.of({"a": "single", "b": "single"}, {"a": ("x", "y"), "b": ("x", "y")}, {"a": 1.0, "b": 1.0})
+    hard, soft = rng.integers(0, 2, 5000).astype(float), rng.beta(5, 5, 5000)
+    targets = np.stack([hard, 1 - hard, soft, 1 - soft], axis=1)
+    weights = [head.weight for head in task.balanced([targets]).heads]
+    assert weights == [pytest.approx(2**0.5, rel=0.02), pytest.approx((2 * soft.var()) ** -0.5, rel=1e-3)]
+
+
+def test_a_fault_in_a_column_of_scores_is_named_by_its_row():
+    corpus = {"text": GOOD["text"], "s": [[0.2, 0.8]] * 60}
+    corpus["s"][3], corpus["s"][41] = None, [0.7, 0.9]
+    heads = {"mood": {"teacher": "column:s", "labels": ["a", "b"], "scores": "probabilities"}}
+    with pytest.raises(DataError, match=r"corpus.parquet row 42 .* do not sum to 1"):
+        distill(corpus=corpus, heads=heads, hidden=[4])
+
+
+def test_heads_are_compared_with_classifiers_of_their_own_texts_and_scores(tmp_path):
+    ASKED.clear()
+    heads = {"mood": {}, "topic": {"teacher": judge, "labels": list(WORDS["topic"])}, "grade": "regression"}
+    classifier = distill(
+        train=table(240, 3),
+        corpus=table(200, 2)["text"],
+        heads=heads,
+        hidden=[8],
+        directory=tmp_path,
+        compare_heads=True,
+    )
+    assert sum(ASKED) <= 2 * (200 + 240)  # labelling, and what is timed: not once more for a classifier of its own
+    result = classifier.report.result
+    assert result["alone"]["mood"]["accuracy"] == result["alone"]["topic"]["accuracy"] == 1.0
+    assert result["alone"]["grade"]["r2"] > 0.9
+    dev = [read_json(tmp_path / "alone" / str(i) / "metrics.json")["texts"] for i in range(3)]
+    assert dev == [result["texts"]] * 3
+
+
+@pytest.mark.parametrize("heads", [None, ["mood", "topic"]])
+def test_processes_share_a_linear_student(tmp_path, heads):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from processes import Forked
+
+    train = table(200, gaps=False)
+    pq.write_table(pa.table({**train, "label": train["mood"]}), tmp_path / "t.parquet")
+    one = distill(train=str(tmp_path / "t.parquet"), directory=tmp_path / "one", **({"heads": heads} if heads else {}))
+    lines = ["[data]", f'train = "{tmp_path / "t.parquet"}"', "[distill]", 'modes = ["scratch"]', "threads = 1"]
+    lines += [f"[heads.{name}]" for name in heads or ()]
+    (tmp_path / "run.toml").write_text("\n".join(lines) + "\n")
+    command = ["run", str(tmp_path / "run.toml"), "--run", str(tmp_path / "two")]
+    assert Forked(tmp_path, cli._main, command, processes=2).wait() == 0
+    two = Classifier.load(tmp_path / "two" / "classifier")
+    text = train["text"][:20]
+    assert two.predict(text) == one.predict(text)
+
+
 def test_heads_from_toml_and_from_the_command_line(tmp_path, capsys):
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -266,7 +353,7 @@ def test_scores_that_disagree_with_the_labels_are_refused(tmp_path):
     with pytest.raises(DataError, match=r"corpus.parquet row 1: column 's' holds \[0.1, 0.2\], not 3 finite numbers"):
         distill(corpus=corpus, heads=heads)
     heads["topic"]["teacher"] = "column:missing"
-    with pytest.raises(DataError, match="head 'topic': its teacher is column 'missing', but no text"):
+    with pytest.raises(DataError, match="head 'topic' would learn nothing in mode kd: its teacher is column 'missing'"):
         distill(corpus=corpus, heads=heads)
     del heads["topic"]["labels"]
     with pytest.raises(SettingsError, match="head 'topic': the label names are not known"):

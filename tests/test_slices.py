@@ -188,7 +188,7 @@ def test_heads_and_their_calibrations(parts, tmp_path):
     classifier = Classifier(*parts(heads=heads, calibrated=True))
     rng, texts = np.random.default_rng(0), texts_of(60)
     topic, grade = rng.integers(0, 3, 60), [*rng.integers(0, 6, 59), ""]
-    flags = [",".join(f"label {i}" for i in range(2) if row[i]) for row in rng.random((60, 2)) < 0.5]
+    flags = [",".join(f"label {i}" for i in range(2) if row[i]) or "," for row in rng.random((60, 2)) < 0.5]
     file = write(tmp_path / "heads.csv", text=texts, topic=topic, flags=flags, grade=grade)
     data = Data()  # an empty cell is no target
     found = measure(classifier, [file], data, resamples=20)["heads"]

@@ -113,7 +113,8 @@ def _run(directory: Path, teacher: Any, parts: dict[str, Any], given_settings: d
     if heads and teacher is not None:
         raise SettingsError("each head has its own teacher: give heads={'NAME': {'teacher': ...}}, and no other")
     if isinstance(heads, Mapping):
-        function = {name: head["teacher"] for name, head in heads.items() if callable(head.get("teacher"))}
+        tables = {name: head for name, head in heads.items() if isinstance(head, Mapping)}
+        function = {name: head["teacher"] for name, head in tables.items() if callable(head.get("teacher"))}
         named_heads = {
             name: {**head, "teacher": name_of(function[name])} if name in function else head
             for name, head in heads.items()
@@ -137,7 +138,10 @@ def _run(directory: Path, teacher: Any, parts: dict[str, Any], given_settings: d
         raise SettingsError(
             f"{pairs[0]} is (texts, labels), which are of one head: give a table with the heads' columns"
         )
-    columns = given.Columns(settings.data.text, settings.data.label, settings.data.pair, settings.data.weight)
+    optional = [column for head in settings.heads.values() for column in head.label]
+    optional += [h.teacher.removeprefix("column:") for h in settings.heads.values() if h.teacher.startswith("column:")]
+    data = settings.data
+    columns = given.Columns(data.text, data.label, data.pair, data.weight, tuple(dict.fromkeys(optional)))
     sources: dict[str, Any] = {}
     for name, value in parts.items():
         if value is None and name in scores:

@@ -12,7 +12,7 @@ import numpy as np
 from . import calibrate, figures, intervals
 from .classifier import Classifier
 from .cuts import cut_at_level, cut_at_share
-from .data import pairs
+from .data import labelled, pairs
 from .data.files import Form, MissingColumnError
 from .data.labelled import Labelled, label_columns
 from .data.parts import LabelledParts
@@ -296,6 +296,11 @@ class _LabelledFile(LabelledParts):
     @cached_property
     def labels(self) -> tuple[str, ...]:
         return self._head.labels
+
+    def _reader(self, name: str) -> Reader:
+        # Of heads a blank cell is no target, as in training.
+        data = self.settings.data
+        return labelled.opened(data.test, data, self._columns(name), blank=bool(self._head.name))
 
     def _columns(self, name: str) -> tuple[str, ...]:
         return (*self._pair, *self._slices)

@@ -15,6 +15,7 @@ INPUT_FORMATS = ("auto", "lines", "csv", "tsv", "jsonl", "json", "fasttext", "pa
 QUOTING = ("auto", "double", "none")
 TASKS = ("single", "multi", "regression")
 TOKENIZERS = ("sklearn", "words", "whitespace")
+SCORES = ("logits", "probabilities")
 MODES = ("scratch", "kd_private", "kd")
 OPEN_HIDDEN = (0,)  # widths of hidden layers that are left to the program
 
@@ -86,6 +87,7 @@ class Head:
     labels: tuple[str, ...] = option((), "names of its labels, as of [data]; default: those of train, sorted")
     label_separator: str = option(",", "what separates the labels of a text in a cell, for multi")
     teacher: str = option("", "module:function, or column:NAME for scores beside the texts; none: its labels alone")
+    scores: str = option("", "what its teacher gives: logits or probabilities; default: as of [label]", ("", *SCORES))
     weight: float = option(
         1.0, "weight of its loss, beside those of the other heads, whose gradients are made equally large"
     )
@@ -122,7 +124,7 @@ class Teach:
 class Label:
     """The teacher's scores of every text of the corpus."""
 
-    scores: str = option("logits", "what a callable or a column gives", ("logits", "probabilities"))
+    scores: str = option("logits", "what a callable or a column gives", SCORES)
     batch_size: int = option(64, "texts a forward pass of the teacher", least=1)
     shard_size: int = option(1024, "texts a shard, which is what an interruption can lose", least=1)
     random_crops: int = option(

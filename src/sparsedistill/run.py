@@ -27,6 +27,7 @@ import numpy as np
 
 from .classifier import Classifier
 from .data import pairs
+from .data.checks import refuse_untaught
 from .data.prepare import Sources
 from .data.texts import Texts
 from .errors import SettingsError, require
@@ -110,6 +111,8 @@ class Run(Units):
         if settings.distill.init == "teacher" and not trainable:
             raise SettingsError("init teacher asks a transformer for its embedding of each n-gram: give one")
         if self.settings.needs_teacher and self.kind is None and {"teach", "label", "evaluate"} & set(stages):
+            if settings.heads:
+                raise SettingsError('no head has a teacher: give it in [heads.NAME], or take modes = ["scratch"]')
             raise SettingsError(
                 "no teacher: give `sparsedistill teach` or [teach] teacher = a Hugging Face model, module:function, "
                 "or column:NAME"
@@ -131,6 +134,7 @@ class Run(Units):
             )
         _ = self.settings.needs_teacher and self.teacher_identity  # found, or refused, now
         self._prepare()
+        refuse_untaught(settings, self.data)
 
     def _prepare(self) -> None:
         """Read every text, unless those that are there are of the same files and settings."""
@@ -280,7 +284,7 @@ class Run(Units):
         if self.inputs.has_dev:
             dev = self.inputs.part("dev")
             if self.several and self.settings.needs_teacher:
-                return dev.texts, self.several.filled(dev.targets, self.teacher_logits("dev"))
+                return dev.texts, self.several.filled(dev.targets, self.several.decisions(self.teacher_logits("dev")))
             return dev.texts, dev.targets
         texts = [text for batch in self.inputs.texts("dev") for text in batch]
         return texts, self.task.selection_targets(self.teacher_logits("dev"))

@@ -292,8 +292,10 @@ def _heads(values: Any, where: str) -> dict[str, Head]:
             raise SettingsError(f"{where}: two heads are called {twice[0]!r}: give another name to one")
         values = {name: {"task": task} if task else {} for name, _, task in split}
     for name in values:
-        if not name or "." in name or name != name.encode("utf-8", "replace").decode():
-            raise SettingsError(f"{where}: {name!r} is no name of a head: give one without dots that is not empty")
+        sound = isinstance(name, str) and name and not set(name) & set("./\\\n\t\r\0")
+        if not sound or name != name.encode("utf-8", "replace").decode():
+            raise SettingsError(f"{where}: {name!r} is no name of a head: give one without dots and slashes")
+    values = {name: {"task": one} if isinstance(one, str) else one or {} for name, one in values.items()}
     heads = {name: _section(table, f"heads.{name}", Head, where) for name, table in values.items()}
     return {name: dataclasses.replace(head, label=head.label or (name,)) for name, head in heads.items()}
 

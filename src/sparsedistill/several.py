@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .standard import Standard
-from .tasks import TASKS, Part, Single
+from .tasks import TASKS, Single, TaskHead
 
 _LEAST_SQUARE = 0.01  # of a gradient: what is nearly always the same must not weigh a hundred times as much
 
@@ -29,7 +29,7 @@ class Several(Single):
     metric = "mean"
     metrics_to_choose = ()
 
-    def __init__(self, heads: Sequence[Part], apart: bool = False):
+    def __init__(self, heads: Sequence[TaskHead], apart: bool = False):
         """``apart``: the heads share no weights, and each is to learn as if it were alone: a text counts as much
         whether others have a target or not, and nothing is balanced.
         """
@@ -39,11 +39,11 @@ class Several(Single):
     @classmethod
     def of(cls, tasks: Mapping[str, str], labels: Mapping[str, Sequence[str]], weights: Mapping[str, float]) -> Several:
         """The heads by name, in the order of ``labels``."""
-        heads: list[Part] = []
+        heads: list[TaskHead] = []
         for name, own in labels.items():
             first = heads[-1].outputs.stop if heads else 0
             outputs = slice(first, first + len(own))
-            heads.append(Part(name, TASKS[tasks[name]], tuple(own), outputs, weights[name]))
+            heads.append(TaskHead(name, TASKS[tasks[name]], tuple(own), outputs, weights[name]))
         return cls(heads)
 
     @property
@@ -64,20 +64,21 @@ class Several(Single):
         """The same with the weights of the losses divided by the size of their gradient where training begins to tell
         texts apart: at the best constant output for ``targets``, which come in batches.
 
-        That is the root of its mean square: of a single label sqrt(1 - sum of p^2) for frequencies p, of C labels
-        sqrt(sum of p (1 - p)) / C, of standardised scores 2. The losses themselves differ by more (a label of many has
-        a large entropy, and hardly a larger gradient), and it is gradients that heads share weights by.
+        That is the root of its mean square, of standardised scores 2, of labels the root of the sum of the variances of
+        their targets (of gold ones with frequencies p: 1 - sum of p^2), divided by C where there are C a text. The
+        losses themselves differ by more (a label of many has a large entropy, and hardly a larger gradient), and it is
+        gradients that heads share weights by.
         """
-        totals, counts = np.zeros(self.outputs(())), np.zeros(len(self.heads))
+        totals, squares, counts = np.zeros(self.outputs(())), np.zeros(self.outputs(())), np.zeros(len(self.heads))
         for batch in targets:
             totals += np.nansum(batch, axis=0, dtype=np.float64)
+            squares += np.nansum(np.square(batch, dtype=np.float64), axis=0)
             counts += [head.there(batch).sum() for head in self.heads]
         heads = []
-        for head, count in zip(self.heads, counts, strict=True):
-            share = totals[head.outputs] / max(count, 1)
-            sizes = {"single": 1 - np.square(share).sum(), "multi": (share * (1 - share)).sum() / len(share) ** 2}
-            size = max(float(sizes.get(head.task.name, 4.0)), _LEAST_SQUARE) ** 0.5
-            heads.append(replace(head, weight=head.weight / size))
+        for head, count in zip(self.heads, np.maximum(counts, 1), strict=True):
+            spread = float((squares[head.outputs] / count - np.square(totals[head.outputs] / count)).sum())
+            size = {"single": spread, "multi": spread / len(head.labels) ** 2}.get(head.task.name, 4.0)
+            heads.append(replace(head, weight=head.weight / max(size, _LEAST_SQUARE) ** 0.5))
         return Several(heads)
 
     def apart(self) -> Several:
@@ -166,13 +167,12 @@ class Several(Single):
         ]
         return max(each, default=0.0) / len(self.heads)
 
-    def filled(self, targets: np.ndarray, logits: np.ndarray) -> np.ndarray:
-        """Targets in which a head that no text has a target of has the decisions of its teacher, if it has one."""
+    def filled(self, targets: np.ndarray, others: np.ndarray) -> np.ndarray:
+        """Targets in which a head that no text has a target of has those of ``others``: what its teacher gives."""
         result: np.ndarray = targets.copy()
-        decided = self.decisions(logits)
         for head in self.heads:
             if not head.there(targets).any():
-                result[:, head.outputs] = decided[:, head.outputs]
+                result[:, head.outputs] = others[:, head.outputs]
         return result
 
     def thresholds(self, logits: np.ndarray, targets: np.ndarray) -> list[float] | None:
@@ -187,7 +187,7 @@ class Several(Single):
 
     def each(
         self, logits: np.ndarray, targets: np.ndarray, thresholds: np.ndarray | None = None
-    ) -> Iterator[tuple[Part, np.ndarray, np.ndarray, np.ndarray | None]]:
+    ) -> Iterator[tuple[TaskHead, np.ndarray, np.ndarray, np.ndarray | None]]:
         """Of each head that any text has a target of: the same of those texts."""
         for head in self.heads:
             rows = head.there(targets)
@@ -199,10 +199,12 @@ class Several(Single):
         """See the class; ``weights`` (n, 1) as of every task."""
         total = logits.sum() * 0  # where no text has any target, nothing is learnt
         for head in self.heads:
-            rows = ~targets[:, head.outputs.start].isnan()
+            out, wanted, own = logits[:, head.outputs], targets[:, head.outputs], weights
+            rows = ~wanted[:, 0].isnan()
             count = int(rows.sum())
-            if count:
-                own = None if weights is None else weights[rows]
-                loss = head.task.loss(logits[rows, head.outputs], targets[rows, head.outputs], own)
-                total = total + loss * (count / len(targets) if self._apart else head.weight)
+            if not count:
+                continue
+            if count < len(targets):
+                out, wanted, own = out[rows], wanted[rows], None if weights is None else weights[rows]
+            total = total + head.task.loss(out, wanted, own) * (count / len(targets) if self._apart else head.weight)
         return total

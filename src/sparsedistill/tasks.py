@@ -17,7 +17,7 @@ from .errors import SettingsError
 
 
 @dataclass(frozen=True)
-class Part:
+class TaskHead:
     """A head in training: its task and labels, and which outputs are its own; ``name`` is "" where it is the only one.
 
     ``weight``: of its loss against those of the others.
@@ -76,9 +76,9 @@ class Single:
 
     def each(
         self, logits: np.ndarray, targets: np.ndarray, thresholds: np.ndarray | None = None
-    ) -> Iterator[tuple[Part, np.ndarray, np.ndarray, np.ndarray | None]]:
+    ) -> Iterator[tuple[TaskHead, np.ndarray, np.ndarray, np.ndarray | None]]:
         """Of each head itself, its logits, targets and thresholds: here of the only one."""
-        yield Part("", self, (), slice(0, logits.shape[1])), logits, targets, thresholds
+        yield TaskHead("", self, (), slice(0, logits.shape[1])), logits, targets, thresholds
 
     def decisions(self, logits: np.ndarray, thresholds: np.ndarray | None = None) -> np.ndarray:
         """What is decided of logits (n, C): class indices int64 (n,); multi: bool (n, C); regression: scores (n,)."""

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from ..errors import DataError
 from ..progress import say
 from ..settings import Settings
-from ..several import Several
 from .decontaminate import examples, label_counts
 from .files import several
-from .heads import own_parts
+from .heads import own_parts, without_targets
 from .labelled import Labelled
 
 
 def warn_of_one_class(dev: Labelled, settings: Settings) -> None:
-    """Warn where all texts of dev are of one class."""
+    """Warn where all texts of dev are of one class, or of a head none has a target."""
     for head, part in own_parts(dev):
+        if head and not part.texts and not settings.heads[head].teacher:
+            say(
+                f"warning: dev has no text with a target of head {head!r}: no figure tells how good it is, give --dev "
+                "texts that have one"
+            )
         if settings.task_of(head) == "single" and np.count_nonzero(counts := label_counts(part)) == 1:
             say(
                 f"warning: dev has texts of one class only{f' of head {head!r}' * bool(head)}, "
@@ -36,12 +41,8 @@ def refuse_one_class(train: Labelled, whole: Labelled, settings: Settings) -> No
     for head, part in own_parts(train):
         of = f" of head {head!r}" * bool(head)
         counts = label_counts(part) if settings.task_of(head) == "single" else np.zeros(0)
-        if head and not part.texts and not (settings.needs_teacher and settings.heads[head].teacher):
-            raise DataError(
-                f"no text of train has a target{of} (column {', '.join(settings.heads[head].label)}), and it "
-                "has no teacher to learn from: name the right column with label, give files that have it, or leave "
-                "the head out"
-            )
+        if head and not part.texts and not settings.heads[head].teacher:
+            raise without_targets(head, settings.heads[head], "train")
         if part.texts and len(counts) and np.count_nonzero(counts) < 2:
             before = zip(part.labels, label_counts(all_of[head]), strict=True)
             raise DataError(
@@ -51,14 +52,26 @@ def refuse_one_class(train: Labelled, whole: Labelled, settings: Settings) -> No
             )
 
 
-def refuse_unscored(task: Several, columns: Mapping[str, str], scored: set[str], train: Labelled | None) -> None:
-    """Errors: :class:`DataError` for a head that no text has a score or a target of, though a column is its teacher."""
-    for head in task.heads:
-        gold = train is not None and head.there(train.targets).any()
-        if head.name in columns and head.name not in scored and not gold:
+def refuse_untaught(settings: Settings, facts: Mapping[str, Any]) -> None:
+    """Errors: :class:`DataError` for a head that a student of one of the modes would learn nothing of.
+
+    ``facts``: of the prepared texts (:mod:`sparsedistill.data.texts`).
+    """
+    for name, head in settings.heads.items():
+        gold = facts.get("train", {}).get("targets", {}).get(name, 0) > 0
+        column = head.teacher.removeprefix("column:") if head.teacher.startswith("column:") else ""
+        scored = bool(head.teacher) and (not column or name in facts["scored"])
+        for mode in settings.distill.modes:
+            if {"scratch": gold, "kd_private": scored}.get(mode, gold or scored):
+                continue
+            lacks = f"its teacher is column {column!r}, but no text of corpus or train has a score there"
+            if not head.teacher:
+                lacks = "it has no teacher" + (" and no text of train a target" if mode == "kd" else "")
+            elif mode == "scratch":
+                lacks = "no text of train has a target of it"
             raise DataError(
-                f"head {head.name!r}: its teacher is column {columns[head.name]!r}, but no text of corpus or train has "
-                f"a score there: name the right column in [heads.{head.name}], or leave the head out"
+                f"head {name!r} would learn nothing in mode {mode}: {lacks}; name the right column or a teacher in "
+                f"[heads.{name}], leave the head out, or take other --modes"
             )
 
 

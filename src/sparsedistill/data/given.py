@@ -19,12 +19,16 @@ _BATCH = 1 << 16  # texts of a generator that are written at a time
 
 @dataclass(frozen=True)
 class Columns:
-    """Names of the columns of text, labels (one, or one a class), second text of a pair, and weight ("": none)."""
+    """Names of the columns of text, labels (one, or one a class), second text of a pair, and weight ("": none).
+
+    ``optional``: columns that records may lack.
+    """
 
     text: str
     label: tuple[str, ...]
     pair: str
     weight: str
+    optional: tuple[str, ...] = ()
 
 
 def sources(value: Any, path: Path, columns: Columns, part: str, beside: Mapping[str, Any]) -> list[str]:
@@ -103,8 +107,8 @@ def _tables(pa: Any, value: Any, columns: Columns, part: str) -> Iterator[Any]:
         names: list[str] = []  # of records, as the first one has them
         while some := list(itertools.islice(left, _BATCH)):
             if names or isinstance(some[0], Mapping):
-                names = names or list(some[0])
-                yield _of_records(pa, some, names, part)
+                names = names or list(dict.fromkeys([*some[0], *columns.optional]))
+                yield _of_records(pa, some, names, columns.optional, part)
                 continue
             if part == "corpus":
                 yield _of_columns(pa, _texts(some, columns, part), part)
@@ -122,13 +126,13 @@ def _listed(column: Any) -> Sequence[Any]:
     return column if hasattr(column, "__len__") else list(column)
 
 
-def _of_records(pa: Any, records: list[Any], names: list[str], part: str) -> Any:
+def _of_records(pa: Any, records: list[Any], names: list[str], optional: tuple[str, ...], part: str) -> Any:
     for i, record in enumerate(records):
-        if not isinstance(record, Mapping) or not set(names) <= set(record):
+        if not isinstance(record, Mapping) or not set(names) - set(optional) <= set(record):
             raise DataError(
                 f"{part}[{i}] is {record!r:.60}, not a dict with {', '.join(map(repr, names))} as the first"
             )
-    return _of_columns(pa, {str(name): [record[name] for record in records] for name in names}, part)
+    return _of_columns(pa, {str(name): [record.get(name) for record in records] for name in names}, part)
 
 
 def _split(records: list[Any], part: str) -> tuple[list[Any], list[Any]]:

@@ -18,8 +18,12 @@ from .records import Batch, Places, Reader, skipping
 
 def data_of(data: Data, head: Head) -> Data:
     """The options of reading with what the head has of its own."""
-    own = {name: getattr(head, name) for name in ("task", "label", "labels", "label_separator")}
-    return dataclasses.replace(data, **own)
+    return dataclasses.replace(data, **read_by(head))
+
+
+def read_by(head: Head) -> dict[str, Any]:
+    """What of a head's options says how its targets are read."""
+    return {name: getattr(head, name) for name in ("task", "label", "labels", "label_separator")}
 
 
 def opened(sources: Sequence[str], data: Data, needed: Sequence[str], optional: Sequence[str]) -> Reader:
@@ -56,24 +60,14 @@ def labelled(
 ) -> Labelled:
     """Read the part ``name`` as :func:`sparsedistill.data.labelled.labelled` does, for each of the heads.
 
-    A cell with nothing in it is no target; of a multi-label head whose labels stand in one cell a blank one is a text
-    without labels, and only a null is none. ``labels`` gives those of a head where no text has a target of it.
-    ``known``: the heads of train, whose labels are those of all parts, and ``multi_hot_of`` them whether lists are so.
+    A cell with nothing in it (null, blank, an empty list of a head that has one label) is no target; of several columns
+    one such cell is enough. No label at all is an empty list, or the separator alone. ``labels`` gives those of a head
+    where no text has a target of it. ``known``: the heads of train, whose labels are those of all parts, and
+    ``multi_hot_of`` them whether lists are so.
 
     Errors: those of one task, naming the head; :class:`SettingsError` for labels that nothing tells.
     """
-    texts: list[str] = []
-    of_labels = label_columns_of(data, heads)
-    found: dict[str, list[Any]] = {column: [] for column in dict.fromkeys([*of_labels, *columns])}
-    places: list[tuple[str, Sequence[int]]] = []
-    for batch in reader:
-        texts += batch.texts
-        places.append((batch.source, batch.rows))
-        for column, rest in found.items():
-            theirs = cells(batch, column)
-            rest += weights_of(theirs, column, Places(places[-1:])) if column == data.weight else theirs
-    where = Places(places)
-    say_what_was_read(reader, texts, where)
+    texts, found, where = _read(reader, data, [*label_columns_of(data, heads), *columns])
     targets: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     classes: dict[str, tuple[str, ...]] = {}
     multi_hot: dict[str, bool | None] = {}
@@ -86,13 +80,9 @@ def labelled(
             )  # fmt: skip
         except (DataError, SettingsError) as error:
             raise type(error)(f"head {head_name!r}: {error}") from None
+        classes[head_name] = classes[head_name] or labels(head_name) or ()
         if not classes[head_name]:
-            classes[head_name] = labels(head_name) or ()
-        if not classes[head_name]:
-            raise SettingsError(
-                f"head {head_name!r}: no text of {name} has a label of it, so their names are not known: give labels "
-                f"in [heads.{head_name}], in the order of the teacher's classes"
-            )
+            raise _without_labels(head_name, head, name)
         targets[head_name] = rows, own
     task = Several.of({n: h.task for n, h in heads.items()}, classes, {n: h.weight for n, h in heads.items()})
     values = np.full((len(texts), task.outputs(())), np.nan, task.scores_type)
@@ -104,6 +94,39 @@ def labelled(
     say_once(f"{name}: {len(texts):,} texts, with a target of {', '.join(lacking)}")
     extra = {column: found[column] for column in columns}
     return Labelled(texts, values, task.labels, extra, where, multi_hot, task)
+
+
+def _read(reader: Reader, data: Data, columns: Sequence[str]) -> tuple[list[str], dict[str, list[Any]], Places]:
+    """Texts, the cells of the columns, and places."""
+    texts: list[str] = []
+    found: dict[str, list[Any]] = {column: [] for column in dict.fromkeys(columns)}
+    places: list[tuple[str, Sequence[int]]] = []
+    for batch in reader:
+        texts += batch.texts
+        places.append((batch.source, batch.rows))
+        for column, rest in found.items():
+            theirs = cells(batch, column)
+            rest += weights_of(theirs, column, Places(places[-1:])) if column == data.weight else theirs
+    where = Places(places)
+    say_what_was_read(reader, texts, where)
+    return texts, found, where
+
+
+def _without_labels(name: str, head: Head, part: str) -> DataError | SettingsError:
+    if not head.teacher:
+        return without_targets(name, head, part)
+    return SettingsError(
+        f"head {name!r}: no text of {part} has a label of it, so their names are not known: give labels in "
+        f"[heads.{name}], in the order of the teacher's classes"
+    )
+
+
+def without_targets(name: str, head: Head, part: str) -> DataError:
+    """The error for a head that nothing can be learnt of."""
+    return DataError(
+        f"no text of {part} has a target of head {name!r} (column {', '.join(head.label)}), and it has no teacher to "
+        "learn from: name the right column with label, give files that have it, or leave the head out"
+    )
 
 
 def _labels_of(task: Several, name: str) -> tuple[str, ...]:
@@ -120,11 +143,9 @@ def _of_head(
 ) -> tuple[np.ndarray, np.ndarray, tuple[str, ...], bool | None]:
     """(rows that have a target, targets as the task has them, labels, of which () are not known, multi-hot)."""
     named = label_columns(data)
-    blank_is_one = data.task == "multi" and len(named) == 1
-    rows = np.flatnonzero([
-        not all(_nothing(value, blank_is_one) for value in row)
-        for row in zip(*(found[column] for column in named), strict=True)
-    ])  # fmt: skip
+    lists = data.task == "multi" and len(named) == 1
+    missing = np.any([[nothing(value, lists) for value in found[column]] for column in named], axis=0)
+    rows = np.flatnonzero(~missing)
     if not len(rows):
         own = ("score",) if data.task == "regression" else tuple(labels or data.labels or (named[1:] and named))
         return rows, np.zeros(0), own, multi_hot
@@ -134,12 +155,11 @@ def _of_head(
     return rows, *assigned(values, data, labels, of_rows, files, multi_hot)
 
 
-def _nothing(value: Any, blank_is_one: bool) -> bool:
-    if value is None or value != value:
+def nothing(value: Any, lists: bool = False) -> bool:
+    """Whether a cell holds no target; ``lists``: an empty list is one of no labels."""
+    if value is None or (isinstance(value, float) and value != value):
         return True
-    if isinstance(value, str):
-        return not blank_is_one and not value.strip()
-    return False
+    return not value.strip() if isinstance(value, str) else not lists and isinstance(value, list) and not value
 
 
 def strata(part: Labelled) -> np.ndarray:

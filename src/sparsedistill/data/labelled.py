@@ -41,12 +41,14 @@ class Labelled:
     several: Several | None = None
 
 
-def opened(sources: Sequence[str], data: Data, columns: Sequence[str] = ()) -> Reader:
-    """Files of labelled texts, and of further ``columns``, for :func:`labelled` to read."""
+def opened(sources: Sequence[str], data: Data, columns: Sequence[str] = (), blank: bool = False) -> Reader:
+    """Files of labelled texts, and of further ``columns``, for :func:`labelled` to read; ``blank``: as of
+    :func:`sparsedistill.data.records.skipping`.
+    """
     named = label_columns(data)
     return Reader(
         sources, data.text, [*named, *columns], encoding_errors=data.encoding_errors, label=named[0],
-        form=Form.of(data), skipped=skipping(data, named),
+        form=Form.of(data), skipped=skipping(data, named, blank),
     )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from ..machine import default_threads
 from ..progress import Progress, say
 from ..settings import Settings
 from ..standard import Standard
-from . import checks, files, heads, pairs, records, split, weights
+from . import files, heads, pairs, records, split, weights
 from .decontaminate import ASIDE, among, example, examples, label_counts, say_dropped
 from .labelled import Labelled
 from .parts import LabelledParts
@@ -54,11 +54,7 @@ class Sources(LabelledParts):
         form = files.Form.of(data)
         asked = {
             "data": dataclasses.asdict(data),
-            **(
-                {"heads": {k: dataclasses.asdict(h) for k, h in self.settings.heads.items()}}
-                if self.settings.heads
-                else {}
-            ),
+            "heads": {name: heads.read_by(head) for name, head in self.settings.heads.items()},
             "files": {name: _described(getattr(data, name), form) for name in PARTS},
             "columns": [self.score_columns, self.uses_train_logits],
             "labels": own,
@@ -127,8 +123,7 @@ class Sources(LabelledParts):
                 if self._dropped.any():
                     total = facts["corpus"]["dropped"] + facts["corpus"]["texts"]
                     say_dropped("corpus", facts["corpus"]["dropped"], total, "dev or test", self._frequent_dropped())
-            if self.several and self.kind and self.settings.needs_teacher:
-                checks.refuse_unscored(self.several, self.kind.columns, self._scored, self.train)
+            facts["scored"] = sorted(self._scored)
             write_json(temporary / FACTS, facts)
         return facts
 
@@ -145,13 +140,15 @@ class Sources(LabelledParts):
                     Standard.of([own.targets]).check("train")
         if self._score_columns(name):
             numbers["scores"] = (np.float64, len(self.labels))
-            values["scores"] = self._scores(part.extra.__getitem__, part.places)
+            values["scores"] = self._scores(part.extra.__getitem__, part.places, learnt=name == "train")
         if name == "train" and data.weight:
             numbers["weight"] = (np.float64, 0)
             values["weight"] = np.array(part.extra[data.weight], np.float64)
         with Writer(directory / f"{name}.parquet", numbers, bool(data.pair)) as writer:
             writer.add(part.texts, part.places, **values)
         facts = writer.facts()
+        if part.several:
+            facts["targets"] = {one.name: int(one.there(part.targets).sum()) for one in part.several.heads}
         if self.settings.task != "regression":
             facts["labels"] = dict(zip(self.labels, label_counts(part).tolist(), strict=True))
         return facts
@@ -242,8 +239,8 @@ class Sources(LabelledParts):
         whole.unlink()
         return {**facts, "corpus": writer.facts()}
 
-    def _scores(self, column: Callable[[str], list[Any]], places: Places) -> np.ndarray:
-        """The columns of scores as float64 (n, outputs), NaN where a head has none.
+    def _scores(self, column: Callable[[str], list[Any]], places: Places, learnt: bool = True) -> np.ndarray:
+        """The columns of scores as float64 (n, outputs), NaN where a head has none; ``learnt``: from these texts.
 
         Errors: :class:`DataError` naming file and row.
         """
@@ -255,10 +252,10 @@ class Sources(LabelledParts):
         for head in self.several.heads:
             if name := self.kind.columns.get(head.name, ""):
                 values = column(name)
-                rows = np.flatnonzero([value is not None and value == value and value != "" for value in values])
+                rows = np.flatnonzero([not heads.nothing(value) for value in values])
                 given, where = [values[i] for i in rows], places.take(rows)
                 if given:
-                    self._scored.add(head.name)
+                    self._scored |= {head.name} if learnt else set()
                     result[rows, head.outputs] = _checked_scores(given, name, head.labels, head.task.name, where)
         return result
 

@@ -121,13 +121,13 @@ class Batch:
 class Skipped:
     """Leaves out records without a text (null or blank), or with nothing in a column that is ``needed``; counts them.
 
-    ``blank``: whether a blank string or an empty list there is nothing, too; else it is a label of no names.
+    ``blank``: whether a blank string there is nothing, too, and ``lists``: an empty list; else they are no names.
     Attributes: ``count``, and ``first``: where the first stands.
     """
 
-    def __init__(self, needed: Sequence[str], blank: bool):
+    def __init__(self, needed: Sequence[str], blank: bool, lists: bool):
         self.count, self.first = 0, ""
-        self._needed, self._blank = needed, blank
+        self._needed, self._blank, self._lists = needed, blank, lists
 
     def out_of(self, batch: Batch) -> Batch:
         """The batch, whose texts are a list, without those records."""
@@ -145,7 +145,7 @@ class Skipped:
             return True
         if isinstance(value, list) and len(value) == 1:
             return self._nothing(value[0])
-        return self._blank and (not value.strip() if isinstance(value, str) else value == [])
+        return self._blank and not value.strip() if isinstance(value, str) else self._lists and value == []
 
 
 class Places:
@@ -346,10 +346,14 @@ def count(sources: Sequence[str], form: Form = AUTO) -> int | None:
     return sum(rows_of(source, form.kind(source) or "") for source in expand(sources, form))
 
 
-def skipping(data: Data, labels: Sequence[str] = ()) -> Skipped | None:
-    """What leaves out records without a text or one of the ``labels``, where the settings ask for it."""
+def skipping(data: Data, labels: Sequence[str] = (), blank: bool = False) -> Skipped | None:
+    """What leaves out records without a text or one of the ``labels``, where the settings ask for it.
+
+    ``blank``: a blank label of multi is none, too, as it is of others.
+    """
     pair = [data.pair] if data.pair else []
-    return Skipped([*labels, *pair], data.task != "multi" or len(labels) > 1) if data.skip_missing else None
+    lists = data.task != "multi" or len(labels) > 1
+    return Skipped([*labels, *pair], blank or lists, lists) if data.skip_missing else None
 
 
 def _batch(name: str, part: list[Record], columns: list[str] | None, errors: str) -> Batch:

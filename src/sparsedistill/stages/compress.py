@@ -13,7 +13,7 @@ from ..artefact import FORMAT_VERSION
 from ..errors import SettingsError
 from ..progress import say
 from ..settings import mode_of
-from ..tasks import Part
+from ..tasks import TaskHead
 from . import train
 from .keys import versions
 
@@ -50,7 +50,8 @@ def _compress(run: Run, name: str, threads: int) -> dict[str, Any]:
     settings, task, primary = run.settings.compress, run.task, run.primary
     vocabulary, student = run.trained(name)
     texts, targets = run.selection_set()
-    regression = task.name == "regression"
+    heads = run.several.heads if run.several else ()
+    regression = "regression" in (task.name, *(head.task.name for head in heads))
     exact = student.logits(*run.bags(vocabulary, texts, threads), threads)
     calibrations = _calibrations(run, name, exact, targets)
     calibrated = partial(_calibrated, calibrations)
@@ -64,27 +65,38 @@ def _compress(run: Run, name: str, threads: int) -> dict[str, Any]:
         classifier = compress(student, vocabulary, run.inputs.labels, task.name, rows, thresholds, extra)
         compressed = classifier._logits(run.for_classifier(texts), threads, "error")
         after = task.metrics(calibrated(compressed), targets, cut)[primary]
-        same, lost = task.fidelity(calibrated(compressed), calibrated(exact), cut, cut), before - after
-        if regression:  # of what the student itself varies by, where dev has another unit
-            lost = min(lost, 1 - evaluate.r2(compressed[:, 0], exact[:, 0]))
-        # On few texts a single flipped decision is more than the bound.
-        few = 0.0 if regression else 1.5 * task.one_decision(targets, primary)
-        most = max(settings.max_loss, few)
-        if lost <= most:
+        same = task.fidelity(calibrated(compressed), calibrated(exact), cut, cut)
+        too_much = _too_much(run, calibrated(exact), calibrated(compressed), targets, cut)
+        if not too_much:
             break
-    kept = f"correlation {same:.4f}" if regression else f"{same:.2%} of the decisions kept"
+    kept = f"correlation {same:.4f}" if task.name == "regression" else f"{same:.2%} of the decisions kept"
     say(f"compress {name}: {classifier!r}; dev {primary} {before:.4f} -> {after:.4f}, {kept}")
-    if lost > most:
+    if too_much:
         raise SettingsError(
-            f"{name}: {classifier.config['rows']['type']} rows cost {lost:.4f} {primary} on dev, "
-            f"more than {settings.max_loss}: take --rows float32, or allow it with --max-loss"
+            f"{name}: {classifier.config['rows']['type']} rows cost {too_much} on dev, more than {settings.max_loss}: "
+            "take --rows float32, or allow it with --max-loss"
         )
     _warn_never_predicted(run, name, task.never_predicted(calibrated(compressed), targets, cut))
     classifier.save(run.directory / "classifiers" / name)
     return {"before": before, "after": after, "fidelity": same, "bytes": classifier.nbytes}
 
 
-_Calibrations = list[tuple[Part, dict[str, Any]]]
+def _too_much(run: Run, exact: np.ndarray, compressed: np.ndarray, targets: np.ndarray, cut: np.ndarray | None) -> str:
+    """What compression costs the head that loses too much by it, in words; "" where none does."""
+    pairs = zip(run.task.each(exact, targets, cut), run.task.each(compressed, targets, cut), strict=True)
+    for (head, before, wanted, own), (_, after, *_) in pairs:
+        primary, regression = head.task.metric if run.several else run.primary, head.task.name == "regression"
+        lost = head.task.metrics(before, wanted, own)[primary] - head.task.metrics(after, wanted, own)[primary]
+        if regression:  # of what the student itself varies by, where dev has another unit
+            lost = min(lost, 1 - evaluate.r2(after[:, 0], before[:, 0]))
+        # On few texts a single flipped decision is more than the bound.
+        few = 0.0 if regression else 1.5 * head.task.one_decision(wanted, primary)
+        if lost > max(run.settings.compress.max_loss, few):
+            return f"{lost:.4f} {primary}" + f" of head {head.name!r}" * bool(head.name)
+    return ""
+
+
+_Calibrations = list[tuple[TaskHead, dict[str, Any]]]
 
 
 def _calibrations(run: Run, name: str, exact: np.ndarray, targets: np.ndarray) -> _Calibrations:
@@ -157,7 +169,7 @@ def provenance(run: Run, student: str) -> dict[str, Any]:
     }
     return {
         "student": student,
-        "teacher": run.settings.teach.teacher,
+        "teacher": run.kind.name if run.kind else "",
         "data": parts,
         "seed": run.settings.data.seed,
         "versions": versions(),

@@ -14,11 +14,11 @@ import numpy as np
 from .. import evaluate, report
 from ..calibrate import as_logits, expected_calibration_error
 from ..classifier import Classifier, probabilities
-from ..errors import SettingsError
 from ..format import read_json, replacing, replacing_directory, write_json
 from ..heads import Head
 from ..measure import answers_of, figures_of
 from ..tasks import Single
+from . import alone
 from .label import label_part
 
 if TYPE_CHECKING:
@@ -83,27 +83,13 @@ def _evaluate(run: Run) -> dict[str, Any]:
         result["teacher_device"] = getattr(teacher, "device", "cpu")
         result["speedup"] = systems[chosen]["texts_per_second"] / systems["teacher"]["texts_per_second"]
     if run.several and run.settings.evaluate.compare_heads:
-        result["alone"] = {head.name: _alone(run, head.name) for head in run.several.heads}
+        result["alone"] = alone.figures(run)
     write_json(run.directory / "metrics.json", result)
     _ship(run, chosen, result)
     with replacing(run.directory / "report.md") as temporary:
         temporary.write_text(report.table(result) + "\n", encoding="utf-8")
     report.plot(result, run.directory / "report.png")
     return result
-
-
-def _alone(run: Run, head: str) -> dict[str, Any]:
-    """Figures of a classifier that has this head alone, made below ``alone/`` with the same settings else."""
-    if run.group.size > 1:
-        raise SettingsError("classifiers of a head each are trained by one process: evaluate without torchrun")
-    evaluate = dataclasses.replace(run.settings.evaluate, compare_heads=False)
-    settings = dataclasses.replace(run.settings, heads={head: run.settings.heads[head]}, evaluate=evaluate)
-    functions = {head: run.functions[head]} if head in run.functions else None
-    own = type(run)(run.directory / "alone" / head, settings, functions)
-    own.execute()
-    result = read_json(own.directory / "metrics.json")
-    figures: dict[str, Any] = result["systems"][result["selected"]]["heads"][head]
-    return figures
 
 
 def _selected(run: Run, classifier: Classifier, texts: Sequence[str], targets: np.ndarray, threads: int) -> Any:
@@ -138,10 +124,12 @@ def _figures(
     expected = None
     if run.teacher_answers:
         expected = run.teacher_logits(part)
-        known = np.where(np.isnan(expected), np.nan, targets) if run.several else targets  # a head may have no teacher
-        systems["teacher"] = {**task.metrics(expected, known), "fidelity": 1.0}
+        systems["teacher"] = {"fidelity": 1.0}
         if run.several:
+            known = np.where(np.isnan(expected), np.nan, targets)  # a head may have no teacher
             systems["teacher"]["heads"] = run.several.of_heads(expected, known)
+        if not np.isnan(expected).any():  # of all heads the mean is one that can be compared
+            systems["teacher"] |= task.metrics(expected, targets)
         systems["teacher"] |= {"precision": run.teacher.precision, "megabytes": _weights(run.directory / "teacher")}
     for name, classifier in classifiers.items():
         cut = _thresholds(classifier)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..data.records import Places
+from ..errors import RowError
 from ..teacher.logits import Logits
 from ..teacher.logits import label as write_shards
 from . import crops
@@ -118,7 +119,11 @@ def _column_scores(
             rows = np.flatnonzero(head.there(values))
             if head.name in columns and len(rows):
                 where = f"column {columns[head.name]!r} of {part}"
-                result[rows, head.outputs] = to_logits(values[rows, head.outputs], scores, head.task.name, where)
+                own = run.settings.heads[head.name].scores or scores
+                try:
+                    result[rows, head.outputs] = to_logits(values[rows, head.outputs], own, head.task.name, where)
+                except RowError as error:
+                    raise RowError(error.where, int(rows[error.row]), error.what) from None
         return result
 
     return of_heads if several else score, batches()

@@ -19,7 +19,6 @@ from ..pooling import POOLINGS
 from ..presets import epochs_of, linear_rate
 from ..progress import say
 from ..settings import mode_of, parse_time
-from ..several import Several
 from ..standard import Standard
 from ..student.dataset import Batch, Blocks, Featuriser, InMemory, OnDisk, Part, TextsInMemory
 from ..student.linear import rates_of_heads, row_rates
@@ -190,9 +189,7 @@ def _dataset(run: Run, mode: str, vocabulary: Vocabulary, threads: int) -> Block
         # Class weights are not among them: what is learnt here is the teacher's distribution, on which they have had
         # their effect where it was fine-tuned.
         path = crops.write(run) if part == "crops" else run.inputs.path(part)
-        # Of several heads those without a teacher learn gold labels, where there are any.
-        gold = run.inputs.part("train").targets if run.several and part == "train" else None
-        one = Part(path, partial(_soft_targets, run.task, logits, gold), weights)
+        one = Part(path, partial(_soft_targets, run.task, logits, _gold_of_untaught(run, part)), weights)
         dataset += [one] * (run.settings.distill.train_weight if part == "train" else 1)
     return OnDisk(dataset, vocabulary, threads, run.are_pairs, _forgotten(run, vocabulary), run.settings.student_seed)
 
@@ -202,12 +199,22 @@ def _soft_targets(task: Single, logits: Logits, gold: np.ndarray | None, begin: 
     return soft if gold is None else np.where(np.isnan(soft), gold[begin:end], soft)
 
 
+def _gold_of_untaught(run: Run, part: str) -> np.ndarray | None:
+    """Of several heads, the gold targets of train of those that have no teacher, which learn them; others NaN."""
+    if run.several is None or part != "train":
+        return None
+    gold: np.ndarray = run.inputs.part("train").targets.copy()
+    for head in run.several.heads:
+        if bool(run.settings.heads[head.name].teacher):
+            gold[:, head.outputs] = np.nan
+    return gold
+
+
 def _gold_dataset(run: Run, vocabulary: Vocabulary, threads: int, unit: str = "") -> Blocks:
     train = run.inputs.part("train")
     targets = run.task.gold_targets(train.targets, len(run.inputs.labels))
     if run.several and unit == "finetune":  # a head without gold labels must not forget what it has learnt
-        soft = run.several.soft_targets(run.teacher_logits("train"))
-        targets = np.where(np.isnan(targets), soft, targets)
+        targets = run.several.filled(targets, run.several.soft_targets(run.teacher_logits("train")))
     if forget := _forgotten(run, vocabulary):
         given = pairs.halves(train.texts) if run.are_pairs else train.texts
         featurise = Featuriser(vocabulary, threads, forget, run.settings.student_seed)
@@ -244,7 +251,7 @@ def _train(
 
     chosen_by, fallback = run.primary, None
     if run.several:
-        _standardise_heads(run.several, student, blocks, unit)
+        _standardise_heads(run, student, blocks, targets, unit, threads)
     elif task.name == "regression":
         chosen_by, fallback = _standardise(run, student, blocks, targets, unit, threads)
 
@@ -254,7 +261,7 @@ def _train(
     schedule = _schedule(run, settings, blocks, vocabulary, unit, threads)
     rates, learnt = None, task
     if schedule.optimizer == "sgd":
-        rates = _rates(run, blocks, len(vocabulary), student.classes, schedule)
+        rates = _rates(run, blocks, student, schedule)
         learnt = run.several.apart() if run.several else task
     elif run.several:
         learnt = run.several.balanced(blocks.targets())
@@ -266,16 +273,22 @@ def _train(
     return {**result, "texts": sum(blocks.sizes), "parameters": parameters}
 
 
-def _rates(run: Run, blocks: Blocks, rows: int, outputs: int, schedule: Schedule) -> tuple[np.ndarray, np.ndarray]:
+def _rates(run: Run, blocks: Blocks, student: Any, schedule: Schedule) -> tuple[np.ndarray, np.ndarray]:
     """Of a linear student: see :class:`sparsedistill.student.table.Sgd`."""
+    rows, outputs = len(student.table), student.classes
     if run.several is None:
         rates = row_rates(blocks, rows, outputs, run.task.name == "multi", schedule.batch_size)
-        return rates[:, None], np.array([outputs], np.uint32)
-    if run.group.size > 1:
-        raise SettingsError("a linear student of several heads is trained by one process: no torchrun")
+        return rates[:, None], _own_ends(run.group, outputs, [outputs])
     steps = 0 if run.settings.distill.learning_rate else schedule.steps
     ends = [head.outputs.stop for head in run.several.heads]
-    return rates_of_heads(blocks, rows, run.several, schedule.batch_size, steps), np.array(ends, np.uint32)
+    return rates_of_heads(blocks, rows, run.several, schedule.batch_size, steps), _own_ends(run.group, outputs, ends)
+
+
+def _own_ends(group: Group, width: int, ends: Sequence[int]) -> np.ndarray:
+    """Where columns end that end at ``ends`` in the whole table, in that of this process."""
+    columns = range(width)[group.columns(width)]
+    own: np.ndarray = np.clip(np.array(ends) - columns.start, 0, len(columns)).astype(np.uint32)
+    return own
 
 
 def _schedule(
@@ -338,36 +351,44 @@ def _standardise(
     return "r2", (learnt.mean, run.task.metrics(constant, targets)["r2"])
 
 
-def _standardise_heads(task: Several, student: Any, blocks: Blocks, unit: str) -> None:
-    """The same of each head that is a regression. One fine-tuned on scores of another unit begins anew."""
-    each: Any = (
-        None if student.standard is None else student.standard.reshape(2, -1)
-    )  # a view: of one output it is (2,)
-    for output, learnt in task.standards(blocks.targets()).items():
-        learnt.check(f"head {next(head.name for head in task.heads if head.outputs.start == output)!r}")
-        if unit == "finetune" and Standard(*each[:, output].tolist()).comparable(learnt):
-            continue
-        if unit == "finetune":
-            student.forget((output,))
-        each[:, output] = learnt.mean, learnt.scale
+def _standardise_heads(run: Run, student: Any, blocks: Blocks, targets: np.ndarray, unit: str, threads: int) -> None:
+    """The same of each head that is a regression; those of another unit than dev's stay, with a warning."""
+    assert run.several is not None
+    of_dev = run.several.standards([targets])
+    for output, learnt in run.several.standards(blocks.targets()).items():
+        name = next(head.name for head in run.several.heads if head.outputs.start == output)
+        learnt.check(f"head {name!r}")
+        gold, standard = of_dev[output], student.standard.reshape(2, -1)[:, output]  # a view
+        if not np.isnan(targets[:, output]).all() and not learnt.comparable(gold):
+            say(
+                f"warning: {unit.replace('.', ' ')}, head {name!r}: what is learnt has mean {learnt.mean:.6g} and "
+                f"deviation {learnt.deviation:.3g}, dev {gold.mean:.6g} and {gold.deviation:.3g}: if their units "
+                "differ, R2 on dev says nothing of it"
+            )
+        if unit != "finetune":
+            standard[:] = learnt.mean, learnt.scale
+        elif not Standard(*standard.tolist()).comparable(learnt):
+            _refit(run, student, blocks, learnt, threads, output)
 
 
-def _refit(run: Run, student: Any, blocks: Blocks, learnt: Standard, threads: int) -> None:
+def _refit(run: Run, student: Any, blocks: Blocks, learnt: Standard, threads: int, output: int = 0) -> None:
     """Begin fine-tuning a student of scores of another unit in that of the gold ones: by least squares."""
     batch = blocks.load(0)  # gold labels are one block
-    given = student.logits(batch.ids, batch.offsets, threads)[:, 0].astype(np.float64)
+    there = ~np.isnan(batch.targets[:, output])
+    given = student.logits(batch.ids, batch.offsets, threads)[there, output].astype(np.float64)
     apart = given - given.mean()
-    slope = float(apart @ batch.targets[:, 0].astype(np.float64)) / max(float(apart @ apart), 1e-300)
-    mean, scale = student.standard
+    slope = float(apart @ batch.targets[there, output].astype(np.float64)) / max(float(apart @ apart), 1e-300)
+    standard = student.standard.reshape(2, -1)[:, output]  # a view
+    mean, scale = standard
     # Scores that tell little of the gold ones would leave a scale in which these are far apart; and the largest of
     # several rows is not that of their opposites.
     largest_rows = student.kind.takes_largest and student.factor is None and not len(student.dense)
     if abs(slope * scale) < 0.1 * learnt.scale or not learnt.deviation or (slope < 0 and largest_rows):
-        student.forget()
+        student.forget((output,))
         mean, scale = learnt.mean, learnt.scale
     else:
         mean, scale = slope * (mean - float(given.mean())) + learnt.mean, slope * scale
-    student.standard[:] = run.group.tell(mean, scale)
+    standard[:] = run.group.tell(mean, scale)
 
 
 def unknown_warning(vocabulary: Vocabulary, texts: Sequence[str], offsets: np.ndarray, min_count: int = 1) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..presets import linear_rate
 from ..several import Several
-from ..tasks import Part
+from ..tasks import TaskHead
 from .dataset import Batch, Blocks
 
 SPEED = 200.0  # of the table, above that of the biases
@@ -72,7 +72,7 @@ def rates_of_heads(blocks: Blocks, rows: int, task: Several, batch_size: int, st
 class _Own:
     """Those of the texts of ``blocks`` that have a target of a head, with that alone."""
 
-    def __init__(self, blocks: Blocks, head: Part):
+    def __init__(self, blocks: Blocks, head: TaskHead):
         self._blocks, self._head, self.forget = blocks, head, blocks.forget
         self.sizes = [int(head.there(targets).sum()) for targets in blocks.targets()]
 

@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -105,16 +105,13 @@ class Student(nn.Module):
     def forget(self, outputs: Sequence[int] = (0,)) -> None:
         """Set the last layer to zero where it makes these outputs, and so them."""
         last: Any = self.dense[-1] if len(self.dense) else self.factor
-        columns = range(self.width)[self._columns]
         for output in outputs:
-            if last is None:
-                if output in columns:
-                    self.table[:, output - columns.start] = 0
-                assert self.bias is not None
-                self.bias[output] = 0
-            else:
-                last.weight[output] = 0
-                last.bias[output] = 0
+            if last is not None:
+                last.weight[output] = last.bias[output] = 0
+                continue
+            columns = range(self.width)[self._columns]
+            self.table[:, [place for place, column in enumerate(columns) if column == output]] = 0
+            cast(nn.Parameter, self.bias)[output] = 0
 
     def _new_table(self, rows: int, scale: float, seed: int, kind: str) -> Any:
         if self.device is None:

@@ -17,13 +17,15 @@ from .function import Function
 
 
 class OfHeads:
-    """What the heads that have a teacher name; ``kinds``: the kind of each."""
+    """What the heads that have a teacher name; ``kinds``: the kind of each; ``scores``: logits, probabilities,
+    or "", as of [label].
+    """
 
     trainable = False
     columns: Mapping[str, str]
 
-    def __init__(self, kinds: Mapping[str, Kind]):
-        self._kinds = kinds
+    def __init__(self, kinds: Mapping[str, Kind], scores: Mapping[str, str]):
+        self._kinds, self._scores = kinds, scores
         self.name = ", ".join(f"{head} of {kind.name}" for head, kind in kinds.items())
         self.columns = {head: kind.columns[""] for head, kind in kinds.items() if kind.columns}
         self.answers = not self.columns
@@ -47,11 +49,11 @@ class OfHeads:
                         "the column"
                     )
                 kinds[name] = kind
-        return cls(kinds) if kinds else None
+        return cls(kinds, {name: heads[name].scores for name in kinds}) if kinds else None
 
     def identity(self) -> Any:
-        """Those of each."""
-        return {head: kind.identity() for head, kind in self._kinds.items()}
+        """Those of each, and what they give."""
+        return {head: [kind.identity(), self._scores[head]] for head, kind in self._kinds.items()}
 
     def labels(self) -> tuple[str, ...] | None:
         """None: functions and columns have no names."""
@@ -64,7 +66,8 @@ class OfHeads:
         for head in job.several.heads:
             kind = self._kinds.get(head.name)
             if kind is not None and kind.answers:
-                own = dataclasses.replace(job, labels=head.labels, task=head.task.name, several=None)
+                label = dataclasses.replace(job.label, scores=self._scores[head.name] or job.label.scores)
+                own = dataclasses.replace(job, label=label, labels=head.labels, task=head.task.name, several=None)
                 opened[head.name] = kind.open(own)
         return _Functions(self.name, job.several, opened)
 
