@@ -87,7 +87,7 @@ class Head:
     labels: tuple[str, ...] = option((), "names of its labels, as of [data]; default: those of train, sorted")
     label_separator: str = option(",", "what separates the labels of a text in a cell, for multi")
     teacher: str = option("", "module:function, or column:NAME for scores beside the texts; none: its labels alone")
-    scores: str = option("", "what its teacher gives: logits or probabilities; default: as of [label]", ("", *SCORES))
+    scores: str = option("auto", "what its teacher gives; auto: as of [label]", ("auto", *SCORES))
     weight: float = option(
         1.0, "weight of its loss, beside those of the other heads, whose gradients are made equally large"
     )
@@ -130,6 +130,11 @@ class Label:
     random_crops: int = option(
         0, "random crops of each text of train (runs of words) that the teacher labels too, for mode kd", most=1000
     )
+
+
+def scores_of(head: Head, label: Label) -> str:
+    """What a head's teacher gives: logits or probabilities."""
+    return label.scores if head.scores == "auto" else head.scores
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..data.records import Places
 from ..errors import RowError
+from ..options import scores_of
 from ..teacher.logits import Logits
 from ..teacher.logits import label as write_shards
 from . import crops
@@ -119,7 +120,7 @@ def _column_scores(
             rows = np.flatnonzero(head.there(values))
             if head.name in columns and len(rows):
                 where = f"column {columns[head.name]!r} of {part}"
-                own = run.settings.heads[head.name].scores or scores
+                own = scores_of(run.settings.heads[head.name], run.settings.label)
                 try:
                     result[rows, head.outputs] = to_logits(values[rows, head.outputs], own, head.task.name, where)
                 except RowError as error:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import SettingsError
-from ..options import Head
+from ..options import Head, scores_of
 from ..several import Several
 from . import Job, Kind, Teacher
 from .column import Column
@@ -17,15 +17,13 @@ from .function import Function
 
 
 class OfHeads:
-    """What the heads that have a teacher name; ``kinds``: the kind of each; ``scores``: logits, probabilities,
-    or "", as of [label].
-    """
+    """What the heads that have a teacher name: the kind of each."""
 
     trainable = False
     columns: Mapping[str, str]
 
-    def __init__(self, kinds: Mapping[str, Kind], scores: Mapping[str, str]):
-        self._kinds, self._scores = kinds, scores
+    def __init__(self, kinds: Mapping[str, Kind], heads: Mapping[str, Head]):
+        self._kinds, self._heads = kinds, heads
         self.name = ", ".join(f"{head} of {kind.name}" for head, kind in kinds.items())
         self.columns = {head: kind.columns[""] for head, kind in kinds.items() if kind.columns}
         self.answers = not self.columns
@@ -49,11 +47,11 @@ class OfHeads:
                         "the column"
                     )
                 kinds[name] = kind
-        return cls(kinds, {name: heads[name].scores for name in kinds}) if kinds else None
+        return cls(kinds, heads) if kinds else None
 
     def identity(self) -> Any:
         """Those of each, and what they give."""
-        return {head: [kind.identity(), self._scores[head]] for head, kind in self._kinds.items()}
+        return {head: [kind.identity(), self._heads[head].scores] for head, kind in self._kinds.items()}
 
     def labels(self) -> tuple[str, ...] | None:
         """None: functions and columns have no names."""
@@ -66,7 +64,7 @@ class OfHeads:
         for head in job.several.heads:
             kind = self._kinds.get(head.name)
             if kind is not None and kind.answers:
-                label = dataclasses.replace(job.label, scores=self._scores[head.name] or job.label.scores)
+                label = dataclasses.replace(job.label, scores=scores_of(self._heads[head.name], job.label))
                 own = dataclasses.replace(job, label=label, labels=head.labels, task=head.task.name, several=None)
                 opened[head.name] = kind.open(own)
         return _Functions(self.name, job.several, opened)
