@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import argparse
 import statistics
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import attributes
 import bench
 import documents
 import legal
 import numpy as np
-import pyarrow.parquet as pq
 from baselines import FastText
 from labelled import SOURCES, Task
 from timing import Others, alternate, load_average, options, paired, seconds
@@ -28,6 +29,8 @@ from sparsedistill.calibrate import expected_calibration_error
 from sparsedistill.classifier import probabilities
 from sparsedistill.format import read_json, write_json
 from sparsedistill.machine import default_threads
+from sparsedistill.parts import parts_of
+from sparsedistill.results import parts_array
 
 SEEDS = (0, 1, 2)
 CALIBRATED: Settings = {"calibrate": True}
@@ -108,38 +111,56 @@ class Bench(bench.Bench):
     # ---- parts -------------------------------------------------------------------------------------------------------
 
     def sentences(self) -> None:
-        """Sentences of web pages with offsets, over whole pages: MB/s, the slower of one and all threads."""
+        """Sentences of web pages with offsets over whole pages, MB/s: logits, the worst of two students and of threads.
+
+        The students: a linear one of labels, by default on IMDB, and a network of scores, by default on these pages.
+        Beside it Arrow arrays of predictions and Python objects, which take their time for each sentence.
+        """
         self.measures["sentences_vs_document"] = None
-        texts = pq.read_table(self.args.data / "fineweb_legal" / "scored.parquet")["text"].to_pylist()
-        raw = [page for page in (text.encode() for text in texts) if len(page) >= PAGE]
-        classifier = Classifier.load(self.students.path(self.task("imdb"), DEFAULTS, 0))
-        ratios = [self._sentences(classifier, raw, threads) for threads in sorted({1, self.args.threads})]
-        self.measures["sentences_vs_document"] = min(ratios)
+        pages = legal.Pages(self.args.data)
+        raw = [text.encode() for part in (pages.test, pages.learnt) for text in part[0]]
+        raw = [page for page in raw if len(page) >= PAGE]
+        paths = [self.students.path(self.task("imdb"), DEFAULTS, 0), legal.student(pages, self.out / "legal")]
+        table = [["sentences of pages", "threads", "MB/s whole", "MB/s by sentence", "logits", "Arrow", "Python"]]
+        found = []
+        for name, path in zip(("linear", "network"), paths, strict=True):
+            classifier = Classifier.load(path)
+            for threads in sorted({1, self.args.threads}):
+                rates, ratios = self._sentences(f"{name} {threads}", classifier, raw, threads)
+                speeds = [f"{statistics.median(some):.0f}" for some in rates[1::-1]]
+                table.append([name, str(threads), *speeds, *(f"{ratio:.3f}" for ratio in ratios)])
+                found.append(ratios[0])
+        self.tables.append(table)
+        self.measures["sentences_vs_document"] = min(found)
 
-    def _sentences(self, classifier: Classifier, raw: list[bytes], threads: int) -> float:
-        def timed(**how: str) -> float:
+    def _sentences(
+        self, title: str, classifier: Classifier, raw: list[bytes], threads: int
+    ) -> tuple[list[list[float]], list[float]]:
+        """MB/s of parts and whole pages as logits, as Arrow, as Python; and the three ratios."""
+        how: dict[str, Any] = {"parts": "sentence", "offsets": "bytes", "threads": threads}
+        ways: list[Callable[[list[str]], Any]] = [
+            lambda texts: parts_of(classifier, texts, **how),
+            lambda texts: classifier.decision_function(texts, threads=threads),
+            lambda texts: parts_array(classifier, texts, **how),
+            lambda texts: classifier.predict(texts, threads=threads),
+            lambda texts: classifier.predict(texts, **how),
+            lambda texts: classifier.predict(texts, threads=threads),
+        ]
+
+        def timed(way: Callable[[list[str]], Any]) -> float:
             texts = [page.decode() for page in raw]  # new each time: nothing an earlier run cached on them counts
-            return seconds(lambda: classifier.predict(texts, threads=threads, **how))
+            return seconds(lambda: way(texts))
 
-        def parts() -> float:
-            return timed(parts="sentence", offsets="bytes")
-
-        timed(), parts()
         with Others() as others:
-            taken = alternate([parts, timed], self.args.repeats)
+            taken = alternate([partial(timed, way) for way in ways], self.args.repeats + 1)
         megabytes = sum(map(len, raw)) / 1e6
-        rates = [[megabytes / one for one in some] for some in taken]
-        ratio = paired(*rates)
-        self.figures.setdefault("sentences", {})[f"{threads} threads"] = {
-            "mb_per_second": rates,
-            "others": others.cores,
-        }
+        rates = [[megabytes / one for one in some[1:]] for some in taken]
+        self.figures.setdefault("sentences", {})[title] = {"mb_per_second": rates, "others": others.cores}
         self.note(
-            f"sentences: {ratio:.3f}x (median of {self.args.repeats} pairs), {statistics.median(rates[0]):,.0f} "
-            f"against {statistics.median(rates[1]):,.0f} MB/s on {threads} threads, {len(raw):,} pages of "
-            f"{megabytes:.1f} MB; load {load_average()}, others keep {others.cores:.1f} cores busy; {classifier!r}"
+            f"sentences, {title}: {len(raw):,} pages of {megabytes:.1f} MB; load {load_average()}, others keep "
+            f"{others.cores:.1f} cores busy; {classifier!r}"
         )
-        return ratio
+        return rates, [paired(*rates[i : i + 2]) for i in (0, 2, 4)]
 
     def documents(self) -> None:
         """Long documents of parts with known labels: by parts against the first 4 KB, the least margin."""

@@ -372,6 +372,7 @@ def test_no_cut_is_more_often_right(rows):
 def test_the_parts_of_a_corpus_of_attributes_are_apart(tmp_path, monkeypatch):
     monkeypatch.setattr(attributes, "MOST", dict.fromkeys(attributes.MOST, 30))
     monkeypatch.setattr(attributes, "STYLE_TEST", 10)
+    monkeypatch.setattr(attributes, "FILMS_TEST", 20)
     for part in PARTS:
         texts = [f"{part} {i}" for i in range(50)] + ["the Same!"]
         films, things = ([f"{what} {text}" for text in texts] for what in ("film", "thing"))
@@ -386,7 +387,7 @@ def test_the_parts_of_a_corpus_of_attributes_are_apart(tmp_path, monkeypatch):
     tables = {part: pq.read_table(path).to_pylist() for part, path in corpus.parts.items()}
     texts = {part: {row["text"] for row in rows} for part, rows in tables.items()}
     assert not texts["train"] & texts["dev"] and not (texts["train"] | texts["dev"]) & texts["test"]
-    assert len(tables["test"]) == 3 * 51 + 10 and len(tables["dev"]) <= 12 and 100 < len(tables["train"]) <= 108
+    assert len(tables["test"]) == 2 * 51 + 20 + 10 and len(tables["dev"]) <= 12 and 100 < len(tables["train"]) <= 108
     for row in (row for rows in tables.values() for row in rows):
         there = {name for name in attributes.ATTRIBUTES if row[name] is not None}
         first = row["text"].split()[0]
