@@ -142,7 +142,7 @@ class Attribute:
 
 # ---- students --------------------------------------------------------------------------------------------------------
 
-SETTINGS: dict[str, Any] = {"student": "network", "hidden": [64], "max_n": 2, "keep": "last", "distill": {"epochs": 5}}
+SETTINGS: dict[str, Any] = {"student": "network", "hidden": [64], "max_n": 2, "keep": "last", "distill": {"epochs": 15}}
 
 
 class Students:

@@ -77,8 +77,8 @@ _ENDS = {"epoch": (1, 400), "lr": (0.01, 4.0)}  # of the grid, should less or mo
 class FastText(Baseline):
     """fastText's supervised classifier; ``settings`` None: the best on dev of a grid that grows where it is best.
 
-    ``subwords``: the grid is one of shortest and longest character n-grams, too. ``narrow``: it is one of dimension 16,
-    and of words at most in twos, for there are too many texts for all of it.
+    ``grid``: settings to choose from instead. ``subwords``: the grid is one of shortest and longest character n-grams,
+    too. ``narrow``: it is one of dimension 16, and of words at most in twos, for there are too many texts for all.
     """
 
     VERSION = 3
@@ -92,9 +92,10 @@ class FastText(Baseline):
         seed: int = 0,
         subwords: Sequence[tuple[int, int]] = (),
         narrow: bool = False,
+        grid: Sequence[dict[str, Any]] = (),
     ):
         self._task, self._folder, self._settings, self._seed = task, cache / "fasttext", settings, seed
-        self._subwords, self._narrow = subwords, narrow
+        self._subwords, self._narrow, self._grid = subwords, narrow, grid
         self._way, self._spaced = "list", False
 
     def load(self) -> str:
@@ -127,6 +128,8 @@ class FastText(Baseline):
                 write_json(path, known)
             return known[name]
 
+        if self._grid:
+            return max(self._grid, key=score)
         grid = [{**dict(zip(_GRID, values, strict=True)), "dim": 16} for values in product(*_GRID.values())]
         if self._subwords:
             # Words alone or in twos: characters take the place of 4-grams. Short training tells which lengths are worth

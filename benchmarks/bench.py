@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import os
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,14 @@ from sparsedistill.progress import say
 UNMEASURED = {"resamples": 0, "speed_texts": 1, "repeats": 1}
 
 
+@cache
 def package() -> str:
-    """Fingerprint of the installed package."""
+    """Fingerprint of the installed package: what it makes is made again where another state of it is installed.
+
+    The variable SPARSEDISTILL_STUDENTS names that of another state, whose students are then used.
+    """
+    if named := os.environ.get("SPARSEDISTILL_STUDENTS"):
+        return named
     home = Path(sparsedistill.__file__).parent
     found = hashlib.blake2b(digest_size=6)
     for file in sorted(file for suffix in ("*.py", "*.so") for file in home.rglob(suffix)):
