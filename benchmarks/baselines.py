@@ -211,16 +211,22 @@ class FastText(Baseline):
 
     def probabilities(self, texts: list[str]) -> np.ndarray:
         """Of all labels, float64 (n, C), of texts that are prepared."""
-        result = np.zeros((len(texts), len(self._task.labels)))
-        labels, found = self._model.predict(texts, k=result.shape[1])
-        for row, names, values in zip(result, labels, found, strict=True):
-            row[[int(name[len("__label__") :]) for name in names]] = values
-        return result / result.sum(axis=1, keepdims=True)
+        return fasttext_probabilities(self._model, texts, len(self._task.labels))
 
     @property
     def size(self) -> int:
         """Bytes of the model's file."""
         return self._path.stat().st_size
+
+
+def fasttext_probabilities(model: Any, texts: list[str], labels: int) -> np.ndarray:
+    """Of the labels __label__0 and so on, float64 (n, labels), of texts without newlines."""
+    result = np.zeros((len(texts), labels))
+    for row, text in zip(result, texts, strict=True):
+        # Of a list, its `predict` says the same probability of all labels; of one str, it fails on numpy 2.
+        for probability, label in model.f.predict(f"{text}\n", labels, 0.0, "strict"):
+            row[int(label[len("__label__") :])] = probability
+    return result / result.sum(axis=1, keepdims=True)
 
 
 def _beyond(best: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
-from baselines import clean
+from baselines import clean, fasttext_probabilities
 from bench import UNMEASURED, package
 
 from sparsedistill import distill
@@ -135,9 +135,7 @@ def fasttext(texts: list[str], scores: np.ndarray, settings: Settings, seed: int
         model = fasttext.train_supervised(file.name, thread=1, verbose=0, seed=seed + 1, **options)
 
     def predict(texts: list[str]) -> np.ndarray:
-        labels, probabilities = model.predict([clean(text, spaced) for text in texts], k=LEVELS)
-        levels = [[float(label[len("__label__") :]) for label in row] for row in labels]
-        return np.array([np.dot(p, v) / np.sum(p) for p, v in zip(probabilities, levels, strict=True)])
+        return fasttext_probabilities(model, [clean(text, spaced) for text in texts], LEVELS) @ np.arange(LEVELS)
 
     return predict
 

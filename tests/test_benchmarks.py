@@ -30,6 +30,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import words
 
+from sparsedistill import Classifier
 from sparsedistill.calibrate import expected_calibration_error
 
 TOKENS = st.one_of(
@@ -401,3 +402,86 @@ def test_the_parts_of_a_corpus_of_attributes_are_apart(tmp_path, monkeypatch):
     assert attributes.points(sentiment, ["negative", "positive"], np.array([0, 0])) == 50.0
     rating.labels = ("1", "10", "9")
     assert attributes.points(rating, [0.2, 0.9, 0.7], np.array([0, 1, 2])) == pytest.approx(100)
+
+
+def test_fasttexts_probabilities_of_all_labels():
+    def predict(text, k, threshold, errors):
+        assert text.endswith("\n") and (k, threshold) == (3, 0.0)
+        return [(0.9, "__label__2"), (0.09, "__label__0"), (0.02, "__label__1")]
+
+    model = SimpleNamespace(f=SimpleNamespace(predict=predict))
+    found = baselines.fasttext_probabilities(model, ["one", "two"], 3)
+    assert found == pytest.approx(np.array([[0.09, 0.02, 0.9]] * 2) / 1.01)
+
+
+def test_fasttext_chooses_of_the_settings_given(tmp_path, monkeypatch):
+    monkeypatch.setattr(baselines.FastText, "_score", lambda self, settings, *_: -abs(settings["lr"] - 1.0))
+    task = SimpleNamespace(name="any", key="any", split=(([], []), ([], [])))
+    assert baselines.FastText(task, tmp_path, None, 1, grid=answers.FASTTEXT).choose() == answers.FASTTEXT[1]
+
+
+@pytest.fixture
+def several(data, monkeypatch) -> answers.Bench:
+    monkeypatch.setattr(sys, "argv", ["answers.py", "--data", str(data), "--out", str(data / "out")])
+    return answers.Bench(answers.arguments())
+
+
+def test_the_worst_head_counts(several, monkeypatch):
+    alone = {"sentiment": 90.0, "domain": 80.0, "rating": 70.0, "topic": 60.0, "style": 50.0}
+    lost = {"domain": 0.75, "topic": -1.0}
+
+    def points(self, of, name, seed):
+        return alone[name] + seed - (lost.get(name, 0.0) if of == "all" else 0.0)
+
+    attribute = SimpleNamespace(read=lambda part: (["text"], np.zeros(1, int)))
+    model = SimpleNamespace(prepare=lambda texts: texts, probabilities=lambda texts: np.eye(1))
+    monkeypatch.setattr(attributes.Students, "points", points)
+    monkeypatch.setattr(attributes, "Attribute", lambda corpus, name: attribute)
+    monkeypatch.setattr(attributes, "points_of", lambda *_: 33.0)
+    monkeypatch.setattr(several, "fasttext", lambda name: model)
+    several.heads()
+    assert several.measures == {"head_loss": pytest.approx(0.75)}
+    assert several.figures["heads"]["topic"]["five"] == [61.0, 62.0, 63.0]
+    assert several.figures["heads"]["topic"]["lost"] == pytest.approx(-1)
+
+
+def test_a_head_alone_predicts_what_it_does_among_others(parts, tmp_path):
+    config, tensors = parts("single", "int8", 2, heads={"a": ("single", 2), "b": ("regression", 1), "c": ("multi", 3)})
+    Classifier(config, tensors).save(tmp_path / "several")
+    classifier = Classifier.load(tmp_path / "several")
+    texts = ["a b c", "", "b b a d"]
+    for name, found in classifier.predict(texts).items():
+        one = attributes.alone(classifier, name)
+        assert one.predict(texts) == found
+        assert (one.decision_function(texts) == classifier.decision_function(texts, head=name)).all()
+
+
+def test_the_worst_calibration_counts(several, monkeypatch):
+    after = {"imdb": 0.01, "nsmc": 0.02, "agnews": 0.03, "fdu": 0.01}
+
+    def errors(name, seed):
+        return {"before": 0.05, "after": after[name] + seed / 1000, "chance": 0.005, "accuracy": 0.9}
+
+    monkeypatch.setattr(several, "_errors", errors)
+    monkeypatch.setattr(several, "task", lambda name: SimpleNamespace(read=lambda part: ([name] * 9, None)))
+    several.ece()
+    assert several.measures == {"ece_worst": pytest.approx(0.031)}
+    assert several.tables[0][3][:4] == ["AG News", "9", "0.9000", "0.0500 ±0.0000"]
+
+
+def test_the_least_margin_of_documents_counts(several, monkeypatch):
+    asked = []
+
+    def measured(kind, task, classifier, threads):
+        asked.append(kind.task)
+        found = {name: {"dev": 0.5, "test": 0.5} for name in documents.RULES}
+        parts = {"imdb": 0.75, "wikitoxic": 0.55, "agnews": 0.9}[kind.task]
+        return found | {"parts": {"test": parts, "how": "max"}, "documents": documents.DOCUMENTS}
+
+    monkeypatch.setattr(documents, "measured", measured)
+    monkeypatch.setattr(answers.Students, "path", lambda *_: None)
+    monkeypatch.setattr(answers.Classifier, "load", lambda path: None)
+    for _ in range(2):
+        several.documents()
+    assert several.measures == {"parts_vs_head4k": pytest.approx(5.0)}
+    assert asked == ["imdb", "wikitoxic", "agnews"]
