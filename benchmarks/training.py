@@ -280,7 +280,7 @@ def step_against_torch(data: str, threads: int, repeats: int) -> tuple[float, fl
     from sparsedistill.student.model import Student
     from sparsedistill.student.table import BETAS, EPSILON, LazyAdam
     from sparsedistill.student.train import learn
-    from sparsedistill.tasks import TASKS
+    from sparsedistill.tasks import TASKS, Single
 
     torch.set_num_threads(threads)
     task, width = Task("sst2", Path(data)), 1000
@@ -307,7 +307,7 @@ def step_against_torch(data: str, threads: int, repeats: int) -> tuple[float, fl
 
     def ours(batch: Batch) -> None:
         done[0] += 1
-        losses[0] = learn(student, lazy, dense, batch, "single", 5e-4, done[0], threads, 0)
+        losses[0] = learn(student, lazy, dense, batch, Single(), 5e-4, done[0], threads, 0)
 
     def theirs(batch: Batch) -> None:
         done[1] += 1

@@ -225,6 +225,7 @@ class Adaptation(Study):
         from sparsedistill.student.dataset import Batch, InMemory
         from sparsedistill.student.schedule import Schedule
         from sparsedistill.student.train import train
+        from sparsedistill.tasks import Single
 
         data = target.run.data
         vocabulary, student = run.trained("kd")
@@ -246,7 +247,7 @@ class Adaptation(Study):
         key = json.dumps([run.key("distill.kd"), data["train"], data["dev"], new_head, asdict(schedule)])
         one_hot = np.eye(len(task.inputs.labels), dtype=np.float32)[labelled.targets]
         learnt = InMemory(Batch(*vocabulary.bags(labelled.texts), one_hot))
-        train(student, learnt, schedule, "single", where, score, f"adapt {rate:g}", key, True)
+        train(student, learnt, schedule, Single(), where, score, f"adapt {rate:g}", key, True)
         (where / "student.safetensors").unlink()
         return score(student), student
 
