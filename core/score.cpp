@@ -117,8 +117,11 @@ private:
         if (model.pooling != Pooling::max) {
             const float divisor = model.pooling == Pooling::attentive ? static_cast<float>(sums[pooled]) : divisor_of(model.pooling, count);
             const bool weightless = divisor == 0.0f;  // attentive, and whatever the rows hold
-            for (std::size_t j = 0; j < std::min(width, pooled); ++j)
-                x_[j] = (weightless ? 0.0f : times(sums[j], j, divisor)) + bias(j);
+            if constexpr (std::is_same_v<Sum, std::int32_t>)
+                if (!model.pairs) kernels().scale_sums(sums, scale, divisor, model.bias, width, x_.data());
+            if (!std::is_same_v<Sum, std::int32_t> || model.pairs)
+                for (std::size_t j = 0; j < std::min(width, pooled); ++j)
+                    x_[j] = (weightless ? 0.0f : times(sums[j], j, divisor)) + bias(j);
         }
         if (maximum_)
             for (std::size_t j = 0, at = pooled - width; j < width; ++j, ++at)
@@ -204,20 +207,16 @@ private:
     void forward(const Model& model, float* logits) {
         bool relu = model.relu_first;
         std::size_t size = model.combined();
-        const auto make_finite = [&] {
-            for (std::size_t j = 0; j < size; ++j) x_[j] = finite(x_[j]);
-        };
-        make_finite();
+        const auto make_finite = kernels().make_finite;
         for (const auto& layer : model.layers) {
-            if (relu)
-                for (std::size_t j = 0; j < size; ++j) x_[j] = x_[j] > 0.0f ? x_[j] : 0.0f;
+            make_finite(x_.data(), size, relu);
             std::fill_n(x_.data() + size, padded(size) - size, 0.0f);
             layer(x_.data(), y_.data());
             x_.swap(y_);
             size = layer.out();
-            make_finite();
             relu = true;
         }
+        make_finite(x_.data(), size, false);
         std::copy_n(x_.data(), size, logits);
     }
 

@@ -1,6 +1,8 @@
 // Dense layers. Part of kernels.cpp, whose rules hold here too.
 #pragma once
 
+#include <cfloat>
+
 #include "vectors.h"
 
 namespace sparsedistill {
@@ -31,6 +33,19 @@ void dense(const float* weight, const float* bias, std::size_t in, std::size_t o
     std::size_t o = 0;
     for (; o + 4 <= out; o += 4) dot<4>(weight + o * in, bias + o, in, x, y + o);
     for (; o < out; ++o) dot<1>(weight + o * in, bias + o, in, x, y + o);
+}
+
+void scale_sums(const std::int32_t* __restrict sums, const float* __restrict scale, float divisor, const float* __restrict bias,
+                std::size_t width, float* __restrict x) {
+    for (std::size_t j = 0; j < width; ++j) x[j] = static_cast<float>(sums[j]) * (scale[j] / divisor) + bias[j];
+}
+
+void make_finite(float* x, std::size_t width, bool relu) {
+    const float least = relu ? 0.0f : -FLT_MAX;
+    for (std::size_t j = 0; j < width; ++j) {
+        const float number = x[j] != x[j] ? 0.0f : x[j] > FLT_MAX ? FLT_MAX : x[j];
+        x[j] = number > least ? number : least;
+    }
 }
 
 }  // namespace
