@@ -21,6 +21,7 @@ import documents
 import legal
 import numpy as np
 from baselines import FastText
+from bench import spread
 from labelled import SOURCES, Task
 from timing import Others, alternate, load_average, options, paired, seconds
 from words import DEFAULTS, Settings, Students
@@ -67,7 +68,7 @@ class Bench(bench.Bench):
         }
         table = [["pages on law", "rho", "F1 at 3", "AUC at 3", "rho in folds", "settings"]]
         for name, found in known.items():
-            on_test = [f"{_spread([one[key] for one in found['test']])}" for key in legal.FIGURES]
+            on_test = [f"{spread([one[key] for one in found['test']])}" for key in legal.FIGURES]
             table.append([name, *on_test, f"{found['folds']['rho']:.4f}", legal.shown(found["settings"])])
         self.tables.append(table)
         mean = {
@@ -93,7 +94,7 @@ class Bench(bench.Bench):
             )
             table.append([
                 SOURCES[name].title, f"{len(self.task(name).read('test')[0]):,}", f"{statistics.fmean(accuracy):.4f}",
-                _spread(before), _spread(after), f"{statistics.fmean(chance):.4f}",
+                spread(before), spread(after), f"{statistics.fmean(chance):.4f}",
             ])  # fmt: skip
         self.tables.append(table)
         self.measures["ece_worst"] = max(statistics.fmean(one["after"] for one in found) for found in known.values())
@@ -205,7 +206,7 @@ class Bench(bench.Bench):
             theirs = attributes.points_of(attribute, baseline.probabilities(baseline.prepare(texts)), gold)
             lost = statistics.fmean(alone) - statistics.fmean(five)
             known[name] = {"five": five, "alone": alone, "lost": lost, "fasttext": theirs}
-            table.append([name, _spread(five, 2), _spread(alone, 2), f"{lost:+.2f}", f"{theirs:.2f}"])
+            table.append([name, spread(five, 2), spread(alone, 2), f"{lost:+.2f}", f"{theirs:.2f}"])
         self.tables.append(table)
         self.measures["head_loss"] = max(found["lost"] for found in known.values())
 
@@ -261,12 +262,6 @@ def by_chance(predicted: np.ndarray, times: int = 200) -> float:
     return statistics.fmean(expected_calibration_error(confidence, right.astype(float)) for right in drawn)
 
 
-def _spread(values: list[float], digits: int = 4) -> str:
-    return f"{statistics.fmean(values):.{digits}f}" + (
-        f" ±{statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
-    )
-
-
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options(parser, 9, default_threads())
@@ -275,13 +270,5 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> None:
-    args = arguments()
-    args.out.mkdir(parents=True, exist_ok=True)
-    run = Bench(args)
-    run.hold()
-    run.publish("answers", "on test")
-
-
 if __name__ == "__main__":
-    main()
+    Bench(arguments()).run("answers", "on test")

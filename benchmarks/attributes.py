@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Sequence
 from functools import cached_property
@@ -13,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from bench import UNMEASURED, package
+from labelled import Learnt
 
 from sparsedistill import Classifier, distill
 from sparsedistill.figures import spearman
@@ -96,7 +96,7 @@ def _plain(text: str) -> str:
     return "".join(filter(str.isalnum, text.lower()))
 
 
-class Attribute:
+class Attribute(Learnt):
     """The texts of a corpus that have an attribute, as baselines want them: labels are int64 indices into ``labels``.
 
     Ratings are labels, too: ``values`` are their numbers.
@@ -121,23 +121,6 @@ class Attribute:
     @property
     def values(self) -> np.ndarray:
         return np.array(self.labels, float)
-
-    @cached_property
-    def train(self) -> tuple[list[str], np.ndarray]:
-        return self.read("train")
-
-    @cached_property
-    def split(self) -> tuple[tuple[list[str], np.ndarray], tuple[list[str], np.ndarray]]:
-        return self.train, self.read("dev")
-
-    @cached_property
-    def key(self) -> str:
-        """Name of the attribute and of its very texts."""
-        found = hashlib.blake2b(digest_size=6)
-        for part in ("train", "dev"):
-            texts, gold = self.read(part)
-            found.update(repr((texts, gold.tolist())).encode("utf-8", "surrogatepass"))
-        return f"{self.name}-{found.hexdigest()}"
 
 
 # ---- students --------------------------------------------------------------------------------------------------------

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
+import statistics
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -56,6 +58,12 @@ class Bench:
         self.lines.append(line)
         say(line)
 
+    def run(self, name: str, column: str) -> None:
+        """All that is asked for, and :meth:`publish`."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        self.hold()
+        self.publish(name, column)
+
     def publish(self, name: str, column: str) -> None:
         """Print all, and write it to ``NAME.md`` in ``--out`` and as JSON."""
         goals = [[name, "-" if value is None else f"{value:.3f}"] for name, value in self.measures.items()]
@@ -65,6 +73,12 @@ class Bench:
         (self.out / f"{name}.md").write_text(text, encoding="utf-8")
         if self.args.json:
             write_json(self.args.json, {"measures": self.measures, "figures": self.figures})
+
+
+def spread(values: Sequence[float], digits: int = 4) -> str:
+    """Mean and standard deviation; of one value that alone."""
+    deviation = f" ±{statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
+    return f"{statistics.fmean(values):.{digits}f}{deviation}"
 
 
 def markdown(table: list[list[str]]) -> str:

@@ -49,7 +49,35 @@ SOURCES = {
 }  # fmt: skip
 
 
-class Task:
+class Learnt:
+    """Texts and labels, int64 indices into ``labels``, as the baselines want them; ``name`` tells them apart."""
+
+    name: str
+    labels: tuple[str, ...]
+
+    def read(self, part: str) -> tuple[list[str], np.ndarray]:
+        """Those of ``train``, ``dev`` or ``test``."""
+        raise NotImplementedError
+
+    @cached_property
+    def train(self) -> tuple[list[str], np.ndarray]:
+        return self.read("train")
+
+    @cached_property
+    def split(self) -> tuple[tuple[list[str], np.ndarray], tuple[list[str], np.ndarray]]:
+        return self.train, self.read("dev")
+
+    @cached_property
+    def key(self) -> str:
+        """The name, and a fingerprint of the very texts: models trained on them are kept under it."""
+        found = hashlib.blake2b(digest_size=6)
+        for part in ("train", "dev"):
+            texts, gold = self.read(part)
+            found.update(repr((texts, gold.tolist())).encode("utf-8", "surrogatepass"))
+        return f"{self.name}-{found.hexdigest()}"
+
+
+class Task(Learnt):
     """One of :data:`SOURCES`. ``parts`` are its files, made in ``folder`` of those below ``data``.
 
     Dev is a seeded tenth of train, of SST-2 a tenth of train's whole sentences; texts of test are in neither, texts of
@@ -111,22 +139,3 @@ class Task:
     def labels(self) -> tuple[str, ...]:
         columns = (pq.read_table(file)["label"].to_pylist() for file in self.parts.values())
         return tuple(sorted({label for column in columns for label in column}))
-
-    # ---- as the baselines want it ------------------------------------------------------------------------------------
-
-    @cached_property
-    def train(self) -> tuple[list[str], np.ndarray]:
-        return self.read("train")
-
-    @cached_property
-    def split(self) -> tuple[tuple[list[str], np.ndarray], tuple[list[str], np.ndarray]]:
-        return self.train, self.read("dev")
-
-    @cached_property
-    def key(self) -> str:
-        """Name of the task and of its very texts: models trained on them are kept under it."""
-        found = hashlib.blake2b(digest_size=6)
-        for part in ("train", "dev"):
-            texts, gold = self.read(part)
-            found.update(repr((texts, gold.tolist())).encode("utf-8", "surrogatepass"))
-        return f"{self.name}-{found.hexdigest()}"

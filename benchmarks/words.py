@@ -20,6 +20,7 @@ import bench
 import numpy as np
 import perturb
 from baselines import Baseline, FastText, TfIdf
+from bench import spread
 from labelled import SOURCES, Task
 from timing import Others, alternate, load_average, options, paired, rates
 from workers import Worker
@@ -183,7 +184,7 @@ class Bench(bench.Bench):
                 for system, settings in (("without", without), ("with", with_))
             }
             four = [found[system][kind] for system in found for kind in found[system]]
-            table.append([SOURCES[name].title, *map(_mean, four), f"{_won_back([found])[0]:.2f}"])
+            table.append([SOURCES[name].title, *(spread(one, 2) for one in four), f"{_won_back([found])[0]:.2f}"])
         self.tables.append(table)
         return _won_back(list(known.values()))
 
@@ -233,7 +234,13 @@ def _row(bench: Bench, name: str, candidates: Sequence[Settings]) -> tuple[list[
     bench.figures.setdefault("gold", {})[name] = {
         "candidates": [*candidates], "dev": dev, "chosen": best, bench.part: ours, "margin": margin
     }  # fmt: skip
-    row = [SOURCES[name].title, _mean(ours), f"{theirs['tfidf']:.2f}", f"{theirs['fasttext']:.2f}", f"{margin:+.2f}"]
+    row = [
+        SOURCES[name].title,
+        spread(ours, 2),
+        f"{theirs['tfidf']:.2f}",
+        f"{theirs['fasttext']:.2f}",
+        f"{margin:+.2f}",
+    ]
     bench.note("  ".join(row) + (f"  {candidates[best]}" if len(candidates) > 1 else ""))
     return row, margin
 
@@ -257,10 +264,6 @@ def _baselines(task: Task, cache: Path) -> dict[str, dict[str, Callable[[], Base
     }
 
 
-def _mean(values: Sequence[float]) -> str:
-    return f"{statistics.fmean(values):.2f} ±{statistics.stdev(values):.2f}"
-
-
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options(parser, 7, default_threads())
@@ -270,13 +273,6 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> None:
-    args = arguments()
-    args.out.mkdir(parents=True, exist_ok=True)
-    run = Bench(args)
-    run.hold()
-    run.publish("words", f"on {args.on}")
-
-
 if __name__ == "__main__":
-    main()
+    asked = arguments()
+    Bench(asked).run("words", f"on {asked.on}")

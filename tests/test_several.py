@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from sparsedistill import Classifier, DataError, Settings, SettingsError, cli, distill
 from sparsedistill.format import read_json
+from sparsedistill.options import Head
 from sparsedistill.several import Several
 from sparsedistill.student.dataset import Batch, InMemory
 from sparsedistill.student.linear import rates_of_heads, row_rates
@@ -21,7 +22,7 @@ LABELS = {"mood": ("bad", "good", "so"), "topics": ("film", "plot"), "grade": ("
 
 
 def task_of(weights=(1.0, 1.0, 1.0)) -> Several:
-    return Several.of(TASKS, LABELS, dict(zip(TASKS, weights, strict=True)))
+    return Several.of({n: Head(task=TASKS[n], weight=w) for n, w in zip(TASKS, weights, strict=True)}, LABELS)
 
 
 def drawn(rng: np.random.Generator, n: int, gaps: float = 0.4) -> np.ndarray:
@@ -102,7 +103,7 @@ def test_figures_are_of_the_texts_that_have_a_target():
 
 def test_rates_of_a_head_are_those_of_its_own_texts():
     rng = np.random.default_rng(3)
-    task = Several.of({"a": "single", "b": "multi"}, {"a": ("x", "y"), "b": ("u", "v", "w")}, {"a": 1.0, "b": 1.0})
+    task = Several.of({"a": Head(), "b": Head(task="multi")}, {"a": ("x", "y"), "b": ("u", "v", "w")})
     bags = [rng.integers(0, 20, rng.integers(1, 9)) for _ in range(60)]
     targets = np.hstack([np.eye(2)[rng.integers(0, 2, 60)], rng.integers(0, 2, (60, 3))]).astype(np.float32)
     targets[::3, :2] = np.nan
@@ -239,7 +240,7 @@ def test_a_blank_cell_is_no_target_and_an_empty_list_no_label(tmp_path, capsys):
 
 def test_soft_targets_are_balanced_by_their_own_spread():
     rng = np.random.default_rng(5)
-    task = Several.of({"a": "single", "b": "single"}, {"a": ("x", "y"), "b": ("x", "y")}, {"a": 1.0, "b": 1.0})
+    task = Several.of({"a": Head(), "b": Head()}, {"a": ("x", "y"), "b": ("x", "y")})
     hard, soft = rng.integers(0, 2, 5000).astype(float), rng.beta(5, 5, 5000)
     targets = np.stack([hard, 1 - hard, soft, 1 - soft], axis=1)
     weights = [head.weight for head in task.balanced([targets]).heads]

@@ -109,11 +109,12 @@ def _run(directory: Path, teacher: Any, parts: dict[str, Any], given_settings: d
     named: dict[str, Any] = {"teacher": ""}
     function: Any = None
     scores: dict[str, Any] = {}
-    heads = given_settings.get("heads")
+    heads, taught = given_settings.get("heads"), teacher is not None
     if heads and teacher is not None:
         raise SettingsError("each head has its own teacher: give heads={'NAME': {'teacher': ...}}, and no other")
     if isinstance(heads, Mapping):
         tables = {name: head for name, head in heads.items() if isinstance(head, Mapping)}
+        taught = taught or any(head.get("teacher") for head in tables.values())
         function = {name: head["teacher"] for name, head in tables.items() if callable(head.get("teacher"))}
         named_heads = {
             name: {**head, "teacher": name_of(function[name])} if name in function else head
@@ -129,17 +130,16 @@ def _run(directory: Path, teacher: Any, parts: dict[str, Any], given_settings: d
         named["teacher"] = f"column:{_SCORES}"
         if unknown := set(scores) - {"corpus", "train"}:
             raise SettingsError(f"scores of {', '.join(sorted(unknown))}: give those of corpus, of train, or of both")
+    if not taught:
+        named["modes"] = ["scratch"]
     settings = Settings.of(**{**named, **given_settings})
-    if teacher is None and "modes" not in given_settings and not any(h.teacher for h in settings.heads.values()):
-        settings = Settings.of(**{**named, "modes": ["scratch"], **given_settings})
     if teacher is None and parts["corpus"] is not None and not settings.needs_teacher:
         raise SettingsError(UNUSED_CORPUS)  # before it is written
     if pairs := [name for name, value in parts.items() if settings.heads and isinstance(value, tuple)]:
         raise SettingsError(
             f"{pairs[0]} is (texts, labels), which are of one head: give a table with the heads' columns"
         )
-    optional = [column for head in settings.heads.values() for column in head.label]
-    optional += [h.teacher.removeprefix("column:") for h in settings.heads.values() if h.teacher.startswith("column:")]
+    optional = [name for head in settings.heads.values() for name in (*head.label, head.column) if name]
     data = settings.data
     columns = given.Columns(data.text, data.label, data.pair, data.weight, tuple(dict.fromkeys(optional)))
     sources: dict[str, Any] = {}

@@ -5,6 +5,7 @@ What the fits return is what ``config.json`` holds as ``calibration``. None of t
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -235,6 +236,14 @@ def as_logits(calibration: dict[str, Any] | None, logits: np.ndarray) -> np.ndar
     given: dict[str, Any] = {name: np.array(value) for name, value in calibration.items() if name != "kind"}
     knots = ((given.pop("x"), given.pop("y")),) if "x" in given else ()
     return Calibration(calibration["kind"], knots=knots, **given).mapped(logits.astype(np.float64)).astype(logits.dtype)
+
+
+def heads_as_logits(calibrations: Iterable[tuple[slice, dict[str, Any] | None]], logits: np.ndarray) -> np.ndarray:
+    """:func:`as_logits` of several heads: their places among the logits (n, outputs), and the calibration of each."""
+    result: np.ndarray = logits.copy()
+    for outputs, calibration in calibrations:
+        result[:, outputs] = as_logits(calibration, logits[:, outputs])
+    return result
 
 
 def reliability(predicted: np.ndarray, observed: np.ndarray, bins: int = BINS, equal: str = "mass") -> dict[str, Any]:

@@ -92,6 +92,11 @@ class Head:
         1.0, "weight of its loss, beside those of the other heads, whose gradients are made equally large"
     )
 
+    @property
+    def column(self) -> str:
+        """The column of scores that is its teacher, or ""."""
+        return self.teacher.removeprefix("column:") if self.teacher.startswith("column:") else ""
+
 
 @dataclass(frozen=True)
 class Teach:

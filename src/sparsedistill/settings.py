@@ -214,7 +214,7 @@ class Settings:
                 raise SettingsError(message)
 
     def _check_crops(self) -> None:
-        columns = any(head.teacher.startswith("column:") for head in self.heads.values())
+        columns = any(head.column for head in self.heads.values())
         if not self.data.train or "kd" not in self.distill.modes:
             raise SettingsError("random crops are of train, for mode kd: give both, or no --random-crops")
         if columns or self.teach.teacher.startswith("column:"):

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .options import Head
 from .standard import Standard
 from .tasks import TASKS, Single, TaskHead
 
@@ -37,13 +38,13 @@ class Several(Single):
         self.scores_type = np.float64 if self.scores else np.float32
 
     @classmethod
-    def of(cls, tasks: Mapping[str, str], labels: Mapping[str, Sequence[str]], weights: Mapping[str, float]) -> Several:
+    def of(cls, options: Mapping[str, Head], labels: Mapping[str, Sequence[str]]) -> Several:
         """The heads by name, in the order of ``labels``."""
         heads: list[TaskHead] = []
         for name, own in labels.items():
             first = heads[-1].outputs.stop if heads else 0
             outputs = slice(first, first + len(own))
-            heads.append(TaskHead(name, TASKS[tasks[name]], tuple(own), outputs, weights[name]))
+            heads.append(TaskHead(name, TASKS[options[name].task], tuple(own), outputs, options[name].weight))
         return cls(heads)
 
     @property

@@ -59,12 +59,11 @@ def refuse_untaught(settings: Settings, facts: Mapping[str, Any]) -> None:
     """
     for name, head in settings.heads.items():
         gold = facts.get("train", {}).get("targets", {}).get(name, 0) > 0
-        column = head.teacher.removeprefix("column:") if head.teacher.startswith("column:") else ""
-        scored = bool(head.teacher) and (not column or name in facts["scored"])
+        scored = bool(head.teacher) and (not head.column or name in facts["scored"])
         for mode in settings.distill.modes:
             if {"scratch": gold, "kd_private": scored}.get(mode, gold or scored):
                 continue
-            lacks = f"its teacher is column {column!r}, but no text of corpus or train has a score there"
+            lacks = f"its teacher is column {head.column!r}, but no text of corpus or train has a score there"
             if not head.teacher:
                 lacks = "it has no teacher" + (" and no text of train a target" if mode == "kd" else "")
             elif mode == "scratch":

@@ -84,7 +84,7 @@ def labelled(
         if not classes[head_name]:
             raise _without_labels(head_name, head, name)
         targets[head_name] = rows, own
-    task = Several.of({n: h.task for n, h in heads.items()}, classes, {n: h.weight for n, h in heads.items()})
+    task = Several.of(heads, classes)
     values = np.full((len(texts), task.outputs(())), np.nan, task.scores_type)
     for one in task.heads:
         rows, own = targets[one.name]

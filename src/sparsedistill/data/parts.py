@@ -108,8 +108,8 @@ class LabelledParts(Parts):
     def labels(self) -> tuple[str, ...]:
         """Label names in the order of the classes: the settings', else train's, else the teacher's own."""
         data = self.settings.data
-        if self.settings.heads:
-            return self.several.labels if self.several else ()
+        if self.several:
+            return self.several.labels
         if data.task == "regression":
             return ("score",)
         if data.labels:
@@ -125,27 +125,25 @@ class LabelledParts(Parts):
 
     @cached_property
     def several(self) -> Several | None:
-        """The heads as one task, where there are several: their labels are the settings', else train's, else those of
-        dev and test.
-        """
+        """The heads as one task, where there are several: their labels are the settings', else train's."""
         settings = self.settings
         if not settings.heads:
             return None
         if settings.data.train:
             return self._train_all.several
-        of, weights = {}, {}
+        labels: dict[str, tuple[str, ...]] = {}
         for name, head in settings.heads.items():
-            own: Any = ("score",) if head.task == "regression" else head.labels or self._own_labels(name)
+            own = ("score",) if head.task == "regression" else self._own_labels(name)
             if not own:
                 raise SettingsError(
                     f"head {name!r}: the label names are not known without train: give labels in [heads.{name}], in "
                     "the order of the teacher's classes"
                 )
-            of[name], weights[name] = own, head.weight
-        return Several.of({name: head.task for name, head in settings.heads.items()}, of, weights)
+            labels[name] = own
+        return Several.of(settings.heads, labels)
 
     def _own_labels(self, head: str) -> tuple[str, ...] | None:
-        """Label names that a head's options tell: columns of a 0 or 1 each."""
+        """Label names that a head's options tell, also as columns of a 0 or 1 each."""
         options = self.settings.heads[head]
         return options.labels or (options.label if len(options.label) > 1 else None)
 

@@ -141,10 +141,7 @@ class Texts(Parts):
     def several(self) -> Several | None:
         """The heads as one task, where there are several."""
         asked = self.settings.heads
-        if not asked:
-            return None
-        tasks, weights = ({name: getattr(head, field) for name, head in asked.items()} for field in ("task", "weight"))
-        return Several.of(tasks, self.facts["heads"], weights)
+        return Several.of(asked, self.facts["heads"]) if asked else None
 
     def path(self, part: str) -> Path:
         """The file of ``train``, ``dev``, ``test``, ``corpus`` or ``crops``."""

@@ -54,7 +54,7 @@ def _compress(run: Run, name: str, threads: int) -> dict[str, Any]:
     regression = "regression" in (task.name, *(head.task.name for head in heads))
     exact = student.logits(*run.bags(vocabulary, texts, threads), threads)
     calibrations = _calibrations(run, name, exact, targets)
-    calibrated = partial(_calibrated, calibrations)
+    calibrated = partial(calibrate.heads_as_logits, [(head.outputs, found) for head, found in calibrations])
     thresholds = task.thresholds(calibrated(exact), targets)
     cut = np.array(thresholds) if thresholds else None
     extra = {"provenance": provenance(run, name), **_answers(run, calibrations, thresholds)}
@@ -113,15 +113,6 @@ def _calibrations(run: Run, name: str, exact: np.ndarray, targets: np.ndarray) -
                 "for one that is better than the scores themselves"
             )
     return found
-
-
-def _calibrated(calibrations: _Calibrations, logits: np.ndarray) -> np.ndarray:
-    """Logits that need no calibration any more: see :func:`sparsedistill.calibrate.as_logits`."""
-    if calibrations:
-        logits = logits.copy()
-    for head, calibration in calibrations:
-        logits[:, head.outputs] = calibrate.as_logits(calibration, logits[:, head.outputs])
-    return logits
 
 
 def _answers(run: Run, calibrations: _Calibrations, thresholds: list[float] | None) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import evaluate, report
-from ..calibrate import as_logits, expected_calibration_error
+from ..calibrate import expected_calibration_error, heads_as_logits
 from ..classifier import Classifier, probabilities
 from ..format import read_json, replacing, replacing_directory, write_json
 from ..heads import Head
@@ -159,9 +159,9 @@ def _of_heads(
     """The calibration errors, and under ``heads`` the metrics of each head, where they have names."""
     heads: dict[str, dict[str, Any]] = run.several.of_heads(logits, targets, cut) if run.several else {}
     result: dict[str, Any] = {"heads": heads} if run.several else {}
-    for (part, own, wanted, _), head in _with_heads(run, classifier, logits, targets):
+    each = zip(_with_heads(run, classifier, logits, targets), run.task.each(raw, targets), strict=True)
+    for ((part, own, wanted, _), head), (_, before, *_) in each:
         if head.calibration:
-            before = next(one[1] for one in run.task.each(raw, targets) if one[0].name == part.name)
             errors = {"ece": _error(part.task, own, wanted), "ece_before": _error(part.task, before, wanted)}
             (heads[part.name] if run.several else result).update(errors)
     return result
@@ -177,9 +177,8 @@ def _thresholds(classifier: Classifier) -> np.ndarray | None:
 
 def _calibrated(classifier: Classifier, logits: np.ndarray) -> np.ndarray:
     """Logits that need no calibration any more: see :func:`sparsedistill.calibrate.as_logits`."""
-    described = classifier.config.get("heads", [classifier.config])
-    parts = zip(classifier.heads, described, strict=True)
-    return np.hstack([as_logits(own.get("calibration"), logits[:, head.outputs]) for head, own in parts])
+    described = zip(classifier.heads, classifier.config.get("heads", [classifier.config]), strict=True)
+    return heads_as_logits(((head.outputs, own.get("calibration")) for head, own in described), logits)
 
 
 def _error(task: Single, logits: np.ndarray, targets: np.ndarray) -> float:
