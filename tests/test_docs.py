@@ -28,7 +28,7 @@ import zstandard
 
 import sparsedistill
 from sparsedistill import cli
-from sparsedistill.arguments import parser
+from sparsedistill.cli import parser
 from sparsedistill.options import Head
 from sparsedistill.settings import SECTIONS
 

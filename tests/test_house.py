@@ -20,7 +20,7 @@ TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in FIL
 LEVELS = {
     "__main__": 5,
     "cli": 5,
-    "arguments": 5,
+    "commands": 5,
     "api": 4,
     "run": 3,
     "stages": 2,

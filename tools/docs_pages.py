@@ -52,7 +52,7 @@ def settings_page() -> str:
 
 def cli_page() -> str:
     """Every command, from the parser of the command line."""
-    from sparsedistill.arguments import parser
+    from sparsedistill.cli import parser
 
     top = parser()
     commands = next(a for a in top._actions if isinstance(a, argparse._SubParsersAction))
