@@ -299,4 +299,28 @@ FoundBags find_bags(const Vocabulary& vocabulary, std::span<const std::string_vi
     return result;
 }
 
+Large<std::uint32_t> count_known(const Vocabulary& vocabulary, std::span<const std::string_view> texts, unsigned threads,
+                                 const Stop& stop) {
+    const std::size_t columns = 1 + vocabulary.max_n;
+    Large<std::uint32_t> result;
+    result.assign(texts.size() * columns, 0);
+    parallel_texts(texts, 1, threads, stop, [&] {
+        return [&, ids = Large<std::uint32_t>(), reader = BagReader()](std::size_t begin, std::size_t end) mutable {
+            for (std::size_t i = begin; i < end; ++i, stop.poll()) {
+                std::uint32_t* const of_text = result.data() + i * columns;
+                reader.walk(vocabulary, texts.subspan(i, 1), stop, [&](const BagReader::Candidates& all) {
+                    if (ids.size() < all.count) ids.resize(all.count);
+                    const std::size_t hits = kernels().find(vocabulary.lookup.lines(), all.hashes, all.count, ids.data(),
+                                                            all.where, nullptr, 0);
+                    if (hits == Kernels::damaged || all.of_characters) return hits;
+                    if (all.n == 1) of_text[0] += static_cast<std::uint32_t>(all.count);
+                    of_text[all.n] += static_cast<std::uint32_t>(hits);
+                    return hits;
+                });
+            }
+        };
+    });
+    return result;
+}
+
 }  // namespace sparsedistill

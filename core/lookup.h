@@ -166,6 +166,11 @@ struct FoundBags {
 FoundBags find_bags(const Vocabulary& vocabulary, std::span<const std::string_view> texts, unsigned threads,
                     const Stop& stop = Stop(), const Forget& forget = {});
 
+// Of each text: how many tokens it has, then how many of its n-grams of one token, of two ... of max_n have a row:
+// (texts, 1 + max_n). Those of characters do not count.
+Large<std::uint32_t> count_known(const Vocabulary& vocabulary, std::span<const std::string_view> texts, unsigned threads,
+                                 const Stop& stop = Stop());
+
 template <class Find>
 void BagReader::walk(const Vocabulary& vocabulary, std::span<const std::string_view> texts, const Stop& stop, Find find,
                      const Forget& forget) {

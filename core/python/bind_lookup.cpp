@@ -60,6 +60,8 @@ void bind_lookup(nb::module_& m) {
         .def("bags", &PyLookup::bags, "texts"_a, "threads"_a, "forget"_a = 0.0, "seed"_a = 0, "mistype"_a = false,
              "(ids uint32, offsets uint64 (n + 1,)): the rows of each text's known n-grams. Each token is taken for unknown with "
              "the chance `forget`, with `mistype` with one edit in it: a function of (seed, number of the text, number of the token).")
+        .def("known", &PyLookup::known, "texts"_a, "longest"_a, "threads"_a, "nulls_are_empty"_a = false,
+             "uint32 (n, 1 + longest): the tokens of each text, and its n-grams of one token, of two ... that have a row.")
         .def("ngrams", &PyLookup::ngrams, "text"_a,
              "[(n-gram, row)] of one text; a character n-gram is written behind a space.");
 }

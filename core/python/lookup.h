@@ -44,6 +44,19 @@ public:
         return std::make_pair(to_numpy(std::move(found.ids)), to_numpy(std::move(found.offsets)));
     }
 
+    // Without those of characters, and of no more than `longest` tokens.
+    auto known(nb::handle source, unsigned longest, unsigned threads, bool nulls_are_empty) const {
+        if (longest < 1 || longest > vocabulary.max_n) throw nb::value_error("the vocabulary has no n-grams as long as that");
+        const PythonTexts texts(source, nulls_are_empty);
+        const Vocabulary words{vocabulary.rules, longest, vocabulary.lookup, vocabulary.block};
+        Large<std::uint32_t> counts;
+        {
+            const Long work;
+            counts = count_known(words, texts.views(), threads, work.stop);
+        }
+        return to_numpy(std::move(counts), std::size_t{1} + longest);
+    }
+
     // [(n-gram, row)] of one text, in the order of its bag.
     nb::list ngrams(nb::handle text) const {
         const PythonTexts texts(nb::make_tuple(text));
