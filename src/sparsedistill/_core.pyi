@@ -1,7 +1,7 @@
 """Text to n-grams to rows to logits; counting; training's kernels."""
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy
 from numpy.typing import NDArray
@@ -12,12 +12,12 @@ class Damaged(IndexError):
 
 unicode_version: str = '15.1.0'
 
-def tokenize(texts: object, tokenizer: str, lowercase: bool, normalize: bool = True, window: int = 16384, deobfuscate: bool = False) -> list:
+def tokenize(texts: object, tokenizer: str, lowercase: bool, normalize: bool = True, window: int = 16384, deobfuscate: bool = False) -> list[Any]:
     """
     Tokens of each text, as lists of str; `window`, which changes nothing: bytes read at a time.
     """
 
-def deobfuscate(texts: object) -> list:
+def deobfuscate(texts: object) -> list[Any]:
     """
     Each text, a str, as the rule of text of this name makes it, before it is cut into tokens.
     """
@@ -45,7 +45,7 @@ def large_bytes(size: int) -> Annotated[NDArray[numpy.uint8], dict(shape=(None,)
     uint8 (size,), not set to anything, in huge pages where the system gives them.
     """
 
-def kernels() -> list:
+def kernels() -> list[Any]:
     """
     Instruction sets that this processor has kernels for, the plainest first.
     """
@@ -107,7 +107,7 @@ class Lookup:
         uint32 (n, 1 + longest): the tokens of each text, and its n-grams of one token, of two ... that have a row.
         """
 
-    def ngrams(self, text: object) -> list:
+    def ngrams(self, text: object) -> list[Any]:
         """
         [(n-gram, row)] of one text; a character n-gram is written behind a space.
         """
@@ -133,7 +133,7 @@ def sentence_ends(texts: object) -> list[list[int]]:
 class Model:
     """A finished classifier's arrays."""
 
-    def __init__(self, lookup: Lookup, rows: Annotated[NDArray, dict(shape=(None, None), order='C', device='cpu', writable=False)] | None, scale: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)] | None, bias: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)], relu_first: bool, layers: Sequence[tuple[Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)]]], pooling: str = 'mean', pairs: bool = False) -> None: ...
+    def __init__(self, lookup: Lookup, rows: Annotated[NDArray[Any], dict(shape=(None, None), order='C', device='cpu', writable=False)] | None, scale: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)] | None, bias: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)], relu_first: bool, layers: Sequence[tuple[Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)]]], pooling: str = 'mean', pairs: bool = False) -> None: ...
 
     def score(self, texts: object, threads: int, nulls_are_empty: bool = False, excerpt: str = 'head', bytes: int = 0) -> Annotated[NDArray[numpy.float32], dict(shape=(None, None))]:
         """
@@ -145,10 +145,10 @@ class Model:
         (logits float32 (P, outputs), offsets, counts): each part that segment() cuts, scored as a text of its own.
         """
 
-    def choose(self, names: tuple, texts: object, threads: int, nulls_are_empty: bool = False) -> list:
+    def choose(self, names: tuple[Any, ...], texts: object, threads: int, nulls_are_empty: bool = False) -> list[Any]:
         """The name of each text's highest logit."""
 
-    def choose_one(self, text: object, names: tuple) -> object:
+    def choose_one(self, text: object, names: tuple[Any, ...]) -> object:
         """The name of one text's highest logit."""
 
 def take_bags(ids: Annotated[NDArray[numpy.uint32], dict(shape=(None,), order='C', device='cpu', writable=False)], offsets: Annotated[NDArray[numpy.uint64], dict(shape=(None,), order='C', device='cpu', writable=False)], which: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)], drop: float, seed: int, step: int, place: int) -> tuple[Annotated[NDArray[numpy.uint32], dict(shape=(None,))], Annotated[NDArray[numpy.uint64], dict(shape=(None,))]]:
@@ -156,7 +156,7 @@ def take_bags(ids: Annotated[NDArray[numpy.uint32], dict(shape=(None,), order='C
     (ids, offsets) of the bags at `which`, each id left out with the chance `drop`: a function of (seed, step, place in the batch).
     """
 
-def bag_mean(table: Annotated[NDArray, dict(shape=(None, None), order='C', device='cpu', writable=False)], ids: Annotated[NDArray[numpy.uint32], dict(shape=(None,), order='C', device='cpu', writable=False)], offsets: Annotated[NDArray[numpy.uint64], dict(shape=(None,), order='C', device='cpu', writable=False)], out: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], threads: int) -> None:
+def bag_mean(table: Annotated[NDArray[Any], dict(shape=(None, None), order='C', device='cpu', writable=False)], ids: Annotated[NDArray[numpy.uint32], dict(shape=(None,), order='C', device='cpu', writable=False)], offsets: Annotated[NDArray[numpy.uint64], dict(shape=(None,), order='C', device='cpu', writable=False)], out: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], threads: int) -> None:
     """out[b] = mean of the rows of bag b; zero for an empty bag."""
 
 class Pool:
@@ -169,25 +169,25 @@ class Pool:
         pooling: mean, sum, sqrtn, max, mean+max or attentive, which has a query (d,).
         """
 
-def bag_pool(table: Annotated[NDArray, dict(shape=(None, None), order='C', device='cpu', writable=False)], ids: Annotated[NDArray[numpy.uint32], dict(shape=(None,), order='C', device='cpu', writable=False)], offsets: Annotated[NDArray[numpy.uint64], dict(shape=(None,), order='C', device='cpu', writable=False)], pool: Pool, out: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], threads: int) -> None:
+def bag_pool(table: Annotated[NDArray[Any], dict(shape=(None, None), order='C', device='cpu', writable=False)], ids: Annotated[NDArray[numpy.uint32], dict(shape=(None,), order='C', device='cpu', writable=False)], offsets: Annotated[NDArray[numpy.uint64], dict(shape=(None,), order='C', device='cpu', writable=False)], pool: Pool, out: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], threads: int) -> None:
     """
     out[b] = the rows of bag b, pooled: (bags, d), or (bags, 2 d) for mean+max; zero for an empty bag.
     """
 
-def bag_attend(table: Annotated[NDArray, dict(shape=(None, None), order='C', device='cpu', writable=False)], ids: Annotated[NDArray[numpy.uint32], dict(shape=(None,), order='C', device='cpu', writable=False)], offsets: Annotated[NDArray[numpy.uint64], dict(shape=(None,), order='C', device='cpu', writable=False)], pool: Pool, out: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], grad: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], threads: int) -> Annotated[NDArray[numpy.float32], dict(shape=(None,))]:
+def bag_attend(table: Annotated[NDArray[Any], dict(shape=(None, None), order='C', device='cpu', writable=False)], ids: Annotated[NDArray[numpy.uint32], dict(shape=(None,), order='C', device='cpu', writable=False)], offsets: Annotated[NDArray[numpy.uint64], dict(shape=(None,), order='C', device='cpu', writable=False)], pool: Pool, out: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], grad: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], threads: int) -> Annotated[NDArray[numpy.float32], dict(shape=(None,))]:
     """
     Attentive, between pooling and step: the query's gradient (d,) from that of `out`.
     """
 
-def bag_adam(table: Annotated[NDArray, dict(shape=(None, None), order='C', device='cpu')], moment1: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], moment2: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], ids: Annotated[NDArray[numpy.uint32], dict(shape=(None,), order='C', device='cpu', writable=False)], offsets: Annotated[NDArray[numpy.uint64], dict(shape=(None,), order='C', device='cpu', writable=False)], grad: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], learning_rate: float, beta1: float, beta2: float, epsilon: float, step: int, threads: int, seed: int = 0, pool: Pool | None = None, first: int = 0) -> None:
+def bag_adam(table: Annotated[NDArray[Any], dict(shape=(None, None), order='C', device='cpu')], moment1: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], moment2: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], ids: Annotated[NDArray[numpy.uint32], dict(shape=(None,), order='C', device='cpu', writable=False)], offsets: Annotated[NDArray[numpy.uint64], dict(shape=(None,), order='C', device='cpu', writable=False)], grad: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], learning_rate: float, beta1: float, beta2: float, epsilon: float, step: int, threads: int, seed: int = 0, pool: Pool | None = None, first: int = 0) -> None:
     """
     One step of lazy Adam on the rows of the bags, in place, from the gradient of what was pooled (None: means). A uint16 table stands for bfloat16 and is rounded at random, as a function of (seed, step, row, column).
     """
 
-def bag_adagrad(table: Annotated[NDArray, dict(shape=(None, None), order='C', device='cpu')], state: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu')], ids: Annotated[NDArray[numpy.uint32], dict(shape=(None,), order='C', device='cpu', writable=False)], offsets: Annotated[NDArray[numpy.uint64], dict(shape=(None,), order='C', device='cpu', writable=False)], grad: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], learning_rate: float, epsilon: float, step: int, threads: int, seed: int = 0, pool: Pool | None = None, first: int = 0) -> None:
+def bag_adagrad(table: Annotated[NDArray[Any], dict(shape=(None, None), order='C', device='cpu')], state: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu')], ids: Annotated[NDArray[numpy.uint32], dict(shape=(None,), order='C', device='cpu', writable=False)], offsets: Annotated[NDArray[numpy.uint64], dict(shape=(None,), order='C', device='cpu', writable=False)], grad: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], learning_rate: float, epsilon: float, step: int, threads: int, seed: int = 0, pool: Pool | None = None, first: int = 0) -> None:
     """The same of row-wise Adagrad; state float32 (V,)."""
 
-def bag_sgd(table: Annotated[NDArray, dict(shape=(None, None), order='C', device='cpu')], rates: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], ends: Annotated[NDArray[numpy.uint32], dict(shape=(None,), order='C', device='cpu', writable=False)], ids: Annotated[NDArray[numpy.uint32], dict(shape=(None,), order='C', device='cpu', writable=False)], offsets: Annotated[NDArray[numpy.uint64], dict(shape=(None,), order='C', device='cpu', writable=False)], grad: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], learning_rate: float, step: int, threads: int, seed: int = 0, pool: Pool | None = None, first: int = 0) -> None:
+def bag_sgd(table: Annotated[NDArray[Any], dict(shape=(None, None), order='C', device='cpu')], rates: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], ends: Annotated[NDArray[numpy.uint32], dict(shape=(None,), order='C', device='cpu', writable=False)], ids: Annotated[NDArray[numpy.uint32], dict(shape=(None,), order='C', device='cpu', writable=False)], offsets: Annotated[NDArray[numpy.uint64], dict(shape=(None,), order='C', device='cpu', writable=False)], grad: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], learning_rate: float, step: int, threads: int, seed: int = 0, pool: Pool | None = None, first: int = 0) -> None:
     """
     The same of plain gradient descent; rates float32 (V, k): factors of the learning rate, of the columns up to each of the ends, uint32 (k,).
     """
