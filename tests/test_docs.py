@@ -348,7 +348,7 @@ def test_generated_pages_leave_nothing_out(pages):
             assert re.search(rf"^\| `{name}`", settings, re.MULTILINE), name
     for name in sparsedistill.__all__:
         assert name.startswith("__") or f"## {name}\n" in api or f"| `{name}` |" in api, name
-    for name in ("fit", "run", "teach", "evaluate", "predict", "cut", "inspect"):
+    for name in ("fit", "run", "teach", "evaluate", "predict", "cut", "drift", "inspect"):
         assert f"\n## {name}\n" in cli
     for option in ("--top-k K", "--set STAGE.FIELD=VALUE", "--distill-epochs", "--random-crops"):
         assert f"`{option}`" in cli

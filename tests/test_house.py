@@ -26,6 +26,8 @@ LEVELS = {
     "stages": 2,
     "predict": 2,
     "measure": 2,
+    "drift": 2,
+    "drifted": 2,
     "data": 1,
     "teacher": 1,
     "student": 1,

@@ -15,7 +15,15 @@ MEMBERS = {  # of classes that have others for the package itself
     "Run": ("execute", "check", "teacher_logits", "classifier"),
     "Settings": ("of", "from_toml", "check"),
 }
-COMMANDS = ("fit", "run", "predict", "cut", "inspect", "evaluate")  # in full; stages have the options of their tables
+COMMANDS = (
+    "fit",
+    "run",
+    "predict",
+    "cut",
+    "drift",
+    "inspect",
+    "evaluate",
+)  # in full; stages have the options of their tables
 
 
 def settings_page() -> str:
@@ -67,7 +75,11 @@ def cli_page() -> str:
         if command.epilog:
             examples = [line.strip() for line in command.epilog.splitlines()[1:]]
             lines += ["**Examples**", "", "```sh", *examples, "```", ""]
-    lines += ["", "The exit status is 0, 2 for settings or data that cannot be used, 130 when interrupted."]
+    lines += [
+        "",
+        "The exit status is 0, 1 for drift that `--fail-above` is to find, 2 for settings or data that cannot be used, "
+        "130 when interrupted.",
+    ]
     return "\n".join(lines)
 
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from . import __version__
-from .commands import cut, fit, inspect, predict, run
+from .commands import cut, drift, fit, inspect, predict, run
 from .commands.common import Help
 from .errors import SparsedistillError
 
@@ -30,13 +30,13 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"sparsedistill {__version__}")
     commands = top.add_subparsers(metavar="COMMAND", title="commands", required=True)
-    for command in (fit, predict, cut, inspect, run):
+    for command in (fit, predict, cut, drift, inspect, run):
         command.add(commands)
     return top
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point of ``sparsedistill``; returns the exit status (2: settings or data, 130: interrupted)."""
+    """Entry point of ``sparsedistill``; returns the exit status (1: drift, 2: settings or data, 130: interrupted)."""
     status = _main(argv)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         # Threads of torch.distributed may still let go of Python's objects when the interpreter ends, which now and
@@ -57,7 +57,7 @@ def _main(argv: Sequence[str] | None) -> int:
         arguments.input += rest
     logging.getLogger("sparsedistill").propagate = False  # only our own handler prints: bare, to stderr
     try:
-        arguments.work(arguments)
+        status: int = arguments.work(arguments) or 0
     except SparsedistillError as error:
         sys.stderr.write(f"sparsedistill: {error}\n")
         return 2
@@ -77,7 +77,7 @@ def _main(argv: Sequence[str] | None) -> int:
             return 0
         sys.stderr.write(f"sparsedistill: {f'{error.filename}: ' if error.filename else ''}{error.strerror or error}\n")
         return 2
-    return 0
+    return status
 
 
 def _meant(command: argparse.ArgumentParser, unknown: str) -> str:

@@ -24,7 +24,8 @@ def coverage(classifier: Classifier, texts: Any, threads: int = 0, nulls: str = 
     Errors: those of :meth:`~sparsedistill.Classifier.decision_function`; :class:`SettingsError` for a classifier with
     hashed rows, where any n-gram has a row.
     """
-    known, all_of_them = _counts(classifier, texts, 1, threads, nulls)
+    _refuse_hashed(classifier)
+    known, all_of_them = ngram_counts(classifier, texts, 1, threads, nulls)
     shares: np.ndarray = known[:, 0] / np.maximum(all_of_them[:, 0], 1)
     return shares
 
@@ -34,19 +35,23 @@ def ngram_coverage(classifier: Classifier, texts: Any, threads: int = 0, nulls: 
 
     NaN where a text has no n-gram of that length; else as :func:`coverage`, which gives the first column.
     """
-    known, all_of_them = _counts(classifier, texts, int(classifier._config["text"]["max_n"]), threads, nulls)
+    _refuse_hashed(classifier)
+    known, all_of_them = ngram_counts(classifier, texts, int(classifier._config["text"]["max_n"]), threads, nulls)
     shares: np.ndarray = known / np.where(all_of_them > 0, all_of_them, np.nan)
     return shares
 
 
-def _counts(
-    classifier: Classifier, texts: Any, longest: int, threads: int, nulls: str
-) -> tuple[np.ndarray, np.ndarray]:
-    """n-grams of 1 to ``longest`` tokens, float64 (n, longest): those that have a row, and all of them."""
+def _refuse_hashed(classifier: Classifier) -> None:
     if classifier._hashed:
         raise SettingsError(
             "this classifier has hashed rows, where any n-gram has one: coverage needs one with a vocabulary"
         )
+
+
+def ngram_counts(
+    classifier: Classifier, texts: Any, longest: int, threads: int = 0, nulls: str = "error"
+) -> tuple[np.ndarray, np.ndarray]:
+    """n-grams of 1 to ``longest`` tokens in each text, float64 (n, longest): those that have a row, and all of them."""
     pairs = classifier.pairs
     asked = asked_of_core((texts,) if is_one(texts, pairs) else texts, pairs, threads, nulls)
     try:
