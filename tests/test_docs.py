@@ -144,6 +144,8 @@ def write_inputs(folder: Path) -> None:
     rows = [(a, *flags, w) for (a, _), flags, w in zip(train, kinds, trust, strict=True)]
     write_csv(folder / "comments.csv", ["text", "toxic", "spam", "insult", "trust"], rows)
     write_csv(folder / "requests.csv", ["text", "team"], [(a, f"team {b}") for a, b in train])
+    strange = [(f"{word} {i} of the moon", "other") for i in range(8) for word in ("phases", "craters", "seas")]
+    write_csv(folder / "inbox.csv", ["text", "team"], [*((a, f"team {b}") for a, b in test), *strange])
     write_csv(folder / "new-requests.csv", ["text"], [[a] for a, _ in test])
     answers = [(a, b, "yes" if i % 2 else "no") for i, ((a, _), b) in enumerate(zip(train, texts, strict=False))]
     answers = [(a, a if label == "yes" else b, label) for a, b, label in answers]

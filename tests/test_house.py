@@ -22,6 +22,8 @@ LEVELS = {
     "cli": 5,
     "commands": 5,
     "api": 4,
+    "cascade": 4,
+    "outcomes": 4,
     "run": 3,
     "stages": 2,
     "predict": 2,

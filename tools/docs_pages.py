@@ -20,6 +20,7 @@ COMMANDS = (
     "run",
     "predict",
     "cut",
+    "cascade",
     "drift",
     "inspect",
     "evaluate",
@@ -122,7 +123,11 @@ def api_page() -> str:
     names = [name for name in sparsedistill.__all__ if not name.startswith("__")]
     things = {name: getattr(sparsedistill, name) for name in names}
     errors = [name for name in names if inspect.isclass(things[name]) and issubclass(things[name], Exception)]
-    first = [name for name in ("distill", "Classifier", "Explanation", "Report", "Run", "Settings") if name in names]
+    first = [
+        name
+        for name in ("distill", "Classifier", "Cascade", "Explanation", "Report", "Run", "Settings")
+        if name in names
+    ]
     rest = [name for name in names if name not in first and name not in errors]
     lines = [
         "# Python API",

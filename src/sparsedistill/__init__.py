@@ -9,6 +9,7 @@ from .heads import Head
 
 if TYPE_CHECKING:
     from .api import distill
+    from .cascade import Cascade
     from .report import Report
     from .run import Run
     from .settings import Settings
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Cascade",
     "Classifier",
     "DataError",
     "Explanation",
@@ -32,7 +34,7 @@ __all__ = [
 ]
 
 # What trains is loaded when it is touched: predicting needs numpy alone, and milliseconds.
-_LATER = {"distill": "api", "Report": "report", "Run": "run", "Settings": "settings"}
+_LATER = {"Cascade": "cascade", "distill": "api", "Report": "report", "Run": "run", "Settings": "settings"}
 
 
 def __getattr__(name: str) -> Any:

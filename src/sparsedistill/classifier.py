@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from . import _core
+from .abstain import predict_confident
 from .artefact import read_parts
 from .errors import FormatError, SettingsError
 from .explain import Explanation, explain
@@ -218,16 +219,10 @@ class Classifier:
         return each(labelled, head, lambda one: one.probabilities(logits[..., one.outputs]))
 
     def predict(
-        self,
-        texts: Any,
-        threads: int = 0,
-        nulls: str = "error",
-        head: str | None = None,
-        parts: str | None = None,
-        pool: str | None = None,
-        offsets: str = "characters",
-        max_bytes: int | str | None = None,
-    ) -> Any:
+        self, texts: Any, threads: int = 0, nulls: str = "error", head: str | None = None, parts: str | None = None,
+        pool: str | None = None, offsets: str = "characters", max_bytes: int | str | None = None,
+        min_confidence: float | str | None = None,
+    ) -> Any:  # fmt: skip
         """Labels of n texts, as a list: a name each (single), a list of names each (multi), a float each (regression).
 
         For one str the one label, list or float. Where heads have names: a dict of these, by name. Multi-label
@@ -237,10 +232,15 @@ class Classifier:
         ``parts`` ("sentence", "paragraph", "window:200/100": words, step): each part of a text as a text of its own, a
         list of :class:`sparsedistill.parts.Part` (start, end, prediction) a text, in ``offsets`` of "characters" or
         "bytes". ``pool`` ("mean", "max", "top3", "share:0.5"): one result a text, of its parts' pooled probabilities.
+
+        ``min_confidence``: None instead of what a head is less sure of (:meth:`Head.confidence`); a probability, or the
+        name of a stored threshold. Regressions never abstain. Errors: :class:`SettingsError`.
         """
         try:
             if parts is not None or pool is not None:
-                return predict_parts(self, texts, threads, nulls, parts, pool, offsets, head, max_bytes)
+                return predict_parts(self, texts, threads, nulls, parts, pool, offsets, head, max_bytes, min_confidence)
+            if min_confidence is not None:
+                return predict_confident(self, texts, threads, nulls, head, max_bytes, min_confidence)
             if self._names and head is None and max_bytes is None:
                 if not is_one(texts, self.pairs):
                     return self._model.choose(self._names, *asked_of_core(texts, self.pairs, threads, nulls))

@@ -41,6 +41,17 @@ def ngram_coverage(classifier: Classifier, texts: Any, threads: int = 0, nulls: 
     return shares
 
 
+def known_shares(classifier: Classifier, texts: Any, threads: int = 0, nulls: str = "error") -> np.ndarray:
+    """Share of the n-grams of each text that have a row, float64 (n,): of 1 to max_n tokens, all in one number.
+
+    Arguments, errors and the rest are those of :func:`coverage`.
+    """
+    _refuse_hashed(classifier)
+    known, all_of_them = ngram_counts(classifier, texts, int(classifier._config["text"]["max_n"]), threads, nulls)
+    shares: np.ndarray = known.sum(axis=1) / np.maximum(all_of_them.sum(axis=1), 1)
+    return shares
+
+
 def _refuse_hashed(classifier: Classifier) -> None:
     if classifier._hashed:
         raise SettingsError(

@@ -115,6 +115,20 @@ class Head:
         rows = (probabilities >= self.thresholds).tolist()
         return [[label for label, yes in zip(self.labels, row, strict=True) if yes] for row in rows]
 
+    def confidence(self, probabilities: np.ndarray) -> np.ndarray:
+        """How sure the head is of what it decides: float64 (n,) of its calibrated probabilities (n, C).
+
+        single: the probability of the label; multi: that of the least certain of its decisions, each the probability
+        of the label where it is given, and 1 less that where it is not.
+
+        Errors: ValueError for a regression.
+        """
+        self.refuse_probabilities()
+        if self.task == "multi":
+            probabilities = np.where(probabilities >= self.thresholds, probabilities, 1 - probabilities)
+        result: np.ndarray = probabilities.min(axis=1) if self.task == "multi" else probabilities.max(axis=1)
+        return result
+
     def ranked(self, logits: np.ndarray) -> np.ndarray:
         """Label numbers (n, C) of logits (n, C), the likeliest first; of equals that of the first label."""
         calibrated = self.calibration is not None and self.task == "multi"  # each label by a map of its own

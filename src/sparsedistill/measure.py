@@ -113,7 +113,7 @@ def measure(
     scores = any(one.task == "regression" for one in heads)
     if cuts and not scores:
         raise SettingsError("cuts are of scores, and this classifier gives labels: leave out --cuts")
-    parts = [_LabelledFile(one, classifier.pairs, sources, data, tuple(slices)).read() for one in heads]
+    parts = [LabelledFile(one, classifier.pairs, sources, data, tuple(slices)).read() for one in heads]
     results = {}
     logits: Any = None
     scored: list[str] = []
@@ -174,7 +174,7 @@ def choose_cut(
             slices += batch.named(column) if column else []
         targets: Any = None
     else:
-        part = _LabelledFile(one, classifier.pairs, sources, data, columns).read()
+        part = LabelledFile(one, classifier.pairs, sources, data, columns).read()
         texts = pairs.split(part.texts) if classifier.pairs else part.texts
         slices, targets = part.extra.get(column, []), part.targets
     predicted = one.scores(classifier._logits(texts, threads, "error")[:, one.outputs])
@@ -273,7 +273,7 @@ def reliability_of(answers: Answers, predicted: np.ndarray) -> dict[str, dict[st
     return result
 
 
-class _LabelledFile(LabelledParts):
+class LabelledFile(LabelledParts):
     """The labelled texts that a head is measured on, as a part of a run is read."""
 
     def __init__(self, head: Head, are_pairs: bool, sources: Sequence[str], data: Data, slices: tuple[str, ...]):
@@ -295,6 +295,7 @@ class _LabelledFile(LabelledParts):
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
+        """Those of the head."""
         return self._head.labels
 
     def _reader(self, name: str) -> Reader:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from . import _core
+from .abstain import Abstention, abstained, abstentions_of
+from .errors import SettingsError
 from .heads import Head, asked_heads, each
 from .inputs import asked_of_core, is_one
 
@@ -58,6 +60,16 @@ def _decided(head: Head, logits: np.ndarray) -> Decided:
     return Decided(head, values, predicted, lambda: head.ranked(logits))
 
 
+def sure(
+    answer: Decided, limits: Mapping[str, Abstention], known: np.ndarray | None = None, none: Any = None
+) -> Decided:
+    """With ``none`` for what the head abstains from, by the limit of its name and the shares of ``known`` n-grams."""
+    if limit := limits.get(answer.head.name):
+        doubtful = limit.doubtful(answer.head.confidence(answer.values), known)
+        return answer._replace(predicted=abstained(answer.predicted, doubtful, none))
+    return answer
+
+
 @dataclass(frozen=True, eq=False)
 class Parts:
     """The parts of n texts, end to end, in order.
@@ -82,10 +94,11 @@ class Parts:
             begin, end = end, end + count
             yield values[begin:end]
 
-    def predictions(self, head: Head) -> list[list[Part]]:
-        """The parts of each text, with the decisions of one head."""
+    def predictions(self, head: Head, limits: Mapping[str, Abstention]) -> list[list[Part]]:
+        """The parts of each text, with the decisions of one head; None below its limit."""
         starts, ends = self.offsets.T.tolist()
-        predicted = head.decide(self.logits[:, head.outputs])
+        logits = self.logits[:, head.outputs]
+        predicted = sure(_decided(head, logits), limits).predicted if head.name in limits else head.decide(logits)
         # Part(...) is a function in Python, whose calls cost more than all else: parts are many.
         return list(self.split(list(map(_part, zip(starts, ends, predicted, strict=True)))))
 
@@ -151,6 +164,7 @@ def predict_parts(
     offsets: str,
     head: str | None,
     max_bytes: int | str | None = None,
+    min_confidence: float | str | None = None,
 ) -> Any:
     """A result a text; of one str that of it alone.
 
@@ -163,14 +177,28 @@ def predict_parts(
     if pool is not None:
         pooling_of(pool)  # refused before any work
     wanted, one = asked_heads(classifier.heads, head), is_one(texts, False)
+    limits = {} if min_confidence is None else limits_of_parts(classifier, wanted, min_confidence)
     result = parts_of(classifier, [texts] if one else texts, parts, offsets, threads, nulls)
     of_empty = classifier._logits([""] * (pool is not None), 1, "error")
 
     def answer(head: Head) -> Any:
-        answers = result.predictions(head) if pool is None else result.pooled(head, pool, of_empty).predicted
+        if pool is None:
+            answers = result.predictions(head, limits)
+        else:
+            answers = sure(result.pooled(head, pool, of_empty), limits).predicted
         return answers[0] if one else answers
 
     return each(wanted, head, answer)
+
+
+def limits_of_parts(
+    classifier: Classifier, heads: tuple[Head, ...], min_confidence: float | str
+) -> dict[str, Abstention]:
+    """:func:`abstentions_of`. Errors: :class:`SettingsError` also for a threshold that goes by known n-grams."""
+    limits = abstentions_of(classifier, heads, min_confidence)
+    if any(limit.known for limit in limits.values()):
+        raise SettingsError(f"the threshold {min_confidence!r} goes by the n-grams of whole texts: leave out parts")
+    return limits
 
 
 def parts_of(

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from . import _core
+from .abstain import Abstention, abstentions_of
 from .classifier import Classifier
 from .cuts import cut_of
 from .data import files, records
@@ -24,7 +25,7 @@ from .data.write import Write, arrow_writer, text_writer
 from .errors import DataError, SettingsError, require
 from .format import replacing
 from .inputs import excerpt_of
-from .parts import OFFSETS, cutting_of, pooling_of
+from .parts import OFFSETS, cutting_of, limits_of_parts, pooling_of
 from .progress import Progress, say
 from .scorer import WHOLE, Scorer, Spans
 
@@ -53,6 +54,8 @@ def predict(
     quoting: str = "auto",
     header: bool = True,
     cut: str = "",
+    min_confidence: float | str | None = None,
+    none: str | None = None,
     spans: Spans = WHOLE,
 ) -> None:
     """Write a record for each text of ``sources`` (files, globs, folders, ``-`` for stdin), in order.
@@ -63,7 +66,8 @@ def predict(
     ``pair`` is the column of the second text for a classifier of pairs, and is among the columns kept.
     ``input_format``, ``delimiter``, ``quoting`` and ``header`` are those of :class:`files.Form`; with quoting "double"
     TSV is written in quotes, too. ``cut`` names one of the classifier's cuts, whose "keep" or "drop" is in the column
-    ``cut``. Memory is a few batches of the input, whatever its size.
+    ``cut``. ``min_confidence`` is that of :meth:`Classifier.predict`: what is less sure has no ``predicted``, or the
+    label ``none``, and ``abstained`` says so. Memory is a few batches of the input, whatever its size.
 
     ``spans`` say what of the texts is scored, and how parts are written. Without pooling, the column ``parts`` is the
     list of a text's parts, each with start, end and the columns above. Where they are flat, as they are in CSV, TSV and
@@ -87,8 +91,10 @@ def predict(
     _refuse_options(classifier, expanded, output, kind, keep, pair, proba, top_k, threads)
     _refuse_spans(classifier, spans, kind, proba, cut, prefix)
     chosen = cut_of(classifier, cut) if cut else None
+    limits = _limits(classifier, spans, kind, min_confidence, none)
     scorer = Scorer(
-        classifier, kind, spans, threads=threads, proba=proba, top_k=top_k, prefix=prefix, cut=chosen
+        classifier, kind, spans, threads=threads, proba=proba, top_k=top_k, prefix=prefix, cut=chosen, limits=limits,
+        none=none,
     )  # fmt: skip
     if kind == "lines" or (keep is None and (scorer.flat or kind == "dolma")):
         keep = ()
@@ -259,6 +265,30 @@ def _refuse_spans(classifier: Classifier, spans: Spans, kind: str, proba: bool, 
             raise SettingsError(f"{name} is not of --format dolma: leave out one of them")
     if "__" in prefix:
         raise SettingsError(f"--prefix {prefix}: in Dolma's names two underscores end it; give one without")
+
+
+def _limits(
+    classifier: Classifier, spans: Spans, kind: str, min_confidence: float | str | None, none: str | None
+) -> dict[str, Abstention]:
+    """Where heads abstain, by name."""
+    if min_confidence is None:
+        if none is not None:
+            raise SettingsError("--none is of texts below --min-confidence: give that, too")
+        return {}
+    if kind == "dolma":
+        raise SettingsError("--min-confidence is not of --format dolma, whose readers go by scores: leave it out")
+    limits = (limits_of_parts if spans.parts else abstentions_of)(classifier, classifier.heads, min_confidence)
+    if spans.max_bytes and any(limit.known for limit in limits.values()):
+        raise SettingsError("this threshold goes by the n-grams of whole texts: leave out --max-bytes")
+    if none is not None:
+        heads = [head for head in classifier.heads if head.name in limits and head.task == "single"]
+        if not heads:
+            raise SettingsError("--none is of heads with one label a text, of which none abstains: leave it out")
+        if any(none in head.labels for head in heads):
+            raise SettingsError(f"--none {none} is a label of the classifier: give another name")
+        if kind == "lines" and set(none) & set("\t\r\n"):
+            raise SettingsError(f"--none {none!r} has a sign that parts the results in lines: write jsonl")
+    return limits
 
 
 def _paired(batch: Batch, pair: str, nulls: str) -> list[tuple[Any, Any]]:

@@ -2,27 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
+from .abstain import Abstention
 from .classifier import Classifier
 from .errors import require
 from .heads import Head
 from .parts import Decided, Parts, decided, parts_of
 
 
-def columns_of(answers: Iterable[Decided], proba: bool = False, top_k: int | None = None) -> dict[str, Any]:
+def columns_of(
+    answers: Iterable[Decided], proba: bool = False, top_k: int | None = None,
+    limits: Mapping[str, Abstention] | None = None, known: np.ndarray | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """Columns of n values of what heads have decided for n texts or parts, with NAME. before a head's name.
 
     They are ``predicted``, which is what :meth:`Classifier.predict` gives, for the task "single" also its
     ``probability``; ``proba`` adds ``p(LABEL)`` of every label, ``top_k`` the lists ``top_labels`` and
-    ``top_probabilities`` of the K likeliest. A regression has the first of these alone.
+    ``top_probabilities`` of the K likeliest. A regression has the first of these alone. Where a head may abstain, by
+    ``limits``, ``abstained`` says whether it does, for "multi" behind its ``confidence``; where that goes by the shares
+    of ``known`` n-grams, they are in ``known``.
     """
-    return {
-        _before(one.head) + name: values for one in answers for name, values in _columns_of(one, proba, top_k).items()
-    }
+    columns: dict[str, Any] = {}
+    for one in answers:
+        own = _columns_of(one, proba, top_k)
+        if limit := (limits or {}).get(one.head.name):
+            confidence = one.head.confidence(one.values)
+            own |= {"confidence": confidence} if one.head.task == "multi" else {}
+            own |= {"known": known} if limit.known else {}
+            own["abstained"] = limit.doubtful(confidence, known)
+        columns |= {_before(one.head) + name: values for name, values in own.items()}
+    return columns
 
 
 def _before(head: Head) -> str:
@@ -55,13 +68,14 @@ def kinds_of(heads: Iterable[Head]) -> dict[str, str]:
         for name, kind in (
             ("predicted", kinds[head.task]),
             ("top_labels", "names"),
+            ("abstained", "flag"),
             ("top_probabilities", "probabilities"),
         )
     }  # fmt: skip
 
 
 def arrow_type(kind: Any) -> Any:
-    """The Arrow type of results: of one name, names, a score, an index, probabilities, or "", one probability.
+    """The Arrow type of results: one name, names, a score, an index, a flag, probabilities, or "", one probability.
 
     Of parts, where it is a dict of the kinds of their columns, by name: a list of structs.
     """
@@ -73,6 +87,7 @@ def arrow_type(kind: Any) -> Any:
         "names": pa.list_(pa.string()),
         "score": pa.float32(),
         "index": pa.int64(),
+        "flag": pa.bool_(),
         "probabilities": pa.list_(pa.float64()),
         "": pa.float64(),
     }[kind]

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .abstain import Abstention, known_of
 from .classifier import Classifier
 from .cuts import keeps
 from .dolma import attributes_of
 from .errors import DataError
 from .heads import Head
-from .parts import Decided, Parts, decided, parts_of
+from .parts import Decided, Parts, decided, parts_of, sure
 from .results import columns_of, kinds_of, nested, nested_arrow, offset_columns
 
 if TYPE_CHECKING:
@@ -43,15 +45,19 @@ class Scorer:
     """Scores the texts of batches, and makes of that the columns to write as ``kind``.
 
     ``names``: those of the columns; ``kinds``: what is in them, as :func:`arrow_type` calls it; ``flat``: whether a
-    record is a part. ``cut``: a head and one of its cuts, or None.
+    record is a part. ``cut``: a head and one of its cuts, or None. ``limits``: where heads abstain, by name; ``none``:
+    what they then give instead of a label (None: nothing).
     """
 
     def __init__(
         self, classifier: Classifier, kind: str, spans: Spans = WHOLE, *, threads: int = 0, proba: bool = False,
         top_k: int | None = None, prefix: str = "", cut: tuple[Head, dict[str, Any]] | None = None,
+        limits: Mapping[str, Abstention] | None = None, none: str | None = None,
     ):  # fmt: skip
         self._classifier, self._kind, self._spans, self._threads = classifier, kind, spans, threads
         self._proba, self._top_k, self._prefix, self._cut = proba, top_k, prefix, cut
+        self._limits, self._none = dict(limits or {}), none
+        self._known: np.ndarray | None = None  # shares of known n-grams of the texts scored last
         self._empty = classifier._logits([("", "") if classifier.pairs else ""], 1, "error")
         self._documents = 0  # that have been scored
         of_parts = bool(spans.parts) and not spans.pool and kind != "dolma"
@@ -82,14 +88,19 @@ class Scorer:
         classifier, spans = self._classifier, self._spans
         if not spans.parts:
             logits = classifier._logits(texts, self._threads, "empty", spans.max_bytes or None)
-            return decided(classifier.heads, logits), None, logits
+            self._known = known_of(classifier, self._limits, texts, self._threads, "empty", spans.max_bytes or None)
+            return self._sure(decided(classifier.heads, logits)), None, logits
         parts = parts_of(classifier, texts, spans.parts, spans.offsets, self._threads, "empty")
         logits = np.repeat(self._empty, len(parts.counts), axis=0)
         telling = parts.logits[:, 0] != self._empty[0, 0]
         logits[parts.text_of[telling]] = parts.logits[telling]
         if spans.pool:
-            return [parts.pooled(head, spans.pool, self._empty) for head in classifier.heads], None, logits
-        return decided(classifier.heads, parts.logits), parts, logits
+            return self._sure([parts.pooled(head, spans.pool, self._empty) for head in classifier.heads]), None, logits
+        return self._sure(decided(classifier.heads, parts.logits)), parts, logits
+
+    def _sure(self, answers: list[Decided]) -> list[Decided]:
+        none = {head.name: self._none for head in self._classifier.heads if head.task == "single"}
+        return [sure(one, self._limits, self._known, none.get(one.head.name)) for one in answers]
 
     def _columns(self, answers: list[Decided], parts: Parts | None, batch: Batch | None, texts: Any) -> dict[str, Any]:
         if self._kind == "dolma":
@@ -104,7 +115,7 @@ class Scorer:
 
     def _of_parts(self, answers: list[Decided], parts: Parts | None, batch: Batch | None) -> dict[str, Any]:
         """The columns of texts or of parts."""
-        columns = columns_of(answers, self._proba, self._top_k)
+        columns = columns_of(answers, self._proba, self._top_k, self._limits, self._known)
         if self._cut:
             head, cut = self._cut
             values = batch.named(cut["column"]) if batch and cut["column"] else None

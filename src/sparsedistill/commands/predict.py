@@ -26,6 +26,7 @@ _EXAMPLES = """
   sparsedistill predict model reviews.csv --text body -o labelled.csv
   sparsedistill predict model 'crawl/*.parquet' --keep id url --proba -o labelled.parquet
   sparsedistill predict model 'crawl/*.parquet' --keep id --parts sentence -o sentences.parquet
+  sparsedistill predict model reviews.csv --text body --min-confidence 0.8 -o sure.csv
 """
 
 
@@ -86,8 +87,19 @@ def add(commands: Any) -> None:
         help="bytes that are not UTF-8: refuse them (default), or read them as U+FFFD",
     )  # fmt: skip
     command.add_argument("--threads", type=int, default=0, metavar="N", help="CPU threads (default: all)")
+    _add_abstention(command)
     _add_spans(command)
     command.set_defaults(work=_predict, parser=command, resumes=False)
+
+
+def _add_abstention(command: argparse.ArgumentParser) -> None:
+    """What `predict` leaves undecided."""
+    command.add_argument(
+        "--min-confidence", metavar="X", type=_confidence,
+        help="abstain from what is less sure: no predicted, and abstained says so; a probability, or the name of a "
+        "threshold that `sparsedistill cascade` has stored",
+    )  # fmt: skip
+    command.add_argument("--none", metavar="LABEL", help="with --min-confidence: predicted is then this label")
 
 
 def _add_spans(command: argparse.ArgumentParser) -> None:
@@ -122,9 +134,17 @@ def _add_spans(command: argparse.ArgumentParser) -> None:
     )
 
 
+def _confidence(given: str) -> float | str:
+    """A probability, or a name."""
+    try:
+        return float(given)
+    except ValueError:
+        return given
+
+
 def _predict(arguments: argparse.Namespace) -> None:
     options = ("format", "text", "pair", "keep", "proba", "top_k", "prefix", "nulls", "encoding_errors", "threads",
-               "input_format", "delimiter", "quoting", "header", "cut")  # fmt: skip
+               "input_format", "delimiter", "quoting", "header", "cut", "min_confidence", "none")  # fmt: skip
     predict(
         Classifier.load(arguments.classifier),
         arguments.input or ["-"],

@@ -79,6 +79,8 @@ def _shown(value: Any) -> str:
     """A result as text."""
     if isinstance(value, list):
         return ",".join(map(_shown, value))
+    if value is None or isinstance(value, bool):
+        return "" if value is None else str(value).lower()
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
