@@ -22,6 +22,7 @@ sys.path.append(str(ROOT / "benchmarks"))
 import answers
 import attributes
 import baselines
+import cascade
 import documents
 import labelled
 import legal
@@ -485,3 +486,36 @@ def test_the_least_margin_of_documents_counts(several, monkeypatch):
         several.documents()
     assert several.measures == {"parts_vs_head4k": pytest.approx(5.0)}
     assert asked == ["imdb", "wikitoxic", "agnews"]
+
+
+def test_cascades_share_is_the_worst_of_the_tasks():
+    found = {"trec6": {"share": 0.1}, "tweets": {"share": 0.3}, "sst2": {"share": 0.2}, "imdb": {"share": 0.9}}
+    assert cascade.worst_share(found) == 0.3
+    assert cascade.worst_share({"trec6": {"share": 0.1}}) is None
+
+
+def test_thresholds_hold_more_often_with_standard_errors_to_spare():
+    rng = np.random.default_rng(0)
+    confidence = rng.uniform(0.3, 1, 20_000)
+    outcomes = cascade.Outcomes(confidence, rng.random(20_000) < confidence, rng.random(20_000) < 0.95)
+    none, one = (cascade.rule(outcomes, errors, 500, times=40) for errors in (0.0, 1.0))
+    assert none["share"] < one["share"] and none["holds"] < one["holds"]
+
+
+def test_texts_of_none_and_what_baselines_know(tmp_path):
+    (tmp_path / "clinc150").mkdir()
+    rows = [("play a song", "music"), ("play it", "music"), ("wake me up", "alarm"), ("who is he", "oos")]
+    for part in ("train", "dev", "test"):
+        table = {"text": [text for text, _ in rows], "label_name": [label for _, label in rows]}
+        pq.write_table(pa.table(table), tmp_path / "clinc150" / f"{part}.parquet")
+    task = cascade.Intents(tmp_path)
+    assert task.labels == ("alarm", "music") and task.train[1].tolist() == [1, 1, 0]
+    probabilities = np.array([[0.1, 0.9], [0.3, 0.7], [0.8, 0.2], [0.4, 0.6]])
+    known = cascade._Bigrams(task.train[0]).shares(["play a tune", "who", ""])
+    assert known.tolist() == [0.6, 0, 0]
+    plain, product = (cascade.scored(task, "test", probabilities, k) for k in (None, np.array([1, 1, 1, 0.0])))
+    assert plain.none.tolist() == [False, False, False, True]
+    assert plain.outcomes.right.tolist() == [True, True, True, False] and product.outcomes.confidence[3] == 0
+    found = cascade.none_figures(product, product)
+    assert found["with"] == {"right": 1, "rejected": 1, "auc": 1}
+    assert found["without"]["right"] == 1 and found["without"]["auc"] == 1

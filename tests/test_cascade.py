@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 from conftest import TEXTS, make_parts
 from hypothesis import given
 from hypothesis import strategies as st
+from test_predict import write
 
-from sparsedistill import Cascade, Classifier, DataError, SettingsError, selective
+from sparsedistill import Cascade, Classifier, DataError, Run, SettingsError, cli, distill, selective
 from sparsedistill.abstain import Abstention, with_abstention
+from sparsedistill.cascade import run_of
+from sparsedistill.options import Data
+from sparsedistill.outcomes import of_files, of_run
 from sparsedistill.selective import ALL, Outcomes
 
 MORE = [*TEXTS, "", "nothing known here", "a film was good", "good nothing", "not bad at all then"]
@@ -223,10 +230,12 @@ def test_accuracy(seed, n, coarse, accuracy, with_teacher):
             if with_teacher
             else outcomes.right[~outcomes.sent(at)]
         )
-        return (
-            len(right) > 0
-            and right.mean() - np.sqrt(right.mean() * (1 - right.mean()) / len(right)) >= accuracy - 1e-12
-        )
+        n = len(right)
+        if not n:
+            return False
+        share = right.mean()
+        spread = np.sqrt(share * (1 - share) / n + 1 / (4 * n * n))  # Wilson's interval of one standard error
+        return (share + 1 / (2 * n) - spread) / (1 + 1 / n) >= accuracy - 1e-12
 
     thresholds = outcomes.candidates()[0].tolist()
     try:
@@ -319,3 +328,188 @@ def test_curves_have_intervals_and_ends(with_teacher):
 def test_rules_that_cannot_be(rule, message):
     with pytest.raises(SettingsError, match=message):
         rule(drawn(0, 9, with_teacher=False))
+
+
+# ---- runs and the command line ---------------------------------------------------------------------------------------
+
+WORDS = ("good", "bad", "fine", "poor", "slow", "lovely", "train", "song", "day", "the", "a", "of")
+LABELS = ("bad", "good", "so so")
+
+
+def judge(texts: list[str]) -> np.ndarray:
+    """Logits (n, 3): a function of some words."""
+    good = np.array([sum(text.count(word) for word in ("good", "fine", "lovely")) for text in texts], float)
+    bad = np.array([sum(text.count(word) for word in ("bad", "poor", "slow")) for text in texts], float)
+    return np.stack([bad - good, good - bad, 0.5 - np.abs(good - bad)], axis=1)
+
+
+def texts_of(number: int, seed: int) -> list[str]:
+    random = np.random.default_rng(seed)
+    return [" ".join(random.choice(WORDS, size)) + f" {i}" for i, size in enumerate(random.integers(3, 12, number))]
+
+
+def gold_of(texts: list[str]) -> list[str]:
+    """Labels that the teacher gets wrong now and then."""
+    wrong = np.random.default_rng(1).random(len(texts)) < 0.1
+    return [LABELS[(i + no) % 3] for i, no in zip(judge(texts).argmax(axis=1), wrong, strict=True)]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A run directory; its teacher is ``judge``, by its name."""
+    home = tmp_path_factory.mktemp("cascade")
+    parts = {part: texts_of(n, seed) for seed, (part, n) in enumerate({"train": 200, "dev": 150, "test": 100}.items())}
+    distill(
+        "test_cascade:judge", texts_of(400, 9), **{part: (texts, gold_of(texts)) for part, texts in parts.items()},
+        directory=home / "run", hidden=[8], size=2000, max_loss=0.5, repeats=1, distill={"epochs": 2},
+    )  # fmt: skip
+    rows = [*zip(parts["dev"], gold_of(parts["dev"]), strict=True)]
+    write(home / "dev.jsonl", [{"text": text, "label": label} for text, label in rows])
+    strange = [{"text": f"{word} {i} never seen", "label": "other"} for i in range(20) for word in ("moon", "craters")]
+    write(home / "inbox.jsonl", [*({"text": text, "label": label} for text, label in rows), *strange])
+    return home
+
+
+@pytest.fixture
+def place(made, tmp_path):
+    """The same with a classifier that may be written to."""
+    shutil.copytree(made / "run" / "classifier", tmp_path / "model")
+    return tmp_path
+
+
+def test_a_run_is_a_teacher_itself_or_by_its_directory(made):
+    classifier = Classifier.load(made / "run" / "classifier")
+    run = run_of(str(made / "run"))
+    assert isinstance(run, Run)
+    texts = texts_of(50, 20)
+    expected = None
+    for teacher in (made / "run", str(made / "run"), run, "test_cascade:judge", judge):
+        cascade = Cascade(classifier, teacher, 0.45)
+        predicted = cascade.predict(texts)
+        own = classifier.predict(texts, min_confidence=0.45)
+        theirs = [LABELS[i] for i in judge(texts).argmax(axis=1)]
+        assert predicted == [a or b for a, b in zip(own, theirs, strict=True)]
+        assert 0 < cascade.sent < 50 and (expected is None or predicted == expected)
+        expected = predicted
+
+
+def test_labels_of_a_run_must_be_those_of_the_classifier(made):
+    with pytest.raises(SettingsError, match=r"labels of the run .* are not those of the classifier"):
+        Cascade(CLASSIFIERS["single"], made / "run", 0.5)
+
+
+def test_command_on_a_run_stores_what_the_rule_gives(made, place, capsys):
+    command = ["cascade", str(place / "model"), "--run", str(made / "run"), "--resamples", "50"]
+    assert cli.main([*command, "--json", str(place / "c.json"), "--plot", str(place / "c.png")]) == 0
+    shown = capsys.readouterr()
+    assert "* against the teacher:" in shown.out and "predict --min-confidence cascade" in shown.err
+    result = json.loads((place / "c.json").read_text())
+    classifier = Classifier.load(place / "model")
+    outcomes = of_run(run_of(made / "run"), classifier, classifier.heads[0]).outcomes
+    dev = texts_of(150, 1)
+    gold = gold_of(dev)
+    assert sorted(outcomes.right) == sorted(a == b for a, b in zip(classifier.predict(dev), gold, strict=True))
+    assert outcomes.teacher.mean() == pytest.approx(
+        np.mean([LABELS[i] == b for i, b in zip(judge(dev).argmax(axis=1), gold, strict=True)])
+    )
+    threshold = selective.threshold_within(outcomes, 0.003)
+    assert classifier.config["abstentions"] == [{"name": "cascade", "threshold": threshold, "known": False}]
+    assert result["at"]["threshold"] == threshold and result["at"]["share"] == outcomes.sent(threshold).mean()
+    assert result["at"]["cost"] > 0 and (place / "c.png").stat().st_size > 100
+    cascade = Cascade(classifier, made / "run")
+    cascade.predict(dev)
+    assert cascade.share == pytest.approx(outcomes.sent(threshold).mean())
+    assert cli.main(["inspect", str(place / "model")]) == 0
+    assert f"cascade: below a confidence of {threshold:.4g}" in capsys.readouterr().out
+
+
+def test_command_on_a_run_directory_alone(made, tmp_path):
+    shutil.copytree(made / "run", tmp_path / "run")
+    assert (
+        cli.main(
+            [
+                "cascade",
+                str(tmp_path / "run"),
+                "--share",
+                "0.2",
+                "--teacher-cost",
+                "3",
+                "--json",
+                str(tmp_path / "c.json"),
+            ]
+        )
+        == 0
+    )
+    result = json.loads((tmp_path / "c.json").read_text())
+    assert 0.1 < result["at"]["share"] <= 0.2 and result["at"]["cost"] == pytest.approx(
+        3 * result["at"]["share"], abs=0.01
+    )
+    assert Classifier.load(tmp_path / "run" / "classifier").config["abstentions"][0]["name"] == "cascade"
+
+
+@pytest.mark.parametrize("teacher", [None, "test_cascade:judge"])
+def test_command_on_files(made, place, capsys, teacher):
+    more = ["--teacher", teacher] if teacher else []
+    arguments = ["cascade", str(place / "model"), str(made / "dev.jsonl"), "--accuracy", "0.8", "--name", "sure", *more]
+    assert cli.main([*arguments, "--json", str(place / "c.json"), "--resamples", "0"]) == 0
+    classifier = Classifier.load(place / "model")
+    found = of_files(classifier, classifier.heads[0], [str(made / "dev.jsonl")], Data(), teacher=teacher)
+    at = selective.threshold_at_accuracy(found.outcomes, 0.8)
+    assert classifier.config["abstentions"] == [{"name": "sure", "threshold": at, "known": False}]
+    result = json.loads((place / "c.json").read_text())
+    assert ("teacher" in result) == (found.costs is not None) == bool(teacher)
+    assert result["at"]["accuracy"]["value"] >= 0.8 and result["at"]["accuracy"]["low"] is None
+
+
+def test_command_for_none_of_these(made, place, capsys):
+    model, inbox = str(place / "model"), str(made / "inbox.jsonl")
+    assert cli.main(["cascade", model, inbox, "--none", "other", "--plot", str(place / "n.png")]) == 0
+    assert "* texts of none of the labels: 100.0% undecided (AUC " in capsys.readouterr().out
+    assert (
+        cli.main(["predict", model, inbox, "--min-confidence", "none", "--none", "other", "-o", str(place / "o.jsonl")])
+        == 0
+    )
+    rows = [json.loads(line) for line in (place / "o.jsonl").read_text().splitlines()]
+    assert [row["predicted"] for row in rows[150:]] == ["other"] * 40
+    assert all(row["abstained"] == (row["predicted"] == "other") for row in rows)
+    kept = [row for row in rows[:150] if not row["abstained"]]
+    assert len(kept) > 75 and all(row["known"] > 0.3 for row in kept)
+    # Without texts of none: a share of those in scope.
+    assert cli.main(["cascade", model, str(made / "dev.jsonl"), "--share", "0.05", "--known", "--name", "none"]) == 0
+    (stored,) = Classifier.load(model).config["abstentions"]
+    assert stored["known"] and stored["name"] == "none"
+
+
+@pytest.mark.parametrize("task", ["single", "multi"])
+def test_pictures(made, place, drawn, task):
+    rng = np.random.default_rng(0)
+    model = Classifier(*make_parts(task, labels=2, depth=0))
+    model.save(place / "other")
+    rows = [{"text": " ".join(rng.choice(WORDS, 4)), "label": "label 1"} for _ in range(60)]
+    write(place / "gold.jsonl", rows)
+    arguments = [str(place / "other"), str(place / "gold.jsonl"), "--share", "0.3", "--plot", str(place / "p.png")]
+    assert cli.main(["cascade", *arguments]) == 0
+    assert (place / "p.png").read_bytes()[:4] == b"\x89PNG" and (place / "p.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["model"], "a threshold is chosen on labelled texts: name files, or a run directory"),
+        (["model", "dev.jsonl"], "say what is wanted: --accuracy, --share or --none"),
+        (["model", "dev.jsonl", "--within", "0.003"], "none is given: name a run, or a teacher"),
+        (["model", "dev.jsonl", "--none", "good"], "--none good is one of its labels"),
+        (["model", "dev.jsonl", "--none", "other"], "no texts have none of the labels: give both kinds"),
+        (["model", "dev.jsonl", "--accuracy", "1.0"], "no threshold has an accuracy of 100.00% with 1 standard error"),
+        (["model", "dev.jsonl", "--share", "2"], "the share is 2: give a number from 0 to 1"),
+        (["model", "--run", "nowhere"], "--run nowhere is no run directory: give one, or leave it out"),
+        (["score", "dev.jsonl", "--share", "0.5"], "a regression has no confidence: sparsedistill cut"),
+    ],
+)
+def test_mistakes_are_named(made, place, capsys, monkeypatch, arguments, message):
+    Classifier(*make_parts("regression", labels=1)).save(place / "score")
+    shutil.copyfile(made / "dev.jsonl", place / "dev.jsonl")
+    monkeypatch.chdir(place)
+    assert cli.main(["cascade", *arguments]) == 2
+    assert message in capsys.readouterr().err
+    assert "abstentions" not in json.loads((place / "model" / "config.json").read_text())

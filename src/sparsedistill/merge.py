@@ -100,7 +100,7 @@ def _heads(classifiers: Mapping[str, Classifier]) -> list[dict[str, Any]]:
     heads: list[dict[str, Any]] = []
     for name, classifier in classifiers.items():
         config = classifier.config
-        of_one = ("task", "labels", "thresholds", "calibration", "cuts", "provenance", "metrics")
+        of_one = ("task", "labels", "thresholds", "calibration", "cuts", "abstentions", "provenance", "metrics")
         heads += config.get("heads") or [{"name": name, **{key: config[key] for key in of_one if key in config}}]
     names = [head["name"] for head in heads]
     for name in names:

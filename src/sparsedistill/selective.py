@@ -85,7 +85,7 @@ def threshold_within(outcomes: Outcomes, points: float, errors: float = ERRORS) 
 
 
 def threshold_at_accuracy(outcomes: Outcomes, accuracy: float, errors: float = ERRORS) -> float:
-    """The smallest threshold with this accuracy, with ``errors`` standard errors to spare.
+    """The smallest threshold with this accuracy, with ``errors`` standard errors to spare (Wilson 1927).
 
     With a teacher it is that of the cascade, which has to keep it at every larger threshold; without one that of what
     is decided (Geifman and El-Yaniv 2017 give a bound of it), where that is a text at least.
@@ -105,7 +105,7 @@ def threshold_at_accuracy(outcomes: Outcomes, accuracy: float, errors: float = E
         thresholds, sent = thresholds[:-1], sent[:-1]
         n = len(right) - sent
         mean = (upto[-1] - upto[sent]) / n
-    good = mean - errors * np.sqrt(mean * (1 - mean) / n) >= accuracy
+    good = _at_least(mean, n, errors) >= accuracy
     if outcomes.teacher is not None:
         good = np.logical_and.accumulate(good[::-1])[::-1]
     if not good.any():
@@ -133,6 +133,13 @@ def threshold_of_none(outcomes: Outcomes, none: np.ndarray) -> float:
     rejected = np.append(0, np.cumsum(none[order]))[sent] / none.sum()
     lost = np.append(0, np.cumsum((outcomes.right & ~none)[order]))[sent] / (~none).sum()
     return float(thresholds[(rejected - lost).argmax()])
+
+
+def _at_least(share: np.ndarray, n: np.ndarray, errors: float) -> np.ndarray:
+    """The lower end of Wilson's (1927) interval, so many standard errors wide, of shares of n texts."""
+    spread = errors * np.sqrt(share * (1 - share) / n + errors**2 / (4 * n**2))
+    result: np.ndarray = (share + errors**2 / (2 * n) - spread) / (1 + errors**2 / n)
+    return result
 
 
 def _smallest_that_stays(outcomes: Outcomes, loss: np.ndarray, most: float, errors: float) -> float:

@@ -119,6 +119,8 @@ def _cascade(arguments: argparse.Namespace) -> None:
         write_json(Path(arguments.json), result)
     if arguments.plot:
         plot(result, Path(arguments.plot))
+    if result["texts"] * (arguments.within or WITHIN) < 1 and scored.outcomes.teacher is not None:
+        say(f"{result['texts']:,} texts are few: one of them is {100 / result['texts']:.2g} points of accuracy")
     use = f"--min-confidence {name}" + (f" --none {arguments.none}" if arguments.none is not None else "")
     python = f"; Cascade(classifier, teacher, {name!r})" * (scored.outcomes.teacher is not None)
     say(f"{path}: threshold {name} is {result['at']['threshold']:.4g}; predict {use}{python}")

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ..abstain import FIELD
 from ..classifier import Classifier
 from ..errors import SettingsError
 from ..format import read_json
@@ -112,6 +113,9 @@ def _of_head(head: Head, described: dict[str, Any]) -> list[tuple[str, str]]:
         lines.append(("calibration", head.calibration.kind + degrees))
     for cut in described.get("cuts", []):
         lines.append(("cut", f"{cut['name']}: scores {kept_from(cut, ',')}"))
+    for one in described.get(FIELD, []):
+        what = "confidence x known n-grams" if one["known"] else "confidence"
+        lines.append(("abstains", f"{one['name']}: below a {what} of {one['threshold']:.4g}"))
     for part, figures in described.get("metrics", {}).items():
         lines.append((f"on {part}", ", ".join(f"{name} {value}" for name, value in written(figures))))
     return [(name, f"{head.name}: " * bool(head.name) + value) for name, value in lines]
