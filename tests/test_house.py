@@ -29,6 +29,8 @@ LEVELS = {
     "predict": 2,
     "measure": 2,
     "drift": 2,
+    "quality": 3,
+    "fidelity": 2,
     "drifted": 2,
     "data": 1,
     "teacher": 1,

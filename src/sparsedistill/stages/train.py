@@ -75,7 +75,7 @@ def learn(run: Run, unit: str) -> dict[str, Any]:
         student = new_student(run, mode, len(vocabulary), run.group, where)
         if shards is not None:
             student.initialise(shards, run.settings.student_seed)
-    return _train(run, student, blocks, settings, vocabulary, unit, threads)
+    return fit(run, student, blocks, settings, vocabulary, unit, threads)
 
 
 def is_initialised(run: Run, mode: str) -> bool:
@@ -230,7 +230,7 @@ def _forgotten(run: Run, vocabulary: Vocabulary) -> float:
 # ---- training ------------------------------------------------------------------------------------------------------
 
 
-def _train(
+def fit(
     run: Run,
     student: Any,
     blocks: Blocks,
@@ -239,6 +239,7 @@ def _train(
     unit: str,
     threads: int,
 ) -> dict[str, Any]:
+    """Train a new student on these texts, as the settings of its unit say; see :func:`student.train.train`."""
     from ..student import train
 
     task, distill = run.task, run.settings.distill
