@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_predict import read, write
 
-from sparsedistill import Classifier, FormatError, SettingsError
+from sparsedistill import Classifier, FormatError, Head, SettingsError
 from sparsedistill.abstain import Abstention, stored_abstentions, with_abstention
 from sparsedistill.coverage import known_shares
 from sparsedistill.predict import FILES, predict
@@ -53,6 +53,14 @@ def test_confidence_is_the_probability_of_what_is_decided(calibrated):
     assert many.confidence(probabilities["many"]).tolist() == pytest.approx(expected)
     with pytest.raises(ValueError, match="'score' is a regression and has no probabilities"):
         score.confidence(np.zeros((1, 1)))
+
+
+def test_confidence_goes_by_the_thresholds_and_what_has_just_enough_is_decided():
+    head = Head("", "multi", ("a", "b"), np.array([0.2, 0.8]), None, slice(0, 2))
+    assert head.confidence(np.array([[0.3, 0.7], [0.1, 0.9], [0.2, 0.0]])) == pytest.approx([0.3, 0.9, 0.2])
+    confidence = np.array([0.5, 0.5 - 1e-9])
+    assert Abstention(0.5).doubtful(confidence, None).tolist() == [False, True]
+    assert Abstention(0.5, known=True).doubtful(np.array([1.0, 1.0]), confidence).tolist() == [False, True]
 
 
 @given(st.lists(st.sampled_from([*"abcdef", "good", "not", "bad", "was", "film", ",", "漢"]), max_size=9))

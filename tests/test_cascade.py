@@ -513,3 +513,72 @@ def test_mistakes_are_named(made, place, capsys, monkeypatch, arguments, message
     assert cli.main(["cascade", *arguments]) == 2
     assert message in capsys.readouterr().err
     assert "abstentions" not in json.loads((place / "model" / "config.json").read_text())
+
+
+def is_long(texts: list[str]) -> np.ndarray:
+    """Logits (n, 2) of a head: whether a text has more than six words."""
+    long = np.array([len(text.split()) > 6 for text in texts], float)
+    return np.stack([1 - 4 * long, 4 * long - 1], axis=1)
+
+
+def test_a_head_of_a_run_of_several(tmp_path):
+    rows = [
+        {"text": text, "mood": label} for text, label in zip(texts_of(150, 0), gold_of(texts_of(150, 0)), strict=True)
+    ]
+    for row in rows[::2]:
+        row["size"] = "long" if len(row["text"].split()) > 6 else "brief"
+        row["mood"] = None if row["size"] == "long" else row["mood"]
+    heads = {"mood": {"teacher": "test_cascade:judge"}, "size": {"teacher": "test_cascade:is_long"}}
+    made = {
+        part: {name: [row.get(name) for row in some] for name in ("text", "mood", "size")}
+        for part, some in (("train", rows[:100]), ("dev", rows[100:]))
+    }
+    classifier = distill(
+        corpus=texts_of(200, 5), heads=heads, directory=tmp_path / "run", hidden=[8], size=2000, max_loss=1.0,
+        repeats=1,
+        distill={"epochs": 2}, **made,
+    )  # fmt: skip
+    for name, function in (("mood", judge), ("size", is_long)):
+        head = next(one for one in classifier.heads if one.name == name)
+        scored = of_run(run_of(tmp_path / "run"), classifier, head)
+        dev = [row for row in rows[100:] if row.get(name)]
+        assert len(scored.outcomes.right) == len(dev) < 50
+        labels = [head.labels[i] for i in function([row["text"] for row in dev]).argmax(axis=1)]
+        assert scored.outcomes.teacher.sum() == sum(a == row[name] for a, row in zip(labels, dev, strict=True))
+        cascade = Cascade(classifier, tmp_path / "run", ALL, head=name)
+        texts = texts_of(20, 7)
+        assert cascade.predict(texts) == [head.labels[i] for i in function(texts).argmax(axis=1)]
+    command = ["cascade", str(tmp_path / "run"), "--head", "size", "--share", "0.3", "--resamples", "0"]
+    assert cli.main(command) == 0
+    mood, size = Classifier.load(tmp_path / "run" / "classifier").config["heads"]
+    assert "abstentions" not in mood and size["abstentions"][0]["name"] == "cascade"
+
+
+def fits(pairs: list[tuple[str, str]]) -> np.ndarray:
+    """Logits (n, 2): whether two texts begin alike."""
+    same = np.array([a.split()[0] == b.split()[0] for a, b in pairs], float)
+    return np.stack([1 - 2 * same, 2 * same - 1], axis=1)
+
+
+def test_pairs_of_a_run_and_of_files(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = [(f"{a} {c}", f"{b} {c}") for a, b, c in rng.choice(WORDS, (160, 3))]
+    labels = ["yes" if a.split()[0] == b.split()[0] else "no" for a, b in rows]
+    labels[::9] = ["no" if label == "yes" else "yes" for label in labels[::9]]
+    records = [{"text": a, "second": b, "label": label} for (a, b), label in zip(rows, labels, strict=True)]
+    for part, some in {"train": records[:100], "dev": records[100:]}.items():
+        write(tmp_path / f"{part}.jsonl", some)
+    write(tmp_path / "corpus.jsonl", records[:100])
+    classifier = distill(
+        "test_cascade:fits", corpus=str(tmp_path / "corpus.jsonl"), train=str(tmp_path / "train.jsonl"),
+        dev=str(tmp_path / "dev.jsonl"), pair="second", directory=tmp_path / "run", hidden=[8], size=2000,
+        max_loss=1.0, repeats=1, distill={"epochs": 2},
+    )  # fmt: skip
+    head = classifier.heads[0]
+    ours = of_run(run_of(tmp_path / "run"), classifier, head).outcomes
+    theirs = of_files(
+        classifier, head, [str(tmp_path / "dev.jsonl")], Data(pair="second"), teacher="test_cascade:fits"
+    ).outcomes
+    assert len(ours.right) <= len(theirs.right) == 60 and theirs.teacher.mean() == pytest.approx(1 - 7 / 60, abs=0.02)
+    cascade = Cascade(classifier, tmp_path / "run", ALL)
+    assert cascade.predict(rows) == [head.labels[i] for i in fits(rows).argmax(axis=1)]
