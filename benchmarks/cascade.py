@@ -32,11 +32,12 @@ from sparsedistill.stages.label import label_part
 TASKS = ("trec6", "tweets", "sst2")  # that the measure is of; others are shown where there is a run
 OTHERS = ("trec50", "agnews", "imdb")
 NONE = "oos"
+SHARES = (0.1, 0.2)  # for which the difference to the teacher is shown, too
 KEPT = 0.95  # share of the texts in scope that the rule without any others decides
 GRID = [
     {"wordNgrams": n, "epoch": epoch, "lr": rate, "dim": 100}
     for n in (1, 2)
-    for epoch in (25, 50)
+    for epoch in (25, 50, 100)
     for rate in (0.5, 1.0)
 ]
 
@@ -61,7 +62,8 @@ def cascade(directory: Path, within: float = WITHIN, errors: float = selective.E
     """What a run's cascade sends on and gives up on test, with the threshold of ``selective.threshold_within`` on dev.
 
     ``share`` and ``difference`` (in accuracy, with its interval) are those on test. Beside them, the same with the
-    smallest share on dev (``flattering``), and ``least``: the smallest share that test itself would have allowed.
+    smallest share on dev (``flattering``), the difference with a tenth and a fifth sent on (``at``), and ``least``: the
+    smallest share that test itself would have allowed.
     """
     dev, test = outcomes_of(directory)
     found = selective.at_threshold(test, selective.threshold_within(dev, within, errors))
@@ -75,6 +77,10 @@ def cascade(directory: Path, within: float = WITHIN, errors: float = selective.E
         "dev_texts": len(dev.right),
         "texts": len(test.right),
         "flattering": {name: flattering[name] for name in ("share", "difference")},
+        "at": {
+            f"{share:g}": selective.at_threshold(test, selective.threshold_at_share(dev, share))["difference"]
+            for share in SHARES
+        },
         "least": float(test.sent(least).mean()),
     }
 
@@ -273,28 +279,21 @@ class Cascades(Bench):
         found = cascades(self.args.runs)
         self.figures["cascades"] = found
         self.measures["cascade_share"] = worst_share(found)
-        head = [
-            "",
-            "student",
-            "teacher",
-            "sent on",
-            "cascade - teacher, points",
-            "sent on, no spare",
-            "points",
-            "least",
-        ]
+        head = ["", "student", "teacher", "sent on", "points", "sent on, no spare", "points"]
+        head += [*(f"points at {share:.0%}" for share in SHARES), "least"]
         rows = [
             [
                 key, f"{one['classifier']:.2%}", f"{one['teacher']:.2%}", f"{one['share']:.1%}",
                 _points(one["difference"]), f"{one['flattering']['share']:.1%}",
-                _points(one["flattering"]["difference"]), f"{one['least']:.1%}",
+                _points(one["flattering"]["difference"]), *map(_points, one["at"].values()), f"{one['least']:.1%}",
             ]
             for key, one in found.items()
         ]  # fmt: skip
         self.tables.append([head, *rows])
         self.note(
             f"sent on: share of test with the threshold that dev needs to be within {100 * WITHIN:g} points of the "
-            "teacher, one standard error to spare, and without; least: the smallest share on test itself"
+            "teacher, one standard error to spare, and without; points: of accuracy above the teacher's; at: with so "
+            "many sent on; least: the smallest share on test itself"
         )
 
     def order(self) -> None:

@@ -393,6 +393,20 @@ def test_a_run_is_a_teacher_itself_or_by_its_directory(made):
         expected = predicted
 
 
+def test_a_run_whose_teacher_is_a_column_cannot_be_asked(tmp_path):
+    texts = texts_of(60, 0)
+    ask = {"hidden": [4], "size": 500, "max_loss": 1.0, "repeats": 1, "distill": {"epochs": 1}}
+    classifier = distill(
+        {"corpus": judge(texts), "train": judge(texts)},
+        texts,
+        (texts, gold_of(texts)),
+        directory=tmp_path / "run",
+        **ask,
+    )
+    with pytest.raises(SettingsError, match="is a column of scores, which can score no other text"):
+        Cascade(classifier, tmp_path / "run", 0.5)
+
+
 def test_labels_of_a_run_must_be_those_of_the_classifier(made):
     with pytest.raises(SettingsError, match=r"labels of the run .* are not those of the classifier"):
         Cascade(CLASSIFIERS["single"], made / "run", 0.5)
@@ -503,6 +517,8 @@ def test_pictures(made, place, drawn, task):
         (["model", "dev.jsonl", "--accuracy", "1.0"], "no threshold has an accuracy of 100.00% with 1 standard error"),
         (["model", "dev.jsonl", "--share", "2"], "the share is 2: give a number from 0 to 1"),
         (["model", "--run", "nowhere"], "--run nowhere is no run directory: give one, or leave it out"),
+        (["model", "--teacher", "test_cascade:judge"], "--teacher is asked about FILEs, and not with --none: leave it"),
+        (["model", "dev.jsonl", "--share", "0.1", "--name", "0.5"], "--name 0.5 is a number, which --min-confidence"),
         (["score", "dev.jsonl", "--share", "0.5"], "a regression has no confidence: sparsedistill cut"),
     ],
 )

@@ -102,13 +102,17 @@ def _cascade(arguments: argparse.Namespace) -> None:
     head = one_head(classifier, arguments.head)
     if head.task == "regression":
         raise SettingsError("a regression has no confidence: sparsedistill cut chooses thresholds of its scores")
+    if arguments.teacher and (arguments.none is not None or not arguments.input):
+        raise SettingsError("--teacher is asked about FILEs, and not with --none: leave it out")
+    name = arguments.name or ("none" if arguments.none is not None else NAME)
+    if _is_number(name):
+        raise SettingsError(f"--name {name} is a number, which --min-confidence takes for a probability: give a word")
     known = arguments.none is not None if arguments.known is None else arguments.known
     scored = _scored(arguments, run, classifier, head, known)
     result = fitted(
         scored, within=arguments.within, accuracy=arguments.accuracy, share=arguments.share,
         none=arguments.none is not None, errors=arguments.spare, resamples=arguments.resamples,
     )  # fmt: skip
-    name = arguments.name or ("none" if arguments.none is not None else NAME)
     result = {"classifier": str(path), "name": name, "head": head.name, "known": known, **result}
     write_json(
         path / CONFIG, with_abstention(classifier.config, head, name, Abstention(result["at"]["threshold"], known))
@@ -124,6 +128,14 @@ def _cascade(arguments: argparse.Namespace) -> None:
     use = f"--min-confidence {name}" + (f" --none {arguments.none}" if arguments.none is not None else "")
     python = f"; Cascade(classifier, teacher, {name!r})" * (scored.outcomes.teacher is not None)
     say(f"{path}: threshold {name} is {result['at']['threshold']:.4g}; predict {use}{python}")
+
+
+def _is_number(name: str) -> bool:
+    try:
+        float(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _scored(arguments: argparse.Namespace, run: Any, classifier: Classifier, head: Head, known: bool) -> Scored:
