@@ -37,7 +37,7 @@ KEPT = 0.95  # share of the texts in scope that the rule without any others deci
 GRID = [
     {"wordNgrams": n, "epoch": epoch, "lr": rate, "dim": 100}
     for n in (1, 2)
-    for epoch in (25, 50, 100)
+    for epoch in (50, 100, 200)
     for rate in (0.5, 1.0)
 ]
 
