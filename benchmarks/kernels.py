@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from timing import alternate, paired
 
 from sparsedistill import _core
-from sparsedistill.student.compress import stride_of
+from sparsedistill.rows import stride_of
 from sparsedistill.student.vocabulary import Vocabulary
 
 # (type of the rows, columns, pooling); in the lookup table's own slots where the type is "slots".

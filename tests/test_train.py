@@ -18,7 +18,8 @@ from torch.optim import lr_scheduler
 from sparsedistill import Classifier
 from sparsedistill.errors import DataError, SettingsError
 from sparsedistill.format import read_tensors
-from sparsedistill.student.compress import compress, stride_of
+from sparsedistill.rows import stride_of
+from sparsedistill.student.compress import compress
 from sparsedistill.student.curve import COLUMNS
 from sparsedistill.student.dataset import Batch, InMemory
 from sparsedistill.student.model import Student

@@ -16,11 +16,10 @@ from .errors import FormatError
 from .format import tensor
 from .heads import MOST, Calibration, Head
 from .pooling import POOLINGS, Pooling
+from .rows import ROW_BYTES, ROW_TYPES
 from .text import CHARACTERS, MOST_CHARACTERS, TextRules
 
 FORMAT_VERSION, OLDEST_VERSION = 6, 4  # the version that has all there is, and the oldest that is read
-ROW_TYPES = {"int8": np.int8, "int16": np.int16, "float16": np.float16, "float32": np.float32}
-ROW_BYTES = 16  # a row takes a multiple of this
 SLOT_COLUMNS = 4  # most values that stand in a slot
 MAX_LAYERS = 16
 _F32 = (np.float32,)
@@ -88,13 +87,6 @@ def read_parts(config: dict[str, Any], tensors: dict[str, np.ndarray], where: An
 def version_of(text: TextRules, pooling: str) -> int:
     """The format version of a classifier without what version 6 has: the oldest that has all it uses."""
     return OLDEST_VERSION if text.characters == "none" and not text.deobfuscate and pooling != "sqrtn" else 5
-
-
-def stride_of(width: int, rows: str) -> int:
-    """Numbers from one row to the next, so that no row touches more cache lines of 64 bytes than it must."""
-    size = np.dtype(ROW_TYPES[rows]).itemsize
-    needed = max(width * size, ROW_BYTES)
-    return (1 << (needed - 1).bit_length() if needed <= 64 else (needed + 63) // 64 * 64) // size
 
 
 def field(config: dict[str, Any], name: str, kind: type, where: Any) -> Any:
@@ -266,6 +258,10 @@ def _rows(
     width, row_type = field(rows, "width", int, where), field(rows, "type", str, where)
     if row_type not in ROW_TYPES:
         raise FormatError(f"{where}: config.json: rows.type is {row_type!r}, not one of {', '.join(ROW_TYPES)}")
+    if row_type == "int4" and config["format_version"] < 7:
+        raise FormatError(
+            f"{where}: config.json: rows.type int4 is of format version 7, not {config['format_version']}"
+        )
     hashed = field({"hashed": False, **rows}, "hashed", bool, where)
     slots = np.zeros((0, 16), np.uint32)
     if not hashed:

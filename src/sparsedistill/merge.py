@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import _core
-from .artefact import FORMAT_VERSION, ROW_TYPES, stride_of
+from .artefact import FORMAT_VERSION
 from .errors import FormatError, SettingsError
 from .explain import stored
 from .format import digest, read_tensors, tensor
 from .pooling import POOLINGS
+from .rows import ROW_TYPES, stride_of
 from .text import TextRules
 
 if TYPE_CHECKING:

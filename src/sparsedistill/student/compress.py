@@ -9,10 +9,10 @@ import numpy as np
 from torch import nn
 
 from .. import _core
-from ..artefact import ROW_TYPES, SLOT_COLUMNS, version_of
-from ..artefact import stride_of as stride_of
+from ..artefact import SLOT_COLUMNS, version_of
 from ..classifier import Classifier
-from ..errors import DataError, SettingsError
+from ..errors import SettingsError
+from ..rows import ROW_TYPES, is_integer, quantised, scales, stride_of
 from .model import Student
 from .table import widened
 from .vocabulary import Vocabulary
@@ -46,7 +46,7 @@ def compress(
     kind, width = student.kind, folded.width
     if rows == "auto":
         rows = "float32" if kind.needs_floats else "int8" if folded.layers else "int16"
-    if kind.needs_floats and rows.startswith("int"):
+    if kind.needs_floats and is_integer(rows):
         raise SettingsError(
             f"{rows} rows are too coarse for the weights of {student.pooling} pooling: take float32 or float16"
         )
@@ -54,13 +54,15 @@ def compress(
         rows == "int16" and folded.linear and not folded.layers and width <= SLOT_COLUMNS and not vocabulary.hashed
     )
     stored = np.zeros((len(student.table), width if in_slots else stride_of(width, rows)), ROW_TYPES[rows])
-    scale = _store_floats(folded, stored, rows) if rows.startswith("float") else _store_integers(folded, stored)
+    scale = scales((chunk for _, chunk in folded.chunks()), rows)
+    for place, chunk in folded.chunks():
+        stored[place] = quantised(chunk, scale, rows)[:, : stored.shape[1]]
     tensors, seed = {}, vocabulary.seed
     if in_slots:
         tensors["slots"], seed = vocabulary.slots_holding(stored)
     else:
         tensors |= {"rows": stored} if vocabulary.hashed else {"slots": vocabulary.slots, "rows": stored}
-    tensors |= scale | folded.dense_tensors()
+    tensors |= ({} if scale is None else {"scale": scale}) | folded.dense_tensors()
     config = {
         "format": "sparsedistill",
         "format_version": version_of(vocabulary.rules, student.pooling),
@@ -135,30 +137,6 @@ class _Folded:
             bias = tensors[last + "bias"].astype(np.float64)
             tensors[last + "bias"] = (bias * self._unit + self._mean).astype(np.float32)
         return tensors
-
-
-def _store_floats(folded: _Folded, stored: np.ndarray, rows: str) -> dict[str, np.ndarray]:
-    """Fill ``stored`` (V, stride) with floats, which need no scale.
-
-    Errors: :class:`DataError` for numbers that its type lacks.
-    """
-    for place, chunk in folded.chunks():
-        part = stored[place, : folded.width]
-        with np.errstate(over="ignore"):
-            part[...] = chunk
-        if not np.isfinite(part).all():
-            raise DataError(f"the student has numbers that {rows} cannot hold: take float32, int16 or int8 rows")
-    return {}
-
-
-def _store_integers(folded: _Folded, stored: np.ndarray) -> dict[str, np.ndarray]:
-    """Fill ``stored`` (V, stride) with integers. Returns their ``scale``, float32 (width,): one a column."""
-    most = np.iinfo(stored.dtype).max
-    largest = np.max([np.abs(chunk).max(axis=0) for _, chunk in folded.chunks()], axis=0)
-    scale = np.where(largest > 0, largest / most, 1.0).astype(np.float32)
-    for place, chunk in folded.chunks():
-        stored[place, : folded.width] = np.clip(np.rint(chunk / scale), -most, most)
-    return {"scale": scale}
 
 
 def _text_rules(vocabulary: Vocabulary, seed: int) -> dict[str, Any]:
