@@ -29,6 +29,7 @@ import legal
 import perturb
 import pyarrow as pa
 import pyarrow.parquet as pq
+import quality
 import words
 
 from sparsedistill import Classifier
@@ -519,3 +520,25 @@ def test_texts_of_none_and_what_baselines_know(tmp_path):
     found = cascade.none_figures(product, product)
     assert found["with"] == {"right": 1, "rejected": 1, "auc": 1}
     assert found["without"]["right"] == 1 and found["without"]["auc"] == 1
+
+
+@pytest.mark.parametrize("kind", ["random", "confusion"])
+def test_labels_are_flipped_to_others(kind):
+    rng = np.random.default_rng(0)
+    gold, shares = rng.integers(0, 3, 2000), rng.dirichlet([1, 1, 1], 2000)
+    shares[:, 2] = np.where(gold == 0, 0.0, shares[:, 2])
+    shares /= shares.sum(axis=1, keepdims=True)
+    labels, wrong = quality.flipped(gold, shares, kind, 0.1, 1)
+    assert wrong.sum() == 200 and (labels[~wrong] == gold[~wrong]).all() and (labels[wrong] != gold[wrong]).all()
+    doubt = 1 - shares[np.arange(2000), gold]
+    to_two = (labels[wrong & (gold == 0)] == 2).mean()
+    if kind == "confusion":  # what is never confused is never flipped to, and texts in doubt are flipped more often
+        assert to_two == 0 and doubt[wrong].mean() > doubt.mean() + 0.05
+    else:
+        assert 0.3 < to_two < 0.7 and abs(doubt[wrong].mean() - doubt.mean()) < 0.05
+
+
+def test_precision_of_what_is_found():
+    wrong = np.array([True, False, True, False])
+    found = quality.figures(wrong, np.array([4.0, 3.0, 2.0, 1.0]))
+    assert found == {"precision": 0.5, "average": pytest.approx((1 + 2 / 3) / 2)}

@@ -11,10 +11,13 @@ import pytest
 from conftest import make_parts
 from scipy import stats
 
-from sparsedistill import Classifier, SettingsError, two_sample
+from sparsedistill import Classifier, DataError, SettingsError, two_sample
 from sparsedistill.cli import main
 from sparsedistill.drift import Sample, compared, drift, drifted, sample_of
 from sparsedistill.options import Data
+from sparsedistill.student.compress import compress
+from sparsedistill.student.model import Student
+from sparsedistill.student.vocabulary import Vocabulary
 
 WORDS = ["film", "good", "bad", "not", "the", "was", "a", "at", "all", "zzz", "schlecht", "other"]
 
@@ -121,7 +124,7 @@ def test_log_odds_are_standard_normal_without_drift_and_shrink_what_is_rare():
 def test_p_values_are_uniform_without_drift():
     """One set of texts, parted at random many times: as many p-values below any level as the level says."""
     classifier = Classifier(*make_parts(labels=3))
-    whole = sample_of(classifier, [texts_of(3000, 0)], classifier.heads)
+    whole = sample_of(classifier, [(texts_of(3000, 0), str)], classifier.heads)
     logits = classifier.decision_function(texts_of(3000, 0))
     rng = np.random.default_rng(0)
     found: dict[str, list[float]] = {}
@@ -151,11 +154,12 @@ def test_p_values_are_uniform_without_drift():
 def test_what_a_sample_has():
     texts = ["not bad at all", "", "zzz film", "good"]
     classifier = Classifier(*make_parts(labels=3))
-    found = sample_of(classifier, [texts[:1], texts[1:]], classifier.heads)
+    found = sample_of(classifier, [(texts[:1], str), (texts[1:], lambda i: f"later {i}")], classifier.heads, 2)
     assert (found.texts, found.tokens) == (4, 7)
     assert found.numbers["tokens"].tolist() == [4, 0, 2, 1]
     assert found.numbers["coverage"].tolist() == [1, 0, 0.5, 1]
     assert found.numbers["coverage of 2-grams"].tolist() == [1, 0]  # two texts have any
+    assert [(row["text"], row["place"]) for row in found.least_covered] == [("", "later 0"), ("zzz film", "later 1")]
     probabilities = classifier.predict_proba(texts)
     np.testing.assert_allclose(found.numbers["confidence"], probabilities.max(axis=1), rtol=1e-6)
     assert found.labels[""].tolist() == np.bincount(probabilities.argmax(axis=1), minlength=3).tolist()
@@ -165,7 +169,7 @@ def test_heads():
     heads = {"a": ("single", 2), "b": ("multi", 2), "c": ("regression", 1)}
     classifier = Classifier(*make_parts(heads=heads))
     texts = texts_of(50, 0)
-    found = sample_of(classifier, [texts], classifier.heads)
+    found = sample_of(classifier, [(texts, str)], classifier.heads)
     assert {"a: confidence", "c: score", *(f"b: p({label})" for label in classifier.heads[1].labels)} <= set(
         found.numbers
     )
@@ -176,7 +180,7 @@ def test_heads():
     assert found.labels["b"].tolist() == given
     names = [row["name"] for row in compared(found, found)]
     assert "a: labels" in names and "b: labels" not in names
-    only = sample_of(classifier, [texts], classifier.heads[:1])
+    only = sample_of(classifier, [(texts, str)], classifier.heads[:1])
     assert set(only.labels) == {"a"}
 
 
@@ -214,6 +218,26 @@ def test_the_command(saved, files, tmp_path, capsys, drawn):
     assert main(["drift", saved, files["old"], files["other"]]) == 0  # nobody asked
     assert main(["drift", saved, files["old"], files["same"], "--fail-above", "2"]) == 2
     assert main(["drift", saved, "-", files["same"]]) == 2
+
+
+def test_few_texts_and_none(saved, tmp_path):
+    classifier = Classifier.load(saved)
+    for name, text in (("one", "zzz zzz"), ("blank", ""), ("empty", "")):
+        (tmp_path / f"{name}.txt").write_text(text + "\n" * (name != "empty"), encoding="utf-8")
+    one, blank, empty = (str(tmp_path / f"{name}.txt") for name in ("one", "blank", "empty"))
+    found = drift(classifier, [blank], [one])
+    assert [row["ngram"] for row in found["ngrams"]["unknown"]] == ["zzz"]
+    assert not drifted(found, 0.0)
+    assert drift(classifier, [blank], [blank])["ngrams"] == {"new": [], "reference": [], "unknown": []}
+    with pytest.raises(DataError, match="no text"):
+        drift(classifier, [one], [empty])
+
+
+def test_hashed_rows_have_no_coverage_to_compare():
+    vocabulary = Vocabulary.hash(64, tokenizer="words", max_n=2)
+    classifier = compress(Student(64, 3, (6,), 7, 0.0, 1), vocabulary, ("a", "b", "c"), "single")
+    found = sample_of(classifier, [(texts_of(9, 0), str)], classifier.heads, 3)
+    assert set(found.numbers) == {"tokens", "confidence"} and not found.least_covered
 
 
 def test_pairs_want_a_second_column(saved, files):

@@ -115,11 +115,14 @@ def test_no_text_is_predicted_by_a_student_that_has_seen_it(tmp_path):
     rng = np.random.default_rng(0)
     gold = rng.integers(0, 2, 300)
     run = prepared(tmp_path, [{"text": f"word{i} " * 3, "label": "ab"[label]} for i, label in enumerate(gold)])
-    logits = out_of_fold(run, 4, 1)
+    logits = out_of_fold(run, 4, 1, 1)
     part = run.inputs.part("train")
     assert logits.shape == (len(part.texts), 2)
     assert abs((logits.argmax(axis=1) == part.targets).mean() - 0.5) < 0.15
     assert sorted(path.name for path in run.directory.iterdir()) == ["texts"]  # nothing is left there
+    assert (out_of_fold(run, 4, 1, 1) == logits).all()
+    twice = out_of_fold(run, 4, 2, 1)
+    assert (twice != logits).any() and abs((twice.argmax(axis=1) == part.targets).mean() - 0.5) < 0.15
 
 
 # ---- label errors of runs --------------------------------------------------------------------------------------------
@@ -134,7 +137,7 @@ def test_flipped_labels_are_found(tmp_path, capsys):
         rows[i]["label"] = next(kind for kind in KINDS if kind != kinds[i])
     run = prepared(tmp_path, rows)
     run.execute([])  # which writes the settings
-    result = label_errors(run, threads=1)
+    result = label_errors(run, repeats=1, threads=1)
     first = result["errors"][:15]
     assert all(row["row"] - 1 in flipped for row in first)
     for rank, row in enumerate(first):
@@ -145,7 +148,12 @@ def test_flipped_labels_are_found(tmp_path, capsys):
     assert 15 <= result["estimated"][""] <= 45
     for suffix in ("csv", "jsonl", "parquet"):
         path = tmp_path / f"errors.{suffix}"
-        assert main(["errors", str(run.directory), "--top", "3", "--threads", "1", "--output", str(path)]) == 0
+        assert (
+            main(
+                ["errors", str(run.directory), "--top", "3", "--repeats", "1", "--threads", "1", "--output", str(path)]
+            )
+            == 0
+        )
         if suffix == "csv":
             found = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
         elif suffix == "jsonl":
@@ -158,6 +166,7 @@ def test_flipped_labels_are_found(tmp_path, capsys):
     assert main(["errors", str(run.directory), "--output", "errors.txt"]) == 2
     assert main(["errors", str(tmp_path)]) == 2
     assert main(["errors", str(run.directory), "--folds", "1"]) == 2
+    assert main(["errors", str(run.directory), "--repeats", "0"]) == 2
 
 
 def test_labels_of_several_kinds(tmp_path):
@@ -261,6 +270,34 @@ def test_fidelity_within_slices(taught, tmp_path, capsys):
     )
     assert "by predicted" in capsys.readouterr().out
     assert main(["fidelity", str(taught.directory), "--slice", "nothing"]) == 2
+
+
+def test_fidelity_of_heads(tmp_path, tweets):
+    """Of those that have a teacher."""
+    rows = [{**row, "site": f"site {i % 2}"} for i, row in enumerate(learnable(tweets[:500]))]
+    files = {
+        name: write_jsonl(tmp_path / f"{name}.jsonl", part)
+        for name, part in (
+            ("train", rows[:200]),
+            ("corpus", [{k: r[k] for k in ("text", "scores")} for r in rows[200:]]),
+        )
+    }
+    heads = {"label": {"teacher": "column:scores"}, "site": {}}
+    run = Run(
+        tmp_path / "run",
+        Settings.of(**files, heads=heads, hidden=[8], threads=1, max_loss=1, repeats=1, resamples=0, modes=["kd"],
+                    distill={"epochs": 3}, finetune_student=False),
+    )  # fmt: skip
+    run.execute()
+    found = fidelity(run, "corpus", threads=1)["heads"]
+    texts = [text for batch in run.inputs.texts("corpus") for text in batch]
+    taught = np.array(LABELS)[run.teacher_logits("corpus")[:, :3].argmax(axis=1)]
+    same = np.array(run.classifier("kd").predict(texts, head="label")) == taught
+    assert found["label"]["texts"] == len(texts) and found["label"]["fidelity"] == pytest.approx(same.mean())
+    assert set(found) == {"label"}
+    errors = label_errors(run, repeats=1, threads=1)["errors"]
+    assert {row["head"] for row in errors} <= {"label", "site"}
+    assert all("teacher" not in row for row in errors if row["head"] == "site")
 
 
 def test_fidelity_needs_a_teacher(tmp_path):

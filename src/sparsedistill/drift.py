@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from . import two_sample
 from .classifier import Classifier
 from .coverage import ngram_counts
-from .data.files import Form, MissingColumnError
+from .data.files import Form, MissingColumnError, no_text
 from .data.records import Reader, count, skipping
 from .errors import SettingsError
 from .heads import Head, asked_heads
@@ -22,9 +22,11 @@ from .text import TextRules
 
 NGRAMS = 300_000  # that are counted: the most frequent of both sets
 LONGEST = 2  # tokens of these
-LEAST_COUNT = 5  # in both sets together
+LEAST_COUNT = 5  # of an n-gram, in both sets together
 LEVEL = 0.05  # of significance
 HISTOGRAM = 25  # ranges
+
+Place = Callable[[int], str]
 
 
 @dataclass
@@ -32,13 +34,15 @@ class Sample:
     """What is compared of a set of n texts.
 
     ``numbers``: float32 (n,) by name, without NaN; ``labels``: of each head, by name, how many texts have each of its
-    labels, int64 (C,). ``tokens``: of all texts together.
+    labels, int64 (C,). ``tokens``: of all texts together. ``least_covered``: the texts of least coverage, the longest
+    first among equals.
     """
 
     texts: int = 0
     tokens: int = 0
     numbers: dict[str, np.ndarray] = field(default_factory=dict)
     labels: dict[str, np.ndarray] = field(default_factory=dict)
+    least_covered: list[dict[str, Any]] = field(default_factory=list)
 
 
 # long: what it takes needs as many words
@@ -62,7 +66,9 @@ def drift(
     (:func:`sparsedistill.two_sample.stability_index`), ``p`` and ``p_adjusted`` (Holm's, for all tests here), means
     ``reference`` and ``new``. ``labels`` by head: shares of the texts by label. ``ngrams``: the ``top`` of those that
     are more frequent in ``new`` and in ``reference`` (:func:`sparsedistill.two_sample.log_odds`), and ``unknown``, the
-    words without a row that are most frequent in ``new``. With many texts all is significant: go by the distances.
+    words without a row that are most frequent in ``new``. ``least_covered``: the ``top`` texts of ``new`` of which the
+    classifier knows least, with ``coverage``, ``tokens`` and ``place``. With many texts all is significant: go by the
+    distances.
 
     Errors: :class:`DataError` and :class:`SettingsError` for what cannot be read or compared.
     """
@@ -73,7 +79,10 @@ def drift(
         heads = asked_heads(classifier.heads, head)
     except ValueError as error:
         raise SettingsError(f"--head: {error}") from None
-    old, now = (sample_of(classifier, one, heads, threads) for one in sets)
+    old, now = (sample_of(classifier, one.placed(), heads, top, threads) for one in sets)
+    for sample, sources in ((old, reference), (now, new)):
+        if not sample.texts:
+            raise no_text(sources)
     labels = {
         one.name: [
             {"label": label, "reference": a / old.texts, "new": b / now.texts}
@@ -90,6 +99,7 @@ def drift(
         "distributions": compared(old, now),
         "labels": labels,
         "ngrams": _ngrams(classifier, sets, old, now, top, threads),
+        "least_covered": now.least_covered,
     }
 
 
@@ -135,21 +145,24 @@ def drifted(result: dict[str, Any], above: float) -> list[str]:
     return [row["name"] for row in rows if row["distance"] > above and row["p_adjusted"] < LEVEL]
 
 
-def sample_of(classifier: Classifier, batches: Any, heads: Sequence[Head], threads: int = 0) -> Sample:
+def sample_of(
+    classifier: Classifier, batches: Iterable[tuple[Any, Place]], heads: Sequence[Head], top: int = 0, threads: int = 0
+) -> Sample:
     """What is compared of the texts of ``batches``: ``tokens`` a text, ``coverage`` and ``coverage of 2-grams`` (the
     share of them that has a row), and of each head the ``confidence``, the probability of its most probable label, of
     several labels a text the probability of each, ``p(LABEL)``, of a regression the ``score``.
 
-    ``batches``: of texts as a classifier takes them.
+    ``batches``: of texts as a classifier takes them, each with what says where the i-th text stands.
     """
     result = Sample()
     parts: dict[str, list[np.ndarray]] = {}
     longest = min(LONGEST, int(classifier._config["text"]["max_n"]))
-    for batch in batches:
+    for batch, place in batches:
         known, every = ngram_counts(classifier, batch, longest, threads)
         found = {"tokens": every[:, 0]}
         if not classifier._hashed:
             found["coverage"] = known[:, 0] / np.maximum(every[:, 0], 1)
+            _keep_least(result, found, batch, place, top)
             for n in range(1, longest):
                 found[f"coverage of {n + 1}-grams"] = known[:, n][every[:, n] > 0] / every[:, n][every[:, n] > 0]
         logits = classifier._logits(batch, threads, "error")
@@ -161,6 +174,16 @@ def sample_of(classifier: Classifier, batches: Any, heads: Sequence[Head], threa
         result.tokens += int(every[:, 0].sum())
     result.numbers = {name: np.concatenate(some) for name, some in parts.items()}
     return result
+
+
+def _keep_least(sample: Sample, found: dict[str, np.ndarray], batch: Any, place: Place, top: int) -> None:
+    """Add texts of a batch to the ``top`` that are least covered."""
+    rows = sample.least_covered
+    for i in np.lexsort((-found["tokens"], found["coverage"]))[:top].tolist():
+        row = {"coverage": float(found["coverage"][i]), "tokens": int(found["tokens"][i]), "place": place(i)}
+        text = batch[i] if isinstance(batch, list) else batch[i].as_py()
+        rows.append({**row, "text": text if isinstance(text, str) else " | ".join(text)})
+    sample.least_covered = sorted(rows, key=lambda row: (row["coverage"], -row["tokens"]))[:top]
 
 
 def _of_head(sample: Sample, head: Head, logits: np.ndarray) -> dict[str, np.ndarray]:
@@ -183,7 +206,7 @@ def _named(head: str, what: str) -> str:
 
 
 class _Set:
-    """A set of texts, read anew each time that it is gone through: batches as a classifier takes them."""
+    """A set of texts, read anew each time that it is gone through."""
 
     def __init__(self, classifier: Classifier, sources: Sequence[str], data: Data, what: str):
         if classifier.pairs != bool(data.pair):
@@ -196,7 +219,8 @@ class _Set:
             raise SettingsError("stdin (-) can be read only once, and texts are read three times here: name files")
         self._sources, self._data, self.what = sources, data, what
 
-    def __iter__(self) -> Iterator[Any]:
+    def placed(self) -> Iterator[tuple[Any, Place]]:
+        """Batches of texts as a classifier takes them, and what says where they stand."""
         data = self._data
         form, pair = Form.of(data), data.pair
         try:
@@ -208,24 +232,13 @@ class _Set:
             raise error.with_option("--pair" if error.name == pair else "--text") from None
         with Progress(f"read {self.what}", count(reader.sources, form)) as bar:
             for batch in reader:
-                if pair:
-                    yield list(zip(batch.texts, batch.named(pair), strict=True))
-                else:
-                    yield batch.texts
+                yield list(zip(batch.texts, batch.named(pair), strict=True)) if pair else batch.texts, batch.place
                 bar.add(len(batch.rows))
 
-    def single(self) -> _Single:
-        """Its texts; of pairs both."""
-        return _Single(self, bool(self._data.pair))
-
-
-@dataclass(frozen=True)
-class _Single:
-    whole: _Set
-    pairs: bool
-
     def __iter__(self) -> Iterator[Any]:
-        return ([half for pair in batch for half in pair] if self.pairs else batch for batch in self.whole)
+        """Batches of its texts; of pairs both."""
+        for batch, _ in self.placed():
+            yield [half for pair in batch for half in pair] if self._data.pair else batch
 
 
 def _ngrams(
@@ -236,8 +249,12 @@ def _ngrams(
     longest = min(LONGEST, int(classifier._config["text"]["max_n"]))
     # The smaller set would else have no place among the most frequent.
     weight = max(1, round(old.tokens / max(now.tokens, 1)))
+    result: dict[str, list[dict[str, Any]]] = {"new": [], "reference": [], "unknown": []}
+    if not old.tokens + now.tokens:
+        return result
+    least = LEAST_COUNT if old.tokens + now.tokens > NGRAMS else 1  # of little text, all
     vocabulary = Vocabulary.count(
-        sets[0].single(), sets[1].single(), size=NGRAMS, min_count=LEAST_COUNT, train_weight=weight, memory="1GB",
+        sets[0], sets[1], size=NGRAMS, min_count=least, train_weight=weight, memory="1GB",
         threads=threads, max_n=longest, **rules,
     )  # fmt: skip
     b = vocabulary.train_counts.astype(np.int64)
@@ -248,7 +265,6 @@ def _ngrams(
         ngram = vocabulary[i]
         return {"ngram": ngram, "reference": int(a[i]), "new": int(b[i]), "z": float(z[i])}
 
-    result = {}
     for name, sign in (("new", 1), ("reference", -1)):
         ranked = np.argsort(-sign * z, kind="stable")[: 20 * top]
         result[name] = [row(i) for i in _apart(vocabulary, ranked[sign * z[ranked] > 0].tolist(), top)]

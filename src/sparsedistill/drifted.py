@@ -10,6 +10,7 @@ from .report import aligned
 
 _MOST_ROWS = 20  # distributions, and labels of a head
 _MOST_DRAWN = 9
+_MOST_TEXTS, _WIDTH = 10, 60
 _COLOURS = {"reference": "#2a6f97", "new": "#c44e00"}
 _HEADINGS = {
     "new": "more frequent in the new texts",
@@ -32,6 +33,8 @@ def tables(result: dict[str, Any]) -> str:
     for name, heading in _HEADINGS.items():
         if found := result["ngrams"][name]:
             parts.append(_ngrams(heading, found, result))
+    if covered := [row for row in result["least_covered"] if row["coverage"] < 1]:
+        parts.append(_least_covered(covered))
     texts = " and ".join(
         f"{result[name]['texts']:,} {what}" for name, what in (("reference", "texts of the reference"), ("new", "new"))
     )
@@ -73,6 +76,15 @@ def _ngrams(heading: str, found: list[dict[str, Any]], result: dict[str, Any]) -
         rates = [f"{1e6 * one[name] / max(result[name]['tokens'], 1):,.0f}" for name in ("reference", "new")]
         rows.append([one["ngram"][:40], *rates, f"{one['z']:+.1f}"])
     return [*aligned(rows), "of a million tokens"]
+
+
+def _least_covered(found: list[dict[str, Any]]) -> list[str]:
+    rows = [["new texts of least coverage", "coverage", "tokens", "place"]]
+    for one in found[:_MOST_TEXTS]:
+        text = " ".join(one["text"].split())
+        shown = text if len(text) <= _WIDTH else text[: _WIDTH - 3] + "..."
+        rows.append([shown, f"{one['coverage']:.2f}", f"{one['tokens']:,}", one["place"][-40:]])
+    return aligned(rows)
 
 
 def plot_drift(result: dict[str, Any], path: Path) -> None:

@@ -51,42 +51,53 @@ def fidelity(run: Run, part: str = "", columns: Sequence[str] = (), threads: int
             + f": take {', '.join(there)}" * bool(there)
         )
     part = part or there[0]
-    classifier, logits = Classifier.load(run.directory / "classifier"), Logits.load(run.directory / "logits" / part)
-    values = _columns(run, part, columns)
-    apart: dict[str, list[np.ndarray]] = {head.name: [] for head in classifier.heads}
-    by: dict[str, list[Any]] = {name: [] for name in ("length", "coverage", "file")}
-    of_columns: dict[str, list[Any]] = {name: [] for name in columns}
-    predicted: dict[str, list[Any]] = {head.name: [] for head in classifier.heads if head.task != "regression"}
-    begin = 0
-    with Progress(f"compare on {part}", len(logits)) as bar:
-        for texts, _, places in run.inputs.placed(part):
-            asked = run.for_classifier(texts)
-            own, of_teacher = classifier._logits(asked, threads, "error"), logits.rows(begin, begin + len(texts))
-            known, every = ngram_counts(classifier, asked, 1, threads)
-            by["length"].append(every[:, 0])
-            by["coverage"].append(known[:, 0] / np.maximum(every[:, 0], 1))
-            for i in range(len(texts)):
-                place = places.where(i)
-                by["file"].append(place[0])
-                for name in columns:
-                    of_columns[name].append(values[name].get(place))
-            for head in classifier.heads:
-                apart[head.name].append(_apart(head, own[:, head.outputs], of_teacher[:, head.outputs]))
-                if head.task != "regression":
-                    predicted[head.name] += head.decide(own[:, head.outputs])
-            begin += len(texts)
-            bar.add(len(texts))
+    classifier = Classifier.load(run.directory / "classifier")
+    found = _Compared(run, classifier, part, columns, threads)
     shared = {
-        "length": _bands(np.concatenate(by["length"]), None),
-        "coverage": [] if classifier._hashed else _bands(np.concatenate(by["coverage"]), _COVERAGE),
-        "file": by["file"] if len(set(by["file"])) > 1 else [],
-        **{f"column {name}": column for name, column in of_columns.items()},
+        "length": _bands(np.array(found.tokens), None),
+        "coverage": [] if classifier._hashed else _bands(np.array(found.coverage), _COVERAGE),
+        "file": found.files if len(set(found.files)) > 1 else [],
+        **{f"column {name}": values for name, values in found.columns.items()},
     }
     heads = {
-        name: _of_head(np.concatenate(one), {**shared, "predicted": predicted.get(name, [])}, name in predicted)
-        for name, one in apart.items()
+        name: _of_head(np.concatenate(one), {**shared, "predicted": found.predicted[name]}, bool(found.predicted[name]))
+        for name, one in found.apart.items()
+        if not all(np.isnan(some).all() for some in one)  # a head may have no teacher
     }
     return {"part": part, "heads": heads}
+
+
+class _Compared:
+    """Of each text of a part what it is sliced by; and by head how far student and teacher part, and what the student
+    predicts (of scores nothing).
+    """
+
+    def __init__(self, run: Run, classifier: Classifier, part: str, columns: Sequence[str], threads: int):
+        self.tokens: list[float] = []
+        self.coverage: list[float] = []
+        self.files: list[str] = []
+        self.columns: dict[str, list[Any]] = {name: [] for name in columns}
+        self.apart: dict[str, list[np.ndarray]] = {head.name: [] for head in classifier.heads}
+        self.predicted: dict[str, list[Any]] = {head.name: [] for head in classifier.heads}
+        logits, values, begin = Logits.load(run.directory / "logits" / part), _columns(run, part, columns), 0
+        with Progress(f"compare on {part}", len(logits)) as bar:
+            for texts, _, places in run.inputs.placed(part):
+                asked, end = run.for_classifier(texts), begin + len(texts)
+                own, of_teacher = classifier._logits(asked, threads, "error"), logits.rows(begin, end)
+                known, every = ngram_counts(classifier, asked, 1, threads)
+                self.tokens += every[:, 0].tolist()
+                self.coverage += (known[:, 0] / np.maximum(every[:, 0], 1)).tolist()
+                for place in map(places.where, range(len(texts))):
+                    self.files.append(place[0])
+                    for name, column in self.columns.items():
+                        column.append(values[name].get(place))
+                for head in classifier.heads:
+                    mine, theirs = own[:, head.outputs], of_teacher[:, head.outputs]
+                    self.apart[head.name].append(_apart(head, mine, theirs))
+                    if head.task != "regression":
+                        self.predicted[head.name] += head.decide(mine)
+                begin = end
+                bar.add(len(texts))
 
 
 def _apart(head: Head, own: np.ndarray, of_teacher: np.ndarray) -> np.ndarray:

@@ -46,6 +46,18 @@ def suspects(task: str, gold: np.ndarray, estimates: Sequence[np.ndarray], seen:
     return {"single": _of_single, "multi": _of_multi}.get(task, _of_scores)(gold, estimates, seen)
 
 
+def odds(logits: np.ndarray, gold: np.ndarray) -> np.ndarray:
+    """What is to be ranked by: log p(most probable other label) - log p(gold), float64 (n,) of single labels.
+
+    ``logits`` (n, C), ``gold`` int64 (n,).
+    """
+    others = _logs(logits)
+    own = others[np.arange(len(gold)), gold]
+    others[np.arange(len(gold)), gold] = -np.inf
+    result: np.ndarray = others.max(axis=1) - own
+    return result
+
+
 def _logs(logits: np.ndarray) -> np.ndarray:
     """Logarithms of the softmax."""
     logits = logits.astype(np.float64)

@@ -11,7 +11,7 @@ from .classifier import Classifier
 from .data import pairs
 from .errors import DataError, SettingsError
 from .label_errors import Suspects, confident_errors, suspects
-from .stages.folds import FOLDS, out_of_fold
+from .stages.folds import FOLDS, REPEATS, out_of_fold
 from .teacher.logits import Logits
 
 if TYPE_CHECKING:
@@ -21,13 +21,16 @@ if TYPE_CHECKING:
 PARTS = ("train", "dev", "test")
 
 
-def label_errors(run: Run, part: str = "train", folds: int = FOLDS, threads: int = 0) -> dict[str, Any]:
+def label_errors(
+    run: Run, part: str = "train", folds: int = FOLDS, repeats: int = REPEATS, threads: int = 0
+) -> dict[str, Any]:
     """Gold labels of ``train``, ``dev`` or ``test`` that are likely wrong, the likeliest first.
 
-    Train is judged by students of gold labels that were trained on other folds of it, dev and test by the classifier of
-    the run; either together with the teacher, where its logits of the part are in the run directory: where both suggest
-    another label, it comes first. A teacher that was fine-tuned on train has seen its labels, and adds nothing to the
-    score (``seen`` of :func:`sparsedistill.label_errors.suspects`).
+    Train is judged by students of gold labels that were trained on other folds of it (``folds`` and ``repeats`` are
+    those of :func:`sparsedistill.stages.folds.out_of_fold`), dev and test by the classifier of the run; either together
+    with the teacher, where its logits of the part are in the run directory: where both suggest another label, it comes
+    first. A teacher that was fine-tuned on train has seen its labels, and adds nothing to the score (``seen`` of
+    :func:`sparsedistill.label_errors.suspects`).
 
     The result has the number of ``texts``; ``estimates``: "student" and, where there are logits, "teacher";
     ``estimated``: of each head with single labels, how many errors there are by
@@ -47,7 +50,7 @@ def label_errors(run: Run, part: str = "train", folds: int = FOLDS, threads: int
         raise SettingsError(f"{run.directory} has no gold labels of {part}")
     labelled = run.inputs.part(part)
     if part == "train":
-        student = out_of_fold(run, folds, threads)
+        student = out_of_fold(run, folds, repeats, threads)
     else:
         classifier = Classifier.load(run.directory / "classifier")
         student = classifier._logits(run.for_classifier(labelled.texts), threads, "error")

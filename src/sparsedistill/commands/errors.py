@@ -13,7 +13,7 @@ from ..errors import SettingsError, require
 from ..format import replacing
 from ..quality import PARTS, label_errors
 from ..report import aligned
-from ..stages.folds import FOLDS
+from ..stages.folds import FOLDS, REPEATS
 from .common import add_command, opened_run
 
 FILES = (".parquet", ".jsonl", ".csv")
@@ -44,6 +44,10 @@ def add(commands: Any) -> None:
         metavar="N",
         help=f"parts of train that are held out in turn (default: {FOLDS})",
     )
+    command.add_argument(
+        "--repeats", type=int, default=REPEATS, metavar="N",
+        help=f"times that this is done with other folds, and the mean taken (default: {REPEATS})",
+    )  # fmt: skip
     command.add_argument("--top", type=int, default=20, metavar="N", help="rows to show (default: 20)")
     command.add_argument("--output", "-o", metavar="FILE", help=f"write all of them there: {', '.join(FILES)}")
     command.add_argument("--threads", type=int, default=0, metavar="N", help="CPU threads (default: all)")
@@ -56,7 +60,11 @@ def _errors(arguments: argparse.Namespace) -> None:
         raise SettingsError(f"--output {output}: the name must end in one of {', '.join(FILES)}")
     if arguments.folds < 2:
         raise SettingsError(f"--folds is {arguments.folds}: give 2 or more")
-    result = label_errors(opened_run(arguments.run), arguments.part, arguments.folds, arguments.threads)
+    if arguments.repeats < 1:
+        raise SettingsError(f"--repeats is {arguments.repeats}: give 1 or more")
+    result = label_errors(
+        opened_run(arguments.run), arguments.part, arguments.folds, arguments.repeats, arguments.threads
+    )
     sys.stdout.write(f"\n{table(result, arguments.top)}\n\n")
     if output:
         write(result["errors"], output)
@@ -93,7 +101,7 @@ def _cell(value: Any) -> str:
 
 def write(rows: list[dict[str, Any]], path: Path) -> None:
     """Rows to a file, whole or not at all."""
-    names = list(dict.fromkeys(name for row in rows for name in row))
+    names = list(dict.fromkeys(name for row in rows for name in row)) or ["rank", "text", "gold", "suggested", "score"]
     with replacing(path) as temporary:
         if path.suffix == ".parquet":
             pa, parquet = require("pyarrow", "arrow"), require("pyarrow.parquet", "arrow")

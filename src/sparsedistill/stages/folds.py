@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,42 +21,52 @@ from . import train
 if TYPE_CHECKING:
     from ..run import Run
 
-FOLDS = 5
+FOLDS, REPEATS = 5, 3
 _UNIT = "distill.scratch"
 
 
-def out_of_fold(run: Run, folds: int = FOLDS, threads: int = 0) -> np.ndarray:
+def out_of_fold(run: Run, folds: int = FOLDS, repeats: int = REPEATS, threads: int = 0) -> np.ndarray:
     """Logits (n, outputs) of the texts of train, float32, by students of the gold labels of the other folds.
 
-    Each of ``folds`` students has the default settings of one without a teacher, and the seed of the run. Equal texts
-    are in one fold, and a label has about as many texts in each. Nothing is written to the run directory.
+    Each student has the default settings of one without a teacher. Equal texts are in one fold, and a label has about
+    as many texts in each. With other folds and another seed all is done ``repeats`` times, and the mean is taken: what
+    a single student says of a text depends on the others by chance. Nothing is written to the run directory.
     """
-    of_gold = dataclasses.replace(
+    labelled = run.inputs.part("train")
+    result = np.zeros((len(labelled.texts), run.task.outputs(labelled.labels)), np.float64)
+    with tempfile.TemporaryDirectory() as directory, Progress("out of fold", folds * repeats, "students") as bar:
+        first = _of_gold(run, directory, run.settings.student_seed)
+        threads = first.threads(threads)
+        vocabulary = _vocabulary(first, labelled.texts, threads)
+        targets = first.task.gold_targets(labelled.targets, len(labelled.labels))
+        whole = Batch(*first.bags(vocabulary, labelled.texts, threads), targets, run.inputs.gold_weights)
+        for seed in range(run.settings.student_seed, run.settings.student_seed + repeats):
+            fold = fold_of(labelled.texts, labelled.targets, folds, seed)
+            for i in range(folds):
+                own = _of_gold(run, Path(directory) / f"{seed}.{i}", seed)
+                student = train.new_student(own, "scratch", len(vocabulary))
+                blocks = InMemory(whole.take(np.flatnonzero(fold != i)))
+                train.fit(own, student, blocks, own.student("scratch"), vocabulary, _UNIT, threads)
+                asked = np.flatnonzero(fold == i)
+                held_out = whole.take(asked)
+                result[asked] += student.logits(held_out.ids, held_out.offsets, threads)
+                shutil.rmtree(own.directory)
+                bar.add()
+    mean: np.ndarray = (result / repeats).astype(np.float32)
+    return mean
+
+
+def _of_gold(run: Run, directory: str | Path, seed: int) -> Run:
+    """A run on the same texts, of a student from gold labels alone."""
+    settings = dataclasses.replace(
         run.settings,
         teach=dataclasses.replace(run.settings.teach, teacher=""),
-        distill=Distill(modes=("scratch",), unknown_words=0.0, student_seed=run.settings.distill.student_seed),
+        distill=Distill(modes=("scratch",), unknown_words=0.0, student_seed=seed),
         heads={name: dataclasses.replace(head, teacher="") for name, head in run.settings.heads.items()},
     )
-    labelled = run.inputs.part("train")
-    with tempfile.TemporaryDirectory() as directory, Progress("out of fold", folds, "folds") as bar:
-        own = type(run)(directory, of_gold)
-        own.__dict__["inputs"] = run.inputs  # the texts are prepared
-        threads = own.threads(threads)
-        vocabulary = _vocabulary(own, labelled.texts, threads)
-        targets = own.task.gold_targets(labelled.targets, len(labelled.labels))
-        whole = Batch(*own.bags(vocabulary, labelled.texts, threads), targets, own.inputs.gold_weights)
-        fold = fold_of(labelled.texts, labelled.targets, folds, own.settings.student_seed)
-        result = np.zeros((len(whole), own.task.outputs(labelled.labels)), np.float32)
-        for i in range(folds):
-            asked = np.flatnonzero(fold == i)
-            own.directory = Path(directory) / str(i)
-            student = train.new_student(own, "scratch", len(vocabulary))
-            blocks = InMemory(whole.take(np.flatnonzero(fold != i)))
-            train.fit(own, student, blocks, own.student("scratch"), vocabulary, _UNIT, threads)
-            held_out = whole.take(asked)
-            result[asked] = student.logits(held_out.ids, held_out.offsets, threads)
-            bar.add()
-    return result
+    own = type(run)(directory, settings)
+    own.__dict__["inputs"] = run.inputs  # the texts are prepared
+    return own
 
 
 def fold_of(texts: list[str], targets: np.ndarray, folds: int, seed: int) -> np.ndarray:
