@@ -9,7 +9,7 @@ namespace sparsedistill {
 
 namespace {
 
-constexpr std::uint64_t format_version = 6, oldest_version = 4, of_heads = 6;
+constexpr std::uint64_t format_version = 7, oldest_version = 4, of_heads = 6;
 constexpr double most = std::numeric_limits<float>::max();  // number of a calibration
 
 // Whether a decoded string has a surrogate, which is no character.

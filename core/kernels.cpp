@@ -15,8 +15,8 @@ namespace sparsedistill {
 #define SPARSEDISTILL_NAME(name) SPARSEDISTILL_TEXT(name)
 extern const Kernels SPARSEDISTILL_KERNELS;
 const Kernels SPARSEDISTILL_KERNELS = {
-    SPARSEDISTILL_NAME(SPARSEDISTILL_KERNELS), classify, find, find_values, gather<Int8>, gather<Int16>, gather<Float16>,
-    gather<Float32>, maximum<Int8>, maximum<Int16>, maximum<Float16>, maximum<Float32>, gather<BFloat16>,
+    SPARSEDISTILL_NAME(SPARSEDISTILL_KERNELS), classify, find, find_values, gather_int4, gather<Int8>, gather<Int16>, gather<Float16>,
+    gather<Float32>, maximum_int4, maximum<Int8>, maximum<Int16>, maximum<Float16>, maximum<Float32>, gather<BFloat16>,
     winners<float>, winners<std::uint16_t>, products<float>, products<std::uint16_t>, weigh<float>,
     weigh<std::uint16_t>, add_won, adam_float32, adam_bfloat16, adagrad_float32, adagrad_bfloat16,
     sgd_float32, sgd_bfloat16, dense, scale_sums, make_finite,

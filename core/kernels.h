@@ -59,7 +59,9 @@ struct Kernels {
                                std::int32_t* sums);
 
     // sums[j] += rows[ids[i]][j] for i in order and all j < stride (in numbers), rows of a multiple of 16 bytes.
-    // Integer sums must not overflow: at most 2^16 ids.
+    // Integer sums must not overflow: at most 2^16 ids. Two numbers of int4 are a byte (docs/FORMAT.md says where).
+    void (*gather_int4)(const std::uint8_t* rows, std::size_t stride, const std::uint32_t* ids, std::size_t count,
+                        std::int32_t* sums);
     void (*gather_int8)(const std::int8_t* rows, std::size_t stride, const std::uint32_t* ids, std::size_t count,
                         std::int32_t* sums);
     void (*gather_int16)(const std::int16_t* rows, std::size_t stride, const std::uint32_t* ids, std::size_t count,
@@ -70,6 +72,8 @@ struct Kernels {
                            float* sums);
 
     // The same with the larger of best[j] and the rows' numbers.
+    void (*maximum_int4)(const std::uint8_t* rows, std::size_t stride, const std::uint32_t* ids, std::size_t count,
+                         std::int32_t* best);
     void (*maximum_int8)(const std::int8_t* rows, std::size_t stride, const std::uint32_t* ids, std::size_t count,
                          std::int32_t* best);
     void (*maximum_int16)(const std::int16_t* rows, std::size_t stride, const std::uint32_t* ids, std::size_t count,

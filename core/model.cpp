@@ -22,6 +22,7 @@ namespace sparsedistill {
 
 namespace {
 
+constexpr std::uint64_t of_int4 = 7;  // format version
 constexpr std::uint64_t most_layers = 16, most_n = 8;
 constexpr std::size_t most_config = std::size_t{64} << 20;  // bytes
 constexpr std::uint64_t most_width = std::uint64_t{1} << 40;  // of a row: what follows from it is computed without overflow
@@ -31,7 +32,8 @@ struct RowKind {
     RowType type;
     NumberType numbers;
 };
-constexpr RowKind row_kinds[] = {{"int8", RowType::int8, NumberType::i8},
+constexpr RowKind row_kinds[] = {{"int4", RowType::int4, NumberType::u8},
+                                 {"int8", RowType::int8, NumberType::i8},
                                  {"int16", RowType::int16, NumberType::i16},
                                  {"float16", RowType::float16, NumberType::f16},
                                  {"float32", RowType::float32, NumberType::f32}};
@@ -147,7 +149,9 @@ Rows read_rows(const Fields& config, Tensors& tensors, const Text& text, Pooling
     const std::string name = rows.string("type");
     const auto* const kind =
         std::find_if(std::begin(row_kinds), std::end(row_kinds), [&](const RowKind& one) { return name == one.name; });
-    if (kind == std::end(row_kinds)) rows.fail("rows.type is " + in_quotes(name) + ", not int8, int16, float16 or float32");
+    if (kind == std::end(row_kinds)) rows.fail("rows.type is " + in_quotes(name) + ", not int4, int8, int16, float16 or float32");
+    if (const auto version = config.whole("format_version"); kind->type == RowType::int4 && version < of_int4)
+        rows.fail("rows.type int4 is of format version 7, not " + std::to_string(version));
     const bool hashed = rows.boolean("hashed", false), in_slots = rows.boolean("in_slots");
     if (hashed && text.characters.of == Characters::Of::unknown)
         rows.fail("characters are of unknown words, but rows are hashed and all known");
@@ -176,9 +180,10 @@ Rows read_rows(const Fields& config, Tensors& tensors, const Text& text, Pooling
         return {kind->type, nullptr, width, width, lookup(columns)};
     }
     const Tensor& table = tensors.get("rows", kind->numbers, {Tensors::any, Tensors::any});
-    const std::uint64_t stride = table.shape[1], size = size_of(kind->numbers);
-    if (table.shape[0] != count || count > 0xFFFFFFFF || !width || width > stride || stride > most_width ||
-        stride * size % Kernels::row_bytes)
+    const std::uint64_t size = size_of(kind->numbers), each = kind->type == RowType::int4 ? 2 : 1;  // numbers
+    const std::uint64_t stride = table.shape[1] * each;
+    if (table.shape[0] != count || count > 0xFFFFFFFF || !width || width > stride || table.shape[1] > most_width ||
+        table.shape[1] * size % Kernels::row_bytes)
         tensors.fail("tensor 'rows' has " + std::to_string(table.shape[0]) + " rows of " + std::to_string(stride) +
                      " numbers: not " + std::to_string(count) + " of " + std::to_string(width) +
                      ", padded to a multiple of 16 bytes");

@@ -15,7 +15,6 @@ namespace {
 
 constexpr std::size_t group_bytes = 2048, group_texts = 32;  // texts looked up together: what they find fits the caches
 constexpr std::size_t most_rows = 1 << 15;  // whose sums cannot overflow 32 bits; those of longer bags go on in 64
-constexpr std::size_t row_sizes[] = {1, 2, 2, 4};
 
 std::size_t padded(std::size_t n) { return (n + Kernels::dense_lanes - 1) / Kernels::dense_lanes * Kernels::dense_lanes; }
 
@@ -153,7 +152,7 @@ private:
     void add_rows(const Model& model, std::span<const std::string_view> texts, const Stop& stop, std::size_t stride) {
         const auto find = kernels().find;
         const Lines& lines = model.vocabulary.lookup.lines();
-        const std::size_t bytes = model.stride * row_sizes[static_cast<int>(model.row_type)];
+        const std::size_t bytes = model.row_bytes();
         // What one call has found is read after the next call has looked up, when its rows have come.
         std::size_t waiting = 0, waiting_text = 0;
         const auto gather = [&] {
@@ -183,6 +182,9 @@ private:
             if (maximum_) maximum(rows, model.stride, ids, count, tops + at);
         };
         switch (model.row_type) {
+            case RowType::int4:
+                return with(static_cast<const std::uint8_t*>(model.rows), kernel.gather_int4, kernel.maximum_int4,
+                            sums_.data(), tops_.data());
             case RowType::int8:
                 return with(static_cast<const std::int8_t*>(model.rows), kernel.gather_int8, kernel.maximum_int8,
                             sums_.data(), tops_.data());

@@ -13,7 +13,7 @@
 
 namespace sparsedistill {
 
-enum class RowType { int8, int16, float16, float32 };
+enum class RowType { int4, int8, int16, float16, float32 };
 
 // Copies of a dense layer's weights, as its kernel wants them: (out, in), rows padded with zeros.
 class Dense {
@@ -35,7 +35,7 @@ struct Model {
     Vocabulary vocabulary;
     RowType row_type;
     const void* rows;           // (V, stride); nothing where the values stand in the lookup table
-    std::size_t width, stride;  // numbers of a row that count, and from one row to the next
+    std::size_t width, stride;  // numbers of a row that count, and from one row to the next; two of int4 are a byte
     const float* scale;         // (width), integer rows only
     Pooling pooling;            // attentive: a row's last number is its weight, the others are multiplied by it; float rows
     const float* bias;          // (pooled()), added to the pooled vector; pairs: (combined()), to the combined one
@@ -43,6 +43,10 @@ struct Model {
     bool relu_first;            // whether a ReLU stands between the pooled vector and the first dense layer
     std::vector<Dense> layers;  // a ReLU stands between each two of them
 
+    std::size_t row_bytes() const {
+        constexpr std::size_t halves[] = {1, 2, 4, 4, 8};  // half bytes a number
+        return stride * halves[static_cast<int>(row_type)] / 2;
+    }
     std::size_t pooled() const {
         return pooling == Pooling::mean_max ? 2 * width : pooling == Pooling::attentive ? width - 1 : width;
     }

@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import reference as ref
 from hypothesis import HealthCheck, settings
 
 from sparsedistill import Classifier, _core, report
-from sparsedistill.artefact import FORMAT_VERSION, version_of
+from sparsedistill.artefact import version_of
 from sparsedistill.student import curve
 from sparsedistill.student.vocabulary import Vocabulary
 
@@ -137,13 +138,13 @@ def make_parts(
     if row_type.startswith("float"):
         tensors["rows"] = padded(rng.standard_normal(shape).astype(row_type))
     else:
-        most = np.iinfo(row_type).max
-        rows = rng.integers(-most, most, shape, row_type, endpoint=True)
+        most = 7 if row_type == "int4" else np.iinfo(row_type).max
+        rows = rng.integers(-most, most, shape, "int8" if row_type == "int4" else row_type, endpoint=True)
         if in_slots:
             tensors["slots"], seed_used = vocabulary.slots_holding(rows)
             assert seed_used == vocabulary.seed
         else:
-            tensors["rows"] = padded(rows)
+            tensors["rows"] = ref.int4_rows(rows) if row_type == "int4" else padded(rows)
         tensors["scale"] = (rng.uniform(0.5, 2, widths[0]) * 4 / most).astype(np.float32)
     tensors["bias"] = rng.standard_normal(widths[0]).astype(np.float32)
     for i, (n_in, n_out) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
@@ -151,7 +152,7 @@ def make_parts(
         tensors[f"layers.{i}.bias"] = rng.standard_normal(n_out).astype(np.float32)
     config = {
         "format": "sparsedistill",
-        "format_version": FORMAT_VERSION if heads or calibrated else version_of(vocabulary.rules, "mean"),
+        "format_version": 0,
         "text": {
             **vocabulary.rules.config(),
             "seed": vocabulary.seed,
@@ -166,6 +167,7 @@ def make_parts(
         config["heads"] = [{"name": name, **head_of(*head, calibrated, rng)} for name, head in heads.items()]
     else:
         config |= head_of(task, labels, calibrated, rng)
+    config["format_version"] = version_of(config)
     return config, tensors
 
 

@@ -638,6 +638,18 @@ def pool(rows: Sequence[int], table: np.ndarray, scale: np.ndarray | None = None
     return pooled
 
 
+def int4_rows(table: np.ndarray, filler: int = 13) -> np.ndarray:
+    """Integers (V, W) of -8 to 7 as int4 stores them, uint8 (V, stride); what fills a row up must not matter."""
+    blocks = (table.shape[1] + 31) // 32
+    result = np.zeros((len(table), 16 * blocks), np.uint8)
+    for i, row in enumerate(table.tolist()):
+        bits = [number + 8 for number in row] + [filler] * (32 * blocks - len(row))
+        for j, four in enumerate(bits):
+            block, place = divmod(j, 32)
+            result[i, 16 * block + place % 16] |= four << (4 if place >= 16 else 0)
+    return result
+
+
 def widened(row: np.ndarray) -> np.ndarray:
     """A row as float32. The largest exponent of float16 is one like the others here, not infinity and NaN."""
     if row.dtype != np.float16:

@@ -441,7 +441,7 @@ def nested(config, path, value):
     ("path", "values"),
     [
         (("format",), [KeyError, None, "safetensors", 1]),
-        (("format_version",), [KeyError, 0, 1, 2, 3, 7, 4.0, True, "4", None]),
+        (("format_version",), [KeyError, 0, 1, 2, 3, 8, 4.0, True, "4", None]),
         (("task",), [KeyError, "", "ranking", None, ["single"], "Single"]),
         (("labels",), [KeyError, [], ["a"], ["a", "b", 3], "abc", None, {"a": 1}, ["a", "b", "c", "d"]]),
         (("text",), [KeyError, None, [], "words"]),
@@ -455,7 +455,7 @@ def nested(config, path, value):
         (("rows", "width"), [KeyError, 0, 7, 9, -8, 1 << 62, 8.0, "8"]),
         (("rows", "count"), [KeyError, 0, 1, -1, 1 << 62, None]),
         (("rows", "in_slots"), [KeyError, True, 0, "false", None]),
-        (("rows", "type"), [KeyError, "int16", "float32", "float64", "int4", None]),
+        (("rows", "type"), [KeyError, "int16", "float32", "float64", "int4", "int2", None]),
         (("relu_first",), [KeyError, 0, 1, "false", None]),
         (("layers",), [KeyError, 0, 2, -1, 17, 1 << 62, 1.0, "1"]),
     ],

@@ -159,7 +159,7 @@ def test_the_core_gives_pythons_logits(programs, parts, tmp_path):
         directories.append(tmp_path / f"m{len(directories)}")
         Classifier(*made).save(directories[-1])
 
-    for row_type in ("int8", "int16", "float16", "float32"):
+    for row_type in ("int4", "int8", "int16", "float16", "float32"):
         for depth in (0, 1, 2):
             save(*parts("single", row_type, depth, 3))
     for labels in (1, 2, 3, 4):

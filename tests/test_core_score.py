@@ -18,9 +18,18 @@ from hypothesis import strategies as st
 
 from sparsedistill import _core
 
-ROW_TYPES = ("int8", "int16", "float16", "float32")
+ROW_TYPES = ("int4", "int8", "int16", "float16", "float32")
 VOCABULARY = [f"t{i}" for i in range(60)]
 SLOTS, SEED = ref.build_slots(VOCABULARY)
+
+
+def lowest_and_highest(row_type: str) -> tuple[int, int]:
+    return (-8, 7) if row_type == "int4" else (np.iinfo(row_type).min, np.iinfo(row_type).max)
+
+
+def made(rows: np.ndarray, row_type: str) -> np.ndarray:
+    """Numbers as rows of a classifier, int4 from int8."""
+    return ref.int4_rows(rows) if row_type == "int4" else padded(rows)
 
 
 def text_of(rows) -> str:
@@ -51,8 +60,8 @@ class Net:
             self.rows = np.clip(numbers(rng, (v, width), 4.0), -60000, 60000).astype(np.float16)
             self.scale = None
         else:
-            info = np.iinfo(row_type)
-            self.rows = rng.integers(info.min, info.max, (v, width), row_type, endpoint=True)
+            held = "int8" if row_type == "int4" else row_type
+            self.rows = rng.integers(*lowest_and_highest(row_type), (v, width), held, endpoint=True)
             self.scale = numbers(rng, width, spread)
         if pooling == "attentive":  # the weights
             self.rows[:, -1] = np.clip(np.abs(self.rows[:, -1]), 1e-3, 1e3)
@@ -67,7 +76,9 @@ class Net:
             for n_in, n_out in zip(widths[:-1], widths[1:], strict=True)
         ]
         lookup = lookup or lookup_of(v)
-        self.core = _core.Model(lookup, padded(self.rows), self.scale, self.bias, relu_first, self.layers, pooling)
+        self.core = _core.Model(
+            lookup, made(self.rows, row_type), self.scale, self.bias, relu_first, self.layers, pooling
+        )
 
     def twin(self, rows) -> np.ndarray:
         pooled = ref.pool(rows, self.rows, self.scale, self.pooling)
@@ -128,7 +139,7 @@ def test_every_pooling(seed, kind, v, width, depth, relu_first, bags):
 
 
 @pytest.mark.parametrize("pooling", ["sum", "sqrtn", "max", "mean+max"])
-@pytest.mark.parametrize("row_type", ["int8", "int16"])
+@pytest.mark.parametrize("row_type", ["int4", "int8", "int16"])
 def test_every_pooling_of_bags_whose_sums_need_more_bits(pooling, row_type):
     rng = np.random.default_rng(5)
     net = Net(1, row_type, 7, 9, 1, pooling=pooling)
@@ -228,7 +239,7 @@ def test_characters_of_a_table_that_holds_values(texts, rules, columns, random):
 
 @pytest.mark.parametrize("characters", ["unknown", "all"])
 @pytest.mark.parametrize("size", [1500, 2500, 5000, 8192, 8193, 60_000])
-@pytest.mark.parametrize("row_type", ["int8", "int16", "slots"])
+@pytest.mark.parametrize("row_type", ["int4", "int8", "int16", "slots"])
 def test_many_characters_do_not_overflow(row_type, size, characters):
     # Sixteen runs a byte and more.
     word = "a" * 30
@@ -236,14 +247,14 @@ def test_many_characters_do_not_overflow(row_type, size, characters):
     runs = list(dict.fromkeys(found))
     text = " ".join([word] * (size // 31))
     count = (size // 31) * len(found)
-    low = np.iinfo("int16" if row_type == "slots" else row_type).min
-    values = np.full((len(runs), 2), low, "int16" if row_type == "slots" else row_type)
+    low, _ = lowest_and_highest("int16" if row_type == "slots" else row_type)
+    values = np.full((len(runs), 2), low, {"slots": "int16", "int4": "int8"}.get(row_type, row_type))
     rules = {"characters": characters, "characters_min": 1, "characters_max": 16}
     one, zero = np.ones(2, np.float32), np.zeros(2, np.float32)
     in_slots = row_type == "slots"
     slots, seed = ref.build_slots(runs, 0, values if in_slots else None)
     lookup = _core.Lookup(slots, 0 if in_slots else len(runs), 2 * in_slots, seed, "whitespace", True, 1, **rules)
-    model = _core.Model(lookup, None if in_slots else padded(values), one, zero, False, [])
+    model = _core.Model(lookup, None if in_slots else made(values, row_type), one, zero, False, [])
     assert same_bits(model.score([text, "a", text], 1)[::2], [[exact(low * count, np.float32(1), count)] * 2] * 2)
 
 
@@ -276,13 +287,13 @@ def exact(total: int, scale: np.float32, k: int) -> np.float32:
 
 
 @pytest.mark.parametrize("k", [32767, 32768, 32769, 65536, 65537, 131073, 200001])
-@pytest.mark.parametrize("row_type", ["int8", "int16"])
+@pytest.mark.parametrize("row_type", ["int4", "int8", "int16"])
 def test_the_longest_bags_do_not_overflow(row_type, k):
-    low, high = np.iinfo(row_type).min, np.iinfo(row_type).max
+    low, high = lowest_and_highest(row_type)
     width = 70  # a tile and a rest
-    rows = np.array([[low] * width, [high] * width, [1] * width], row_type)
+    rows = np.array([[low] * width, [high] * width, [1] * width], "int8" if row_type == "int4" else row_type)
     scale = np.linspace(0.1, 3, width, dtype=np.float32)
-    model = _core.Model(lookup_of(3), padded(rows), scale, np.zeros(width, np.float32), False, [])
+    model = _core.Model(lookup_of(3), made(rows, row_type), scale, np.zeros(width, np.float32), False, [])
     texts = [" ".join(["t0"] * k), " ".join(["t1"] * k), " ".join(["t2"] + ["t0"] * k), "t1"]
     totals = [(low * k, k), (high * k, k), (low * k + 1, k + 1), (high, 1)]
     expected = [[exact(total, s, n) for s in scale] for total, n in totals]
@@ -502,6 +513,8 @@ def test_shapes_are_checked():
         (rows, scale[:4], bias, []),
         (rows, scale, bias[:4], []),
         (rows, np.ones(17, f32), np.zeros(17, f32), []),
+        (rows.astype(np.uint8), np.ones(33, f32), np.zeros(33, f32), []),  # int4: 32 numbers a row
+        (rows[:, :8].astype(np.uint8), scale, bias, []),
         (rows, None, bias, []),
         (rows.astype(f32), scale, bias, []),
         (rows, scale[:0], bias[:0], []),
@@ -512,7 +525,7 @@ def test_shapes_are_checked():
     ):
         with pytest.raises(ValueError, match=r"width|shape|scale|number of rows|16 bytes|slots hold"):
             _core.Model(lookup, *wrong[:3], False, wrong[3])
-    for dtype in (np.int32, np.uint8, np.float64, np.bool_, np.uint16):
+    for dtype in (np.int32, np.float64, np.bool_, np.uint16):
         with pytest.raises(TypeError):
             _core.Model(lookup, rows.astype(dtype), scale, bias, False, [])
     values = _core.Lookup(np.zeros((2, 16), np.uint32), 0, 2, 0, "whitespace", False, 2)

@@ -70,6 +70,7 @@ NAMED = {
     "heads": {"a": ("single", 2), "b": ("multi", 3), "c": ("regression", 1), "d": ("multi", 2)},
     "calibrated": True,
 }
+INT4 = {"row_type": "int4"}
 TWO = {"labels": 2, "calibrated": True}
 TEMPERATURE, PLATT = {"calibrated": True}, {"task": "multi", "calibrated": True}
 ISOTONIC = {"task": "multi", "labels": 2, "calibrated": True}
@@ -94,7 +95,7 @@ BROKEN = [
     ("format", {}, put("format", "safetensors"), "not that of a sparsedistill classifier"),
     ("version", {}, put("format_version", 2), "format version 2"),
     ("version 3", {}, put("format_version", 3), "format version 3"),
-    ("version after this", {}, put("format_version", 7), "format version 7"),
+    ("version after this", {}, put("format_version", 8), "format version 8"),
     ("version 4.0", {}, put("format_version", 4.0), r"format version 4\.0"),
     ("version true", {}, put("format_version", True), "format version True"),
     ("task", {}, put("task", "ranking"), "task is 'ranking'"),
@@ -136,7 +137,12 @@ BROKEN = [
     ("count in slots", SLOTS, put("rows", "count", 1 << 20), "rows.count is 1048576, more than 'slots' can hold"),
     ("width", {}, put("rows", "width", 0), "not .* rows of 0 numbers"),
     ("width past the stride", {}, put("rows", "width", 99), "not .* rows of 99 numbers"),
-    ("row type", {}, put("rows", "type", "int4"), "rows.type is 'int4'"),
+    ("row type", {}, put("rows", "type", "int2"), "rows.type is 'int2'"),
+    ("int4 of version 6", INT4, put("format_version", 6), "rows.type int4 is of format version 7, not 6"),
+    ("int4 of signed bytes", INT4, array("rows", np.zeros((4, 16), np.int8)), "tensor 'rows' is int8, not uint8"),
+    ("int4 past the stride", INT4, put("rows", "width", 33), "not .* rows of 33 numbers"),
+    ("int4 of half a row", INT4, array("rows", lambda a: a[:, :8].copy()), "not .* rows of 8 numbers, padded"),
+    ("int8 of bytes without sign", {}, array("rows", lambda a: a.view(np.uint8)), "tensor 'rows' is uint8, not int8"),
     ("row type of others", {}, put("rows", "type", "int16"), "tensor 'rows' is int8, not int16"),
     ("count", {}, put("rows", "count", 3), "not 3 rows"),
     ("in_slots", {}, put("rows", "in_slots", 0), "in_slots is 0, not bool"),

@@ -467,7 +467,17 @@ def agrees(whole: Classifier, ones: dict[str, Classifier], texts=(*TEXTS, *OTHER
 
 @pytest.mark.parametrize("depth", [0, 1, 3])
 @pytest.mark.parametrize(
-    "types", ["int8", "int16", "float16", "float32", ("int8", "int16", "int8"), ("float16", "float32", "float16")]
+    "types",
+    [
+        "int4",
+        "int8",
+        "int16",
+        "float16",
+        "float32",
+        ("int8", "int16", "int8"),
+        ("int4", "int8", "int4"),
+        ("float16", "float32", "float16"),
+    ],
 )
 def test_classifiers_of_one_vocabulary_become_one(types, depth, tmp_path):
     types = [types] * 3 if isinstance(types, str) else types
@@ -476,7 +486,7 @@ def test_classifiers_of_one_vocabulary_become_one(types, depth, tmp_path):
     }
     whole = Classifier.merge(ones)
     agrees(whole, ones)
-    assert whole.config["rows"]["type"] == max(types, key=["int8", "int16", "float16", "float32"].index)
+    assert whole.config["rows"]["type"] == max(types, key=["int4", "int8", "int16", "float16", "float32"].index)
     whole.save(tmp_path / "c")
     agrees(Classifier.load(tmp_path / "c"), ones)
     for name, one in ones.items():

@@ -41,6 +41,7 @@ def test_packing_by_hand():
 def test_packing_keeps_each_number(width):
     integers = np.random.default_rng(width).integers(-8, 8, (50, width), np.int8)
     assert np.array_equal(rows.numbers(rows.packed(integers))[:, :width], integers)
+    assert rows.numbers(rows.packed(integers[:0])).shape == (0, 2 * rows.stride_of(width, "int4"))
 
 
 def test_int4_scales_are_the_best_of_a_fine_grid():

@@ -142,7 +142,7 @@ def test_steps_of_every_pooling_are_those_of_plain_torch(tmp_path, pooling, hidd
 
 
 @pytest.mark.parametrize(("pooling", "hidden", "embedding"), POOLED)
-@pytest.mark.parametrize("rows", ["auto", "int8", "int16", "float16", "float32"])
+@pytest.mark.parametrize("rows", ["auto", "int4", "int8", "int16", "float16", "float32"])
 def test_classifiers_of_every_pooling_say_what_the_student_says(tmp_path, pooling, hidden, embedding, rows):
     vocabulary, _ = examples()
     student = Student(len(vocabulary), 3, hidden, embedding, 0.1, 1, "float32", pooling)
@@ -158,9 +158,10 @@ def test_classifiers_of_every_pooling_say_what_the_student_says(tmp_path, poolin
     compress(student, vocabulary, ("a", "b", "c"), "single", rows).save(tmp_path / "classifier")
     classifier = Classifier.load(tmp_path / "classifier")
     found = classifier.decision_function(texts)
-    bound = {"int8": 0.15, "int16": 3e-3, "float16": 3e-2, "float32": 1e-4}[classifier.config["rows"]["type"]]
+    bounds = {"int4": 3, "int8": 0.15, "int16": 3e-3, "float16": 3e-2, "float32": 1e-4}
+    bound = bounds[classifier.config["rows"]["type"]]
     assert np.abs(found - expected).max() < bound
-    assert classifier.config["format_version"] == (5 if pooling == "sqrtn" else 4)
+    assert classifier.config["format_version"] == (7 if rows == "int4" else 5 if pooling == "sqrtn" else 4)
     for text, logits in zip(texts, found, strict=True):
         why = classifier.explain(text, "b", top=None)
         assert why.logit == pytest.approx(logits[1] - logits.mean(), abs=1e-3)
@@ -422,7 +423,7 @@ def test_rate_is_torchs(kind, theirs):
 
 
 @pytest.mark.parametrize(("hidden", "embedding"), SHAPES)
-@pytest.mark.parametrize("rows", ["auto", "int8", "int16", "float16", "float32"])
+@pytest.mark.parametrize("rows", ["auto", "int4", "int8", "int16", "float16", "float32"])
 def test_classifier_says_what_the_student_says(hidden, embedding, rows):
     vocabulary, _ = examples()
     student = Student(len(vocabulary), 3, hidden, embedding, 0.1, 1)
@@ -433,7 +434,7 @@ def test_classifier_says_what_the_student_says(hidden, embedding, rows):
     expected = student.logits(*vocabulary.bags(texts), 1)
     classifier = compress(student, vocabulary, ("a", "b", "c"), "single", rows)
     found = classifier.decision_function(texts)
-    bound = {"int8": 0.1, "int16": 1e-3, "float16": 1e-2, "float32": 1e-5}[classifier.config["rows"]["type"]]
+    bound = {"int4": 2, "int8": 0.1, "int16": 1e-3, "float16": 1e-2, "float32": 1e-5}[classifier.config["rows"]["type"]]
     assert np.abs(found - expected).max() < bound
     folded = embedding == 0 or (hidden or (3,))[0] <= embedding
     assert classifier.config["rows"]["width"] == ((hidden or (3,))[0] if folded else embedding)

@@ -195,6 +195,112 @@ void maximum(const typename Type::Row* rows, std::size_t stride, const std::uint
     each_size<block_bytes<Row, typename Type::Compared>>(block);
 }
 
+// Rows of int4 hold two numbers a byte, 8 added to each so that they have no sign: those of 16 columns in the low halves
+// of 16 bytes, those of the next 16 columns in the high ones. So unpacking is two instructions, whatever a register holds.
+constexpr std::size_t int4_block = 16, int4_offset = 8;
+constexpr std::size_t int4_rows = 16, int4_most = 4096;  // whose sums cannot overflow 8 and 16 bits
+constexpr std::size_t int4_bytes = 2 * sizeof(Block);    // of a row at a time
+
+// `bytes` of each row, from `rows` on; `stride` is in bytes.
+template <std::size_t bytes>
+inline __attribute__((always_inline)) void gather_int4_block(const std::uint8_t* rows, std::size_t stride,
+                                                             const std::uint32_t* ids, std::size_t count,
+                                                             std::size_t ahead, std::int32_t* sums) {
+    constexpr std::size_t lanes = bytes < sizeof(Block) ? bytes : sizeof(Block), parts = bytes / lanes;
+    using Bytes = Vector<std::uint8_t, lanes>;
+    using Words = Vector<std::uint16_t, lanes / 2>;
+    // Of low and high halves: the bytes at even places, and those at odd ones.
+    Words even[2][parts] = {}, odd[2][parts] = {};
+    for (std::size_t begin = 0; begin < count; begin += int4_rows) {
+        const std::size_t end = count - begin < int4_rows ? count : begin + int4_rows;
+        Bytes low[parts] = {}, high[parts] = {};
+        for (std::size_t i = begin; i < end; ++i) {
+            if (i < ahead) {
+                const std::uint8_t* const next = rows + ids[i + rows_ahead] * stride;
+                for (std::size_t b = 0; b < bytes; b += 64) __builtin_prefetch(next + b);
+            }
+            const std::uint8_t* const row = rows + ids[i] * stride;
+            for (std::size_t k = 0; k < parts; ++k) {
+                const auto both = load<std::uint8_t, lanes>(row + k * lanes);
+                low[k] += both & 15;
+                high[k] += both >> 4;
+            }
+        }
+        for (std::size_t k = 0; k < parts; ++k)
+            for (std::size_t h = 0; h < 2; ++h) {
+                const Words both = reinterpret_cast<const Words&>(h ? high[k] : low[k]);
+                even[h][k] += both & 0xFF;
+                odd[h][k] += both >> 8;
+            }
+    }
+    const auto offset = static_cast<std::int32_t>(int4_offset * count);
+    for (std::size_t k = 0; k < parts; ++k)
+        for (std::size_t b = 0; b < lanes; b += int4_block)
+            for (std::size_t h = 0; h < 2; ++h) {
+                constexpr std::size_t half = int4_block / 2;
+                const auto of = [&](const Words& words) {
+                    return load<std::uint16_t, half>(reinterpret_cast<const std::uint16_t*>(&words) + b / 2);
+                };
+                const auto first = of(even[h][k]), second = of(odd[h][k]);
+                auto* const to = sums + 2 * (k * lanes + b) + h * int4_block;
+                for (std::size_t j = 0; j < half; ++j) {
+                    to[2 * j] += first[j] - offset;
+                    to[2 * j + 1] += second[j] - offset;
+                }
+            }
+}
+
+void gather_int4(const std::uint8_t* rows, std::size_t stride, const std::uint32_t* ids, std::size_t count,
+                 std::int32_t* sums) {
+    const std::size_t size = stride / 2;  // bytes
+    const bool wide = size > narrow;
+    const std::size_t most = wide ? rows_ahead : int4_most;
+    for (std::size_t begin = 0; begin < count; begin += most) {
+        const std::size_t n = count - begin < most ? count - begin : most;
+        const std::size_t left = count - begin - n, ahead = !wide ? 0 : left < n ? left : n;
+        std::size_t at = 0;
+        each_size<int4_bytes>([&]<std::size_t bytes>() {
+            for (; size - at >= bytes; at += bytes)
+                gather_int4_block<bytes>(rows + at, size, ids + begin, n, ahead, sums + 2 * at);
+        });
+    }
+}
+
+// `bytes` of each row, from `rows` on; `stride` is in bytes.
+template <std::size_t bytes>
+inline __attribute__((always_inline)) void maximum_int4_block(const std::uint8_t* rows, std::size_t stride,
+                                                              const std::uint32_t* ids, std::size_t count,
+                                                              std::int32_t* best) {
+    constexpr std::size_t lanes = bytes < sizeof(Block) ? bytes : sizeof(Block), parts = bytes / lanes;
+    Vector<std::uint8_t, lanes> most[2][parts] = {};
+    for (std::size_t i = 0; i < count; ++i) {
+        if (i + 2 < count) __builtin_prefetch(rows + ids[i + 2] * stride);
+        for (std::size_t k = 0; k < parts; ++k) {
+            const auto both = load<std::uint8_t, lanes>(rows + ids[i] * stride + k * lanes);
+            const auto low = both & 15, high = both >> 4;
+            most[0][k] = most[0][k] < low ? low : most[0][k];
+            most[1][k] = most[1][k] < high ? high : most[1][k];
+        }
+    }
+    for (std::size_t k = 0; k < parts; ++k)
+        for (std::size_t h = 0; h < 2; ++h)
+            for (std::size_t j = 0; j < lanes; ++j) {
+                auto& one = best[2 * (k * lanes + j / int4_block * int4_block) + h * int4_block + j % int4_block];
+                const std::int32_t number = most[h][k][j] - static_cast<std::int32_t>(int4_offset);
+                one = one < number ? number : one;
+            }
+}
+
+void maximum_int4(const std::uint8_t* rows, std::size_t stride, const std::uint32_t* ids, std::size_t count,
+                  std::int32_t* best) {
+    if (!count) return;
+    const std::size_t size = stride / 2;  // bytes
+    std::size_t at = 0;
+    each_size<int4_bytes>([&]<std::size_t bytes>() {
+        for (; size - at >= bytes; at += bytes) maximum_int4_block<bytes>(rows + at, size, ids, count, best + 2 * at);
+    });
+}
+
 }  // namespace
 
 }  // namespace sparsedistill

@@ -41,15 +41,16 @@ public:
         if (rows_.has_value() == (lines.columns != 0))
             throw nb::value_error("either the slots hold values or there are rows");
         if (rows_) {
-            if (rows_->dtype() == nb::dtype<std::int8_t>()) model_.row_type = RowType::int8;
+            if (rows_->dtype() == nb::dtype<std::uint8_t>()) model_.row_type = RowType::int4;
+            else if (rows_->dtype() == nb::dtype<std::int8_t>()) model_.row_type = RowType::int8;
             else if (rows_->dtype() == nb::dtype<std::int16_t>()) model_.row_type = RowType::int16;
             else if (rows_->dtype() == nb::dtype<float>()) model_.row_type = RowType::float32;
             else if (rows_->dtype().code == static_cast<std::uint8_t>(nb::dlpack::dtype_code::Float) &&
                      rows_->dtype().bits == 16)
                 model_.row_type = RowType::float16;
-            else throw nb::type_error("rows must be int8, int16, float16 or float32");
+            else throw nb::type_error("rows must be int4 (as uint8), int8, int16, float16 or float32");
             model_.rows = rows_->data();
-            model_.stride = rows_->shape(1);
+            model_.stride = rows_->shape(1) * (model_.row_type == RowType::int4 ? 2 : 1);
             if (rows_->shape(1) * rows_->itemsize() % Kernels::row_bytes)
                 throw nb::value_error("a row is not a multiple of 16 bytes");
             if (rows_->shape(0) != lines.rows) throw nb::value_error("the lookup is of another number of rows");

@@ -19,7 +19,7 @@ from .pooling import POOLINGS, Pooling
 from .rows import ROW_BYTES, ROW_TYPES
 from .text import CHARACTERS, MOST_CHARACTERS, TextRules
 
-FORMAT_VERSION, OLDEST_VERSION = 6, 4  # the version that has all there is, and the oldest that is read
+FORMAT_VERSION, OLDEST_VERSION = 7, 4  # the version that has all there is, and the oldest that is read
 SLOT_COLUMNS = 4  # most values that stand in a slot
 MAX_LAYERS = 16
 _F32 = (np.float32,)
@@ -84,9 +84,15 @@ def read_parts(config: dict[str, Any], tensors: dict[str, np.ndarray], where: An
     return Parts(heads, pairs, pooling, text, seed, rows, dense)
 
 
-def version_of(text: TextRules, pooling: str) -> int:
-    """The format version of a classifier without what version 6 has: the oldest that has all it uses."""
-    return OLDEST_VERSION if text.characters == "none" and not text.deobfuscate and pooling != "sqrtn" else 5
+def version_of(config: dict[str, Any]) -> int:
+    """The format version of a classifier that is written: the oldest that has all that its ``config.json`` uses."""
+    text = config["text"]
+    if config["rows"]["type"] == "int4":
+        return 7
+    if "heads" in config or "calibration" in config or "cuts" in config:
+        return 6
+    plain = text.get("characters", "none") == "none" and not text.get("deobfuscate") and config["pooling"] != "sqrtn"
+    return OLDEST_VERSION if plain else 5
 
 
 def field(config: dict[str, Any], name: str, kind: type, where: Any) -> Any:
@@ -283,7 +289,8 @@ def _rows(
     else:
         numbers = tensor(tensors, "rows", (ROW_TYPES[row_type],), (None, None), name)
         rows, stride = numbers.shape
-        if rows != count or not 0 < width <= stride or stride * numbers.itemsize % ROW_BYTES:
+        most = 2 * stride if row_type == "int4" else stride
+        if rows != count or not 0 < width <= most or stride * numbers.itemsize % ROW_BYTES:
             raise FormatError(
                 f"{name}: tensor 'rows' has the shape {numbers.shape}: not {count} rows of {width} "
                 f"numbers, padded to a multiple of {ROW_BYTES} bytes"

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .artefact import FORMAT_VERSION
+from .artefact import version_of
 from .classifier import Classifier
 from .errors import FormatError, SettingsError
 from .heads import Head
@@ -86,7 +86,7 @@ def with_cut(config: dict[str, Any], head: Head, cut: dict[str, Any]) -> dict[st
         others = [old for old in one.pop("cuts", []) if old["name"] != cut["name"]]
         if others := others + [cut] * (one.get("name", "") == head.name or "heads" not in config):
             one["cuts"] = others
-    return {**config, "format_version": FORMAT_VERSION}
+    return {**config, "format_version": version_of(config)}
 
 
 def cut_of(classifier: Classifier, name: str) -> tuple[Head, dict[str, Any]]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from . import _core
 from .heads import asked_heads
+from .rows import numbers
 
 if TYPE_CHECKING:
     from .classifier import Classifier
@@ -98,6 +99,8 @@ def _found(classifier: Classifier, text: str) -> tuple[list[str], np.ndarray]:
 def stored(classifier: Classifier, ids: np.ndarray) -> np.ndarray:
     """The numbers (n, width) of rows, as they are stored. With values in the slots an id counts slots."""
     if classifier._rows is not None:
+        if classifier._rows.dtype == np.uint8:  # int4
+            return numbers(classifier._rows[ids])[:, : classifier._width]
         rows = classifier._rows[ids, : classifier._width]
         if rows.dtype != np.float16:
             return rows

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import _core
-from .artefact import FORMAT_VERSION
+from .artefact import version_of
 from .errors import FormatError, SettingsError
 from .explain import stored
 from .format import digest, read_tensors, tensor
 from .pooling import POOLINGS
-from .rows import ROW_TYPES, stride_of
+from .rows import ROW_TYPES, packed, stride_of
 from .text import TextRules
 
 if TYPE_CHECKING:
@@ -53,9 +53,9 @@ def merged(
     layout = _Layout(parts)
     tensors |= layout.rows(rows, count) | layout.dense()
     longest = dataclasses.replace(rules[0], max_n=max(one.max_n for one in rules))
-    return {
+    config = {
         "format": "sparsedistill",
-        "format_version": FORMAT_VERSION,
+        "format_version": 0,
         "heads": heads,
         "text": {**longest.config(), "seed": seed, "unicode": _core.unicode_version},
         "pooling": parts[0]._pooling,
@@ -64,7 +64,9 @@ def merged(
         | ({"hashed": True} if parts[0]._hashed else {}),
         "relu_first": parts[0]._relu_first,
         "layers": len(parts[0]._layers),
-    }, tensors
+    }
+    config["format_version"] = version_of(config)
+    return config, tensors
 
 
 def _rules(classifier: Classifier) -> TextRules:
@@ -247,7 +249,8 @@ class _Layout:
 
     def rows(self, ids: list[np.ndarray | None], count: int) -> dict[str, np.ndarray]:
         """``rows``, and ``scale`` of integers. ``ids``: the row of each n-gram in each classifier, None for all."""
-        table = np.zeros((count, stride_of(self.width, self.type)), ROW_TYPES[self.type])
+        kind = "int8" if self.type == "int4" else self.type  # until all numbers of a row stand side by side
+        table = np.zeros((count, stride_of(self.width, kind)), ROW_TYPES[kind])
         scale = np.ones(self.width, np.float32)
         for one, which, first in zip(self._parts, ids, self._begins[0], strict=True):
             columns = slice(first, first + one._width)
@@ -261,6 +264,8 @@ class _Layout:
                     table[begin + known, columns] = stored(one, rows[known])
             if one._scale is not None:
                 scale[columns] = one._scale
+        if self.type == "int4":
+            table = packed(table[:, : self.width])
         return {"rows": table} | ({"scale": scale} if self.type.startswith("int") else {})
 
     def dense(self) -> dict[str, np.ndarray]:

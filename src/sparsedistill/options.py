@@ -289,7 +289,7 @@ class Compress:
     rows: str = option(
         "auto",
         "type of the numbers in a row; auto: int8, or int16 without a hidden layer",
-        ("auto", "int8", "int16", "float16", "float32"),
+        ("auto", "int4", "int8", "int16", "float16", "float32"),
     )
     max_loss: float = option(
         0.005, "how much accuracy on dev (regression: R2) compression may cost, as a share; more is refused"

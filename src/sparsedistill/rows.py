@@ -92,14 +92,14 @@ def packed(integers: np.ndarray) -> np.ndarray:
     """int8 (n, W) of -8 to 7, as int4 stores them: uint8 (n, ``stride_of(W, "int4")``)."""
     whole = np.full((len(integers), 2 * stride_of(integers.shape[1], "int4")), _OFFSET, np.uint8)
     whole[:, : integers.shape[1]] += integers.view(np.uint8)  # modulo 256
-    halves = whole.reshape(len(whole), -1, 2, _BLOCK)
+    halves = whole.reshape(len(whole), whole.shape[1] // (2 * _BLOCK), 2, _BLOCK)
     result: np.ndarray = halves[:, :, 0] | halves[:, :, 1] << 4
-    return result.reshape(len(whole), -1)
+    return result.reshape(len(whole), whole.shape[1] // 2)
 
 
 def numbers(stored: np.ndarray) -> np.ndarray:
     """The numbers of int4 rows, uint8 (n, stride): int8 (n, 2 stride), the filler's among them."""
-    blocks = stored.reshape(len(stored), -1, 1, _BLOCK)
+    blocks = stored.reshape(len(stored), stored.shape[1] // _BLOCK, 1, _BLOCK)
     halves: np.ndarray = np.concatenate([blocks & 15, blocks >> 4], axis=2).view(np.int8) - np.int8(_OFFSET)
     return halves.reshape(len(stored), 2 * stored.shape[1])
 

@@ -155,8 +155,8 @@ void scoring(const Data& data, const Toy& toy) {
     };
     const std::pair<Pooling, const char*> poolings[] = {
         {Pooling::mean, "mean"}, {Pooling::sum, "sum"}, {Pooling::max, "max"}, {Pooling::mean_max, "mean+max"}};
-    const char* const types[] = {"int8", "int16", "float16", "float32"};
-    for (int type = 0; type < 4; ++type)
+    const char* const types[] = {"int4", "int8", "int16", "float16", "float32"};
+    for (int type = 0; type < 5; ++type)
         for (const auto& [pooling, name] : poolings)
             with(std::string(types[type]) + " " + name, toy.model(static_cast<RowType>(type), pooling, false, false), 1);
     with("float32 attentive", toy.model(RowType::float32, Pooling::attentive, false, false), 1);

@@ -2,6 +2,7 @@
 // the plainest set, to the bit, at sizes that are no multiple of anything.
 #include "kernels.h"
 
+#include <algorithm>
 #include <cctype>
 #include <cmath>
 #include <cstring>
@@ -118,6 +119,39 @@ void rows_of(const std::string& name, Value value, Gather gather, Maximum maximu
                 each_set(about + ", maximum", start, best, [&](const Kernels& kernel, std::vector<Sum>& out) {
                     (kernel.*maximum)(rows.data(), stride, bag.data(), ids, out.data());
                 });
+        }
+    }
+}
+
+// Two numbers a byte, those of column j and j + 16 of each 32.
+void gathering_int4() {
+    constexpr std::size_t count = 300;
+    for (const std::size_t stride : {32, 64, 96, 128, 160, 224, 256, 288, 480, 512, 544, 1056}) {
+        auto rows = random_rows<std::uint8_t>(count * stride / 2);
+        // Columns of nothing but the highest and the lowest number, whose sums are the first to overflow.
+        for (std::size_t i = 0; i < count; ++i) rows[i * stride / 2] = 0xF0, rows[i * stride / 2 + 1] = 0x0F;
+        const auto number = [&](std::size_t row, std::size_t j) {
+            const unsigned both = rows[row * stride / 2 + j / 32 * 16 + j % 16];
+            return static_cast<std::int32_t>(j % 32 < 16 ? both & 15 : both >> 4) - 8;
+        };
+        for (const std::size_t ids : {0, 1, 2, 3, 15, 16, 17, 33, 127, 128, 129, 257, 1000, 4096, 4097, 9000}) {
+            const auto bag = random_ids(ids, count);
+            std::vector<std::int32_t> start(stride), sums, best;
+            for (auto& one : start) one = static_cast<std::int32_t>(generator() % 20) - 10;
+            sums = best = start;
+            for (const auto id : bag)
+                for (std::size_t j = 0; j < stride; ++j) {
+                    sums[j] += number(id, j);
+                    best[j] = std::max(best[j], number(id, j));
+                }
+            const std::string about = "int4, " + std::to_string(ids) + " rows of " + std::to_string(stride);
+            const auto each = [&](const std::string& what, auto expected, auto kernel) {
+                each_set(about + what, start, expected, [&](const Kernels& kernels, std::vector<std::int32_t>& out) {
+                    (kernels.*kernel)(rows.data(), stride, bag.data(), ids, out.data());
+                });
+            };
+            each(", sum", sums, &Kernels::gather_int4);
+            each(", maximum", best, &Kernels::maximum_int4);
         }
     }
 }
@@ -260,6 +294,7 @@ void choosing() {
 int main() {
     classifying();
     gathering();
+    gathering_int4();
     dense();
     training();
     choosing();

@@ -65,31 +65,31 @@ struct Files {
     std::string config, tensors;
 };
 
-constexpr const char* row_types[] = {"int8", "int16", "float16", "float32"};
+constexpr const char* row_types[] = {"int4", "int8", "int16", "float16", "float32"};
 constexpr const char* poolings[] = {"mean", "sum", "sqrtn", "max", "mean+max", "attentive"};
 
 // The two files of a model of Toy.
 Files files_of(const Toy& toy, const Model& model, bool hashed, std::size_t filler = 0) {
     TensorFile tensors;
     const auto type = static_cast<std::size_t>(model.row_type);
-    constexpr const char* names[] = {"I8", "I16", "F16", "F32"};
+    constexpr const char* names[] = {"U8", "I8", "I16", "F16", "F32"};
     if (!hashed) tensors.add("slots", "U32", {toy.table.size() / Lines::lanes, Lines::lanes}, toy.table.data());
-    const std::vector<std::size_t> shape{Toy::v, Toy::width};
-    if (type == 0) tensors.add("rows", names[type], shape, static_cast<const std::int8_t*>(model.rows));
-    else if (type < 3) tensors.add("rows", names[type], shape, static_cast<const std::int16_t*>(model.rows));
+    const std::vector<std::size_t> shape{Toy::v, type ? Toy::width : 32};
+    if (type < 2) tensors.add("rows", names[type], shape, static_cast<const std::int8_t*>(model.rows));
+    else if (type < 4) tensors.add("rows", names[type], shape, static_cast<const std::int16_t*>(model.rows));
     else tensors.add("rows", names[type], shape, static_cast<const float*>(model.rows));
-    if (type < 2) tensors.add("scale", "F32", {Toy::width}, model.scale);
+    if (type < 3) tensors.add("scale", "F32", {Toy::width}, model.scale);
     tensors.add("bias", "F32", {model.combined()}, model.bias);
     tensors.add("layers.0.weight", "F32", {model.combined(), 20}, toy.weight.data());
     tensors.add("layers.0.bias", "F32", {20}, toy.weight_bias.data());
     tensors.add("layers.1.weight", "F32", {20, 3}, toy.weight.data());
     tensors.add("layers.1.bias", "F32", {3}, toy.weight_bias.data());
-    std::string config = R"({"format": "sparsedistill", "format_version": 4, "task": "multi", "labels": ["a", "b", "\u00e9"],
+    std::string config = R"({"format": "sparsedistill", "format_version": VERSION, "task": "multi", "labels": ["a", "b", "\u00e9"],
         "text": {"tokenizer": "words", "lowercase": true, "normalize": true, "max_n": 3, "seed": SEED, "unicode": "UNICODE"},
         "pooling": "POOLING", "pairs": PAIRS,
         "rows": {"count": 100, "width": 48, "type": "TYPE", "in_slots": false, "hashed": HASHED},
         "layers": 2, "relu_first": true, "thresholds": [0, 0.25, 1.0]})";
-    const std::pair<std::string, std::string> values[] = {{"SEED", hashed ? "7" : "0"}, {"UNICODE", unicode::version},
+    const std::pair<std::string, std::string> values[] = {{"VERSION", type ? "4" : "7"}, {"SEED", hashed ? "7" : "0"}, {"UNICODE", unicode::version},
                                                           {"POOLING", poolings[static_cast<std::size_t>(model.pooling)]},
                                                           {"PAIRS", model.pairs ? "true" : "false"}, {"TYPE", row_types[type]},
                                                           {"HASHED", hashed ? "true" : "false"}};
@@ -106,11 +106,11 @@ LoadedModel read(const Files& files) { return read_model(files.config, bytes(fil
 const std::vector<std::string> texts{"w1 w2 W3 unknown", "", "w1 w2 w3 w4", words(3000, 1), "w5 w5 w5", "w0 w1 w0"};
 
 void sound(const Toy& toy) {
-    for (int type = 0; type < 4; ++type)
+    for (int type = 0; type < 5; ++type)
         for (int pooling = 0; pooling < 6; ++pooling)
             for (const bool pairs : {false, true})
                 for (const bool hashed : {false, true}) {
-                    if (static_cast<Pooling>(pooling) == Pooling::attentive && type < 2) continue;
+                    if (static_cast<Pooling>(pooling) == Pooling::attentive && type < 3) continue;
                     const Model made = toy.model(static_cast<RowType>(type), static_cast<Pooling>(pooling), pairs, hashed);
                     const auto expected = logits_of(made, texts);
                     const std::string about = std::string(row_types[type]) + " " + poolings[pooling] + (pairs ? " pairs" : "") +

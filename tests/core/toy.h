@@ -27,6 +27,7 @@ struct Toy {
     Large<std::uint32_t> table;
     std::vector<std::int16_t> values, rows16;
     std::vector<std::int8_t> rows8;
+    std::vector<std::uint8_t> rows4;  // of 32 bytes
     std::vector<std::uint16_t> half;
     std::vector<float> full, scale, bias, weight, weight_bias;
 
@@ -44,6 +45,7 @@ struct Toy {
             half.push_back(static_cast<std::uint16_t>(0x2C00 + random() % 0x1000));
             full.push_back(static_cast<float>(random() % 1000 + 1) / 1000);
         }
+        for (std::size_t i = 0; i < v * 32; ++i) rows4.push_back(static_cast<std::uint8_t>(random()));
         for (std::size_t i = 0; i < v * 3; ++i) values.push_back(static_cast<std::int16_t>(random()));
         for (std::size_t i = 0; i < 4 * 2 * width; ++i) {
             scale.push_back(0.1f + static_cast<float>(i % 7));
@@ -56,9 +58,9 @@ struct Toy {
     NgramStrings ngrams() const { return {{bytes.data(), bytes.size()}, offsets}; }
 
     Model model(RowType type, Pooling pooling, bool pairs, bool hashed) const {
-        const void* const rows[] = {rows8.data(), rows16.data(), half.data(), full.data()};
+        const void* const rows[] = {rows4.data(), rows8.data(), rows16.data(), half.data(), full.data()};
         const Lookup lookup = hashed ? Lookup({}, v, 0, 7) : Lookup({table.data(), table.size()}, v, 0, 0);
-        Model made{Vocabulary{{Tokenizer::words, true, true}, 3, lookup}, type, rows[static_cast<int>(type)], width, width,
+        Model made{Vocabulary{{Tokenizer::words, true, true}, 3, lookup}, type, rows[static_cast<int>(type)], width, type == RowType::int4 ? 64 : width,
                    scale.data(), pooling, bias.data(), pairs, true, {}};
         made.layers.emplace_back(weight.data(), weight_bias.data(), made.combined(), 20);
         made.layers.emplace_back(weight.data(), weight_bias.data(), 20, 3);

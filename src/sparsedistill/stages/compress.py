@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import calibrate, evaluate, report
-from ..artefact import FORMAT_VERSION
 from ..errors import SettingsError
 from ..progress import say
 from ..settings import mode_of
@@ -119,7 +118,7 @@ def _answers(run: Run, calibrations: _Calibrations, thresholds: list[float] | No
     """What config.json has of the heads, beyond task and labels of the only one."""
     fitted = {head.name: {"calibration": calibration} for head, calibration in calibrations}
     if run.several is None:
-        return {"format_version": FORMAT_VERSION, **fitted[""]} if fitted else {}
+        return fitted.get("", {})
     assert thresholds is not None
     heads = [
         {
@@ -131,7 +130,7 @@ def _answers(run: Run, calibrations: _Calibrations, thresholds: list[float] | No
         }
         for head in run.several.heads
     ]
-    return {"format_version": FORMAT_VERSION, "heads": heads}
+    return {"heads": heads}
 
 
 def _warn_never_predicted(run: Run, name: str, missed: list[tuple[int, int]]) -> None:

@@ -36,9 +36,9 @@ def compress(
     where it does not widen the rows. So is an attentive mean, whose rows are multiplied by their weights, which stand
     beside them. ``rows`` is a type of ``ROW_TYPES`` or "auto": int8; int16 without a hidden layer, whose few numbers a
     row carry all there is; float32 for attentive pooling, whose weights differ by magnitudes. Integer rows have one
-    scale a column. Rows of up to four int16 that are the logits' own go into the lookup table. ``extra`` goes into
-    config.json; ``heads`` in it stand there for task and labels. A ``student`` of standardised targets becomes a
-    classifier that gives them in their unit.
+    scale a column (:func:`sparsedistill.rows.scales`). Rows of up to four int16 that are the logits' own go into the
+    lookup table. ``extra`` goes into config.json; ``heads`` in it stand there for task and labels. A ``student`` of
+    standardised targets becomes a classifier that gives them in their unit.
 
     Errors: :class:`SettingsError` for integer rows with weights, :class:`DataError` for numbers that float16 lacks.
     """
@@ -65,7 +65,7 @@ def compress(
     tensors |= ({} if scale is None else {"scale": scale}) | folded.dense_tensors()
     config = {
         "format": "sparsedistill",
-        "format_version": version_of(vocabulary.rules, student.pooling),
+        "format_version": 0,
         **({} if extra and "heads" in extra else {"task": task, "labels": list(labels)}),
         "text": _text_rules(vocabulary, seed),
         "pooling": student.pooling,
@@ -77,6 +77,7 @@ def compress(
         **({"thresholds": thresholds} if task == "multi" else {}),
         **(extra or {}),
     }
+    config["format_version"] = version_of(config)
     return Classifier(config, tensors, card=card)
 
 
