@@ -12,6 +12,7 @@ from conftest import make_parts
 from scipy import stats
 
 from sparsedistill import Classifier, DataError, SettingsError, two_sample
+from sparsedistill import drift as drift_module
 from sparsedistill.cli import main
 from sparsedistill.drift import Sample, compared, drift, drifted, sample_of
 from sparsedistill.options import Data
@@ -218,6 +219,14 @@ def test_the_command(saved, files, tmp_path, capsys, drawn):
     assert main(["drift", saved, files["old"], files["other"]]) == 0  # nobody asked
     assert main(["drift", saved, files["old"], files["same"], "--fail-above", "2"]) == 2
     assert main(["drift", saved, "-", files["same"]]) == 2
+
+
+def test_a_small_set_has_its_place_among_the_n_grams(saved, tmp_path, monkeypatch):
+    monkeypatch.setattr(drift_module, "NGRAMS", 20)
+    (tmp_path / "large.txt").write_text("\n".join(texts_of(2000, 0)), encoding="utf-8")
+    (tmp_path / "small.txt").write_text("\n".join(["novel novel word"] * 20), encoding="utf-8")
+    found = drift(Classifier.load(saved), [str(tmp_path / "large.txt")], [str(tmp_path / "small.txt")])
+    assert {row["ngram"] for row in found["ngrams"]["unknown"]} == {"novel", "word"}
 
 
 def test_few_texts_and_none(saved, tmp_path):

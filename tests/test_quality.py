@@ -211,7 +211,7 @@ def test_pairs_have_both_texts(tmp_path):
 @pytest.fixture(scope="module")
 def taught(tmp_path_factory, tweets) -> Run:
     folder = tmp_path_factory.mktemp("taught")
-    rows = [{**row, "site": f"site {i % 2}"} for i, row in enumerate(learnable(tweets[:900]))]
+    rows = [{**row, "site": f"site {i // 9 % 2}"} for i, row in enumerate(learnable(tweets[:900]))]
     for row in rows[:20]:
         row["label"] = LABELS[(LABELS.index(row["label"]) + 1) % 3]
     parts = {"train": rows[:200], "test": rows[200:400], "corpus": rows[400:]}
@@ -232,7 +232,12 @@ def test_student_and_teacher_against_gold(taught):
     assert result["estimates"] == ["student", "teacher"]
     agreed = [row for row in result["errors"] if row["agreed"]]
     assert agreed == result["errors"][: len(agreed)] and agreed
-    assert all(row["row"] <= 20 and row["teacher"] < 0.5 for row in agreed)  # the teacher has not been trained on them
+    assert all(row["row"] <= 20 and row["teacher"] < 0.5 for row in agreed)
+    # A column has not been trained on the labels, and counts as much as the student.
+    part, logits = taught.inputs.part("train"), [out_of_fold(taught, threads=1), taught.teacher_logits("train")]
+    expected = suspects("single", part.targets, logits)
+    assert [row["score"] for row in result["errors"]] == expected.score.tolist()
+    assert [row["row"] for row in result["errors"]] == [part.places.where(i)[1] for i in expected.text.tolist()]
     test = label_errors(taught, "test", threads=1)
     assert test["part"] == "test" and test["estimates"] == ["student"]  # a column is of train and corpus alone
     with pytest.raises(SettingsError, match="no part"):
