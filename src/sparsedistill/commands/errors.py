@@ -79,9 +79,12 @@ def table(result: dict[str, Any], top: int) -> str:
         cells += [f"{row['score']:.2f}", *(_cell(row.get(name)) for name in result["estimates"])]
         rows.append([*cells, f"{Path(row['source']).name}:{row['row']}"])
     agreed = sum(row["agreed"] for row in errors)
-    both = f", of {agreed:,} by student and teacher alike" if len(result["estimates"]) > 1 else ""
+    both = f", {agreed:,} of them by student and teacher alike" if len(result["estimates"]) > 1 else ""
     lines = [*(aligned(rows) if errors else []), ""]
-    lines.append(f"{len(errors):,} of {result['texts']:,} texts of {result['part']}: another label is likelier{both}")
+    lines.append(f"{len(errors):,} gold labels of {result['texts']:,} texts of {result['part']} are doubted{both}")
+    if errors:
+        named = " and ".join(result["estimates"])
+        lines.append(f"below {named}: the probability of the gold label, or the score that is predicted")
     for head, count in result["estimated"].items():
         whose = f" of head {head}" if head else ""
         lines.append(f"confident learning puts the number of label errors{whose} at {count:,}")
