@@ -45,7 +45,6 @@ class Sample:
     least_covered: list[dict[str, Any]] = field(default_factory=list)
 
 
-# long: what it takes needs as many words
 def drift(
     classifier: Classifier,
     reference: Sequence[str],

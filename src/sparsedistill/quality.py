@@ -106,7 +106,6 @@ def _heads(
             yield head, {name: one[rows] for name, one in own.items()}, head.own(targets[rows]), np.flatnonzero(rows)
 
 
-# long: what it takes needs as many words
 def _rows(
     run: Run, labelled: Any, head: TaskHead, labels: Sequence[str], gold: np.ndarray, own: dict[str, np.ndarray],
     texts: np.ndarray, found: Suspects,
