@@ -22,15 +22,15 @@ import pyarrow.parquet as pq
 from timing import alternate, paired
 
 from sparsedistill import _core
-from sparsedistill.rows import stride_of
+from sparsedistill.rows import packed, stride_of
 from sparsedistill.student.vocabulary import Vocabulary
 
 # (type of the rows, columns, pooling); in the lookup table's own slots where the type is "slots".
 KINDS = [
-    *((rows, width, "mean") for rows in ("int8", "int16", "float16", "float32") for width in (16, 64, 256)),
+    *((rows, width, "mean") for rows in ("int4", "int8", "int16", "float16", "float32") for width in (16, 64, 256)),
     *(
         (rows, 64, pooling)
-        for rows in ("int8", "int16", "float16", "float32")
+        for rows in ("int4", "int8", "int16", "float16", "float32")
         for pooling in ("sum", "sqrtn", "max", "mean+max")
     ),
     *((rows, 65, "attentive") for rows in ("float16", "float32")),
@@ -44,7 +44,9 @@ def models(vocabulary: Vocabulary) -> Iterator[tuple[str, _core.Model]]:
     rules = vocabulary.rules.config()
     for rows, width, pooling in KINDS:
         kind = "int16" if rows == "slots" else rows
-        if kind.startswith("int"):
+        if kind == "int4":
+            table = packed(random.integers(-7, 7, (len(vocabulary), width), np.int8, endpoint=True))
+        elif kind.startswith("int"):
             most = np.iinfo(kind).max
             stride = width if rows == "slots" else stride_of(width, kind)
             table = random.integers(-most, most, (len(vocabulary), stride), kind, endpoint=True)

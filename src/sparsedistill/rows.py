@@ -19,8 +19,7 @@ _MOST = {"int4": 7, "int8": 127, "int16": 32767}
 _BLOCK = 16  # bytes of int4: the numbers of 16 columns in the low halves, those of the next 16 in the high ones
 _OFFSET = 8  # that is added to a number of int4, so that its four bits have no sign
 _SAMPLE = 1 << 23  # numbers that int4's scales are chosen by
-_CLIPS = 2.0 ** (-np.arange(1, 25) / 4)  # of a column's largest magnitude: what int4 may clip at
-_REFINEMENTS = 4
+_CLIPS = np.float32(2) ** (-np.arange(33, dtype=np.float32) / 8)  # of a column's largest magnitude: where int4 may clip
 
 
 def is_integer(rows: str) -> bool:
@@ -40,9 +39,11 @@ def scales(chunks: Iterable[np.ndarray], rows: str) -> np.ndarray | None:
     """One scale a column, float32 (W,), of float rows given as chunks (n, W) once; None for a type that has none.
 
     int8 and int16: the largest magnitude of a column becomes the largest integer. int4, whose 15 values are too few for
-    outliers, clips where the squared error of the column is smallest: the best of some clipping points, then
-    alternating least squares (the best scale for the integers, the integers for that scale), by at most 2^23 numbers of
-    rows evenly spread. The same for the same rows, however they are cut into chunks.
+    outliers, clips at the largest magnitude times 2^(-i / 8), i = 0 to 32, where the errors' fourth powers have the
+    smallest sum, over at most 2^23 numbers of rows evenly spread. Not their squares: what rounding does to the rows of
+    a text mostly cancels, what clipping does points to zero in each, so that logits shrink. (SST-2, 130,000 rows of 64:
+    the logits' error is a third smaller than by squares, and than without clipping.) The same for the same rows,
+    however they are cut into chunks.
 
     Errors: ValueError without chunks.
     """
@@ -63,7 +64,7 @@ def scales(chunks: Iterable[np.ndarray], rows: str) -> np.ndarray | None:
     if largest is None:
         raise ValueError("there are no rows to choose scales by")
     scale = np.where(largest > 0, largest / _MOST[rows], 1.0).astype(np.float32)
-    return scale if rows != "int4" else _least_squares(np.abs(np.concatenate(sample)), scale)
+    return scale if rows != "int4" else _clipping(np.abs(np.concatenate(sample)), scale)
 
 
 def quantised(chunk: np.ndarray, scale: np.ndarray | None, rows: str) -> np.ndarray:
@@ -104,29 +105,13 @@ def numbers(stored: np.ndarray) -> np.ndarray:
     return halves.reshape(len(stored), 2 * stored.shape[1])
 
 
-def _least_squares(magnitudes: np.ndarray, scale: np.ndarray) -> np.ndarray:
+def _clipping(magnitudes: np.ndarray, scale: np.ndarray) -> np.ndarray:
     """The scale of int4, float32 (W,), that columns of these magnitudes (n, W) lose least by. ``scale``: clips none."""
-    best, least = scale, _sums(magnitudes, scale)
-    for turn in range(len(_CLIPS) + _REFINEMENTS):
-        if turn < len(_CLIPS):
-            tried = (scale * _CLIPS[turn]).astype(np.float32)
-        else:
-            _, products, squares = least
-            fitted = np.divide(products, squares, out=np.zeros_like(squares), where=squares > 0).astype(np.float32)
-            tried = np.where(fitted > 0, fitted, best)
-        found = _sums(magnitudes, tried)
-        wins = found[0] < least[0]
-        best, least = np.where(wins, tried, best), np.where(wins, found, least)
-    return best
-
-
-def _sums(magnitudes: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """Of each column: squared error, sum of number times integer, sum of squared integers; float64 (3, W)."""
-    totals = np.zeros((3, len(scale)))
-    with np.errstate(all="ignore"):  # a scale may be too small for a number; its error then is not the smallest
-        for begin in range(0, len(magnitudes), 4096):  # what stays in cache
-            part = magnitudes[begin : begin + 4096]
-            integers = np.minimum(np.rint(part / scale), np.float32(_MOST["int4"]))
-            for i, terms in enumerate(((part - integers * scale) ** 2, part * integers, integers**2)):
-                totals[i] += terms.sum(axis=0, dtype=np.float64)
-    return totals
+    totals = np.zeros((len(_CLIPS), len(scale)))
+    for begin in range(0, len(magnitudes), 4096):  # what stays in cache
+        part = magnitudes[begin : begin + 4096] / scale
+        for i, clip in enumerate(_CLIPS):
+            errors = part - clip * np.minimum(np.rint(part / clip), np.float32(_MOST["int4"]))
+            totals[i] += np.square(np.square(errors)).sum(axis=0, dtype=np.float64)
+    result: np.ndarray = scale * _CLIPS[totals.argmin(axis=0)]
+    return result
