@@ -86,6 +86,13 @@ public:
     // A character n-gram from code point i on ends here at the latest: at the word's end, or before it at its start.
     std::size_t end(std::size_t i) const { return end_[i]; }
 
+    // Where each word begins.
+    std::vector<std::size_t> starts() const {
+        std::vector<std::size_t> result;
+        for (std::size_t i = 0; i < size_; i = end_[i] + std::size_t{1}) result.push_back(i);
+        return result;
+    }
+
     // A token in UTF-8.
     void add(std::string_view token) {
         const std::size_t most = std::min(token.size() + 2, longest);  // code points; of four bytes at most

@@ -89,17 +89,40 @@ bool is_clutter(Code code) {
            code == 0xFE0E || code == 0xFE0F || (code >= 0xE0020 && code <= 0xE007F);
 }
 
+// What is rewritten is of characters, ASCII alone, of code points, or of code points that know where they come from.
+struct Traced {
+    char32_t code;
+    Part from;
+
+    operator char32_t() const { return code; }
+};
+// The same one, as another code point; and that it stands for what went, too.
+template <class T>
+T changed(T, Code code) {
+    return static_cast<T>(code);
+}
+inline Traced changed(Traced point, Code code) { return {code, point.from}; }
+template <class T>
+void absorb(T&, T) {}
+inline void absorb(Traced& point, Traced gone) { point.from.end = gone.from.end; }
+
+inline void put(std::vector<char32_t>& points, Code code, Part) { points.push_back(code); }
+inline void put(std::vector<Traced>& points, Code code, Part from) { points.push_back({code, from}); }
+
 // Reads code points, without those that are invisible, and those they stand for.
-void read(std::string_view text, std::vector<char32_t>& points, const Stop& stop) {
+template <class T>
+void read(std::string_view text, std::vector<T>& points, const Stop& stop) {
     points.clear();
     points.reserve(text.size());
     const auto* p = reinterpret_cast<const unsigned char*>(text.data());
-    const unsigned char* const end = p + text.size();
+    const unsigned char *const begin = p, *const end = p + text.size();
     for (std::size_t count = 1; p < end; ++count) {
         if (count % 8192 == 0) stop.poll();
+        const unsigned char* const start = p;
         const Code code = decode(p, end);
+        const Part from{static_cast<std::size_t>(start - begin), static_cast<std::size_t>(p - begin)};
         if (code < 128) {
-            points.push_back(code);
+            put(points, code, from);
             continue;
         }
         if (is_unseen(code)) continue;
@@ -107,16 +130,17 @@ void read(std::string_view text, std::vector<char32_t>& points, const Stop& stop
             const auto found = std::lower_bound(compatible.codes.begin(), compatible.codes.end(), code);
             if (found != compatible.codes.end() && *found == code) {
                 const std::size_t at = static_cast<std::size_t>(found - compatible.codes.begin());
-                for (unsigned i = compatible.begins[at]; i < compatible.begins[at + 1]; ++i) points.push_back(compatible.parts[i]);
+                for (unsigned i = compatible.begins[at]; i < compatible.begins[at + 1]; ++i) put(points, compatible.parts[i], from);
                 continue;
             }
         }
-        points.push_back(code);
+        put(points, code, from);
     }
 }
 
 // Look-alikes in words that have an ASCII letter and no letter that is neither Latin nor looks so.
-void replace_lookalikes(std::vector<char32_t>& points) {
+template <class T>
+void replace_lookalikes(std::vector<T>& points) {
     const auto inside = [](Code code) {
         if (code < 128) return is_ascii_word(code) || code == '_';
         const Kind kind = Point(code).kind();
@@ -136,19 +160,24 @@ void replace_lookalikes(std::vector<char32_t>& points) {
                 continue;
             for (std::size_t i = begin; i < end; ++i)
                 if (points[i] >= 0x180)
-                    if (const char like = letter_like(points[i])) points[i] = static_cast<unsigned char>(like);
+                    if (const char like = letter_like(points[i])) points[i] = changed(points[i], static_cast<unsigned char>(like));
         }
     }
 }
 
 // Clutter behind ASCII letters, then marks that are piled on Latin letters.
-void drop_clutter(std::vector<char32_t>& points) {
+template <class T>
+void drop_clutter(std::vector<T>& points) {
     std::size_t kept = 0;
     bool behind = false;  // an ASCII letter and marks alone
-    for (const Code code : points) {
-        if (behind && is_clutter(code)) continue;
+    for (const T point : points) {
+        const Code code = point;
+        if (behind && is_clutter(code)) {
+            absorb(points[kept - 1], point);
+            continue;
+        }
         if (!is_mark(code)) behind = is_ascii_letter(code);
-        points[kept++] = code;
+        points[kept++] = point;
     }
     points.resize(kept);
     kept = 0;
@@ -164,7 +193,8 @@ void drop_clutter(std::vector<char32_t>& points) {
                 marks += begins[1] - begins[0] - 1u;
             }
             if (marks > 2) {
-                points[kept++] = base;
+                points[kept] = changed(points[i], base);
+                absorb(points[kept++], points[end - 1]);
                 continue;
             }
         }
@@ -173,7 +203,7 @@ void drop_clutter(std::vector<char32_t>& points) {
     points.resize(kept);
 }
 
-// The rest is of characters, ASCII alone, or of code points. What comes out is written where the text stands, and is no longer.
+// What comes out of the rest is written where the text stands, and is no longer.
 
 template <class T>
 Code at(const T* text, std::size_t size, std::size_t i) {
@@ -317,7 +347,8 @@ std::size_t spell_word(T* out, const T* text, std::size_t size) {
     const auto is_vowel = [](Code code) { return bool(kind_of(code) & vowel); };
     std::size_t kept = 0;
     for (std::size_t i = 0; i < size; ++i) {
-        Code code = static_cast<Code>(text[i]);
+        const T point = text[i];
+        Code code = static_cast<Code>(point);
         if (code == '*') continue;
         if (code == '1') {
             std::size_t next = i + 1;
@@ -329,7 +360,7 @@ std::size_t spell_word(T* out, const T* text, std::size_t size) {
             else if (before == 'l') code = before_vowel || ends ? 'l' : 'i';
             else code = is_vowel(before) ? 'l' : 'i';
         }
-        out[kept++] = static_cast<T>(substituted(code));
+        out[kept++] = changed(point, substituted(code));
     }
     return kept;
 }
@@ -346,7 +377,9 @@ std::size_t shorten_word(T* word, std::size_t size) {
         for (end = begin + 1; end < size && lower(static_cast<Code>(word[end])) == first;) ++end;
         std::size_t keep = end - begin;
         if (keep >= 3 && is_letter(static_cast<Code>(word[begin]))) keep = keep == size ? 3 : 1;
+        const T last = word[end - 1];
         for (std::size_t k = 0; k < keep; ++k) word[kept++] = word[begin + k];
+        absorb(word[kept - 1], last);
     }
     return kept;
 }
@@ -390,6 +423,14 @@ std::size_t spell_words(T* text, std::size_t size, const Stop& stop) {
     return kept;
 }
 
+template <class T>
+void rewrite(std::string_view text, std::vector<T>& points, const Stop& stop) {
+    read(text, points, stop);
+    replace_lookalikes(points);
+    drop_clutter(points);
+    points.resize(spell_words(points.data(), join_letters(points.data(), points.size()), stop));
+}
+
 }  // namespace
 
 std::string_view Deobfuscator::operator()(std::string_view text, const Stop& stop) {
@@ -399,14 +440,23 @@ std::string_view Deobfuscator::operator()(std::string_view text, const Stop& sto
         auto* const bytes = reinterpret_cast<unsigned char*>(bytes_.data());
         return {bytes_.data(), spell_words(bytes, join_letters(bytes, text.size()), stop)};
     }
-    read(text, points_, stop);
-    replace_lookalikes(points_);
-    drop_clutter(points_);
-    points_.resize(spell_words(points_.data(), join_letters(points_.data(), points_.size()), stop));
+    rewrite(text, points_, stop);
     bytes_.resize(4 * points_.size());
     char* end = bytes_.data();
     for (const Code code : points_) end = encode(code, end);
     return {bytes_.data(), static_cast<std::size_t>(end - bytes_.data())};
+}
+
+void deobfuscate(std::string_view text, std::string& out, std::vector<Part>& from, const Stop& stop) {
+    std::vector<Traced> points;
+    rewrite(text, points, stop);
+    from.clear();
+    out.clear();
+    for (const Traced point : points) {
+        char bytes[4];
+        out.append(bytes, encode(point.code, bytes));
+        from.resize(out.size(), point.from);
+    }
 }
 
 }  // namespace sparsedistill

@@ -8,6 +8,7 @@
 
 #include "large.h"
 #include "parallel.h"
+#include "segment.h"
 
 namespace sparsedistill {
 
@@ -24,5 +25,9 @@ private:
     std::string bytes_;
     std::vector<char32_t> points_;
 };
+
+// The same slowly, with the bytes of `text` that each byte of `out` comes from. Letters that were left out belong to the one
+// before them that stayed, whose repetition they were.
+void deobfuscate(std::string_view text, std::string& out, std::vector<Part>& from, const Stop& stop);
 
 }  // namespace sparsedistill

@@ -201,6 +201,21 @@ std::string BagReader::spelled(const Candidates& all, std::size_t i) const {
     return ngram;
 }
 
+std::vector<BagReader::Place> BagReader::places(const Candidates& all, std::size_t count) const {
+    std::vector<Place> result;
+    const auto starts = all.of_characters ? words_.starts() : std::vector<std::size_t>();
+    for (std::size_t i = 0; i < count; ++i) {
+        const std::size_t at = all.places[all.where[i]];
+        if (!all.of_characters) {
+            result.push_back({before_ + at, 0});
+            continue;
+        }
+        const std::size_t word = static_cast<std::size_t>(std::upper_bound(starts.begin(), starts.end(), at) - starts.begin()) - 1;
+        result.push_back({before_ + chosen_[word], at - starts[word]});
+    }
+    return result;
+}
+
 std::size_t BagReader::capacity() const {
     return (token_hash_.capacity() + hash_.capacity() + point_hash_.capacity()) * sizeof(std::uint64_t) +
            forgotten_.capacity() * sizeof(std::uint64_t) + mistyped_.capacity() +

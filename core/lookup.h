@@ -119,6 +119,12 @@ public:
 
     // The string of the i-th candidate, inside find().
     std::string spelled(const Candidates& all, std::size_t i) const;
+    // Where the first `count` of `where` stand in a text that is alone: the number of the first token, and for characters that of
+    // the first code point in its marked word.
+    struct Place {
+        std::size_t token, point;
+    };
+    std::vector<Place> places(const Candidates& all, std::size_t count) const;
     std::size_t capacity() const;  // bytes
 
 private:
@@ -149,6 +155,7 @@ private:
     std::vector<std::uint32_t> chosen_;
     std::vector<std::size_t> chosen_from_, start_;  // the tokens that a text's n-grams begin with
     MarkedWords words_;  // of those chosen
+    std::size_t before_ = 0;  // tokens of the blocks before, of a text that is alone
     std::vector<std::uint64_t> point_hash_;
 };
 
@@ -198,6 +205,7 @@ void BagReader::walk(const Vocabulary& vocabulary, std::span<const std::string_v
 template <class Find>
 void BagReader::find_all(const Vocabulary& vocabulary, Find& find, const Forget& forget, std::uint64_t before) {
     if (token_end_.empty()) return;
+    before_ = before;
     const Characters& characters = vocabulary.characters;
     const bool unknown = characters.of == Characters::Of::unknown;
     hash_tokens(vocabulary);

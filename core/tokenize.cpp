@@ -339,6 +339,7 @@ class Tokenization::Cutting {
 public:
     virtual ~Cutting() = default;
     virtual bool done() const = 0;
+    virtual std::size_t position() const = 0;
     virtual void next(Tokens& tokens) = 0;
 };
 
@@ -348,6 +349,10 @@ public:
     CuttingBy(std::string_view text, TextRules rules, std::size_t window) : text_(text), rules_(rules), window_(window) {}
 
     bool done() const override { return at_ == text_.size(); }
+    std::size_t position() const override {
+        if (!stretch_) return at_;
+        return static_cast<std::size_t>(reinterpret_cast<const char*>(stretch_->position()) - text_.data());
+    }
 
     void next(Tokens& tokens) override {
         if (!stretch_) {
@@ -397,6 +402,7 @@ Tokenization::Tokenization(std::string_view text, TextRules rules, std::size_t w
 
 Tokenization::~Tokenization() = default;
 bool Tokenization::done() const { return cutting_->done(); }
+std::size_t Tokenization::position() const { return cutting_->position(); }
 void Tokenization::next(Tokens& tokens) { cutting_->next(tokens); }
 
 void tokenize(std::string_view text, TextRules rules, Tokens& tokens) {

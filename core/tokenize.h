@@ -36,6 +36,7 @@ public:
         return std::exchange(rules.deobfuscate, false) ? deobfuscator_(text, stop) : text;
     }
     std::string_view operator[](std::size_t i) const { return {buffer_.data() + spans_[i].begin, spans_[i].size}; }
+    std::size_t open() const { return open_; }  // bytes, so far, of a token that is not whole yet
 
 private:
     friend class TokenWriter;
@@ -66,6 +67,7 @@ public:
     Tokenization& operator=(const Tokenization&) = delete;
 
     bool done() const;
+    std::size_t position() const;  // where the bytes begin that are yet to be read
     // Appends the tokens of the next bytes, `window` or a few more of them; there may be none. `tokens` is the same each time:
     // a token that is not whole yet waits there.
     void next(Tokens& tokens);

@@ -63,7 +63,9 @@ void bind_lookup(nb::module_& m) {
         .def("known", &PyLookup::known, "texts"_a, "longest"_a, "threads"_a, "nulls_are_empty"_a = false,
              "uint32 (n, 1 + longest): the tokens of each text, and its n-grams of one token, of two ... that have a row.")
         .def("ngrams", &PyLookup::ngrams, "text"_a,
-             "[(n-gram, row)] of one text; a character n-gram is written behind a space.");
+             "[(n-gram, row)] of one text; a character n-gram is written behind a space.")
+        .def("spans", &PyLookup::spans, "text"_a,
+             "int64 (n, 2): the bytes of the UTF-8 of one text that each of its ngrams() comes from.");
 }
 
 }  // namespace sparsedistill::python

@@ -1,6 +1,7 @@
 // Python's Lookup, which its Model holds.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <utility>
@@ -8,6 +9,7 @@
 #include "../kernels.h"
 #include "../large.h"
 #include "../lookup.h"
+#include "../origins.h"
 #include "common.h"
 #include "python_texts.h"
 
@@ -73,6 +75,37 @@ public:
             return hits;
         });
         return result;
+    }
+
+    // Where they stand in the text: int64 (n, 2), bytes of its UTF-8, in the order of ngrams().
+    auto spans(nb::handle text) const {
+        const PythonTexts texts(nb::make_tuple(text));
+        std::vector<std::int64_t> result;
+        {
+            const Long work;
+            const Origins origins(texts.views()[0], vocabulary.rules, work.stop);
+            BagReader reader;
+            Large<std::uint32_t> ids;
+            reader.walk(vocabulary, texts.views(), work.stop, [&](const BagReader::Candidates& all) {
+                ids.clear();
+                const std::size_t hits = find(all, ids);
+                if (hits == Kernels::damaged) return hits;
+                for (const auto [token, point] : reader.places(all, ids.size())) {
+                    Part part;
+                    if (all.of_characters) {  // a blank around the word is the code point beside it
+                        const std::size_t points = origins.points(token), first = std::min(point - (point > 0), points - 1);
+                        const std::size_t last = std::clamp(point + all.n - 1, first + 1, points);
+                        part = origins.part(token, first, last);
+                    } else {
+                        part = origins.part(token, all.n);
+                    }
+                    result.push_back(static_cast<std::int64_t>(part.begin));
+                    result.push_back(static_cast<std::int64_t>(part.end));
+                }
+                return hits;
+            });
+        }
+        return to_numpy(std::move(result), std::size_t{2});
     }
 
 private:

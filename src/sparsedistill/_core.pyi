@@ -112,6 +112,11 @@ class Lookup:
         [(n-gram, row)] of one text; a character n-gram is written behind a space.
         """
 
+    def spans(self, text: object) -> Annotated[NDArray[numpy.int64], dict(shape=(None, None))]:
+        """
+        int64 (n, 2): the bytes of the UTF-8 of one text that each of its ngrams() comes from.
+        """
+
 def segment(texts: object, kind: str, size: int = 0, step: int = 0, characters: bool = False, threads: int = 1) -> tuple[Annotated[NDArray[numpy.int64], dict(shape=(None, None))], Annotated[NDArray[numpy.int64], dict(shape=(None,))]]:
     """
     (offsets int64 (P, 2), number of parts of each text int64 (n,)): sentences, paragraphs or windows (core/segment.h), in bytes of the UTF-8 or, with `characters`, as indices of the str.

@@ -261,18 +261,22 @@ class Classifier:
         return self._only.decide(logits)
 
     def explain(
-        self, text: str | tuple[str, str], label: str | None = None, top: int | None = 10, head: str | None = None
-    ) -> Explanation:
+        self, text: str | tuple[str, str], label: str | None = None, top: int | None = 10, head: str | None = None,
+        grouped: bool = False,
+    ) -> Explanation:  # fmt: skip
         """The ``top`` n-grams (None: all) that speak for or against ``label`` (default: the likeliest) in one text.
 
         ``head``: whose label it is, where heads have names. The logit is the one before any calibration. Of a pair
         n-grams are named ``first: n-gram`` and ``second: n-gram``; of a product each half counts as much.
 
+        ``grouped``: near-duplicates as one: n-grams are taken by magnitude, and each of their occurrences takes all
+        that overlap it and are not taken yet. A group has the name of the n-gram that leads it; the total stays.
+
         Errors: ValueError when there is no such label or head, or several heads and none is named.
         """
         if not is_one(text, self.pairs) or isinstance(text, bytes):
             raise TypeError(f"explain takes one {'pair of ' * self.pairs}str, not {type(text).__name__}")
-        return explain(self, text, label, top, head)
+        return explain(self, text, label, top, head, grouped)
 
 
 def _some(names: tuple[str, ...], most: int) -> str:
