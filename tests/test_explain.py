@@ -25,7 +25,7 @@ NASTY = "NOT\u00ad bad at ALL, \ud800 caf\u0065\u0301: it was <b>good</b> & not\
 @pytest.mark.parametrize("pooling", POOLINGS)
 @pytest.mark.parametrize("kind", benchmark.KINDS)
 def test_contributions_and_bias_sum_to_the_logit(kind, pooling):
-    assert benchmark.explain_error(count=30, kinds=[kind], poolings=[pooling])["explain_error"] < 1e-5
+    assert benchmark.explain_error(count=30, kinds=[kind], poolings=[pooling])["explain_error"] < 5e-5
 
 
 def test_the_benchmark_sees_what_does_not_sum(monkeypatch):

@@ -267,10 +267,8 @@ class Classifier:
         """The ``top`` n-grams (None: all) that speak for or against ``label`` (default: the likeliest) in one text.
 
         ``head``: whose label it is, where heads have names. The logit is the one before any calibration. Of a pair
-        n-grams are named ``first: n-gram`` and ``second: n-gram``; of a product each half counts as much.
-
-        ``grouped``: near-duplicates as one: n-grams are taken by magnitude, and each of their occurrences takes all
-        that overlap it and are not taken yet. A group has the name of the n-gram that leads it; the total stays.
+        n-grams are named ``first: n-gram`` and ``second: n-gram``. ``grouped``: near-duplicates as one
+        (:class:`sparsedistill.explain.Evidence`).
 
         Errors: ValueError when there is no such label or head, or several heads and none is named.
         """

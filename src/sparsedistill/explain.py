@@ -21,7 +21,8 @@ class Span(NamedTuple):
 
     ``start`` and ``end`` are indices of the str, ``byte_start`` and ``byte_end`` of its UTF-8; ``second``: whether it
     is in the second text of a pair. The text between them, put through the classifier's rules of text (lower-casing,
-    NFC, disguises), gives the n-gram; of a letter with accents it has all.
+    NFC, disguises), gives the n-gram, but where what stands around it decides how it is written (the two small sigmas,
+    letters of other alphabets in a disguise); of a letter with accents it has all.
     """
 
     start: int
@@ -36,8 +37,10 @@ class Span(NamedTuple):
 class Evidence:
     """An n-gram of a text, what it adds to the logit at all its occurrences, and these, from left to right.
 
-    Of a group it is the n-gram that leads, ``members`` are all n-grams of the group with what each adds,
-    ``contribution`` is their sum, and ``spans`` reach over all that overlap there.
+    Where near-duplicates ("not good", "good at") are grouped, it is a group. The rule: n-grams are taken by magnitude,
+    and each of their occurrences takes all occurrences that overlap it and are not taken yet. ``ngram`` is the one that
+    leads, ``members`` are all of the group with what each adds, ``contribution`` is their sum, so that the total stays,
+    and ``spans`` reach over all that overlap there.
     """
 
     ngram: str
@@ -117,10 +120,10 @@ def attribution(classifier: Classifier, text: str | tuple[str, str]) -> Attribut
     """By the rule of :class:`Explanation`, whose docstring has its properties."""
     if isinstance(text, str):
         found, rows = _found(classifier, text)
-        ngrams = [(False, _shown(ngram)) for ngram in found]
+        ngrams = [(False, shown(ngram)) for ngram in found]
     else:
         (found, a), (others, b) = (_found(classifier, half) for half in text)
-        ngrams = [(False, _shown(ngram)) for ngram in found] + [(True, _shown(ngram)) for ngram in others]
+        ngrams = [(False, shown(ngram)) for ngram in found] + [(True, shown(ngram)) for ngram in others]
         rows = _compared(a, b)
     # The ReLUs leave a linear map for this text: x = rows.sum(axis=0) @ through + constant, layer by layer.
     x = rows.sum(axis=0) + classifier._bias
@@ -192,7 +195,7 @@ def _spans(classifier: Classifier, text: str, second: bool) -> list[Span]:
 
 
 def _grouped(evidence: list[Evidence]) -> list[Evidence]:
-    """Near-duplicates as one: see ``grouped`` of :meth:`sparsedistill.Classifier.explain`."""
+    """Near-duplicates as one, by the rule of :class:`Evidence`."""
     groups: dict[int, list[list[tuple[Span, int]]]] = {}
     for second in (False, True):
         places = sorted((place, i) for i, one in enumerate(evidence) for place in one.spans if place.second == second)
@@ -224,7 +227,7 @@ def _merged(evidence: list[Evidence], leader: int, parts: list[list[tuple[Span, 
     return Evidence(evidence[leader].ngram, _sum(spans), tuple(sorted(spans)), tuple(members))
 
 
-def _shown(ngram: str) -> str:
+def shown(ngram: str) -> str:
     """An n-gram as it is shown: one of characters is a run behind a space, in which a space is a border of the word."""
     if not ngram.startswith(" "):
         return ngram
@@ -238,9 +241,21 @@ def _found(classifier: Classifier, text: str) -> tuple[list[str], np.ndarray]:
         ngrams = classifier._lookup.ngrams(text)
     except _core.Damaged as error:
         raise classifier._damaged(error) from None
-    rows = stored(classifier, np.array([row for _, row in ngrams], np.int64)).astype(np.float64)
-    scaled = rows if classifier._scale is None else rows * classifier._scale
+    scaled = _scaled(classifier, np.array([row for _, row in ngrams], np.int64))
     return [ngram for ngram, _ in ngrams], _shares(classifier._pooling, scaled)
+
+
+def _scaled(classifier: Classifier, ids: np.ndarray) -> np.ndarray:
+    rows = stored(classifier, ids).astype(np.float64)
+    return rows if classifier._scale is None else rows * classifier._scale
+
+
+def pooled_alone(classifier: Classifier, ids: np.ndarray) -> np.ndarray:
+    """The pooled vector (n, P) of a text of each of these rows alone."""
+    rows = _scaled(classifier, ids)
+    if classifier._pooling == "attentive":
+        return rows[:, :-1] / np.where(rows[:, -1:] == 0, 1, rows[:, -1:])
+    return np.hstack([rows, rows]) if classifier._pooling == "mean+max" else rows
 
 
 def stored(classifier: Classifier, ids: np.ndarray) -> np.ndarray:

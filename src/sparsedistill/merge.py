@@ -148,7 +148,7 @@ def _joined(
     tokens = np.array([1 if one.startswith(" ") else one.count(" ") + 1 for one in known])
     rows: list[np.ndarray] = []
     for name, one, rule in zip(names, parts, rules, strict=True):
-        found = _find(one, known)
+        found = rows_of(one, known)
         distinct = len(np.unique(found[found >= 0]))
         if distinct < one._count:
             raise SettingsError(
@@ -192,7 +192,7 @@ def _spelled(ngrams: NgramSource) -> list[str]:
     return list(found)
 
 
-def _find(classifier: Classifier, ngrams: list[str]) -> np.ndarray:
+def rows_of(classifier: Classifier, ngrams: list[str]) -> np.ndarray:
     """The row of each n-gram, int64 (n,); with values in the slots, the slot; -1 of those that are not known.
 
     What the core does with texts (docs/FORMAT.md, "Lookup"), here without a tokenizer, which might cut an n-gram anew.

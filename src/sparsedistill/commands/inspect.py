@@ -160,20 +160,29 @@ def explanation(
     return "\n".join([f"{text!r}", *shown]) + "\n"
 
 
+def decision(classifier: Classifier, name: str | None, text: str, label: str) -> str:
+    """What a head of this name, or the only one, says of a text, and how probable ``label`` is."""
+    head, decided = asked_heads(classifier.heads, name)[0], classifier.predict(text, head=name)
+    begin = f"{name}: " if name else ""
+    if head.task == "regression":
+        return f"{begin}{decided:.4g}"
+    probability = classifier.predict_proba(text, head=name)[head.labels.index(label)]
+    shown = ", ".join(decided) or "no label" if head.task == "multi" else decided
+    return f"{begin}{shown}" + (f" ({probability:.0%})" if shown == label else f"; {label} has {probability:.0%}")
+
+
 def _explained(classifier: Classifier, head: Head, text: str, label: str | None, top: int) -> str:
     name = head.name or None
-    why, decided = classifier.explain(text, label, None, name), classifier.predict(text, head=name)
+    why = classifier.explain(text, label, None, name)
     if head.task == "regression":
-        shown, what = f"{decided:.4g}", "the score" + " before its calibration" * bool(head.calibration)
+        what = "the score" + " before its calibration" * bool(head.calibration)
     else:
-        probability = classifier.predict_proba(text, head=name)[head.labels.index(why.label)]
-        shown = ", ".join(decided) or "no label" if head.task == "multi" else decided
-        shown += f" ({probability:.0%})" if shown == why.label else f"; {why.label} has {probability:.0%}"
         what = f"the logit of {why.label}" + " (less the mean of all logits)" * (head.task == "single")
     terms = [(number, ngram) for ngram, number in why.contributions[:top]]
     if rest := why.contributions[top:]:
         terms.append((sum(number for _, number in rest), f"({len(rest):,} more)"))
     terms += [(why.bias, "(bias, the same for any text)"), (why.logit, "in all")]
     begin = f"what its n-grams add to {what}:" if terms[2:] else f"no n-gram of it is known, which leaves of {what}:"
-    lines = [f"  -> {f'{name}: ' * bool(name)}{shown}", f"  {begin}", *(f"     {n:+.3f}  {term}" for n, term in terms)]
+    said = decision(classifier, name, text, why.label)
+    lines = [f"  -> {said}", f"  {begin}", *(f"     {n:+.3f}  {term}" for n, term in terms)]
     return "\n".join(lines)
