@@ -6,6 +6,7 @@
 #include <iterator>
 
 #include "lookalikes_table.h"
+#include "traced.h"
 #include "unicode.h"
 
 namespace sparsedistill {
@@ -88,26 +89,6 @@ bool is_clutter(Code code) {
     return (code >= 0x0334 && code <= 0x0338) || code == 0x200C || code == 0x200D || (code >= 0x20D0 && code <= 0x20F0) ||
            code == 0xFE0E || code == 0xFE0F || (code >= 0xE0020 && code <= 0xE007F);
 }
-
-// What is rewritten is of characters, ASCII alone, of code points, or of code points that know where they come from.
-struct Traced {
-    char32_t code;
-    Part from;
-
-    operator char32_t() const { return code; }
-};
-// The same one, as another code point; and that it stands for what went, too.
-template <class T>
-T changed(T, Code code) {
-    return static_cast<T>(code);
-}
-inline Traced changed(Traced point, Code code) { return {code, point.from}; }
-template <class T>
-void absorb(T&, T) {}
-inline void absorb(Traced& point, Traced gone) { point.from.end = gone.from.end; }
-
-inline void put(std::vector<char32_t>& points, Code code, Part) { points.push_back(code); }
-inline void put(std::vector<Traced>& points, Code code, Part from) { points.push_back({code, from}); }
 
 // Reads code points, without those that are invisible, and those they stand for.
 template <class T>
