@@ -26,8 +26,8 @@ _TEXT = (
 )
 
 _EXAMPLES = """
-  sparsedistill diff model smaller reviews.csv
-  sparsedistill diff model smaller test.csv --label label --json diff.json
+  sparsedistill diff model taught train.csv
+  sparsedistill diff model taught test.csv --label label --json diff.json
 """
 
 

@@ -29,9 +29,9 @@ _TEXT = (
 
 _EXAMPLES = """
   sparsedistill explain model "two hours late again" --grouped
-  sparsedistill explain model --head topic --html why.html < texts.txt
-  sparsedistill explain model --texts reviews.csv --top 10 --json ngrams.json
-  sparsedistill explain model --ngrams model.run
+  sparsedistill explain model "two hours late again" "what a lovely day" --html why.html
+  sparsedistill explain model --texts train.csv --json ngrams.json
+  sparsedistill explain taught --ngrams taught.run
 """
 
 
