@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import operator
 import os
 import tempfile
@@ -94,6 +95,22 @@ class Vocabulary:
         swapped, or one gone, new, or another); which, is a function of ``seed`` and the numbers of text and token.
         """
         return self.lookup.bags(texts, asked_threads(threads), forget, seed, mistype)
+
+    def ngrams(self) -> list[str]:
+        """All of them, in the order of their rows."""
+        ends, text = self._offsets.tolist(), self._bytes.tobytes()
+        return [text[begin:end].decode() for begin, end in itertools.pairwise(ends)]
+
+    def of_rows(self, rows: np.ndarray) -> Vocabulary:
+        """The vocabulary of these rows alone, int64 (n,), ascending, among which are the prefixes of each."""
+        lengths = np.diff(self._offsets.astype(np.int64))[rows]
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        starts = np.repeat(self._offsets[rows].astype(np.int64) - offsets[:-1], lengths)
+        text = np.ascontiguousarray(self._bytes[starts + np.arange(offsets[-1])])
+        words = int(np.searchsorted(rows, self.words))
+        return Vocabulary(
+            self.rules, text, offsets.astype(np.uint64), self.counts[rows], self.train_counts[rows], words=words
+        )
 
     def slots_holding(self, values: np.ndarray) -> tuple[np.ndarray, int]:
         """A lookup table with ``values``, int16 (V, 1 to 4), in its slots instead of row ids, and its seed."""
