@@ -302,6 +302,20 @@ class Compress:
 
 
 @dataclass(frozen=True)
+class Size:
+    """The smallest classifier that is as good: fewer n-grams, narrower rows."""
+
+    sizing: bool = option(
+        True, "whether to end with the smallest classifier within --sizing-loss of the best; the report shows both"
+    )
+    sizing_loss: float = option(
+        0.002, "how much of the figure of dev that students are chosen by may be lost, as a share (0.002: 0.2 points)"
+    )
+    sizing_above: float = option(1.0, "megabytes: a classifier of no more is left as it is")
+    sizing_texts: int = option(200_000, "texts of corpus and train to train smaller students on, at most", least=1)
+
+
+@dataclass(frozen=True)
 class Evaluate:
     """Figures of the classifiers as loaded from disk."""
 

@@ -19,6 +19,7 @@ NAMES = {
     "kd_private": "KD† (no task data)",
     "kd": "KD",
     "kd_ft": "KD+FT",
+    "sized": "sized",
 }
 # name in metrics.json -> (heading, how to write it)
 FIGURES = {
@@ -305,6 +306,8 @@ def card(name: str, result: dict[str, Any], config: dict[str, Any]) -> str:
     data = source["data"]
     sizes = ", ".join(f"{part} {data[part]['texts']:,} texts" for part in ("train", "corpus", "dev") if part in data)
     hidden = " -> ".join(map(str, settings["distill"]["hidden"])) or "none"
+    of = source["sized"] if "sized" in source else None
+    smaller = f", made smaller: {of['ngrams']:,} n-grams x {of['width']} were trained on its logits" if of else ""
     lines = [
         "---",
         "library_name: sparsedistill",
@@ -318,8 +321,8 @@ def card(name: str, result: dict[str, Any], config: dict[str, Any]) -> str:
         "; ".join(map(_answered, config.get("heads", [config])))
         + (
             ", trained on gold labels alone."
-            if name == "scratch"
-            else f", distilled with [Sparse Distillation](https://arxiv.org/abs/2110.08536) ({NAMES[name]})."
+            if source["student"] == "scratch"
+            else f", distilled with [Sparse Distillation](https://arxiv.org/abs/2110.08536) ({NAMES[source['student']]})."
         ),
         "",
         "```python",
@@ -335,12 +338,12 @@ def card(name: str, result: dict[str, Any], config: dict[str, Any]) -> str:
         "",
         "## How it was made",
         "",
-        f"- teacher: {'none' if name == 'scratch' else source['teacher']}",
+        f"- teacher: {'none' if source['student'] == 'scratch' else source['teacher']}",
         f"- data: {sizes}; seed {source['seed']}",
         f"- text: tokeniser `{text['tokenizer']}`, {'lower-cased' if text['lowercase'] else 'case kept'}, "
         f"n-grams of 1 to {text['max_n']} tokens, {rows['count']:,} of them"
         + (f", with those of characters of {text['characters']} words" if "characters" in text else ""),
-        f"- student: {config['pooling']} pooling, hidden layers {hidden}; rows of {rows['width']} x {rows['type']}",
+        f"- student: {config['pooling']} pooling, hidden layers {hidden}; rows of {rows['width']} x {rows['type']}{smaller}",
         f"- versions: {', '.join(f'{k} {v}' for k, v in source['versions'].items())}",
         "",
         "## Limits",

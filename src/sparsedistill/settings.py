@@ -17,7 +17,7 @@ from typing import Any
 
 from .encoding import encoding_of
 from .errors import SettingsError, require
-from .options import MODES, OPEN_HIDDEN, Compress, Count, Data, Distill, Evaluate, Finetune, Head, Label, Teach
+from .options import MODES, OPEN_HIDDEN, Compress, Count, Data, Distill, Evaluate, Finetune, Head, Label, Size, Teach
 from .pooling import POOLINGS
 from .text import MOST_CHARACTERS
 
@@ -36,6 +36,7 @@ class Settings:
     distill: Distill = field(default_factory=Distill)
     finetune: Finetune = field(default_factory=Finetune)
     compress: Compress = field(default_factory=Compress)
+    size: Size = field(default_factory=Size)
     evaluate: Evaluate = field(default_factory=Evaluate)
     heads: dict[str, Head] = field(default_factory=dict)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from . import compress, count, crops, distill, embed, evaluate, finetune, label, teach, train
+from . import compress, count, crops, distill, embed, evaluate, finetune, label, size, teach, train
 
 STAGES: dict[str, Any] = {
     "teach": teach,
@@ -19,6 +19,7 @@ STAGES: dict[str, Any] = {
     "distill": distill,
     "finetune": finetune,
     "compress": compress,
+    "size": size,
     "evaluate": evaluate,
 }
 # Also of units that a stage has others make.

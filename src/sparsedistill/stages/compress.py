@@ -17,7 +17,9 @@ from . import train
 from .keys import versions
 
 if TYPE_CHECKING:
+    from ..classifier import Classifier
     from ..run import Run
+    from ..student.vocabulary import Vocabulary
 
 HELP = "fold and quantise the student: the classifier"
 
@@ -44,40 +46,83 @@ def execute(run: Run) -> None:
 
 
 def _compress(run: Run, name: str, threads: int) -> dict[str, Any]:
-    from ..student.compress import compress
-
-    settings, task, primary = run.settings.compress, run.task, run.primary
+    settings, made = run.settings.compress, Maker(run, name, threads)
     vocabulary, student = run.trained(name)
-    texts, targets = run.selection_set()
-    heads = run.several.heads if run.several else ()
-    regression = "regression" in (task.name, *(head.task.name for head in heads))
-    exact = student.logits(*run.bags(vocabulary, texts, threads), threads)
-    calibrations = _calibrations(run, name, exact, targets)
-    calibrated = partial(calibrate.heads_as_logits, [(head.outputs, found) for head, found in calibrations])
-    thresholds = task.thresholds(calibrated(exact), targets)
-    cut = np.array(thresholds) if thresholds else None
-    extra = {"provenance": provenance(run, name), **_answers(run, calibrations, thresholds)}
-    before = task.metrics(calibrated(exact), targets, cut)[primary]
+    exact = student.logits(*run.bags(vocabulary, made.texts, threads), threads)
     # Scores are finer than decisions: where bytes are too coarse for them, auto takes more.
-    finer = ("int16", "float32") if regression and settings.rows == "auto" else ()
+    finer = ("int16", "float32") if made.regression and settings.rows == "auto" else ()
     for rows in (settings.rows, *finer):
-        classifier = compress(student, vocabulary, run.inputs.labels, task.name, rows, thresholds, extra)
-        compressed = classifier._logits(run.for_classifier(texts), threads, "error")
-        after = task.metrics(calibrated(compressed), targets, cut)[primary]
-        same = task.fidelity(calibrated(compressed), calibrated(exact), cut, cut)
-        too_much = _too_much(run, calibrated(exact), calibrated(compressed), targets, cut)
-        if not too_much:
+        classifier, found = made.classifier(vocabulary, student, exact, rows)
+        if not found.too_much:
             break
-    kept = f"correlation {same:.4f}" if task.name == "regression" else f"{same:.2%} of the decisions kept"
-    say(f"compress {name}: {classifier!r}; dev {primary} {before:.4f} -> {after:.4f}, {kept}")
-    if too_much:
+    kept = (
+        f"correlation {found.same:.4f}" if run.task.name == "regression" else f"{found.same:.2%} of the decisions kept"
+    )
+    say(f"compress {name}: {classifier!r}; dev {run.primary} {found.before:.4f} -> {found.after:.4f}, {kept}")
+    if found.too_much:
         raise SettingsError(
-            f"{name}: {classifier.config['rows']['type']} rows cost {too_much} on dev, more than {settings.max_loss}: "
-            "take --rows float32, or allow it with --max-loss"
+            f"{name}: {classifier.config['rows']['type']} rows cost {found.too_much} on dev, more than "
+            f"{settings.max_loss}: take --rows float32, or allow it with --max-loss"
         )
-    _warn_never_predicted(run, name, task.never_predicted(calibrated(compressed), targets, cut))
+    _warn_never_predicted(run, name, run.task.never_predicted(found.calibrated, made.targets, found.thresholds))
     classifier.save(run.directory / "classifiers" / name)
-    return {"before": before, "after": after, "fidelity": same, "bytes": classifier.nbytes}
+    return {"before": found.before, "after": found.after, "fidelity": found.same, "bytes": classifier.nbytes}
+
+
+@dataclasses.dataclass(frozen=True)
+class OnDev:
+    """What a classifier is on dev: the figure of the student ``before`` and ``after`` it was quantised, the share of
+    the ``same`` decisions, its ``calibrated`` logits and ``thresholds``, and what of a head is lost ``too_much``.
+    """
+
+    before: float
+    after: float
+    same: float
+    calibrated: np.ndarray
+    thresholds: np.ndarray | None
+    too_much: str
+
+
+class Maker:
+    """Makes classifiers of students of the kind ``name`` of a run, with thresholds and calibrations fitted on dev.
+
+    Attributes: ``texts`` and ``targets`` of dev; ``regression``: whether there are scores among the outputs.
+    """
+
+    def __init__(self, run: Run, name: str, threads: int):
+        self._run, self._name, self._threads = run, name, threads
+        self.texts, self.targets = run.selection_set()
+        heads = run.several.heads if run.several else ()
+        self.regression = "regression" in (run.task.name, *(head.task.name for head in heads))
+
+    def classifier(
+        self, vocabulary: Vocabulary, student: Any, exact: np.ndarray, rows: str, more: dict[str, Any] | None = None
+    ) -> tuple[Classifier, OnDev]:
+        """The classifier of a student that gives dev the logits ``exact``, and what it is there; ``more``: for its
+        provenance.
+        """
+        from ..student.compress import compress
+
+        run, task, primary = self._run, self._run.task, self._run.primary
+        calibrations = _calibrations(run, self._name, exact, self.targets)
+        calibrated = partial(calibrate.heads_as_logits, [(head.outputs, found) for head, found in calibrations])
+        before = calibrated(exact)
+        thresholds = task.thresholds(before, self.targets)
+        cut = np.array(thresholds) if thresholds else None
+        extra = {
+            "provenance": provenance(run, self._name) | (more or {}),
+            **_answers(run, calibrations, thresholds),
+        }
+        classifier = compress(student, vocabulary, run.inputs.labels, task.name, rows, thresholds, extra)
+        after = calibrated(classifier._logits(run.for_classifier(self.texts), self._threads, "error"))
+        return classifier, OnDev(
+            task.metrics(before, self.targets, cut)[primary],
+            task.metrics(after, self.targets, cut)[primary],
+            task.fidelity(after, before, cut, cut),
+            after,
+            cut,
+            _too_much(run, before, after, self.targets, cut),
+        )
 
 
 def _too_much(run: Run, exact: np.ndarray, compressed: np.ndarray, targets: np.ndarray, cut: np.ndarray | None) -> str:

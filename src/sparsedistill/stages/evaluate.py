@@ -18,7 +18,7 @@ from ..format import read_json, replacing, replacing_directory, write_json
 from ..heads import Head
 from ..measure import answers_of, figures_of
 from ..tasks import Single
-from . import alone
+from . import alone, size
 from .label import label_part
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def inputs(run: Run, name: str) -> dict[str, Any]:
         "classifiers": {student: run.key(f"compress.{student}") for student in run.students},
         "texts": run.texts_of(part),
         "logits": run.key(f"label.{part}") if run.teacher_answers else None,
+        **({"sized": run.key("size")} if run.settings.size.sizing else {}),
     }
 
 
@@ -60,13 +61,12 @@ def _evaluate(run: Run) -> dict[str, Any]:
         texts, targets = run.inputs.part("test").texts, run.inputs.part("test").targets
     else:
         texts, targets = run.selection_set()
-    classifiers = {name: run.classifier(name) for name in run.students}
+    sized = [size.SIZED] if size.has_sized(run) else []
+    classifiers = {name: run.classifier(name) for name in [*run.students, *sized]}
     systems = _figures(run, classifiers, part, texts, targets, threads)
     for name, rate in _rates(run, classifiers, texts, threads).items():
         systems[name]["texts_per_second"] = rate
-    # kd_private and scratch are there to compare with, unless there is nothing else.
-    candidates = [name for name in ("kd", "kd_ft") if name in run.students] or run.students
-    chosen = max(candidates, key=lambda name: systems[name]["dev"])
+    chosen = size.SIZED if sized else max(size.candidates(run), key=lambda name: systems[name]["dev"])
     result: dict[str, Any] = {
         "task": run.task.name,
         "part": part,
@@ -137,12 +137,15 @@ def _figures(
         logits = _calibrated(classifier, raw)
         figures: dict[str, Any] = task.metrics(logits, targets, cut)
         figures |= _of_heads(run, classifier, raw, logits, targets, cut)
-        vocabulary, student = run.trained(name)
-        exact = _calibrated(classifier, student.logits(*run.bags(vocabulary, texts, threads), threads))
-        figures["uncompressed"] = task.metrics(exact, targets, cut)[run.primary]
+        if name == size.SIZED:
+            figures["dev"] = run.result_of("size")["dev"]
+        else:
+            vocabulary, student = run.trained(name)
+            exact = _calibrated(classifier, student.logits(*run.bags(vocabulary, texts, threads), threads))
+            figures["uncompressed"] = task.metrics(exact, targets, cut)[run.primary]
+            figures["dev"] = run.result_of(f"compress.{name}")["after"]
         if expected is not None:
             figures["fidelity"] = task.fidelity(logits, expected, cut)
-        figures["dev"] = run.result_of(f"compress.{name}")["after"]
         figures["megabytes"] = _size(run.directory / "classifiers" / name) / 1e6
         systems[name] = figures
     return systems

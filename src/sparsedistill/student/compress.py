@@ -36,8 +36,8 @@ def compress(
     where it does not widen the rows. So is an attentive mean, whose rows are multiplied by their weights, which stand
     beside them. ``rows`` is a type of ``ROW_TYPES`` or "auto": int8; int16 without a hidden layer, whose few numbers a
     row carry all there is; float32 for attentive pooling, whose weights differ by magnitudes. Integer rows have one
-    scale a column (:func:`sparsedistill.rows.scales`). Rows of up to four int16 that are the logits' own go into the
-    lookup table. ``extra`` goes into config.json; ``heads`` in it stand there for task and labels. A ``student`` of
+    scale a column (:func:`sparsedistill.rows.scales`). Rows of up to four int16 go into the lookup table where pooling
+    is linear. ``extra`` goes into config.json; ``heads`` in it stand there for task and labels. A ``student`` of
     standardised targets becomes a classifier that gives them in their unit.
 
     Errors: :class:`SettingsError` for integer rows with weights, :class:`DataError` for numbers that float16 lacks.
@@ -50,9 +50,7 @@ def compress(
         raise SettingsError(
             f"{rows} rows are too coarse for the weights of {student.pooling} pooling: take float32 or float16"
         )
-    in_slots = (
-        rows == "int16" and folded.linear and not folded.layers and width <= SLOT_COLUMNS and not vocabulary.hashed
-    )
+    in_slots = rows == "int16" and folded.linear and width <= SLOT_COLUMNS and not vocabulary.hashed
     stored = np.zeros((len(student.table), width if in_slots else stride_of(width, rows)), ROW_TYPES[rows])
     scale = scales((chunk for _, chunk in folded.chunks()), rows)
     for place, chunk in folded.chunks():

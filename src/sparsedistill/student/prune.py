@@ -96,7 +96,8 @@ def effects(student: Student, vocabulary: Vocabulary, pooled: torch.Tensor) -> n
     changes = np.concatenate(
         [((part := table[i : i + _CHUNK] - mean) @ metric * part).sum(axis=1) for i in range(0, len(table), _CHUNK)]
     )
-    return np.maximum(changes, 0) * counts
+    result: np.ndarray = np.maximum(changes, 0) * counts
+    return result
 
 
 def _metric(student: Student, pooled: torch.Tensor) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Smaller students of a trained one: of the n-grams that change its logits most, narrower, and trained on its logits.
 
-Pruning and narrowing take seconds and lose some accuracy; a few epochs on the logits of the large student over the texts
-it has learnt from (Hinton et al. 2015) win nearly all of it back, and with a small table they take seconds, too.
+Pruning and narrowing take seconds and lose some accuracy; a few epochs on the logits of the large student over texts
+that it has learnt from (Hinton et al. 2015) win nearly all of it back, and with a small table they take seconds, too.
 """
 
 from __future__ import annotations

@@ -1,0 +1,141 @@
+"""The search for sizes of a classifier: fewer n-grams, narrower rows, smaller numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..classifier import Classifier
+from ..evaluate import alternate
+from ..format import read_json, write_json
+from ..progress import Progress
+from ..sizes import Size, is_as_good
+from .model import Student
+from .shrink import Shrinker
+from .vocabulary import Vocabulary
+
+WIDTHS = (4, 16, 64)
+_FEWEST = 300  # n-grams
+_GIVE_UP = 0.05  # of the figure: what loses more is not made smaller still
+_REFINED = 2  # steps between the last size that is as good and the first that is not
+_REPEATS = 5
+
+Make = Callable[[Vocabulary, Student, str], tuple[Classifier, dict[str, float]]]
+
+
+def search(
+    shrinker: Shrinker,
+    make: Make,
+    types: Callable[[int], Sequence[str]],
+    full: Size,
+    loss: float,
+    directory: Path,
+    key: str,
+) -> list[Size]:
+    """Sizes below ``full``, each saved as a classifier in ``directory`` and measured but for its speed.
+
+    Of ever fewer n-grams the narrowest rows come first, and wider ones only where these are not as good (within
+    ``loss``); then the place between good and bad is looked at more closely. ``make(vocabulary, student, type)``: the
+    classifier with numbers of a type, and its figures; ``types(width)``: those to try. What is measured stands in
+    ``sizes.json``, and a search of the same ``key`` goes on from there.
+    """
+    known = _Known(directory, key)
+    widths = [width for width in WIDTHS if shrinker.narrows and width < shrinker.width] + [shrinker.width]
+
+    def measured(rows: int, bar: Progress) -> list[Size]:
+        found: list[Size] = []
+        for width in widths:
+            if rows == len(shrinker.vocabulary) and width == shrinker.width:
+                continue
+            if not known.has(rows, width):
+                student, vocabulary = shrinker.smaller(rows, width)
+                made = [_size(directory, make, vocabulary, student, one, full) for one in types(width)]
+                known.add(rows, width, made)
+            bar.add(1, f"{rows:,} x {width}")
+            found += known.of(rows, width)
+            if any(is_as_good(one, full, loss) for one in known.of(rows, width)):
+                break
+        return found
+
+    ladder = _ladder(len(shrinker.vocabulary))
+    with Progress("size", len(ladder) + _REFINED, "sizes") as bar:
+        good, bad = len(shrinker.vocabulary), 0
+        for rows in ladder:
+            found = measured(rows, bar)
+            if any(is_as_good(one, full, loss) for one in found):
+                good, bad = rows, 0
+            else:
+                bad = bad or rows
+            if found and min(one["lost"] for one in found) > _GIVE_UP:
+                break
+        for _ in range(_REFINED if bad else 0):
+            rows = _round(int((good * bad) ** 0.5))
+            if rows in (good, bad):
+                break
+            if any(is_as_good(one, full, loss) for one in measured(rows, bar)):
+                good = rows
+            else:
+                bad = rows
+    return known.sizes
+
+
+def _size(directory: Path, make: Make, vocabulary: Vocabulary, student: Student, row_type: str, full: Size) -> Size:
+    classifier, figures = make(vocabulary, student, row_type)
+    width = int(student.table.shape[1])
+    name = f"{len(vocabulary)}x{width}-{row_type}"
+    classifier.save(directory / name)
+    megabytes = folder_size(directory / name) / 1e6
+    return {
+        "name": name, "directory": str(directory / name), "rows": len(vocabulary), "width": width, "type": row_type,
+        "megabytes": megabytes, **figures, "lost": full["dev"] - figures["dev"],
+    }  # fmt: skip
+
+
+def folder_size(directory: Path) -> int:
+    """Bytes of all files."""
+    return sum(path.stat().st_size for path in directory.iterdir() if path.is_file())
+
+
+class _Known:
+    """What has been measured, kept in ``sizes.json``."""
+
+    def __init__(self, directory: Path, key: str):
+        self._path, self._key = directory / "sizes.json", key
+        directory.mkdir(parents=True, exist_ok=True)
+        found = read_json(self._path) if self._path.is_file() else {}
+        self.sizes: list[Size] = found.get("sizes", []) if found.get("key") == key else []
+
+    def of(self, rows: int, width: int) -> list[Size]:
+        return [one for one in self.sizes if (one["rows"], one["width"]) == (rows, width)]
+
+    def has(self, rows: int, width: int) -> bool:
+        return all(Path(one["directory"]).is_dir() for one in self.of(rows, width)) and bool(self.of(rows, width))
+
+    def add(self, rows: int, width: int, found: list[Size]) -> None:
+        self.sizes = [one for one in self.sizes if (one["rows"], one["width"]) != (rows, width)] + found
+        write_json(self._path, {"key": self._key, "sizes": self.sizes})
+
+
+def _ladder(rows: int) -> list[int]:
+    """Numbers of n-grams from all of them down, each about a third of the one before."""
+    found = [rows]
+    for exponent in range(9, 1, -1):
+        found += [count for count in (3 * 10**exponent, 10**exponent) if _FEWEST <= count < rows]
+    return found
+
+
+def _round(rows: int) -> int:
+    """To two digits."""
+    unit: int = 10 ** max(0, len(str(rows)) - 2)
+    return max(1, round(rows / unit) * unit)
+
+
+def add_rates(sizes: Sequence[Size], texts: Sequence[Any]) -> None:
+    """Measure ``texts_per_second`` of each, from raw text to label on one thread, in turns."""
+    workers: list[Any] = []
+    for one in sizes:
+        classifier = Classifier.load(one["directory"], copy=True)
+        workers.append((lambda classifier=classifier: classifier.predict(texts, threads=1), len(texts)))
+    for one, rate in zip(sizes, alternate(workers, _REPEATS), strict=True):
+        one["texts_per_second"] = rate
