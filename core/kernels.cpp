@@ -19,7 +19,7 @@ const Kernels SPARSEDISTILL_KERNELS = {
     gather<Float32>, maximum_int4, maximum<Int8>, maximum<Int16>, maximum<Float16>, maximum<Float32>, gather<BFloat16>,
     winners<float>, winners<std::uint16_t>, products<float>, products<std::uint16_t>, weigh<float>,
     weigh<std::uint16_t>, add_won, adam_float32, adam_bfloat16, adagrad_float32, adagrad_bfloat16,
-    sgd_float32, sgd_bfloat16, dense, scale_sums, make_finite,
+    sgd_float32, sgd_bfloat16, dense, dense_columns, scale_sums, make_finite,
 };
 
 }  // namespace sparsedistill

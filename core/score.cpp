@@ -242,13 +242,16 @@ struct Release {
 }  // namespace
 
 Dense::Dense(const float* weight, const float* bias, std::size_t in, std::size_t out)
-    : in_(in), padded_(padded(in)), weight_(padded_ * out), bias_(bias, bias + out) {
+    : in_(in), out_(out), columns_(out >= Kernels::dense_lanes), weight_(columns_ ? in * padded(out) : padded(in) * out),
+      bias_(bias, bias + out) {
+    bias_.resize(padded(out));
     for (std::size_t i = 0; i < in; ++i)
-        for (std::size_t o = 0; o < out; ++o) weight_[o * padded_ + i] = weight[i * out + o];
+        for (std::size_t o = 0; o < out; ++o) weight_[columns_ ? i * padded(out) + o : o * padded(in) + i] = weight[i * out + o];
 }
 
 void Dense::operator()(const float* x, float* y) const {
-    kernels().dense(weight_.data(), bias_.data(), padded_, bias_.size(), x, y);
+    if (columns_) kernels().dense_columns(weight_.data(), bias_.data(), in_, bias_.size(), x, y);
+    else kernels().dense(weight_.data(), bias_.data(), padded(in_), out_, x, y);
 }
 
 void score(const Model& model, std::span<const std::string_view> texts, float* logits, unsigned threads, const Stop& stop,

@@ -15,18 +15,21 @@ namespace sparsedistill {
 
 enum class RowType { int4, int8, int16, float16, float32 };
 
-// Copies of a dense layer's weights, as its kernel wants them: (out, in), rows padded with zeros.
+// Copies of a dense layer's weights, as its kernels want them, padded with zeros: (out, in), or (in, out) where there are
+// as many outputs as a vector has.
 class Dense {
 public:
     // weight: (in, out); bias: (out).
     Dense(const float* weight, const float* bias, std::size_t in, std::size_t out);
 
     std::size_t in() const { return in_; }
-    std::size_t out() const { return bias_.size(); }
+    std::size_t out() const { return out_; }
+    // x and y have room for so many numbers as fill whole vectors; x has zeros there.
     void operator()(const float* x, float* y) const;
 
 private:
-    std::size_t in_, padded_;
+    std::size_t in_, out_;
+    bool columns_;
     std::vector<float> weight_, bias_;
 };
 

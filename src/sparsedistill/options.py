@@ -312,7 +312,7 @@ class Size:
         0.002, "how much of the figure of dev that students are chosen by may be lost, as a share (0.002: 0.2 points)"
     )
     sizing_above: float = option(1.0, "megabytes: a classifier of no more is left as it is")
-    sizing_texts: int = option(200_000, "texts of corpus and train to train smaller students on, at most", least=1)
+    sizing_texts: int = option(100_000, "texts of corpus and train to train smaller students on, at most", least=1)
 
 
 @dataclass(frozen=True)

@@ -306,7 +306,7 @@ def card(name: str, result: dict[str, Any], config: dict[str, Any]) -> str:
     data = source["data"]
     sizes = ", ".join(f"{part} {data[part]['texts']:,} texts" for part in ("train", "corpus", "dev") if part in data)
     hidden = " -> ".join(map(str, settings["distill"]["hidden"])) or "none"
-    of = source["sized"] if "sized" in source else None
+    of, teacher = source.get("sized"), "none" if source["student"] == "scratch" else source["teacher"]
     smaller = f", made smaller: {of['ngrams']:,} n-grams x {of['width']} were trained on its logits" if of else ""
     lines = [
         "---",
@@ -322,7 +322,8 @@ def card(name: str, result: dict[str, Any], config: dict[str, Any]) -> str:
         + (
             ", trained on gold labels alone."
             if source["student"] == "scratch"
-            else f", distilled with [Sparse Distillation](https://arxiv.org/abs/2110.08536) ({NAMES[source['student']]})."
+            else f", distilled with [Sparse Distillation](https://arxiv.org/abs/2110.08536) "
+            f"({NAMES[source['student']]})."
         ),
         "",
         "```python",
@@ -338,12 +339,13 @@ def card(name: str, result: dict[str, Any], config: dict[str, Any]) -> str:
         "",
         "## How it was made",
         "",
-        f"- teacher: {'none' if source['student'] == 'scratch' else source['teacher']}",
+        f"- teacher: {teacher}",
         f"- data: {sizes}; seed {source['seed']}",
         f"- text: tokeniser `{text['tokenizer']}`, {'lower-cased' if text['lowercase'] else 'case kept'}, "
         f"n-grams of 1 to {text['max_n']} tokens, {rows['count']:,} of them"
         + (f", with those of characters of {text['characters']} words" if "characters" in text else ""),
-        f"- student: {config['pooling']} pooling, hidden layers {hidden}; rows of {rows['width']} x {rows['type']}{smaller}",
+        f"- student: {config['pooling']} pooling, hidden layers {hidden}; rows of {rows['width']} x {rows['type']}"
+        + smaller,
         f"- versions: {', '.join(f'{k} {v}' for k, v in source['versions'].items())}",
         "",
         "## Limits",

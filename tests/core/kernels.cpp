@@ -205,6 +205,25 @@ void dense() {
         }
 }
 
+void dense_columns() {
+    for (const std::size_t in : {1, 3, 4, 5, 12, 15, 16, 17, 31, 32, 100})
+        for (const std::size_t out : {16, 32, 48}) {
+            const auto weight = random_rows<float>(in * out), bias = random_rows<float>(out), x = random_rows<float>(in);
+            std::vector<float> expected(out);
+            for (std::size_t o = 0; o < out; ++o) {
+                float lanes[16] = {};
+                for (std::size_t i = 0; i < in; ++i) lanes[i % 16] += weight[i * out + o] * x[i];
+                for (std::size_t half = 8; half; half /= 2)
+                    for (std::size_t i = 0; i < half; ++i) lanes[i] += lanes[i + half];
+                expected[o] = bias[o] + lanes[0];
+            }
+            each_set("dense columns " + std::to_string(in) + " x " + std::to_string(out), std::vector<float>(out), expected,
+                     [&](const Kernels& kernel, std::vector<float>& y) {
+                         kernel.dense_columns(weight.data(), bias.data(), in, out, x.data(), y.data());
+                     });
+        }
+}
+
 // All against the plainest set.
 void training() {
     constexpr std::size_t count = 40;
@@ -296,6 +315,7 @@ int main() {
     gathering();
     gathering_int4();
     dense();
+    dense_columns();
     training();
     choosing();
     return checks::finish();

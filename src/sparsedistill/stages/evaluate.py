@@ -36,7 +36,7 @@ def inputs(run: Run, name: str) -> dict[str, Any]:
         "classifiers": {student: run.key(f"compress.{student}") for student in run.students},
         "texts": run.texts_of(part),
         "logits": run.key(f"label.{part}") if run.teacher_answers else None,
-        **({"sized": run.key("size")} if run.settings.size.sizing else {}),
+        **({"sized": run.key("size")} if size.was_made(run) else {}),
     }
 
 

@@ -50,9 +50,17 @@ def best(run: Run) -> str:
     return max(candidates(run), key=lambda name: run.result_of(f"compress.{name}")["after"])
 
 
+def was_made(run: Run) -> bool:
+    """Whether the stage has run: without it the students' classifiers are all there is."""
+    return run.settings.size.sizing and (run.directory / "stages" / "size.json").is_file()
+
+
 def has_sized(run: Run) -> bool:
-    """Whether a smaller classifier than the best student's was found."""
-    return run.settings.size.sizing and bool(run.result_of("size").get("chosen"))
+    """Whether a smaller classifier than the best student's was found.
+
+    Errors: :class:`SettingsError` where that was with other inputs.
+    """
+    return was_made(run) and bool(run.result_of("size").get("chosen"))
 
 
 def _size(run: Run) -> dict[str, Any]:
@@ -119,8 +127,13 @@ def searched(run: Run, name: str, directory: Path, loss: float) -> tuple[list[Si
         "dev": run.result_of(f"compress.{name}")["after"],
         **measured(classifier._logits(run.for_classifier(maker.texts), threads, "error")),
     }  # fmt: skip
+
+    def score(smaller: Student, vocabulary: Vocabulary) -> float:
+        logits = smaller.logits(*run.bags(vocabulary, maker.texts, threads), threads)
+        return task.metrics(logits, maker.targets)[run.primary]
+
     sample = learnt(run, name, run.settings.size.sizing_texts)
-    shrinker = Shrinker(student, vocabulary, sample, task, lambda *_: 0.0, threads)
+    shrinker = Shrinker(student, vocabulary, sample, task, score, threads)
     sizes = search(shrinker, make, _types(run, shrinker), full, loss, directory, run.key("size"))
     add_rates([*sizes, full], run.for_classifier(maker.texts))
     return sizes, full

@@ -6,7 +6,6 @@ that it has learnt from (Hinton et al. 2015) win nearly all of it back, and with
 
 from __future__ import annotations
 
-import copy
 import math
 import tempfile
 from collections.abc import Callable, Sequence
@@ -31,7 +30,10 @@ class Shrinker:
     """Makes smaller students of ``student``, by number of n-grams and width of rows.
 
     ``texts``: that it has learnt from, or others like them (of pairs the halves, one after the other).
-    ``score(student, vocabulary)``: what is shown of a smaller one on dev.
+    ``score(student, vocabulary)``: the figure on dev that is shown while one is trained.
+
+    Attributes: ``vocabulary``, and ``student`` folded, both as they were given; ``order``: int64 (V,), the rows, those
+    that change the logits most first, and prefixes before their extensions.
     """
 
     def __init__(
@@ -51,7 +53,6 @@ class Shrinker:
         some = Batch(*bags, self._targets).take(np.arange(min(_POOLED, len(self._targets))))
         self._pooled = self.student.pool((some.ids, some.offsets), threads)
         changes = effects(self.student, vocabulary, self._pooled[:_DERIVED])
-        #: the rows, those that change the logits most first, prefixes before their extensions
         self.order = closed(changes, parents(vocabulary))
 
     @property
@@ -65,19 +66,17 @@ class Shrinker:
         return is_plain(self.student)
 
     def smaller(self, rows: int, width: int, recover: bool = True) -> tuple[Student, Vocabulary]:
-        """A student of so many n-grams and numbers a row, and its vocabulary."""
+        """A student of so many n-grams and numbers a row, and its vocabulary; of all n-grams without training."""
         student = self.student if width >= self.width else narrowed(self.student, self._pooled.numpy(), width)
         vocabulary = self.vocabulary
         if rows < len(vocabulary):
             student, vocabulary = kept(student, vocabulary, self.order[:rows])
-        if recover and (rows < len(self.vocabulary) or width < self.width):
-            if student.table is self.student.table:
-                student = copy.deepcopy(student)
-            self._recover(student, vocabulary)
+            if recover:
+                self._recover(student, vocabulary)
         return student, vocabulary
 
     def _recover(self, student: Student, vocabulary: Vocabulary) -> None:
-        """Train it, in place, on the logits of the large one."""
+        """Train it, in place, on the logits of the full one."""
         batch = Batch(*vocabulary.bags(self._texts, self._threads), self._targets)
         size = min(_BATCH, max(1, len(batch) // 64))
         steps = max(round(_EPOCHS * len(batch) / size), _LEAST_STEPS)
