@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..artefact import SLOT_COLUMNS
 from ..data import pairs, texts
 from ..format import replacing_directory, write_json
 from ..progress import say
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 HELP = "find the smallest classifier that is as good as the best student's"
 SIZED = "sized"
 _FILES = "sizes"  # where the classifiers of all sizes are, in the run directory
+_MANY = 32  # numbers a row: fewer of four bits take as many bytes as those of eight
 
 
 def inputs(run: Run, name: str) -> dict[str, Any]:
@@ -146,7 +148,9 @@ def _types(run: Run, shrinker: Any) -> Callable[[int], Sequence[str]]:
         return lambda width: (asked,)
     if kind.needs_floats:
         return lambda width: ("float16",)
-    return lambda width: ("int16",) if width <= 4 and shrinker.narrows else ("int8",)
+    if not shrinker.narrows:
+        return lambda width: ("int8",)
+    return lambda width: ("int16",) if width <= SLOT_COLUMNS else ("int8",) if width < _MANY else ("int8", "int4")
 
 
 def learnt(run: Run, name: str, most: int) -> list[str]:
