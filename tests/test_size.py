@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparsedistill import Classifier, Run, Settings, SettingsError, distill
+from sparsedistill import Classifier, Run, Settings, SettingsError, cli, distill
 from sparsedistill.format import read_json
 from sparsedistill.heads import probabilities
 from sparsedistill.sizes import front, is_as_good, picked, smallest, table
@@ -193,9 +193,11 @@ def test_what_is_picked_keeps_to_the_limits():
     assert picked(sizes, max_mb=5)["name"] == "middle"
     assert picked(sizes, min_accuracy=0.85)["name"] == "middle"
     assert picked(sizes, min_speed=600)["name"] == "small"
-    with pytest.raises(SettingsError, match=r"at most so many MB: 0\.5: the nearest is small with 1"):
+    with pytest.raises(SettingsError, match=r"no size of 0\.5 MB or less: the nearest is small, 1"):
         picked(sizes, max_mb=0.5)
-    with pytest.raises(SettingsError, match=r"0\.89 within the other limits: the nearest is middle with 0\.88"):
+    with pytest.raises(
+        SettingsError, match=r"has 0\.89 or more on dev, within the other limits: the nearest is middle, 0\.88"
+    ):
         picked(sizes, max_mb=10, min_accuracy=0.89)
 
 
@@ -270,6 +272,17 @@ def test_a_run_ships_the_smallest_that_is_as_good(tmp_path, capsys):
     capsys.readouterr()
     distill(**asked, sizing_above=0.0, sizing_loss=0.01)
     assert "size: done already" in capsys.readouterr().err
+    small, facts = tmp_path / "small", tmp_path / "all.json"
+    command = ["budget", str(tmp_path / "run"), "--output", str(small), "--json", str(facts)]
+    assert cli.main([*command, "--max-mb", "0.015", "--plot", str(tmp_path / "plot.png")]) == 0
+    shown = capsys.readouterr()
+    assert " *" in shown.out and "(full)" in shown.out and "size:" in shown.err and "recover" not in shown.err
+    found = read_json(facts)
+    chosen = next(one for one in found["sizes"] if one["name"] == found["chosen"])
+    assert chosen["dev"] == max(one["dev"] for one in found["sizes"] if one["megabytes"] <= 0.015)
+    assert Classifier.load(small).config["rows"]["count"] == chosen["rows"]
+    assert cli.main([*command, "--min-accuracy", "1.01"]) == 2
+    assert cli.main([*command, "--max-mb", "1", "--loss", "0.1"]) == 2
     again = distill(**asked, sizing=False)
     assert again.report.selected == "scratch" and "sized" not in again.report.figures
 

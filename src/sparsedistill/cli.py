@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from . import __version__
-from .commands import cascade, cut, diff, drift, errors, explain, fidelity, fit, inspect, predict, run
+from .commands import budget, cascade, cut, diff, drift, errors, explain, fidelity, fit, inspect, predict, run
 from .commands.common import Help
 from .errors import SparsedistillError
 
@@ -30,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"sparsedistill {__version__}")
     commands = top.add_subparsers(metavar="COMMAND", title="commands", required=True)
-    for command in (fit, predict, cut, cascade, errors, fidelity, drift, diff, explain, inspect, run):
+    for command in (fit, predict, budget, cut, cascade, errors, fidelity, drift, diff, explain, inspect, run):
         command.add(commands)
     return top
 

@@ -61,10 +61,9 @@ def picked(
         kept = [one for one in left if sign * one[name] >= sign * limit]
         if not kept:
             nearest = max(left, key=lambda one: sign * one[name])
+            also = ", within the other limits" if len(left) < len(sizes) else ""
             raise SettingsError(
-                f"no size has {_NAMES[name]} {limit:g}"
-                + (" within the other limits" if len(left) < len(sizes) else "")
-                + f": the nearest is {nearest['name']} with {nearest[name]:.4g}"
+                f"no size {_LIMITS[name].format(limit)}{also}: the nearest is {nearest['name']}, {nearest[name]:.4g}"
             )
         left = kept
     if min_accuracy is not None:
@@ -72,11 +71,11 @@ def picked(
     return max(left, key=lambda one: (one[by], -one["megabytes"]))
 
 
-_NAMES = {
-    "megabytes": "at most so many MB:",
-    "texts_per_second": "texts/s of at least",
-    "dev": "a figure on dev of at least",
-    "fidelity": "a fidelity of at least",
+_LIMITS = {
+    "megabytes": "of {:g} MB or less",
+    "texts_per_second": "labels {:,.0f} texts/s or more",
+    "dev": "has {:g} or more on dev",
+    "fidelity": "has a fidelity of {:g} or more",
 }
 
 

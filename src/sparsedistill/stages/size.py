@@ -15,6 +15,7 @@ from ..format import replacing_directory, write_json
 from ..progress import say
 from ..sizes import Size, plot, smallest, table
 from .compress import Maker
+from .keys import digest
 
 if TYPE_CHECKING:
     from ..classifier import Classifier
@@ -74,7 +75,7 @@ def _size(run: Run) -> dict[str, Any]:
         why = "n-grams of hashed rows are not known" if vocabulary_is_hashed else f"{full_bytes / 1e6:.2f} MB are small"
         say(f"size: the classifier stays as it is: {why}")
         return {"chosen": ""}
-    sizes, full = searched(run, name, directory, settings.sizing_loss)
+    sizes, full = searched(run, name, settings.sizing_loss)
     chosen = smallest(sizes, full, settings.sizing_loss)
     write_json(directory / "report.json", {"student": name, "primary": run.primary, "full": full, "sizes": sizes})
     lines = table([*sizes, full], run.primary, full, chosen)
@@ -83,19 +84,20 @@ def _size(run: Run) -> dict[str, Any]:
     if chosen is full:
         say(f"size: none smaller is within {settings.sizing_loss:g} on dev, so the classifier stays as it is")
         return {"chosen": ""}
-    _copy(Path(chosen["directory"]), run.directory / "classifiers" / SIZED)
+    copied(Path(chosen["directory"]), run.directory / "classifiers" / SIZED)
     facts = ("name", "rows", "width", "megabytes", "texts_per_second", "dev", "lost", "fidelity")
     return {"chosen": chosen["name"], "of": name, **{fact: chosen[fact] for fact in facts[1:]}}
 
 
-def _copy(source: Path, target: Path) -> None:
+def copied(source: Path, target: Path) -> None:
+    """Put the files of a classifier in another place, whole or not at all."""
     with replacing_directory(target) as temporary:
         for file in source.iterdir():
             (temporary / file.name).write_bytes(file.read_bytes())
 
 
-def searched(run: Run, name: str, directory: Path, loss: float) -> tuple[list[Size], Size]:
-    """Sizes of a student of a run, and the full one, all measured."""
+def searched(run: Run, name: str, loss: float) -> tuple[list[Size], Size]:
+    """Sizes of a student of a run, and the full one, all measured; what was searched before is not searched again."""
     import torch
 
     from ..student.shrink import Shrinker
@@ -136,9 +138,14 @@ def searched(run: Run, name: str, directory: Path, loss: float) -> tuple[list[Si
 
     sample = learnt(run, name, run.settings.size.sizing_texts)
     shrinker = Shrinker(student, vocabulary, sample, task, score, threads)
-    sizes = search(shrinker, make, _types(run, shrinker), full, loss, directory, run.key("size"))
+    sizes = search(shrinker, make, _types(run, shrinker), full, loss, run.directory / _FILES, _searched_of(run, name))
     add_rates([*sizes, full], run.for_classifier(maker.texts))
     return sizes, full
+
+
+def _searched_of(run: Run, name: str) -> str:
+    """Fingerprint of what the sizes are made of; what may be lost only tells which are looked at."""
+    return digest({"classifier": run.key(f"compress.{name}"), "texts": run.settings.size.sizing_texts})
 
 
 def _types(run: Run, shrinker: Any) -> Callable[[int], Sequence[str]]:

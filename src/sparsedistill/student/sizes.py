@@ -106,6 +106,8 @@ class _Known:
         directory.mkdir(parents=True, exist_ok=True)
         found = read_json(self._path) if self._path.is_file() else {}
         self.sizes: list[Size] = found.get("sizes", []) if found.get("key") == key else []
+        for one in self.sizes:  # the run directory may have been moved
+            one["directory"] = str(directory / one["name"])
 
     def of(self, rows: int, width: int) -> list[Size]:
         return [one for one in self.sizes if (one["rows"], one["width"]) == (rows, width)]
