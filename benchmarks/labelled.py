@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from splits import tweets, whole_sentences
 
-from sparsedistill import Settings
+from sparsedistill import Classifier, Settings
 from sparsedistill.data import pairs
 from sparsedistill.data.parts import LabelledParts
 from sparsedistill.format import replacing
@@ -139,3 +140,35 @@ class Task(Learnt):
     def labels(self) -> tuple[str, ...]:
         columns = (pq.read_table(file)["label"].to_pylist() for file in self.parts.values())
         return tuple(sorted({label for column in columns for label in column}))
+
+
+class RunTask(Learnt):
+    """The texts of a run, as its students have them."""
+
+    def __init__(self, name: str, directory: Path):
+        self.name, self.directory = name, directory
+
+    def read(self, part: str) -> tuple[list[str], np.ndarray]:
+        """Texts of ``train``, ``dev`` or ``test``, and their labels."""
+        table = pq.read_table(self.directory / "texts" / f"{part}.parquet", columns=["text", "target"])
+        return table["text"].to_pylist(), table["target"].to_numpy()
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        return Classifier.load(self.directory / "classifier").labels
+
+    def raced(self, most: int) -> list[str]:
+        """At most so many test texts, and where these are few texts of the corpus with as many words, at random."""
+        texts, _ = self.read("test")
+        if len(texts) >= most:
+            return texts[:most]
+        by_length = defaultdict(list)
+        for text in pq.read_table(self.directory / "texts" / "corpus.parquet", columns=["text"])["text"].to_pylist():
+            by_length[len(text.split())].append(text)
+        random = np.random.default_rng(0)
+        lengths = [len(text.split()) for text in texts]
+        found = list(texts)
+        for length in random.permutation(lengths * (most // len(lengths) + 1)).tolist():
+            if some := by_length.get(length):
+                found.append(some[random.integers(len(some))])
+        return found[:most]

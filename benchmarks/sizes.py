@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections import defaultdict
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +16,7 @@ import bench
 import cascade
 import explain
 import numpy as np
-import pyarrow.parquet as pq
-from labelled import SOURCES, Learnt
+from labelled import SOURCES, RunTask
 from timing import Others, alternate, load_average, options, paired, rates
 from workers import Worker
 
@@ -34,38 +31,6 @@ from sparsedistill.stages import size
 
 KEYS = ("trec6", "trec50", "sst2", "tweets", "agnews", "imdb")
 RACED = 20_000  # texts: of few, the same over and over would find all they need in the processor's cache
-
-
-class RunTask(Learnt):
-    """The texts of a run, as its students have them."""
-
-    def __init__(self, name: str, directory: Path):
-        self.name, self.directory = name, directory
-
-    def read(self, part: str) -> tuple[list[str], np.ndarray]:
-        """Texts of ``train``, ``dev`` or ``test``, and their labels."""
-        table = pq.read_table(self.directory / "texts" / f"{part}.parquet", columns=["text", "target"])
-        return table["text"].to_pylist(), table["target"].to_numpy()
-
-    @cached_property
-    def labels(self) -> tuple[str, ...]:
-        return Classifier.load(self.directory / "classifier").labels
-
-    def raced(self) -> list[str]:
-        """Test texts, and where these are few texts of the corpus with as many words each, at random."""
-        texts, _ = self.read("test")
-        if len(texts) >= RACED:
-            return texts[:RACED]
-        by_length = defaultdict(list)
-        for text in pq.read_table(self.directory / "texts" / "corpus.parquet", columns=["text"])["text"].to_pylist():
-            by_length[len(text.split())].append(text)
-        random = np.random.default_rng(0)
-        lengths = [len(text.split()) for text in texts]
-        found = list(texts)
-        for length in random.permutation(lengths * (RACED // len(lengths) + 1)).tolist():
-            if some := by_length.get(length):
-                found.append(some[random.integers(len(some))])
-        return found[:RACED]
 
 
 class Bench(bench.Bench):
@@ -127,7 +92,7 @@ class Bench(bench.Bench):
     def race(self, key: str, ours: dict[str, Path]) -> dict[str, dict[str, Any]]:
         """Classifiers and fastText's best on one thread, in turns, and their accuracies on the test texts."""
         task = RunTask(key, self.args.runs / key)
-        texts, gold = task.raced(), task.read("test")[1]
+        texts, gold = task.raced(RACED), task.read("test")[1]
         given = np.zeros(len(texts), np.int64)
         given[: len(gold)] = gold[: len(texts)]
         names = [*ours, "fasttext"]
