@@ -207,7 +207,7 @@ def test_the_smallest_is_as_right_and_as_certain():
     worse, good = size("worse", 0.89, 2, 900, 0.01), size("good", 0.899, 3, 900, 0.001)
     assert not is_as_good(unsure, full, 0.002)
     assert smallest([unsure, worse, good], full, 0.002)["name"] == "good"
-    assert smallest([unsure, worse], full, 0.002) is full
+    assert smallest([unsure, worse, size("slow", 0.9, 1, 94)], full, 0.002) is full
     lines = table([good, full], "accuracy", full, good).split("\n")
     assert lines[2].startswith("good *") and lines[3].startswith("full (full)")
 
