@@ -14,7 +14,6 @@ Size = dict[str, Any]
 these, ``megabytes``, ``texts_per_second`` on one thread, ``dev`` (the figure that choices are made by), ``lost`` (what
 the full classifier has more of it), ``log_loss`` on dev, ``fidelity`` (share of the full one's decisions on dev)."""
 
-SLOWER = 0.95  # times the full classifier's speed that a smaller one must have, since speed is measured with some noise
 WORSE = 1.01  # times the full classifier's loss on dev that a smaller one may have
 
 
@@ -39,9 +38,8 @@ def is_as_good(size: Size, full: Size, loss: float) -> bool:
 
 
 def smallest(sizes: Sequence[Size], full: Size, loss: float) -> Size:
-    """The smallest that :func:`is_as_good` and not slower; of as small ones the fastest."""
-    least = SLOWER * full["texts_per_second"]
-    good = [one for one in sizes if is_as_good(one, full, loss) and one["texts_per_second"] >= least]
+    """The smallest that :func:`is_as_good`; of as small ones the fastest."""
+    good = [one for one in sizes if is_as_good(one, full, loss)]
     return min([*good, full], key=lambda one: (one["megabytes"], -one["texts_per_second"]))
 
 

@@ -16,8 +16,9 @@ from .model import Student
 from .shrink import Shrinker
 from .vocabulary import Vocabulary
 
-# A row in its slot, with int16 numbers; a quarter of a cache line, and a whole one, with int8.
-WIDTHS = (4, 16, 64)
+# A row in its slot, with int16 numbers, and a quarter of a cache line, with int8. Wider ones save fewer bytes, and the
+# layer that puts them together again takes longer than reading all numbers of a row.
+WIDTHS = (4, 16)
 _FEWEST = 300  # n-grams
 _GIVE_UP = 0.03  # of the figure: where all lose more, no fewer n-grams are tried
 _REFINED = 2  # steps between the last size that is as good and the first that is not
@@ -44,8 +45,7 @@ def search(
     """
     known = _Known(directory, key)
     widths = [width for width in WIDTHS if shrinker.narrows and width < shrinker.width]
-    if not shrinker.narrows or shrinker.width <= WIDTHS[-1]:
-        widths.append(shrinker.width)
+    widths.append(shrinker.width)
 
     def lost(rows: int) -> tuple[float, bool]:
         """The least that is lost with so many n-grams, and whether that is as good."""
