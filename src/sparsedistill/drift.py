@@ -11,8 +11,8 @@ import numpy as np
 from . import two_sample
 from .classifier import Classifier
 from .coverage import ngram_counts
-from .data.files import Form, MissingColumnError, no_text
-from .data.records import Reader, count, skipping
+from .data.files import Form, no_text
+from .data.records import count, reader_of
 from .errors import SettingsError
 from .heads import Head, asked_heads
 from .options import Data
@@ -204,16 +204,21 @@ def _named(head: str, what: str) -> str:
     return f"{head}: {what}" if head else what
 
 
+def refuse_pairs(classifier: Classifier, data: Data) -> None:
+    """Errors: :class:`SettingsError` for pairs of texts where the classifier labels single ones, or the other way."""
+    if classifier.pairs != bool(data.pair):
+        raise SettingsError(
+            "the classifier labels pairs of texts: name the second's column with --pair"
+            if classifier.pairs
+            else "the classifier labels single texts: leave out --pair"
+        )
+
+
 class _Set:
     """A set of texts, read anew each time that it is gone through."""
 
     def __init__(self, classifier: Classifier, sources: Sequence[str], data: Data, what: str):
-        if classifier.pairs != bool(data.pair):
-            raise SettingsError(
-                "the classifier labels pairs of texts: name the second's column with --pair"
-                if classifier.pairs
-                else "the classifier labels single texts: leave out --pair"
-            )
+        refuse_pairs(classifier, data)
         if "-" in sources:
             raise SettingsError("stdin (-) can be read only once, and texts are read three times here: name files")
         self._sources, self._data, self.what = sources, data, what
@@ -221,15 +226,9 @@ class _Set:
     def placed(self) -> Iterator[tuple[Any, Place]]:
         """Batches of texts as a classifier takes them, and what says where they stand."""
         data = self._data
-        form, pair = Form.of(data), data.pair
-        try:
-            reader = Reader(
-                self._sources, data.text, [pair] if pair else [], encoding_errors=data.encoding_errors, form=form,
-                skipped=skipping(data), in_arrow=not pair,
-            )  # fmt: skip
-        except MissingColumnError as error:
-            raise error.with_option("--pair" if error.name == pair else "--text") from None
-        with Progress(f"read {self.what}", count(reader.sources, form)) as bar:
+        pair = data.pair
+        reader = reader_of(self._sources, data, [pair] if pair else [], "--pair", in_arrow=not pair)
+        with Progress(f"read {self.what}", count(reader.sources, Form.of(data))) as bar:
             for batch in reader:
                 yield list(zip(batch.texts, batch.named(pair), strict=True)) if pair else batch.texts, batch.place
                 bar.add(len(batch.rows))

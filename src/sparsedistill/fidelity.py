@@ -9,10 +9,10 @@ import numpy as np
 
 from .classifier import Classifier
 from .coverage import ngram_counts
-from .data.files import Form, MissingColumnError
-from .data.records import Reader, skipping
+from .data.records import reader_of
 from .errors import SettingsError
 from .heads import Head
+from .intervals import wilson
 from .progress import Progress
 from .slices import OTHERS, slices_of
 from .tasks import TASKS
@@ -138,7 +138,7 @@ def _of_head(apart: np.ndarray, by: dict[str, list[Any]], of_labels: bool) -> di
             figure = _figure(inside, of_labels)
             row: dict[str, Any] = {"slice": one, "texts": len(inside), name: figure}
             if of_labels:
-                row["low"], row["high"] = _interval(figure, len(inside))
+                row["low"], row["high"] = map(float, wilson(figure, len(inside), _Z))
             rows.append({**row, "share": float(inside.sum()) / total if total else 0.0})
         if what in ("length", "coverage"):
             rows.sort(key=lambda row: _order(row["slice"]))
@@ -158,13 +158,6 @@ def _figure(apart: np.ndarray, of_labels: bool) -> float:
     return 1 - mean if of_labels else mean
 
 
-def _interval(share: float, n: int) -> tuple[float, float]:
-    """Wilson's, of a share of n."""
-    middle, scale = share + _Z**2 / (2 * n), 1 + _Z**2 / n
-    half = _Z * np.sqrt(share * (1 - share) / n + _Z**2 / (4 * n * n))
-    return float((middle - half) / scale), float((middle + half) / scale)
-
-
 def _columns(run: Run, part: str, columns: Sequence[str]) -> dict[str, dict[tuple[str, int], Any]]:
     """Values of columns of the files of a part, by file and row."""
     found: dict[str, dict[tuple[str, int], Any]] = {name: {} for name in columns}
@@ -173,18 +166,7 @@ def _columns(run: Run, part: str, columns: Sequence[str]) -> dict[str, dict[tupl
         return found
     # Dev is a part of train where no files are named, of the corpus where there is no train.
     sources = getattr(data, part) or (data.train or data.corpus if part == "dev" else ())
-    try:
-        reader = Reader(
-            sources,
-            data.text,
-            columns,
-            encoding_errors=data.encoding_errors,
-            form=Form.of(data),
-            skipped=skipping(data),
-        )
-    except MissingColumnError as error:
-        raise error.with_option("--slice" if error.name in columns else "--text") from None
-    for batch in reader:
+    for batch in reader_of(sources, data, columns, "--slice"):
         for name in columns:
             found[name].update(zip(((batch.source, row) for row in batch.rows), batch.named(name), strict=True))
     return found

@@ -65,6 +65,15 @@ def measured(
     return result
 
 
+def wilson(share: Any, n: Any, errors: float) -> tuple[Any, Any]:
+    """The ends of Wilson's (1927) interval of shares of n texts, ``errors`` standard errors to either side; numbers or
+    arrays.
+    """
+    middle, scale = share + errors**2 / (2 * n), 1 + errors**2 / n
+    half = errors * np.sqrt(share * (1 - share) / n + errors**2 / (4 * n * n))
+    return (middle - half) / scale, (middle + half) / scale
+
+
 def _resampled(texts: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
     """How often each text is drawn, float64 (texts, B), until ``resamples`` samples have been given."""
     random = np.random.default_rng(seed)

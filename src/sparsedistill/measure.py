@@ -13,10 +13,10 @@ from . import calibrate, figures, intervals
 from .classifier import Classifier
 from .cuts import cut_at_level, cut_at_share
 from .data import labelled, pairs
-from .data.files import Form, MissingColumnError
+from .data.files import MissingColumnError
 from .data.labelled import Labelled, label_columns
 from .data.parts import LabelledParts
-from .data.records import Reader, skipping
+from .data.records import Reader, reader_of
 from .errors import SettingsError
 from .heads import Head, asked_heads, probabilities
 from .options import Data
@@ -159,15 +159,7 @@ def choose_cut(
     (one,) = scores
     columns = (column,) if column else ()
     if share is not None and not data.pair:
-        how: dict[str, Any] = {
-            "encoding_errors": data.encoding_errors,
-            "form": Form.of(data),
-            "skipped": skipping(data),
-        }
-        try:
-            reader = Reader(sources, data.text, columns, **how)
-        except MissingColumnError as error:
-            raise error.with_option("--slice" if error.name == column else "--text") from None
+        reader = reader_of(sources, data, columns, "--slice")
         texts, slices = [], []
         for batch in reader:
             texts += batch.texts

@@ -105,7 +105,7 @@ def threshold_at_accuracy(outcomes: Outcomes, accuracy: float, errors: float = E
         thresholds, sent = thresholds[:-1], sent[:-1]
         n = len(right) - sent
         mean = (upto[-1] - upto[sent]) / n
-    good = _at_least(mean, n, errors) >= accuracy
+    good = intervals.wilson(mean, n, errors)[0] >= accuracy
     if outcomes.teacher is not None:
         good = np.logical_and.accumulate(good[::-1])[::-1]
     if not good.any():
@@ -133,13 +133,6 @@ def threshold_of_none(outcomes: Outcomes, none: np.ndarray) -> float:
     rejected = np.append(0, np.cumsum(none[order]))[sent] / none.sum()
     lost = np.append(0, np.cumsum((outcomes.right & ~none)[order]))[sent] / (~none).sum()
     return float(thresholds[(rejected - lost).argmax()])
-
-
-def _at_least(share: np.ndarray, n: np.ndarray, errors: float) -> np.ndarray:
-    """The lower end of Wilson's (1927) interval, so many standard errors wide, of shares of n texts."""
-    spread = errors * np.sqrt(share * (1 - share) / n + errors**2 / (4 * n**2))
-    result: np.ndarray = (share + errors**2 / (2 * n) - spread) / (1 + errors**2 / n)
-    return result
 
 
 def _smallest_that_stays(outcomes: Outcomes, loss: np.ndarray, most: float, errors: float) -> float:

@@ -18,7 +18,7 @@ from ..outcomes import WITHIN, Scored, fitted, of_files, of_run
 from ..progress import say
 from ..report import aligned
 from ..settings import build
-from .common import add_command, add_options, given, group_of
+from .common import add_command, add_reading, given
 
 _TEXT = (
     "Choose under which confidence a text is sent on to the teacher, or is left undecided where there is none, and "
@@ -71,9 +71,7 @@ def add(commands: Any) -> None:
     command.add_argument("--resamples", type=int, default=intervals.RESAMPLES, metavar="N", help="of the intervals")
     command.add_argument("--json", metavar="FILE", help="write the curves there")
     command.add_argument("--plot", metavar="FILE", help="draw the curves there, as a PNG")
-    names = ("text", "pair", "label", "label_separator", "input_format", "delimiter", "quoting", "header",
-             "encoding_errors", "skip_missing")  # fmt: skip
-    add_options(group_of(command, "data"), "data", names)
+    add_reading(command, "label", "label_separator")
     command.set_defaults(work=_cascade, parser=command, resumes=False)
 
 

@@ -42,6 +42,12 @@ def group_of(command: argparse.ArgumentParser, section: str) -> Any:
     return command.add_argument_group(f"[{section}]", SECTIONS[section].__doc__)
 
 
+def add_reading(command: argparse.ArgumentParser, *more: str) -> None:
+    """The options of [data] that say how to read texts, and ``more`` of them."""
+    names = ("text", "pair", *more, "input_format", "delimiter", "quoting", "header", "encoding_errors", "skip_missing")
+    add_options(group_of(command, "data"), "data", names)
+
+
 def add_heads(group: Any) -> None:
     """The option that names several heads."""
     group.add_argument(

@@ -12,7 +12,7 @@ from ..format import write_json
 from ..measure import choose_cut
 from ..progress import say
 from ..settings import build
-from .common import add_command, add_options, given, group_of
+from .common import add_command, add_reading, given
 
 _TEXT = (
     "Choose from which score on a text is kept, and store that in the classifier under a name, for predict --cut: by a "
@@ -38,18 +38,7 @@ def add(commands: Any) -> None:
         "--slice", metavar="COLUMN", default="", help="column of slices that have thresholds of their own"
     )
     command.add_argument("--head", metavar="NAME", help="whose scores, of a classifier of several heads")
-    names = (
-        "text",
-        "pair",
-        "label",
-        "input_format",
-        "delimiter",
-        "quoting",
-        "header",
-        "encoding_errors",
-        "skip_missing",
-    )
-    add_options(group_of(command, "data"), "data", names)
+    add_reading(command, "label")
     command.set_defaults(work=_cut, parser=command)
 
 

@@ -17,7 +17,7 @@ from ..format import write_json
 from ..measure import LabelledFile
 from ..report import aligned
 from ..settings import build
-from .common import add_command, add_options, given, group_of
+from .common import add_command, add_reading, given
 from .explain import read_texts
 
 _TEXT = (
@@ -41,9 +41,7 @@ def add(commands: Any) -> None:
     command.add_argument("--top", type=int, default=10, metavar="N", help="texts and n-grams of each (default: 10)")
     command.add_argument("--json", metavar="FILE", help="write all of it there")
     command.add_argument("--threads", type=int, default=0, metavar="N", help="CPU threads (default: all)")
-    names = ("text", "pair", "label", "input_format", "delimiter", "quoting", "header", "encoding_errors",
-             "skip_missing")  # fmt: skip
-    add_options(group_of(command, "data"), "data", names)
+    add_reading(command, "label")
     command.set_defaults(work=_diff, parser=command, resumes=False)
 
 

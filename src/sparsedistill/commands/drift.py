@@ -14,7 +14,7 @@ from ..errors import SettingsError
 from ..format import write_json
 from ..progress import say
 from ..settings import build
-from .common import add_command, add_options, given, group_of
+from .common import add_command, add_reading, given
 
 _TEXT = (
     "Compare two sets of texts as a classifier sees them: how many tokens they have and which share of these it knows, "
@@ -44,8 +44,7 @@ def add(commands: Any) -> None:
     command.add_argument("--json", metavar="FILE", help="write all of it there")
     command.add_argument("--plot", metavar="FILE", help="draw the distributions there, as a PNG")
     command.add_argument("--threads", type=int, default=0, metavar="N", help="CPU threads (default: all)")
-    names = ("text", "pair", "input_format", "delimiter", "quoting", "header", "encoding_errors", "skip_missing")
-    add_options(group_of(command, "data"), "data", names)
+    add_reading(command)
     command.set_defaults(work=_drift, parser=command, resumes=False)
 
 

@@ -10,15 +10,15 @@ from typing import Any
 
 from .. import explained
 from ..classifier import Classifier
-from ..data.files import Form, MissingColumnError
-from ..data.records import Reader, skipping
+from ..data.records import reader_of
+from ..drift import refuse_pairs
 from ..errors import SettingsError
 from ..format import replacing, write_json
 from ..options import Data
 from ..report import aligned
 from ..settings import build
 from ..top_ngrams import top_ngrams, top_of_vocabulary
-from .common import add_command, add_options, given, group_of
+from .common import add_command, add_reading, given
 from .inspect import decision
 
 _TEXT = (
@@ -51,8 +51,7 @@ def add(commands: Any) -> None:
         "--min-count", type=int, default=2, metavar="N", help="leave out n-grams that are rarer (default: 2)"
     )
     command.add_argument("--json", metavar="FILE", help="write the n-grams over texts or of a vocabulary there, too")
-    names = ("text", "pair", "input_format", "delimiter", "quoting", "header", "encoding_errors", "skip_missing")
-    add_options(group_of(command, "data"), "data", names)
+    add_reading(command)
     command.set_defaults(work=_explain, parser=command, resumes=False)
 
 
@@ -131,20 +130,9 @@ def _show_ngrams(classifier: Classifier, arguments: argparse.Namespace) -> None:
 
 def read_texts(classifier: Classifier, sources: Sequence[str], data: Data) -> Iterator[Any]:
     """The texts of files, as the classifier takes them."""
-    if classifier.pairs != bool(data.pair):
-        raise SettingsError(
-            "the classifier labels pairs of texts: name the second's column with --pair"
-            if classifier.pairs
-            else "the classifier labels single texts: leave out --pair"
-        )
+    refuse_pairs(classifier, data)
     pair = [data.pair] if data.pair else []
-    try:
-        reader = Reader(
-            sources, data.text, pair, encoding_errors=data.encoding_errors, form=Form.of(data), skipped=skipping(data)
-        )
-    except MissingColumnError as error:
-        raise error.with_option("--pair" if error.name == data.pair else "--text") from None
-    for batch in reader:
+    for batch in reader_of(sources, data, pair, "--pair"):
         yield from zip(batch.texts, batch.named(data.pair), strict=True) if pair else batch.texts
 
 

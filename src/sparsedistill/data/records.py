@@ -346,6 +346,19 @@ def count(sources: Sequence[str], form: Form = AUTO) -> int | None:
     return sum(rows_of(source, form.kind(source) or "") for source in expand(sources, form))
 
 
+def reader_of(sources: Sequence[str], data: Data, columns: Sequence[str] = (), option: str = "", **more: Any) -> Reader:
+    """A :class:`Reader` that reads as ``data`` says; ``option`` is named in the error where one of ``columns`` is not
+    there.
+    """
+    try:
+        return Reader(
+            sources, data.text, columns, encoding_errors=data.encoding_errors, form=Form.of(data),
+            skipped=skipping(data), **more,
+        )  # fmt: skip
+    except MissingColumnError as error:
+        raise error.with_option(option if error.name in columns else "--text") from None
+
+
 def skipping(data: Data, labels: Sequence[str] = (), blank: bool = False) -> Skipped | None:
     """What leaves out records without a text or one of the ``labels``, where the settings ask for it.
 
