@@ -13,11 +13,9 @@ from .abstain import Abstention, abstentions_of, known_of
 from .classifier import Classifier
 from .data import pairs
 from .errors import SettingsError
-from .format import read_json
 from .heads import Head, asked_heads, probabilities
 from .inputs import is_one
 from .options import Label, Teach
-from .settings import build
 from .tasks import TASKS
 from .teacher import Job
 from .teacher.kinds import kind_of
@@ -159,13 +157,12 @@ def teacher_of(
 
 def run_of(teacher: Any) -> Run | None:
     """The run that is given, or whose directory is; None for anything else."""
-    from .run import Run
+    from .run import Run, opened
 
     if isinstance(teacher, Run):
         return teacher
     if isinstance(teacher, str | os.PathLike) and (Path(teacher) / "stages").is_dir():
-        directory = Path(teacher)
-        return Run(directory, build(read_json(directory / "settings.json"), str(directory)))
+        return opened(teacher)
     return None
 
 

@@ -80,6 +80,18 @@ def replacing_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise
 
 
+def copy_directory(source: Path, target: str | os.PathLike[str]) -> None:
+    """Put the files of a directory in another place, whole or not at all."""
+    with replacing_directory(target) as temporary:
+        for file in source.iterdir():
+            shutil.copyfile(file, temporary / file.name)
+
+
+def directory_size(directory: Path) -> int:
+    """Bytes of the files of a directory."""
+    return sum(path.stat().st_size for path in directory.iterdir() if path.is_file())
+
+
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
     """Write ``value`` as indented JSON, whole or not at all."""
     with replacing(path) as temporary:

@@ -31,13 +31,13 @@ from .data.checks import refuse_untaught
 from .data.prepare import Sources
 from .data.texts import Texts
 from .errors import SettingsError, require
-from .format import write_json
+from .format import read_json, write_json
 from .locks import locked
 from .machine import default_threads
 from .options import Count, Distill
 from .presets import student_settings
 from .progress import Progress
-from .settings import Settings
+from .settings import Settings, build
 from .several import Several
 from .stages import INPUTS, STAGES, count, label, teach, train
 from .stages.units import Units
@@ -294,3 +294,11 @@ class Run(Units):
         threads = asked or max(1, default_threads() // self.group.size)
         require("torch", "train").set_num_threads(threads)
         return threads
+
+
+def opened(directory: str | os.PathLike[str]) -> Run:
+    """The run in a directory, with its settings. Errors: :class:`SettingsError` where there is none."""
+    file = Path(directory) / "settings.json"
+    if not file.is_file():
+        raise SettingsError(f"{directory} is no run directory: it has no settings.json")
+    return Run(directory, build(read_json(file), str(directory)))

@@ -9,11 +9,11 @@ from typing import Any
 
 from ..classifier import is_replaced
 from ..errors import SettingsError
-from ..format import write_json
+from ..format import copy_directory, write_json
 from ..locks import locked
 from ..progress import say
 from ..sizes import front, picked, plot, smallest, table
-from .common import add_command, opened_run
+from .common import add_command
 
 _TEXT = (
     "Search for sizes of the classifier of a run: fewer n-grams, narrower rows and smaller numbers, trained for some "
@@ -53,6 +53,7 @@ def add(commands: Any) -> None:
 
 
 def _budget(arguments: argparse.Namespace) -> None:
+    from ..run import opened
     from ..stages import size
 
     limits = {name: getattr(arguments, name) for name in ("min_accuracy", "max_mb", "min_speed")}
@@ -61,7 +62,7 @@ def _budget(arguments: argparse.Namespace) -> None:
     output = Path(arguments.output) if arguments.output else None
     if output:
         is_replaced(output, " to --output")
-    run = opened_run(arguments.run)
+    run = opened(arguments.run)
     loss = run.settings.size.sizing_loss if arguments.loss is None else arguments.loss
     with locked(run.directory):
         name = size.best(run)
@@ -82,7 +83,7 @@ def _budget(arguments: argparse.Namespace) -> None:
     if arguments.plot:
         plot(everything, run.primary, full, chosen, Path(arguments.plot), arguments.by)
     if output:
-        size.copied(Path(chosen["directory"]), output)
+        copy_directory(Path(chosen["directory"]), output)
         say(f"{output}: the classifier {chosen['name']}")
     else:
         say(f"* {chosen['directory']}")

@@ -135,16 +135,6 @@ def settings_of(arguments: argparse.Namespace) -> tuple[Settings, Path]:
     return build(values, str(arguments.config or directory)), directory
 
 
-def opened_run(directory: str) -> Any:
-    """The run in a directory. Errors: :class:`SettingsError` where there is none."""
-    if not (Path(directory) / "settings.json").is_file():
-        raise SettingsError(f"{directory} is no run directory: it has no settings.json")
-    from ..run import Run
-
-    settings, path = settings_of(argparse.Namespace(config=None, run=directory))
-    return Run(path, settings)
-
-
 def given(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
     """The settings among the arguments: values by section and field."""
     values: dict[str, dict[str, Any]] = {}

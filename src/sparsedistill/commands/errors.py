@@ -14,7 +14,7 @@ from ..format import replacing
 from ..quality import PARTS, label_errors
 from ..report import aligned
 from ..stages.folds import FOLDS, REPEATS
-from .common import add_command, opened_run
+from .common import add_command
 
 FILES = (".parquet", ".jsonl", ".csv")
 
@@ -55,6 +55,8 @@ def add(commands: Any) -> None:
 
 
 def _errors(arguments: argparse.Namespace) -> None:
+    from ..run import opened
+
     output = Path(arguments.output) if arguments.output else None
     if output and output.suffix not in FILES:
         raise SettingsError(f"--output {output}: the name must end in one of {', '.join(FILES)}")
@@ -62,9 +64,7 @@ def _errors(arguments: argparse.Namespace) -> None:
         raise SettingsError(f"--folds is {arguments.folds}: give 2 or more")
     if arguments.repeats < 1:
         raise SettingsError(f"--repeats is {arguments.repeats}: give 1 or more")
-    result = label_errors(
-        opened_run(arguments.run), arguments.part, arguments.folds, arguments.repeats, arguments.threads
-    )
+    result = label_errors(opened(arguments.run), arguments.part, arguments.folds, arguments.repeats, arguments.threads)
     sys.stdout.write(f"\n{table(result, arguments.top)}\n\n")
     if output:
         write(result["errors"], output)

@@ -10,7 +10,7 @@ from typing import Any
 from ..fidelity import PARTS, fidelity
 from ..format import write_json
 from ..report import aligned
-from .common import add_command, opened_run
+from .common import add_command
 
 _TEXT = (
     "Compare the classifier of a run with its teacher, within slices of the texts: by length, by coverage (the share "
@@ -42,7 +42,9 @@ def add(commands: Any) -> None:
 
 
 def _fidelity(arguments: argparse.Namespace) -> None:
-    result = fidelity(opened_run(arguments.run), arguments.part, arguments.slice, arguments.threads)
+    from ..run import opened
+
+    result = fidelity(opened(arguments.run), arguments.part, arguments.slice, arguments.threads)
     sys.stdout.write(f"\n{tables(result)}\n\n")
     sys.stdout.flush()
     if arguments.json:

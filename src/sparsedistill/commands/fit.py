@@ -5,13 +5,12 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import shlex
-import shutil
 from pathlib import Path
 from typing import Any
 
 from ..classifier import is_replaced
 from ..errors import SettingsError
-from ..format import replacing_directory
+from ..format import copy_directory
 from ..progress import say
 from ..settings import SECTIONS, SHARED, build, sections_with
 from .common import add_command, add_heads, add_options, given, group_of, metavar
@@ -87,9 +86,7 @@ def _fit(arguments: argparse.Namespace) -> None:
     execute(run)
     if not run.group.leads:
         return
-    with replacing_directory(output) as temporary:
-        for file in (directory / "classifier").iterdir():
-            shutil.copyfile(file, temporary / file.name)
+    copy_directory(directory / "classifier", output)
     say(f"{output}: the classifier{', in place of the one that was there' if replaces else ''}")
     say(f"{directory}: the run that made it; unless you delete it, the next such command skips what is unchanged")
     columns = "".join(

@@ -72,12 +72,14 @@ def _compress(run: Run, name: str, threads: int) -> dict[str, Any]:
 @dataclasses.dataclass(frozen=True)
 class OnDev:
     """What a classifier is on dev: the figure of the student ``before`` and ``after`` it was quantised, the share of
-    the ``same`` decisions, its ``calibrated`` logits and ``thresholds``, and what of a head is lost ``too_much``.
+    the ``same`` decisions, its ``logits``, the ``calibrated`` ones and ``thresholds``, and what of a head is lost
+    ``too_much``.
     """
 
     before: float
     after: float
     same: float
+    logits: np.ndarray
     calibrated: np.ndarray
     thresholds: np.ndarray | None
     too_much: str
@@ -114,11 +116,13 @@ class Maker:
             **_answers(run, calibrations, thresholds),
         }
         classifier = compress(student, vocabulary, run.inputs.labels, task.name, rows, thresholds, extra)
-        after = calibrated(classifier._logits(run.for_classifier(self.texts), self._threads, "error"))
+        logits = classifier._logits(run.for_classifier(self.texts), self._threads, "error")
+        after = calibrated(logits)
         return classifier, OnDev(
             task.metrics(before, self.targets, cut)[primary],
             task.metrics(after, self.targets, cut)[primary],
             task.fidelity(after, before, cut, cut),
+            logits,
             after,
             cut,
             _too_much(run, before, after, self.targets, cut),

@@ -14,7 +14,7 @@ import numpy as np
 from .. import evaluate, report
 from ..calibrate import expected_calibration_error, heads_as_logits
 from ..classifier import Classifier, probabilities
-from ..format import read_json, replacing, replacing_directory, write_json
+from ..format import directory_size, read_json, replacing, replacing_directory, write_json
 from ..heads import Head
 from ..measure import answers_of, figures_of
 from ..tasks import Single
@@ -146,7 +146,7 @@ def _figures(
             figures["dev"] = run.result_of(f"compress.{name}")["after"]
         if expected is not None:
             figures["fidelity"] = task.fidelity(logits, expected, cut)
-        figures["megabytes"] = _size(run.directory / "classifiers" / name) / 1e6
+        figures["megabytes"] = directory_size(run.directory / "classifiers" / name) / 1e6
         systems[name] = figures
     return systems
 
@@ -219,10 +219,6 @@ def _ship(run: Run, name: str, result: dict[str, Any]) -> None:
         write_json(temporary / "config.json", config)
         shutil.copyfile(source / "model.safetensors", temporary / "model.safetensors")
         (temporary / "README.md").write_text(report.card(name, result, config), encoding="utf-8")
-
-
-def _size(directory: Path) -> int:
-    return sum(path.stat().st_size for path in directory.iterdir() if path.is_file())
 
 
 def _weights(directory: Path) -> float | None:

@@ -11,8 +11,9 @@ import numpy as np
 
 from ..artefact import SLOT_COLUMNS
 from ..data import pairs, texts
-from ..format import replacing_directory, write_json
+from ..format import copy_directory, directory_size, write_json
 from ..progress import say
+from ..settings import mode_of
 from ..sizes import Size, plot, smallest, table
 from .compress import Maker
 from .keys import digest
@@ -70,9 +71,9 @@ def _size(run: Run) -> dict[str, Any]:
     name, settings, directory = best(run), run.settings.size, run.directory / _FILES
     directory.mkdir(exist_ok=True)
     full_bytes = run.result_of(f"compress.{name}")["bytes"]
-    vocabulary_is_hashed = run.settings.count.hashed
-    if full_bytes <= settings.sizing_above * 1e6 or vocabulary_is_hashed:
-        why = "n-grams of hashed rows are not known" if vocabulary_is_hashed else f"{full_bytes / 1e6:.2f} MB are small"
+    hashed = run.settings.count.hashed
+    if full_bytes <= settings.sizing_above * 1e6 or hashed:
+        why = "n-grams of hashed rows are not known" if hashed else f"{full_bytes / 1e6:.2f} MB are small"
         say(f"size: the classifier stays as it is: {why}")
         return {"chosen": ""}
     sizes, full = searched(run, name, settings.sizing_loss)
@@ -84,16 +85,9 @@ def _size(run: Run) -> dict[str, Any]:
     if chosen is full:
         say(f"size: none smaller is within {settings.sizing_loss:g} on dev, so the classifier stays as it is")
         return {"chosen": ""}
-    copied(Path(chosen["directory"]), run.directory / "classifiers" / SIZED)
-    facts = ("name", "rows", "width", "megabytes", "texts_per_second", "dev", "lost", "fidelity")
-    return {"chosen": chosen["name"], "of": name, **{fact: chosen[fact] for fact in facts[1:]}}
-
-
-def copied(source: Path, target: Path) -> None:
-    """Put the files of a classifier in another place, whole or not at all."""
-    with replacing_directory(target) as temporary:
-        for file in source.iterdir():
-            (temporary / file.name).write_bytes(file.read_bytes())
+    copy_directory(Path(chosen["directory"]), run.directory / "classifiers" / SIZED)
+    facts = ("rows", "width", "megabytes", "texts_per_second", "dev", "lost", "fidelity")
+    return {"chosen": chosen["name"], "of": name, **{fact: chosen[fact] for fact in facts}}
 
 
 def searched(run: Run, name: str, loss: float) -> tuple[list[Size], Size]:
@@ -101,12 +95,16 @@ def searched(run: Run, name: str, loss: float) -> tuple[list[Size], Size]:
     import torch
 
     from ..student.shrink import Shrinker
-    from ..student.sizes import add_rates, folder_size, search
+    from ..student.sizes import add_rates, search
 
     threads = run.threads(run.settings.distill.threads)
     maker, task = Maker(run, name, threads), run.task
     vocabulary, student = run.trained(name)
-    exact = student.logits(*run.bags(vocabulary, maker.texts, threads), threads)
+
+    def logits_of(student: Student, vocabulary: Vocabulary) -> np.ndarray:
+        return student.logits(*run.bags(vocabulary, maker.texts, threads), threads)
+
+    exact = logits_of(student, vocabulary)
     gold = torch.from_numpy(np.asarray(task.gold_targets(maker.targets, exact.shape[1])))
 
     def measured(logits: np.ndarray) -> dict[str, float]:
@@ -116,25 +114,22 @@ def searched(run: Run, name: str, loss: float) -> tuple[list[Size], Size]:
         }
 
     def make(vocabulary: Vocabulary, smaller: Student, rows: str) -> tuple[Classifier, dict[str, float]]:
-        logits = smaller.logits(*run.bags(vocabulary, maker.texts, threads), threads)
         more = {"sized": {"of": name, "ngrams": len(vocabulary), "width": int(smaller.table.shape[1])}}
-        classifier, found = maker.classifier(vocabulary, smaller, logits, rows, more)
-        raw = classifier._logits(run.for_classifier(maker.texts), threads, "error")
-        return classifier, {"dev": found.after, **measured(raw)}
+        classifier, found = maker.classifier(vocabulary, smaller, logits_of(smaller, vocabulary), rows, more)
+        return classifier, {"dev": found.after, **measured(found.logits)}
 
     own = run.directory / "classifiers" / name
     classifier = run.classifier(name)
     config = classifier.config["rows"]
     full: Size = {
         "name": "full", "directory": str(own), "rows": config["count"], "width": config["width"],
-        "type": config["type"], "megabytes": folder_size(own) / 1e6, "lost": 0.0,
+        "type": config["type"], "megabytes": directory_size(own) / 1e6, "lost": 0.0,
         "dev": run.result_of(f"compress.{name}")["after"],
         **measured(classifier._logits(run.for_classifier(maker.texts), threads, "error")),
     }  # fmt: skip
 
     def score(smaller: Student, vocabulary: Vocabulary) -> float:
-        logits = smaller.logits(*run.bags(vocabulary, maker.texts, threads), threads)
-        return task.metrics(logits, maker.targets)[run.primary]
+        return task.metrics(logits_of(smaller, vocabulary), maker.targets)[run.primary]
 
     sample = learnt(run, name, run.settings.size.sizing_texts)
     shrinker = Shrinker(student, vocabulary, sample, task, score, threads)
@@ -165,8 +160,7 @@ def learnt(run: Run, name: str, most: int) -> list[str]:
     are enough. Of pairs the halves, one after the other.
     """
     random = np.random.default_rng(run.settings.data.seed)
-    mode = "kd" if name == "kd_ft" else name
-    parts = [part for part in run.settings.labelled_parts(mode) if part != "crops"] or ["train"]
+    parts = [part for part in run.settings.labelled_parts(mode_of(name)) if part != "crops"] or ["train"]
     found: list[str] = []
     for i, part in enumerate(sorted(parts, key=lambda part: part == "corpus")):
         room = (most - len(found)) if i == len(parts) - 1 else most // 2

@@ -102,9 +102,7 @@ def effects(student: Student, vocabulary: Vocabulary, pooled: torch.Tensor) -> n
 
 def _metric(student: Student, pooled: torch.Tensor) -> np.ndarray:
     """The mean of J J' over texts, float64 (W, W), where J (W, C) is the derivative of the logits, less their mean."""
-    derivative: Callable[[torch.Tensor], torch.Tensor] = torch.func.vmap(
-        torch.func.jacrev(lambda x: _logits(student, x))
-    )
+    derivative: Callable[[torch.Tensor], torch.Tensor] = torch.func.vmap(torch.func.jacrev(student.forward))
     total: Any = 0.0
     with torch.no_grad():
         for begin in range(0, len(pooled), 256):
@@ -113,13 +111,6 @@ def _metric(student: Student, pooled: torch.Tensor) -> np.ndarray:
                 jacobian = jacobian - jacobian.mean(dim=1, keepdim=True)
             total = total + torch.einsum("ncw,ncv->wv", jacobian, jacobian).double()
     return cast(np.ndarray, (total / max(len(pooled), 1)).numpy())
-
-
-def _logits(student: Student, pooled: torch.Tensor) -> torch.Tensor:
-    x = pooled + cast(nn.Parameter, student.bias) if student.factor is None else student.factor(pooled)
-    for layer in student.dense:
-        x = layer(torch.relu(x))
-    return x
 
 
 def narrowed(student: Student, pooled: np.ndarray, width: int) -> Student:

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..classifier import Classifier
 from ..evaluate import alternate
-from ..format import read_json, write_json
+from ..format import directory_size, read_json, write_json
 from ..progress import say
 from ..sizes import Size, is_as_good
 from .model import Student
@@ -86,16 +86,11 @@ def _size(directory: Path, make: Make, vocabulary: Vocabulary, student: Student,
     width = int(student.table.shape[1])
     name = f"{len(vocabulary)}x{width}-{row_type}"
     classifier.save(directory / name)
-    megabytes = folder_size(directory / name) / 1e6
+    megabytes = directory_size(directory / name) / 1e6
     return {
         "name": name, "directory": str(directory / name), "rows": len(vocabulary), "width": width, "type": row_type,
         "megabytes": megabytes, **figures, "lost": full["dev"] - figures["dev"],
     }  # fmt: skip
-
-
-def folder_size(directory: Path) -> int:
-    """Bytes of all files."""
-    return sum(path.stat().st_size for path in directory.iterdir() if path.is_file())
 
 
 class _Known:
@@ -113,7 +108,8 @@ class _Known:
         return [one for one in self.sizes if (one["rows"], one["width"]) == (rows, width)]
 
     def has(self, rows: int, width: int) -> bool:
-        return all(Path(one["directory"]).is_dir() for one in self.of(rows, width)) and bool(self.of(rows, width))
+        found = self.of(rows, width)
+        return bool(found) and all(Path(one["directory"]).is_dir() for one in found)
 
     def add(self, rows: int, width: int, found: list[Size]) -> None:
         self.sizes = [one for one in self.sizes if (one["rows"], one["width"]) != (rows, width)] + found
