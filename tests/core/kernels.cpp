@@ -186,18 +186,25 @@ void gathering() {
     }
 }
 
+// What a layer gives; weight(i, o) is that of input i and output o.
+template <class Weight>
+std::vector<float> layer(std::size_t in, const std::vector<float>& bias, const std::vector<float>& x, Weight weight) {
+    std::vector<float> y(bias.size());
+    for (std::size_t o = 0; o < y.size(); ++o) {
+        float lanes[16] = {};
+        for (std::size_t i = 0; i < in; ++i) lanes[i % 16] += weight(i, o) * x[i];
+        for (std::size_t half = 8; half; half /= 2)
+            for (std::size_t i = 0; i < half; ++i) lanes[i] += lanes[i + half];
+        y[o] = bias[o] + lanes[0];
+    }
+    return y;
+}
+
 void dense() {
     for (const std::size_t in : {16, 32, 48, 112})
         for (const std::size_t out : {1, 2, 3, 4, 5, 7, 8, 9}) {
             const auto weight = random_rows<float>(in * out), bias = random_rows<float>(out), x = random_rows<float>(in);
-            std::vector<float> expected(out);
-            for (std::size_t o = 0; o < out; ++o) {
-                float lanes[16] = {};
-                for (std::size_t i = 0; i < in; ++i) lanes[i % 16] += weight[o * in + i] * x[i];
-                for (std::size_t half = 8; half; half /= 2)
-                    for (std::size_t i = 0; i < half; ++i) lanes[i] += lanes[i + half];
-                expected[o] = bias[o] + lanes[0];
-            }
+            const auto expected = layer(in, bias, x, [&](std::size_t i, std::size_t o) { return weight[o * in + i]; });
             each_set("dense " + std::to_string(in) + " x " + std::to_string(out), std::vector<float>(out), expected,
                      [&](const Kernels& kernel, std::vector<float>& y) {
                          kernel.dense(weight.data(), bias.data(), in, out, x.data(), y.data());
@@ -209,14 +216,7 @@ void dense_columns() {
     for (const std::size_t in : {1, 3, 4, 5, 12, 15, 16, 17, 31, 32, 100})
         for (const std::size_t out : {16, 32, 48}) {
             const auto weight = random_rows<float>(in * out), bias = random_rows<float>(out), x = random_rows<float>(in);
-            std::vector<float> expected(out);
-            for (std::size_t o = 0; o < out; ++o) {
-                float lanes[16] = {};
-                for (std::size_t i = 0; i < in; ++i) lanes[i % 16] += weight[i * out + o] * x[i];
-                for (std::size_t half = 8; half; half /= 2)
-                    for (std::size_t i = 0; i < half; ++i) lanes[i] += lanes[i + half];
-                expected[o] = bias[o] + lanes[0];
-            }
+            const auto expected = layer(in, bias, x, [&](std::size_t i, std::size_t o) { return weight[i * out + o]; });
             each_set("dense columns " + std::to_string(in) + " x " + std::to_string(out), std::vector<float>(out), expected,
                      [&](const Kernels& kernel, std::vector<float>& y) {
                          kernel.dense_columns(weight.data(), bias.data(), in, out, x.data(), y.data());
