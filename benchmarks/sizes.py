@@ -21,7 +21,7 @@ from timing import Others, alternate, load_average, options, paired, rates
 from workers import Worker
 
 from sparsedistill import Classifier, Run, Settings
-from sparsedistill.format import read_json
+from sparsedistill.format import directory_size, read_json
 from sparsedistill.options import Size
 from sparsedistill.progress import say
 from sparsedistill.settings import build
@@ -111,7 +111,7 @@ class Bench(bench.Bench):
         for name, path in ours.items():
             rows = read_json(path / "config.json")["rows"]
             shape = f"{rows['count']:,} x {rows['width']} {rows['type']}"
-            result[name] |= {"rows": shape, "megabytes": sum(file.stat().st_size for file in path.iterdir()) / 1e6}
+            result[name] |= {"rows": shape, "megabytes": directory_size(path) / 1e6}
         result["fasttext"]["settings"] = workers[-1].note
         result["others"] = {"cores": others.cores}
         for worker in workers:
